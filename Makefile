@@ -1,0 +1,36 @@
+EXTENSION    = trace_ext
+EXTVERSION  := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" trace_ext.control)
+MODULE_big   = trace_ext
+
+# In the order of the flow: a file calls only what stands before it.
+OBJS = \
+	src/guc.o \
+	src/vclock.o \
+	src/trace_ext.o
+
+# The script of the version is its fragments, in the order of their numbers.
+FRAGMENTS   := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
+SCRIPT       = sql/$(EXTENSION)--$(EXTVERSION).sql
+DATA_built   = $(SCRIPT)
+DATA         = $(filter-out $(SCRIPT),$(wildcard sql/$(EXTENSION)--*.sql))
+
+REGRESS      = $(basename $(notdir $(sort $(wildcard test/sql/*.sql))))
+REGRESS_OPTS = --inputdir=test --load-extension=trace_ext
+ISOLATION    = $(basename $(notdir $(sort $(wildcard test/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=trace_ext
+
+PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter
+ifdef WERROR
+PG_CFLAGS   += -Werror
+endif
+
+EXTRA_CLEAN  = $(SCRIPT) output_iso
+
+PG_CONFIG   ?= pg_config
+PGXS        := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
+	cat $(FRAGMENTS) > $@
+
+$(OBJS): $(wildcard src/*.h)

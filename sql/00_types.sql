@@ -1,0 +1,19 @@
+-- Types that the tables below are made of.
+\echo Use "CREATE EXTENSION trace_ext" to load this file. \quit
+
+CREATE TYPE event_kind AS ENUM (
+    'FunctionCall', 'AsyncSpawn', 'AsyncAwait', 'StateChange', 'LockAcquire',
+    'LockRelease', 'MemoryFence', 'HttpRequest', 'HttpResponse',
+    'DatabaseQuery', 'DatabaseResult', 'Error', 'Custom');
+COMMENT ON TYPE event_kind IS
+    'what an event records; the kinds of the event JSON format';
+
+CREATE TYPE access_type AS ENUM (
+    'Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW');
+COMMENT ON TYPE access_type IS
+    'how an event of kind StateChange touched its variable';
+
+CREATE TYPE link_type AS ENUM (
+    'HttpCall', 'GrpcCall', 'MessageQueue', 'DatabaseQuery', 'Custom');
+COMMENT ON TYPE link_type IS
+    'what carried the call or message between two spans';

@@ -1,0 +1,93 @@
+-- The tables that hold what clients sent. Everything else derives from them.
+
+CREATE TABLE events (
+    trace_id          uuid        NOT NULL,
+    id                uuid        NOT NULL,
+    parent_id         uuid,
+    "timestamp"       timestamptz NOT NULL,
+    kind              event_kind  NOT NULL,
+    name              text,
+    service_name      text,
+    instance_id       text,
+    process_id        int,
+    thread_id         text,
+    environment       text,
+    span_id           text,
+    upstream_span_id  text,
+    duration_ns       bigint,
+    attributes        jsonb,
+    tags              jsonb,
+    causality_vector  vclock,
+    lock_set          text[],
+    -- Both finds a trace and makes redelivery harmless.
+    PRIMARY KEY (trace_id, id, "timestamp"),
+    -- Differences of times must be finite.
+    CONSTRAINT events_timestamp_is_finite CHECK (isfinite("timestamp")),
+    -- Indexed values must fit an index page.
+    CONSTRAINT events_variable_is_short
+        CHECK (kind <> 'StateChange' OR octet_length(name) <= 1024),
+    CONSTRAINT events_service_name_is_short
+        CHECK (octet_length(service_name) <= 512),
+    -- Else one bad row would break every query of cross_trace_index.
+    CONSTRAINT events_access_type_is_known
+        CHECK (kind <> 'StateChange' OR attributes ->> 'access_type' IN
+               ('Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW'))
+) PARTITION BY RANGE ("timestamp");
+
+-- Finds the accesses of a variable, over all traces, by time.
+CREATE INDEX events_variable_idx ON events (name, "timestamp")
+    WHERE kind = 'StateChange';
+
+CREATE TABLE events_default PARTITION OF events DEFAULT;
+
+COMMENT ON TABLE events IS
+    'one row an event; partitioned by range of "timestamp"; redelivery of (trace_id, id, "timestamp") conflicts';
+COMMENT ON TABLE events_default IS
+    'events for which no partition was made yet; maintain_partitions() moves them';
+COMMENT ON INDEX events_variable_idx IS 'accesses of a variable by time, over all traces';
+COMMENT ON COLUMN events.trace_id IS 'the request or job this event belongs to';
+COMMENT ON COLUMN events.id IS 'names the event within its trace';
+COMMENT ON COLUMN events.parent_id IS 'the event that caused this one; NULL for a root';
+COMMENT ON COLUMN events."timestamp" IS 'when it happened, by the client''s clock, never rewritten';
+COMMENT ON COLUMN events.kind IS 'what happened';
+COMMENT ON COLUMN events.name IS
+    'what the event is about: function name, variable, lock id, "METHOD url", query text, error type, custom name';
+COMMENT ON COLUMN events.service_name IS 'the service that sent it';
+COMMENT ON COLUMN events.instance_id IS 'the instance of the service';
+COMMENT ON COLUMN events.process_id IS 'operating system process id';
+COMMENT ON COLUMN events.thread_id IS 'thread, task or request context, as the client names it';
+COMMENT ON COLUMN events.environment IS 'deployment environment';
+COMMENT ON COLUMN events.span_id IS 'the part of the trace inside one service instance';
+COMMENT ON COLUMN events.upstream_span_id IS 'the span that called this span';
+COMMENT ON COLUMN events.duration_ns IS 'how long it took, in nanoseconds';
+COMMENT ON COLUMN events.attributes IS
+    'the other fields of its kind, under the names of the event JSON format';
+COMMENT ON COLUMN events.tags IS 'free key and value pairs of the client';
+COMMENT ON COLUMN events.causality_vector IS 'the client''s own vector clock; compare inside one trace only';
+COMMENT ON COLUMN events.lock_set IS 'locks the client says were held';
+
+CREATE TABLE ingest_errors (
+    id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    received_at  timestamptz NOT NULL DEFAULT now(),
+    role_name    name        NOT NULL DEFAULT session_user,
+    "position"   int         NOT NULL,
+    event_id     text,
+    trace_id     text,
+    reason       text        NOT NULL,
+    event        text
+);
+COMMENT ON TABLE ingest_errors IS 'events that ingest refused, each with the reason';
+COMMENT ON COLUMN ingest_errors.id IS 'ascending number';
+COMMENT ON COLUMN ingest_errors.received_at IS 'when the batch was received';
+COMMENT ON COLUMN ingest_errors.role_name IS 'the role that sent the batch';
+COMMENT ON COLUMN ingest_errors."position" IS 'place of the event in its batch, from 1';
+COMMENT ON COLUMN ingest_errors.event_id IS 'its id, as far as it could be read';
+COMMENT ON COLUMN ingest_errors.trace_id IS 'its trace id, as far as it could be read';
+COMMENT ON COLUMN ingest_errors.reason IS 'the field and what is wrong with it';
+COMMENT ON COLUMN ingest_errors.event IS
+    'the event as it was sent; of one longer than 8 kB, the beginning';
+
+-- What clients sent is dumped; what derives from it is rebuilt by the restore.
+SELECT pg_catalog.pg_extension_config_dump('events_default', '');
+SELECT pg_catalog.pg_extension_config_dump('ingest_errors', '');
+SELECT pg_catalog.pg_extension_config_dump('ingest_errors_id_seq', '');

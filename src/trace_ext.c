@@ -1,0 +1,19 @@
+/*
+ * trace_ext.c
+ *		Loads the extension: the only file that sees all others.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "guc.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	tex_guc_init();
+}
