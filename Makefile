@@ -5,7 +5,17 @@ MODULE_big   = trace_ext
 # In the order of the flow: a file calls only what stands before it.
 OBJS = \
 	src/guc.o \
+	src/event.o \
+	src/owner.o \
+	src/summary.o \
+	src/deltas.o \
+	src/aggregates.o \
+	src/counts.o \
+	src/fold.o \
+	src/list.o \
+	src/restore.o \
 	src/vclock.o \
+	src/vclock_io.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "deltas.h"
 #include "guc.h"
 
 PG_MODULE_MAGIC;
@@ -16,4 +17,5 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
+	tex_deltas_init();
 }

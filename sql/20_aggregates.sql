@@ -1,0 +1,32 @@
+-- Aggregates that summaries and spans are computed with.
+
+CREATE FUNCTION text_set_add(internal, text) RETURNS internal
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_text_set_add';
+CREATE FUNCTION text_set_add_all(internal, text[]) RETURNS internal
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_text_set_add_all';
+CREATE FUNCTION text_set_final(internal) RETURNS text[]
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_text_set_final';
+
+CREATE AGGREGATE text_set(text) (
+    SFUNC = text_set_add, STYPE = internal, FINALFUNC = text_set_final, PARALLEL = SAFE);
+CREATE AGGREGATE text_set(text[]) (
+    SFUNC = text_set_add_all, STYPE = internal, FINALFUNC = text_set_final, PARALLEL = SAFE);
+
+CREATE FUNCTION earliest_add(internal, timestamptz, uuid, text) RETURNS internal
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_earliest_add';
+CREATE FUNCTION earliest_final(internal) RETURNS text
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_earliest_final';
+CREATE AGGREGATE earliest(timestamptz, uuid, text) (
+    SFUNC = earliest_add, STYPE = internal, FINALFUNC = earliest_final, PARALLEL = SAFE);
+
+COMMENT ON FUNCTION text_set_add(internal, text) IS 'transition of text_set(text)';
+COMMENT ON FUNCTION text_set_add_all(internal, text[]) IS 'transition of text_set(text[])';
+COMMENT ON FUNCTION text_set_final(internal) IS 'result of text_set';
+COMMENT ON AGGREGATE text_set(text) IS
+    'the distinct texts, ascending, as an array; NULLs are left out; {} for no text. For few distinct texts: it walks them';
+COMMENT ON AGGREGATE text_set(text[]) IS
+    'the distinct texts of all arrays, ascending, as an array; NULLs are left out; {} for no text';
+COMMENT ON FUNCTION earliest_add(internal, timestamptz, uuid, text) IS 'transition of earliest';
+COMMENT ON FUNCTION earliest_final(internal) IS 'result of earliest';
+COMMENT ON AGGREGATE earliest(timestamptz, uuid, text) IS
+    'the text that goes with the smallest (timestamp, id); rows whose timestamp or id is NULL are left out';

@@ -1,0 +1,124 @@
+-- Exact and flat: what each statement changed is appended as deltas, fold()
+-- adds them into the base rows, and readers add what is outstanding.
+
+CREATE FUNCTION is_error(kind event_kind, attributes jsonb) RETURNS boolean
+    LANGUAGE c IMMUTABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'tex_is_error';
+COMMENT ON FUNCTION is_error(event_kind, jsonb) IS
+    'whether an event counts as an error: kind Error, or an HttpResponse with status 500 or above; NULL for a NULL kind';
+
+-- One row a trace. Only fold() and rebuild_summaries() write it.
+CREATE TABLE summary_base (
+    trace_id         uuid        PRIMARY KEY,
+    event_count      bigint      NOT NULL,
+    error_count      bigint      NOT NULL,
+    access_count     bigint      NOT NULL,
+    first_timestamp  timestamptz NOT NULL,
+    last_timestamp   timestamptz NOT NULL,
+    services         text[]      NOT NULL,
+    root_timestamp   timestamptz,
+    root_id          uuid,
+    root_name        text,
+    root_service     text
+);
+-- The newest traces first, for list_traces() and ORDER BY last_timestamp.
+CREATE INDEX summary_base_newest_idx ON summary_base (last_timestamp, trace_id);
+
+-- No index: readers take all of it, and fold() keeps it short.
+CREATE TABLE summary_deltas (
+    trace_id         uuid        NOT NULL,
+    event_count      bigint      NOT NULL,
+    error_count      bigint      NOT NULL,
+    access_count     bigint      NOT NULL,
+    first_timestamp  timestamptz,
+    last_timestamp   timestamptz,
+    services         text[],
+    root_timestamp   timestamptz,
+    root_id          uuid,
+    root_name        text,
+    root_service     text,
+    recompute        boolean     NOT NULL
+);
+
+CREATE TABLE count_base (
+    hour          timestamptz NOT NULL,
+    service_name  text,
+    kind          event_kind  NOT NULL,
+    event_count   bigint      NOT NULL,
+    error_count   bigint      NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (hour, service_name, kind)
+);
+
+CREATE TABLE count_deltas (
+    hour          timestamptz NOT NULL,
+    service_name  text,
+    kind          event_kind  NOT NULL,
+    event_count   bigint      NOT NULL,
+    error_count   bigint      NOT NULL
+);
+
+-- One row, so that counting costs the same at every size.
+CREATE TABLE totals (
+    event_count  bigint NOT NULL,
+    trace_count  bigint NOT NULL
+);
+INSERT INTO totals VALUES (0, 0);
+
+-- Folding empties the delta tables all the time: vacuum them as soon as it pays.
+ALTER TABLE summary_deltas SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE count_deltas SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0);
+-- Few rows, rewritten by each fold.
+ALTER TABLE totals SET (fillfactor = 10);
+
+COMMENT ON TABLE summary_base IS 'summaries of traces as of the last fold; read trace_summaries instead';
+COMMENT ON TABLE summary_deltas IS
+    'by how much statements changed summaries since the last fold; "recompute": the trace must be read again';
+COMMENT ON TABLE count_base IS 'counts of events as of the last fold; read event_counts instead';
+COMMENT ON TABLE count_deltas IS 'by how much statements changed counts since the last fold';
+COMMENT ON TABLE totals IS 'one row: events and traces as of the last fold; call count_events(), count_traces()';
+COMMENT ON INDEX summary_base_newest_idx IS 'traces by time of their last event';
+
+CREATE FUNCTION note_event() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_event';
+COMMENT ON FUNCTION note_event() IS 'row trigger on events: remembers by how much a row changes summaries and counts';
+
+CREATE FUNCTION append_deltas() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_append_deltas';
+COMMENT ON FUNCTION append_deltas() IS 'statement trigger on events and its partitions: appends what note_event() remembered';
+
+-- Row triggers are cloned to every partition by PostgreSQL, statement triggers
+-- are not: adopt_partition() makes those. ALWAYS: what logical replication
+-- applies is counted as well.
+CREATE TRIGGER trace_ext_note AFTER INSERT OR UPDATE OR DELETE ON events
+    FOR EACH ROW EXECUTE FUNCTION note_event();
+ALTER TABLE events ENABLE ALWAYS TRIGGER trace_ext_note;
+CREATE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION append_deltas();
+ALTER TABLE events ENABLE ALWAYS TRIGGER trace_ext_append;
+COMMENT ON TRIGGER trace_ext_note ON events IS 'keeps summaries and counts: remembers each row';
+COMMENT ON TRIGGER trace_ext_append ON events IS 'keeps summaries and counts: appends deltas at the end of the statement';
+
+CREATE FUNCTION count_events() RETURNS bigint
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_count_events';
+COMMENT ON FUNCTION count_events() IS
+    'exact number of events that the caller''s snapshot sees; costs the same at every size';
+
+-- Probe the base once a trace with deltas, however large the base is.
+CREATE FUNCTION count_traces() RETURNS bigint
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+BEGIN
+    RETURN (SELECT trace_count FROM trace_ext.totals)
+         + (SELECT coalesce(sum(CASE
+                       WHEN NOT d.recompute THEN 1 - d.known
+                       ELSE (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = d.trace_id))::int - d.known END), 0)
+              FROM (SELECT trace_id, bool_or(recompute) AS recompute,
+                           (EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = s.trace_id))::int AS known
+                      FROM trace_ext.summary_deltas s GROUP BY trace_id) AS d);
+END
+$$;
+COMMENT ON FUNCTION count_traces() IS
+    'exact number of traces that the caller''s snapshot sees; costs the same at every size';

@@ -1,0 +1,288 @@
+-- Summaries of traces: exact at every moment, inside every snapshot.
+
+-- What a summary says, computed from the events alone. fold() uses it for
+-- traces that lost events, rebuild_summaries() and verify_summaries() for all.
+CREATE VIEW summary_recomputed AS
+SELECT trace_id,
+       count(*) AS event_count,
+       count(*) FILTER (WHERE trace_ext.is_error(kind, CASE WHEN kind = 'HttpResponse' THEN attributes END)) AS error_count,
+       count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
+       min("timestamp") AS first_timestamp,
+       max("timestamp") AS last_timestamp,
+       trace_ext.text_set(service_name) AS services,
+       min("timestamp") FILTER (WHERE parent_id IS NULL) AS root_timestamp,
+       (trace_ext.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL))::uuid AS root_id,
+       trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL) AS root_name,
+       trace_ext.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL) AS root_service
+  FROM trace_ext.events
+ GROUP BY trace_id;
+COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow, for checks and repair';
+
+-- OFFSET 0 keeps the planner from turning the probe of one trace into a join
+-- with the summaries of all.
+CREATE FUNCTION recompute_summary(trace_id uuid) RETURNS SETOF summary_recomputed
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
+    AS 'SELECT * FROM trace_ext.summary_recomputed r WHERE r.trace_id = $1 OFFSET 0';
+COMMENT ON FUNCTION recompute_summary(uuid) IS
+    'the summary of one trace, computed from its events; no row where it has none';
+
+-- The traces that deltas are outstanding for: base and deltas merged, or, where
+-- events went away, computed anew.
+CREATE VIEW summary_outstanding AS
+SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+       root_timestamp, root_id, root_name, root_service
+  FROM (SELECT trace_id,
+               bool_or(recompute) AS recompute,
+               sum(event_count)::bigint AS event_count,
+               sum(error_count)::bigint AS error_count,
+               sum(access_count)::bigint AS access_count,
+               min(first_timestamp) AS first_timestamp,
+               max(last_timestamp) AS last_timestamp,
+               trace_ext.text_set(services) AS services,
+               min(root_timestamp) AS root_timestamp,
+               trace_ext.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
+               trace_ext.earliest(root_timestamp, root_id, root_name) AS root_name,
+               trace_ext.earliest(root_timestamp, root_id, root_service) AS root_service
+          FROM (SELECT * FROM trace_ext.summary_deltas
+                UNION ALL
+                SELECT b.*, false FROM trace_ext.summary_base b
+                 WHERE b.trace_id IN (SELECT d.trace_id FROM trace_ext.summary_deltas d)) AS parts
+         GROUP BY trace_id) AS merged
+ WHERE NOT recompute
+UNION ALL
+SELECT r.*
+  FROM (SELECT DISTINCT trace_id FROM trace_ext.summary_deltas WHERE recompute) AS stale,
+       LATERAL trace_ext.recompute_summary(stale.trace_id) AS r;
+COMMENT ON VIEW summary_outstanding IS 'exact summaries of the traces for which deltas are outstanding';
+
+CREATE VIEW trace_summaries AS
+SELECT trace_id, event_count, first_timestamp, last_timestamp,
+       (extract(epoch FROM last_timestamp - first_timestamp) * 1000)::double precision AS duration_ms,
+       services, cardinality(services) AS service_count,
+       error_count, access_count, root_name, root_service
+  FROM (SELECT * FROM trace_ext.summary_base b
+         WHERE NOT EXISTS (SELECT FROM trace_ext.summary_deltas d WHERE d.trace_id = b.trace_id)
+        UNION ALL
+        SELECT * FROM trace_ext.summary_outstanding) AS summaries;
+COMMENT ON VIEW trace_summaries IS 'one row a trace, exact inside every snapshot';
+COMMENT ON COLUMN trace_summaries.trace_id IS 'the trace';
+COMMENT ON COLUMN trace_summaries.event_count IS 'number of its events';
+COMMENT ON COLUMN trace_summaries.first_timestamp IS 'time of its first event';
+COMMENT ON COLUMN trace_summaries.last_timestamp IS 'time of its last event';
+COMMENT ON COLUMN trace_summaries.duration_ms IS 'last_timestamp - first_timestamp, in milliseconds';
+COMMENT ON COLUMN trace_summaries.services IS 'its services, ascending; {} where no event names one';
+COMMENT ON COLUMN trace_summaries.service_count IS 'number of its services';
+COMMENT ON COLUMN trace_summaries.error_count IS 'number of its events for which is_error(kind, attributes)';
+COMMENT ON COLUMN trace_summaries.access_count IS 'number of its accesses (events of kind StateChange)';
+COMMENT ON COLUMN trace_summaries.root_name IS
+    'name of its root: of the events without a parent, the first by (timestamp, id); NULL until one arrives';
+COMMENT ON COLUMN trace_summaries.root_service IS 'service_name of its root';
+
+CREATE VIEW event_counts AS
+SELECT hour, service_name, kind, sum(event_count)::bigint AS event_count, sum(error_count)::bigint AS error_count
+  FROM (SELECT hour, service_name, kind, event_count, error_count FROM trace_ext.count_base
+        UNION ALL
+        SELECT hour, service_name, kind, event_count, error_count FROM trace_ext.count_deltas) AS parts
+ GROUP BY hour, service_name, kind
+HAVING sum(event_count) <> 0;
+COMMENT ON VIEW event_counts IS 'events by hour, service and kind, exact inside every snapshot';
+COMMENT ON COLUMN event_counts.hour IS 'begin of the hour (hours of UTC)';
+COMMENT ON COLUMN event_counts.service_name IS 'the service; NULL for events that name none';
+COMMENT ON COLUMN event_counts.kind IS 'the kind';
+COMMENT ON COLUMN event_counts.event_count IS 'number of events';
+COMMENT ON COLUMN event_counts.error_count IS 'number of those for which is_error(kind, attributes)';
+
+CREATE VIEW counts_recomputed AS
+SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00') AS hour, service_name, kind,
+       count(*) AS event_count,
+       count(*) FILTER (WHERE trace_ext.is_error(kind, CASE WHEN kind = 'HttpResponse' THEN attributes END)) AS error_count
+  FROM trace_ext.events
+ GROUP BY 1, 2, 3;
+COMMENT ON VIEW counts_recomputed IS 'counts computed from all events; slow, for checks and repair';
+
+CREATE FUNCTION fold_lock(wait boolean) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_fold_lock';
+COMMENT ON FUNCTION fold_lock(boolean) IS
+    'lets one transaction fold at a time, until it ends; without wait, false where another one does or a partition is locked';
+
+-- One statement, so that one snapshot sees the deltas it takes, the base and
+-- the events it recomputes from. Its caller holds the fold lock. Nested loops,
+-- because the base is large and is to be probed, whatever the planner thinks
+-- of the number of deltas.
+CREATE FUNCTION fold_deltas() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off
+    AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    WITH taken AS (
+        DELETE FROM trace_ext.summary_deltas RETURNING *
+    ), merged AS MATERIALIZED (
+        SELECT trace_id,
+               bool_or(recompute) AS recompute,
+               sum(event_count)::bigint AS event_count,
+               sum(error_count)::bigint AS error_count,
+               sum(access_count)::bigint AS access_count,
+               min(first_timestamp) AS first_timestamp,
+               max(last_timestamp) AS last_timestamp,
+               trace_ext.text_set(services) AS services,
+               min(root_timestamp) AS root_timestamp,
+               trace_ext.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
+               trace_ext.earliest(root_timestamp, root_id, root_name) AS root_name,
+               trace_ext.earliest(root_timestamp, root_id, root_service) AS root_service
+          FROM taken GROUP BY trace_id
+    ), recomputed AS MATERIALIZED (
+        SELECT m.trace_id AS stale_id, r.*
+          FROM merged m LEFT JOIN LATERAL trace_ext.recompute_summary(m.trace_id) r ON true
+         WHERE m.recompute
+    ), added AS (
+        -- xmax tells an inserted row (0) from one that was there.
+        INSERT INTO trace_ext.summary_base AS b
+        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+               root_timestamp, root_id, root_name, root_service
+          FROM merged WHERE NOT recompute
+        ON CONFLICT (trace_id) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               access_count = b.access_count + excluded.access_count,
+               first_timestamp = least(b.first_timestamp, excluded.first_timestamp),
+               last_timestamp = greatest(b.last_timestamp, excluded.last_timestamp),
+               services = CASE WHEN b.services @> excluded.services THEN b.services ELSE
+                          (SELECT trace_ext.text_set(s) FROM unnest(b.services || excluded.services) s) END,
+               (root_timestamp, root_id, root_name, root_service) =
+                   (SELECT n.* FROM (VALUES (b.root_timestamp, b.root_id, b.root_name, b.root_service),
+                                            (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
+                                    AS n (t, i, name, service)
+                     ORDER BY n.t NULLS LAST, n.i LIMIT 1)
+        RETURNING b.xmax = 0 AS is_new
+    ), replaced AS (
+        INSERT INTO trace_ext.summary_base AS b
+        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+               root_timestamp, root_id, root_name, root_service
+          FROM recomputed WHERE trace_id IS NOT NULL
+        ON CONFLICT (trace_id) DO UPDATE SET
+               (event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+                root_timestamp, root_id, root_name, root_service) =
+               ROW (excluded.event_count, excluded.error_count, excluded.access_count,
+                    excluded.first_timestamp, excluded.last_timestamp, excluded.services,
+                    excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service)
+        RETURNING b.xmax = 0 AS is_new
+    ), gone AS (
+        DELETE FROM trace_ext.summary_base b USING recomputed r
+         WHERE b.trace_id = r.stale_id AND r.trace_id IS NULL
+        RETURNING 1
+    ), taken_counts AS (
+        DELETE FROM trace_ext.count_deltas RETURNING *
+    ), counted AS (
+        INSERT INTO trace_ext.count_base AS b
+        SELECT hour, service_name, kind, sum(event_count), sum(error_count)
+          FROM taken_counts GROUP BY hour, service_name, kind
+        ON CONFLICT (hour, service_name, kind) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count
+        RETURNING 1
+    ), summed AS (
+        UPDATE trace_ext.totals SET
+               event_count = event_count + (SELECT coalesce(sum(event_count), 0) FROM taken_counts),
+               trace_count = trace_count + (SELECT count(*) FROM added WHERE is_new)
+                                         + (SELECT count(*) FROM replaced WHERE is_new)
+                                         - (SELECT count(*) FROM gone)
+        RETURNING 1
+    )
+    SELECT count(*) INTO folded FROM taken;
+    RETURN folded;
+END
+$$;
+COMMENT ON FUNCTION fold_deltas() IS 'does the work of fold(); the caller holds the fold lock';
+
+CREATE FUNCTION fold() RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT trace_ext.fold_lock(true);
+        SELECT trace_ext.fold_deltas();
+    END;
+COMMENT ON FUNCTION fold() IS
+    'adds outstanding deltas to their base rows; waits for another fold; returns the number of summary deltas folded. '
+    'Changes no answer, only its cost. In a REPEATABLE READ or SERIALIZABLE transaction it fails with a serialization error where another fold committed after the snapshot';
+
+CREATE FUNCTION fold_if_free() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF trace_ext.fold_lock(false) THEN
+        RETURN trace_ext.fold_deltas();
+    END IF;
+    RETURN 0;
+END
+$$;
+COMMENT ON FUNCTION fold_if_free() IS
+    'as fold(), but does nothing and returns 0 where another transaction folds: waits for nobody';
+
+CREATE FUNCTION verify_summaries()
+    RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT 'trace_summaries', coalesce(s.trace_id, r.trace_id)::text, to_jsonb(s), to_jsonb(r)
+      FROM trace_ext.trace_summaries s
+      FULL JOIN (SELECT trace_id, event_count, first_timestamp, last_timestamp,
+                        (extract(epoch FROM last_timestamp - first_timestamp) * 1000)::double precision AS duration_ms,
+                        services, cardinality(services) AS service_count,
+                        error_count, access_count, root_name, root_service
+                   FROM trace_ext.summary_recomputed) r ON s.trace_id = r.trace_id
+     WHERE ROW(s.*) IS DISTINCT FROM ROW(r.*)
+    UNION ALL
+    SELECT 'event_counts', concat_ws(' ', coalesce(s.hour, r.hour), coalesce(s.service_name, r.service_name, '(none)'), coalesce(s.kind, r.kind)),
+           to_jsonb(s), to_jsonb(r)
+      FROM trace_ext.event_counts s
+      FULL JOIN trace_ext.counts_recomputed r
+           ON s.hour = r.hour AND s.kind = r.kind AND coalesce('=' || s.service_name, '') = coalesce('=' || r.service_name, '')
+     WHERE ROW(s.*) IS DISTINCT FROM ROW(r.*)
+    UNION ALL
+    SELECT 'count_events()', '', to_jsonb(trace_ext.count_events()), to_jsonb(count(*))
+      FROM trace_ext.events HAVING count(*) <> trace_ext.count_events()
+    UNION ALL
+    SELECT 'count_traces()', '', to_jsonb(trace_ext.count_traces()), to_jsonb(count(DISTINCT trace_id))
+      FROM trace_ext.events HAVING count(DISTINCT trace_id) <> trace_ext.count_traces();
+    END;
+COMMENT ON FUNCTION verify_summaries() IS
+    'computes all summaries and counts from the events and returns those that differ from what is stored: no row means exact. Reads every event';
+
+CREATE FUNCTION rebuild_summaries() RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'rebuild_summaries() needs a READ COMMITTED transaction'
+              USING ERRCODE = 'active_sql_transaction',
+                    HINT = 'An older snapshot could miss events that writers have committed.';
+    END IF;
+    LOCK TABLE trace_ext.events IN SHARE MODE;
+    PERFORM trace_ext.fold_lock(true);
+
+    DELETE FROM trace_ext.summary_deltas;
+    DELETE FROM trace_ext.count_deltas;
+    DELETE FROM trace_ext.summary_base;
+    DELETE FROM trace_ext.count_base;
+    INSERT INTO trace_ext.summary_base SELECT * FROM trace_ext.summary_recomputed;
+    INSERT INTO trace_ext.count_base SELECT * FROM trace_ext.counts_recomputed;
+    UPDATE trace_ext.totals SET
+        event_count = (SELECT coalesce(sum(event_count), 0) FROM trace_ext.count_base),
+        trace_count = (SELECT count(*) FROM trace_ext.summary_base);
+END
+$$;
+COMMENT ON FUNCTION rebuild_summaries() IS
+    'computes all summaries and counts anew from the events; writers wait. For repair, and after data was restored with triggers disabled';
+
+CREATE FUNCTION list_traces(
+    page_size int = 20, page int = 1, min_events bigint = 1, service text = NULL,
+    search text = NULL, before timestamptz = NULL, before_id uuid = NULL)
+    RETURNS SETOF trace_summaries
+    LANGUAGE c STABLE ROWS 20
+    AS 'MODULE_PATHNAME', 'tex_list_traces';
+COMMENT ON FUNCTION list_traces(int, int, bigint, text, text, timestamptz, uuid) IS
+    'traces, newest first: by last_timestamp, then trace_id, descending. page_size 1 to 10000; page from 1, '
+    'or the traces after one already seen: before and before_id take its last_timestamp and trace_id. Only traces with '
+    'min_events events or more, in which service took part, whose id starts with search (hex digits, hyphens as you like). '
+    'A page costs the same at every size; a filter that few traces pass walks the others';

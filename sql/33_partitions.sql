@@ -1,0 +1,273 @@
+-- Partitions of events: made ahead by maintain_partitions(), noticed by event
+-- triggers however they come and go, so that summaries and counts stay exact.
+
+-- What reconcile_partitions() has seen; after a DROP only this knows the range.
+CREATE TABLE partitions (
+    part         oid         PRIMARY KEY,
+    is_default   boolean     NOT NULL,
+    lower_bound  timestamptz,
+    upper_bound  timestamptz
+);
+COMMENT ON TABLE partitions IS 'the partitions of events whose rows are counted';
+COMMENT ON COLUMN partitions.part IS 'oid of the partition';
+COMMENT ON COLUMN partitions.is_default IS 'whether it is the default partition';
+COMMENT ON COLUMN partitions.lower_bound IS 'first timestamp it takes; -infinity for MINVALUE';
+COMMENT ON COLUMN partitions.upper_bound IS 'first timestamp it does not take any more; infinity for MAXVALUE';
+
+CREATE FUNCTION partition_ranges()
+    RETURNS TABLE (part oid, is_default boolean, lower_bound timestamptz, upper_bound timestamptz)
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
+    AS $$
+    SELECT c.oid, b.bound = 'DEFAULT',
+           CASE v.low  WHEN 'MINVALUE' THEN '-infinity' ELSE trim('''' FROM v.low)::timestamptz END,
+           CASE v.high WHEN 'MAXVALUE' THEN 'infinity'  ELSE trim('''' FROM v.high)::timestamptz END
+      FROM pg_inherits i
+      JOIN pg_class c ON c.oid = i.inhrelid
+     CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS b (bound)
+     CROSS JOIN LATERAL (SELECT substring(b.bound FROM 'FROM \(([^)]*)\)'),
+                                substring(b.bound FROM 'TO \(([^)]*)\)')) AS v (low, high)
+     WHERE i.inhparent = 'trace_ext.events'::regclass
+    $$;
+COMMENT ON FUNCTION partition_ranges() IS 'the partitions of events as the catalog has them, with their ranges';
+
+CREATE FUNCTION require_read_committed(what text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION '% needs a READ COMMITTED transaction', what
+              USING ERRCODE = 'active_sql_transaction',
+                    HINT = 'An older snapshot could miss events that writers have committed, and counts would be wrong.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION require_read_committed(text) IS 'fails where the transaction keeps one snapshot';
+
+-- Appends the counts of all rows of a table, and has their traces read again.
+CREATE FUNCTION count_rows(part regclass, sign int) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+                    SELECT DISTINCT trace_id, 0, 0, 0, true FROM %s', part);
+    EXECUTE format('INSERT INTO trace_ext.count_deltas
+                    SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
+                           $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
+                      FROM %s GROUP BY 1, 2, 3', part) USING sign;
+END
+$$;
+COMMENT ON FUNCTION count_rows(regclass, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
+
+-- The rows of [low, high) are gone. Traces that lay inside are deleted, traces
+-- that reach out are read again; hours that the range cuts are counted again.
+CREATE FUNCTION forget_range(low timestamptz, high timestamptz) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    first_hour timestamptz := date_bin('1 hour', low, '2000-01-01 00:00:00+00');
+    forgotten bigint;
+BEGIN
+    PERFORM trace_ext.fold();
+
+    DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high;
+    GET DIAGNOSTICS forgotten = ROW_COUNT;
+    UPDATE trace_ext.totals SET trace_count = trace_count - forgotten;
+    INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+    SELECT trace_id, 0, 0, 0, true FROM trace_ext.summary_base
+     WHERE first_timestamp < high AND last_timestamp >= low;
+
+    INSERT INTO trace_ext.count_deltas
+    SELECT hour, service_name, kind, -event_count, -error_count
+      FROM trace_ext.count_base WHERE hour >= first_hour AND hour < high
+    UNION ALL
+    SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00'), service_name, kind,
+           count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
+      FROM trace_ext.events
+     WHERE "timestamp" >= first_hour
+       AND "timestamp" < CASE WHEN high = date_bin('1 hour', high, '2000-01-01 00:00:00+00') THEN high
+                              ELSE date_bin('1 hour', high, '2000-01-01 00:00:00+00') + interval '1 hour' END
+     GROUP BY 1, 2, 3;
+    PERFORM trace_ext.fold_deltas();
+    DELETE FROM trace_ext.count_base WHERE event_count = 0 AND hour >= first_hour AND hour < high;
+END
+$$;
+COMMENT ON FUNCTION forget_range(timestamptz, timestamptz) IS
+    'takes the events of a range of time that were dropped, truncated or detached out of summaries and counts';
+
+CREATE FUNCTION partition_truncated() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    known trace_ext.partitions;
+BEGIN
+    SELECT * INTO known FROM trace_ext.partitions WHERE part = TG_RELID;
+    IF NOT FOUND THEN
+        RETURN NULL;        -- detached: no part of events any more
+    END IF;
+    PERFORM trace_ext.require_read_committed('TRUNCATE of events');
+    IF TG_WHEN = 'BEFORE' AND known.is_default THEN
+        PERFORM trace_ext.count_rows(TG_RELID::regclass, -1);
+    ELSIF TG_WHEN = 'AFTER' AND NOT known.is_default THEN
+        PERFORM trace_ext.forget_range(known.lower_bound, known.upper_bound);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION partition_truncated() IS 'statement trigger on partitions: keeps counts and summaries exact when one is truncated';
+
+-- PostgreSQL clones row triggers to partitions, not these.
+CREATE FUNCTION adopt_partition(part regclass) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF (SELECT relkind FROM pg_class WHERE oid = part) <> 'r' THEN
+        RAISE EXCEPTION 'partition % of trace_ext.events must be an ordinary table', part
+              USING ERRCODE = 'wrong_object_type',
+                    DETAIL = 'Counts and summaries could not be kept for a foreign or partitioned table.';
+    END IF;
+    -- First, for the DDL below fires partitions_changed() again.
+    INSERT INTO trace_ext.partitions
+    SELECT r.* FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
+    EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
+    EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_before_truncate BEFORE TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.partition_truncated()', part);
+    EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_after_truncate AFTER TRUNCATE ON %s
+                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.partition_truncated()', part);
+END
+$$;
+COMMENT ON FUNCTION adopt_partition(regclass) IS 'gives a partition of events its statement triggers and remembers its range';
+
+CREATE FUNCTION reconcile_partitions() RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    gone trace_ext.partitions;
+    came oid;
+BEGIN
+    FOR gone IN
+        DELETE FROM trace_ext.partitions p
+         WHERE NOT EXISTS (SELECT FROM pg_inherits i
+                            WHERE i.inhrelid = p.part AND i.inhparent = 'trace_ext.events'::regclass)
+        RETURNING p.*
+    LOOP
+        PERFORM trace_ext.require_read_committed('dropping or detaching a partition of events');
+        IF NOT gone.is_default THEN
+            PERFORM trace_ext.forget_range(gone.lower_bound, gone.upper_bound);
+        ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = gone.part) THEN
+            PERFORM trace_ext.count_rows(gone.part::regclass, -1);
+        END IF;
+    END LOOP;
+    FOR came IN
+        SELECT i.inhrelid FROM pg_inherits i
+         WHERE i.inhparent = 'trace_ext.events'::regclass
+           AND NOT EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = i.inhrelid)
+    LOOP
+        PERFORM trace_ext.require_read_committed('making or attaching a partition of events');
+        PERFORM trace_ext.adopt_partition(came::regclass);
+        PERFORM trace_ext.count_rows(came::regclass, 1);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION reconcile_partitions() IS
+    'counts the rows of partitions that came, and takes those that went out of counts and summaries';
+
+SELECT adopt_partition('events_default');
+COMMENT ON TRIGGER trace_ext_append ON events_default IS 'keeps summaries and counts: appends deltas at the end of the statement';
+COMMENT ON TRIGGER trace_ext_before_truncate ON events_default IS 'keeps summaries and counts when the partition is truncated';
+COMMENT ON TRIGGER trace_ext_after_truncate ON events_default IS 'keeps summaries and counts when the partition is truncated';
+
+CREATE FUNCTION partitions_changed() RETURNS event_trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- Every DDL of the database comes here: look, and do nothing most times.
+    IF EXISTS (SELECT FROM pg_inherits i
+                 FULL JOIN trace_ext.partitions p ON p.part = i.inhrelid
+                WHERE (i.inhparent = 'trace_ext.events'::regclass AND p.part IS NULL)
+                   OR (p.part IS NOT NULL AND i.inhparent IS DISTINCT FROM 'trace_ext.events'::regclass))
+    THEN
+        PERFORM trace_ext.reconcile_partitions();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION partitions_changed() IS 'event trigger: notices partitions of events that come and go';
+
+CREATE FUNCTION restore_partition() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_restore_partition';
+COMMENT ON FUNCTION restore_partition() IS
+    'event trigger: lets a restored dump define again what a partition of events got by being attached';
+
+CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION partitions_changed();
+CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
+    EXECUTE FUNCTION partitions_changed();
+CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
+    WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+COMMENT ON EVENT TRIGGER trace_ext_partition_came IS 'notices partitions of trace_ext.events that come';
+COMMENT ON EVENT TRIGGER trace_ext_partition_gone IS 'notices partitions of trace_ext.events that go';
+COMMENT ON EVENT TRIGGER trace_ext_partition_restored IS 'lets pg_restore define partitions of trace_ext.events';
+
+-- Makes one partition, of what is still free between low and high. Rows that
+-- the default partition has of that range move: PostgreSQL would refuse else.
+CREATE FUNCTION make_partition(low timestamptz, high timestamptz) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    AS $$
+DECLARE
+    part text;
+BEGIN
+    SELECT greatest(low, max(p.upper_bound)) INTO low FROM trace_ext.partitions p
+     WHERE p.lower_bound <= low AND p.upper_bound > low;
+    SELECT least(high, min(p.lower_bound)) INTO high FROM trace_ext.partitions p
+     WHERE p.lower_bound > low AND p.lower_bound < high;
+    IF low >= high THEN
+        RETURN false;
+    END IF;
+
+    part := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
+    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
+    EXECUTE format('LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE');
+    EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
+                                    WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)
+                    INSERT INTO trace_ext.%I SELECT * FROM moved', part) USING low, high;
+    EXECUTE format('ALTER TABLE trace_ext.events ATTACH PARTITION trace_ext.%I FOR VALUES FROM (%L) TO (%L)', part, low, high);
+    EXECUTE format('COMMENT ON TABLE trace_ext.%I IS %L', part, format('events from %s to %s', low, high));
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION make_partition(timestamptz, timestamptz) IS
+    'makes a partition of events for a range of time, as far as no other partition has it; returns whether it did';
+
+CREATE PROCEDURE maintain_partitions()
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    width interval := current_setting('trace_ext.partition_interval');
+    ahead int := current_setting('trace_ext.partitions_ahead');
+    origin constant timestamptz := '2000-01-03 00:00:00+00';      -- a Monday
+    low timestamptz;
+BEGIN
+    PERFORM trace_ext.require_read_committed('maintain_partitions()');
+    IF width < interval '1 hour' OR extract(year FROM width) <> 0 OR extract(month FROM width) <> 0
+       OR extract(epoch FROM width) % 3600 <> 0 THEN
+        RAISE EXCEPTION 'trace_ext.partition_interval % is not a number of whole hours, days or weeks', width
+              USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- One maintainer at a time; readers of this table go on.
+    LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
+
+    FOR low IN
+        SELECT DISTINCT date_bin(width, "timestamp", origin) FROM trace_ext.events_default
+        UNION
+        SELECT date_bin(width, now(), origin) + n * width FROM generate_series(0, ahead) n
+        ORDER BY 1
+    LOOP
+        PERFORM trace_ext.make_partition(low, low + width);
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE maintain_partitions() IS
+    'makes the partitions of events for now and trace_ext.partitions_ahead intervals of trace_ext.partition_interval, and for rows '
+    'that wait in events_default, which move. Safe to call at any time; writers into events_default wait while rows move';

@@ -1,0 +1,59 @@
+/*
+ * fold.c
+ *		Never two folders at once.
+ *
+ * The lock is one on an object that is no relation lock, so that neither
+ * autovacuum nor a reader of the base rows ever meets it.  A folder first locks
+ * the partitions against being dropped, truncated or detached: those commands
+ * wait for the fold lock while they hold the partition's, so the order is always
+ * partition, then fold lock, and nobody can wait in a circle.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+
+#include "event.h"
+
+PG_FUNCTION_INFO_V1(tex_fold_lock);
+
+static bool
+lock_partitions(Oid events, bool wait)
+{
+	ListCell   *lc;
+
+	if (wait)
+	{
+		LockRelationOid(events, AccessShareLock);
+		(void) find_all_inheritors(events, AccessShareLock, NULL);
+		return true;
+	}
+	foreach(lc, find_all_inheritors(events, NoLock, NULL))
+	{
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * fold_lock(wait boolean) returns boolean
+ */
+Datum
+tex_fold_lock(PG_FUNCTION_ARGS)
+{
+	bool		wait = PG_GETARG_BOOL(0);
+	LOCKTAG		tag;
+
+	if (!lock_partitions(tex_relation_oid("events"), wait))
+		PG_RETURN_BOOL(false);
+
+	/* Sub-object 1 keeps the tag apart from those of comments and the like. */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   tex_relation_oid("summary_base"), 1);
+	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL);
+}

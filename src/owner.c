@@ -1,0 +1,57 @@
+/*
+ * owner.c
+ *		Runs the extension's own SQL with the rights of its owner.
+ *
+ * A writer needs no right on the tables that triggers keep for him, nor does
+ * his search_path reach the statements below.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+
+#include "event.h"
+#include "owner.h"
+
+static Oid
+owner_of_extension(void)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(tex_relation_oid("events")));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for trace_ext.events");
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Runs one statement that returns nothing of interest.
+ */
+void
+tex_run_as_owner(const char *sql)
+{
+	Oid			user;
+	int			context;
+	int			nesting = NewGUCNestLevel();
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(owner_of_extension(),
+						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\"", sql);
+	SPI_finish();
+
+	AtEOXact_GUC(false, nesting);
+	SetUserIdAndSecContext(user, context);
+}
