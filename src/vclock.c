@@ -1,0 +1,757 @@
+/*
+ * vclock.c
+ *		The type vclock: vector clocks, their partial order and their join.
+ *
+ * A vector clock maps components (text, mostly "service#instance" or an event id)
+ * to counts, and a component it does not name has count 0. So {"a": 0} and {} are
+ * one clock, and a count of 0 is never stored.
+ *
+ * Storage, after the varlena header, sorted by the bytes of the names, no padding:
+ *
+ *		length of name (1 byte, 1..255) | name | count (varint, 1..9 bytes)
+ *
+ * The number of components is not stored: the value ends where it ends, and the
+ * empty clock is empty. A varint holds seven bits a byte, the low ones first, and
+ * has no superfluous bytes. Hence equal clocks are equal bytes, which equality,
+ * hashing and deduplication in B-trees rest on.
+ *
+ * Two orders:
+ *
+ * - The vector order, partial: a <= b if no component of a is greater than in b.
+ *	 Operators <, <=, >, >= and ||; in SQL "<" reads "happens before".
+ * - The sort order, total: of the first component, by bytes of names, in which two
+ *	 clocks differ, the smaller count. Operators #<# and so on, the default B-tree
+ *	 operator class, so that ORDER BY, DISTINCT and unique indexes work. Where
+ *	 a < b, also a #<# b: ORDER BY puts no clock before one that happens before it.
+ *
+ * Known limits: TEX_VCLOCK_MAX_COMPONENTS bounds each clock, also the result of a
+ * join. Names are compared by bytes, so values sort the same in every collation,
+ * but a dump restored in another encoding may sort differently (it is read anew).
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#include "vclock.h"
+
+/* Bytes of a name or of input that a message shows. */
+#define SHOWN_BYTES		64
+
+/* A walk over two clocks at once, by components of either. */
+typedef struct PairWalk
+{
+	TexVclockIter iter_a;
+	TexVclockIter iter_b;
+	TexVclockComponent a;
+	TexVclockComponent b;
+	bool		has_a;
+	bool		has_b;
+} PairWalk;
+
+/* One step of it: a component that at least one clock has. */
+typedef struct PairStep
+{
+	const char *name;
+	int			len;
+	int64		count_a;
+	int64		count_b;
+} PairStep;
+
+/*
+ * The state of the aggregate merge(): a hash table, so that the whole costs one
+ * lookup a component however large the result grows.
+ */
+typedef struct MergeName
+{
+	const char *bytes;
+	int			len;
+} MergeName;
+
+typedef struct MergeEntry
+{
+	MergeName	name;
+	int64		count;
+	char		status;
+} MergeEntry;
+
+#define SH_PREFIX		merge
+#define SH_ELEMENT_TYPE	MergeEntry
+#define SH_KEY_TYPE		MergeName
+#define SH_KEY			name
+#define SH_HASH_KEY(tb, key) \
+	hash_bytes((const unsigned char *) (key).bytes, (key).len)
+#define SH_EQUAL(tb, x, y) \
+	((x).len == (y).len && memcmp((x).bytes, (y).bytes, (x).len) == 0)
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+PG_FUNCTION_INFO_V1(tex_vclock_before);
+PG_FUNCTION_INFO_V1(tex_vclock_after);
+PG_FUNCTION_INFO_V1(tex_vclock_before_or_equal);
+PG_FUNCTION_INFO_V1(tex_vclock_after_or_equal);
+PG_FUNCTION_INFO_V1(tex_vclock_concurrent);
+PG_FUNCTION_INFO_V1(tex_vclock_eq);
+PG_FUNCTION_INFO_V1(tex_vclock_ne);
+PG_FUNCTION_INFO_V1(tex_vclock_sort_lt);
+PG_FUNCTION_INFO_V1(tex_vclock_sort_le);
+PG_FUNCTION_INFO_V1(tex_vclock_sort_ge);
+PG_FUNCTION_INFO_V1(tex_vclock_sort_gt);
+PG_FUNCTION_INFO_V1(tex_vclock_cmp);
+PG_FUNCTION_INFO_V1(tex_vclock_hash);
+PG_FUNCTION_INFO_V1(tex_vclock_hash_extended);
+PG_FUNCTION_INFO_V1(tex_vclock_merge);
+PG_FUNCTION_INFO_V1(tex_vclock_get);
+PG_FUNCTION_INFO_V1(tex_vclock_merge_step);
+PG_FUNCTION_INFO_V1(tex_vclock_merge_combine);
+PG_FUNCTION_INFO_V1(tex_vclock_merge_serialize);
+PG_FUNCTION_INFO_V1(tex_vclock_merge_deserialize);
+PG_FUNCTION_INFO_V1(tex_vclock_merge_final);
+
+/* ---------------------------------------------------------------- reading */
+
+void
+tex_vclock_iterate(TexVclockIter *iter, const TexVclock *clock)
+{
+	iter->next = (const uint8 *) VARDATA_ANY(clock);
+	iter->end = iter->next + VARSIZE_ANY_EXHDR(clock);
+}
+
+/* Only damaged storage gets here; a reader must not run past the value. */
+static void
+report_corrupt(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("corrupt value of type %s", "vclock")));
+}
+
+static int64
+read_varint(TexVclockIter *iter)
+{
+	uint64		value = 0;
+
+	for (int shift = 0; shift < 63; shift += 7)
+	{
+		uint8		byte;
+
+		if (iter->next == iter->end)
+			break;
+		byte = *iter->next++;
+		value |= (uint64) (byte & 0x7F) << shift;
+		if (byte < 0x80)
+			return (int64) value;
+	}
+	report_corrupt();
+	return 0;
+}
+
+/* The next component, ascending by bytes of the name; false at the end. */
+bool
+tex_vclock_next(TexVclockIter *iter, TexVclockComponent *component)
+{
+	if (iter->next == iter->end)
+		return false;
+	component->len = *iter->next++;
+	component->name = (const char *) iter->next;
+	if (iter->end - iter->next <= component->len)
+		report_corrupt();
+	iter->next += component->len;
+	component->count = read_varint(iter);
+	return true;
+}
+
+static inline int
+compare_names(const char *a, int a_len, const char *b, int b_len)
+{
+	int			result = memcmp(a, b, Min(a_len, b_len));
+
+	return result != 0 ? result : a_len - b_len;
+}
+
+/* The count of one component, 0 where the clock does not have it. */
+int64
+tex_vclock_count(const TexVclock *clock, const char *name, int len)
+{
+	TexVclockIter iter;
+	TexVclockComponent component;
+
+	tex_vclock_iterate(&iter, clock);
+	while (tex_vclock_next(&iter, &component))
+	{
+		int			order = compare_names(component.name, component.len, name, len);
+
+		if (order == 0)
+			return component.count;
+		if (order > 0)
+			break;
+	}
+	return 0;
+}
+
+static void
+pair_begin(PairWalk *walk, const TexVclock *a, const TexVclock *b)
+{
+	tex_vclock_iterate(&walk->iter_a, a);
+	tex_vclock_iterate(&walk->iter_b, b);
+	walk->has_a = tex_vclock_next(&walk->iter_a, &walk->a);
+	walk->has_b = tex_vclock_next(&walk->iter_b, &walk->b);
+}
+
+static bool
+pair_next(PairWalk *walk, PairStep *step)
+{
+	int			order;
+
+	if (walk->has_a && walk->has_b)
+		order = compare_names(walk->a.name, walk->a.len,
+							  walk->b.name, walk->b.len);
+	else if (walk->has_a || walk->has_b)
+		order = walk->has_a ? -1 : 1;
+	else
+		return false;
+
+	step->name = order <= 0 ? walk->a.name : walk->b.name;
+	step->len = order <= 0 ? walk->a.len : walk->b.len;
+	step->count_a = order <= 0 ? walk->a.count : 0;
+	step->count_b = order >= 0 ? walk->b.count : 0;
+	if (order <= 0)
+		walk->has_a = tex_vclock_next(&walk->iter_a, &walk->a);
+	if (order >= 0)
+		walk->has_b = tex_vclock_next(&walk->iter_b, &walk->b);
+	return true;
+}
+
+/* --------------------------------------------------------------- building */
+
+/*
+ * A copy of the beginning of a text, for a message. The text is valid in the
+ * database's encoding and len bytes long; the copy ends between two characters.
+ */
+char *
+tex_vclock_clip(const char *text, int len)
+{
+	int			shown = pg_mbcliplen(text, len, SHOWN_BYTES);
+
+	return psprintf("%.*s%s", shown, text, shown < len ? "..." : "");
+}
+
+void
+tex_vclock_too_many(TexVclockProblem *problem)
+{
+	problem->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+	problem->message = "vector clock has too many components";
+	problem->detail = psprintf("The limit is %d components.",
+							   TEX_VCLOCK_MAX_COMPONENTS);
+}
+
+/* True if name and count may be stored; else the problem says why not. */
+static bool
+check_component(const TexVclockComponent *component, TexVclockProblem *problem)
+{
+	if (component->len <= 0)
+	{
+		problem->sqlstate = ERRCODE_INVALID_TEXT_REPRESENTATION;
+		problem->message = "component of a vector clock is empty";
+		problem->detail = psprintf("A component is a text of 1 to %d bytes.",
+								   TEX_VCLOCK_MAX_NAME);
+		return false;
+	}
+	if (component->len > TEX_VCLOCK_MAX_NAME)
+	{
+		problem->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		problem->message = psprintf("vector clock component \"%s\" is too long",
+									tex_vclock_clip(component->name, component->len));
+		problem->detail = psprintf("It has %d bytes; the limit is %d.",
+								   component->len, TEX_VCLOCK_MAX_NAME);
+		return false;
+	}
+	if (component->count < 0)
+	{
+		problem->sqlstate = ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+		problem->message = psprintf("count of vector clock component \"%s\" is negative",
+									tex_vclock_clip(component->name, component->len));
+		problem->detail = psprintf("A count is an integer from 0 to " INT64_FORMAT ".",
+								   PG_INT64_MAX);
+		return false;
+	}
+	return true;
+}
+
+static void
+repeated_component(const TexVclockComponent *component, TexVclockProblem *problem)
+{
+	problem->sqlstate = ERRCODE_DUPLICATE_JSON_OBJECT_KEY_VALUE;
+	problem->message = psprintf("vector clock component \"%s\" is repeated",
+								tex_vclock_clip(component->name, component->len));
+	problem->detail = "A component has one count.";
+}
+
+static int
+compare_components(const void *a, const void *b)
+{
+	const TexVclockComponent *left = a;
+	const TexVclockComponent *right = b;
+
+	return compare_names(left->name, left->len, right->name, right->len);
+}
+
+static Size
+varint_size(uint64 value)
+{
+	Size		size = 1;
+
+	while ((value >>= 7) != 0)
+		size++;
+	return size;
+}
+
+static uint8 *
+write_component(uint8 *to, const char *name, int len, uint64 count)
+{
+	*to++ = (uint8) len;
+	memcpy(to, name, len);
+	to += len;
+	for (; count >= 0x80; count >>= 7)
+		*to++ = (uint8) (count | 0x80);
+	*to++ = (uint8) count;
+	return to;
+}
+
+/* The clock of components that are sorted, distinct and checked. */
+static TexVclock *
+assemble(const TexVclockComponent *components, int n)
+{
+	Size		size = VARHDRSZ;
+	TexVclock  *clock;
+	uint8	   *to;
+
+	for (int i = 0; i < n; i++)
+		if (components[i].count > 0)
+			size += 1 + components[i].len + varint_size(components[i].count);
+
+	clock = palloc(size);
+	SET_VARSIZE(clock, size);
+	to = (uint8 *) VARDATA(clock);
+	for (int i = 0; i < n; i++)
+		if (components[i].count > 0)
+			to = write_component(to, components[i].name, components[i].len,
+								 components[i].count);
+	return clock;
+}
+
+/*
+ * Make a clock in the current memory context. Sorts the array in place, which may
+ * come in any order. NULL, and the problem filled, if the components break a rule.
+ */
+TexVclock *
+tex_vclock_build_checked(TexVclockComponent *components, int n,
+						 TexVclockProblem *problem)
+{
+	if (n > TEX_VCLOCK_MAX_COMPONENTS)
+	{
+		tex_vclock_too_many(problem);
+		return NULL;
+	}
+	for (int i = 0; i < n; i++)
+		if (!check_component(&components[i], problem))
+			return NULL;
+	if (n > 1)
+		qsort(components, n, sizeof(*components), compare_components);
+	for (int i = 1; i < n; i++)
+		if (compare_components(&components[i - 1], &components[i]) == 0)
+		{
+			repeated_component(&components[i], problem);
+			return NULL;
+		}
+	return assemble(components, n);
+}
+
+/*
+ * The same for callers that want one phrase to say why: NULL and *reason, which
+ * lives in the current memory context. Never throws, save for want of memory.
+ */
+TexVclock *
+tex_vclock_build(TexVclockComponent *components, int n, const char **reason)
+{
+	TexVclockProblem problem;
+	TexVclock  *clock = tex_vclock_build_checked(components, n, &problem);
+
+	if (clock == NULL)
+		*reason = problem.message;
+	return clock;
+}
+
+/* ----------------------------------------------------------------- algebra */
+
+/* How a stands to b in the vector order. */
+TexVclockOrder
+tex_vclock_order(const TexVclock *a, const TexVclock *b)
+{
+	PairWalk	walk;
+	PairStep	step;
+	int			order = TEX_VCLOCK_EQUAL;
+
+	pair_begin(&walk, a, b);
+	while (order != TEX_VCLOCK_CONCURRENT && pair_next(&walk, &step))
+	{
+		if (step.count_a < step.count_b)
+			order |= TEX_VCLOCK_BEFORE;
+		else if (step.count_a > step.count_b)
+			order |= TEX_VCLOCK_AFTER;
+	}
+	return (TexVclockOrder) order;
+}
+
+/* Negative, 0 or positive, by the sort order; it extends the vector order. */
+int
+tex_vclock_total_order(const TexVclock *a, const TexVclock *b)
+{
+	PairWalk	walk;
+	PairStep	step;
+
+	pair_begin(&walk, a, b);
+	while (pair_next(&walk, &step))
+		if (step.count_a != step.count_b)
+			return step.count_a < step.count_b ? -1 : 1;
+	return 0;
+}
+
+static void
+report_too_many(void)
+{
+	TexVclockProblem problem;
+
+	tex_vclock_too_many(&problem);
+	ereport(ERROR,
+			(errcode(problem.sqlstate),
+			 errmsg("%s", problem.message),
+			 errdetail("%s", problem.detail)));
+}
+
+/*
+ * The least clock that neither happens before: the greater count of each
+ * component. Throws if that has too many components.
+ */
+TexVclock *
+tex_vclock_join(const TexVclock *a, const TexVclock *b)
+{
+	PairWalk	walk;
+	PairStep	step;
+	int			n = 0;
+	TexVclock  *clock;
+	uint8	   *to;
+
+	/* Each component of the result is stored as in one of the two. */
+	clock = palloc(VARHDRSZ + VARSIZE_ANY_EXHDR(a) + VARSIZE_ANY_EXHDR(b));
+	to = (uint8 *) VARDATA(clock);
+	pair_begin(&walk, a, b);
+	while (pair_next(&walk, &step))
+	{
+		if (++n > TEX_VCLOCK_MAX_COMPONENTS)
+			report_too_many();
+		to = write_component(to, step.name, step.len,
+							 Max(step.count_a, step.count_b));
+	}
+	SET_VARSIZE(clock, to - (uint8 *) clock);
+	return clock;
+}
+
+/* --------------------------------------------------------------- operators */
+
+/*
+ * The functions of operator classes free what they detoasted: an index or a sort
+ * calls them often within one memory context.
+ */
+static TexVclockOrder
+order_of_arguments(FunctionCallInfo fcinfo)
+{
+	TexVclock  *a = PG_GETARG_TEX_VCLOCK_P(0);
+	TexVclock  *b = PG_GETARG_TEX_VCLOCK_P(1);
+	TexVclockOrder order = tex_vclock_order(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return order;
+}
+
+Datum
+tex_vclock_before(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_BEFORE);
+}
+
+Datum
+tex_vclock_after(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_AFTER);
+}
+
+Datum
+tex_vclock_before_or_equal(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL((order_of_arguments(fcinfo) & TEX_VCLOCK_AFTER) == 0);
+}
+
+Datum
+tex_vclock_after_or_equal(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL((order_of_arguments(fcinfo) & TEX_VCLOCK_BEFORE) == 0);
+}
+
+Datum
+tex_vclock_concurrent(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_CONCURRENT);
+}
+
+/* Equal clocks are equal bytes. */
+static bool
+arguments_are_equal(FunctionCallInfo fcinfo)
+{
+	TexVclock  *a = PG_GETARG_TEX_VCLOCK_P(0);
+	TexVclock  *b = PG_GETARG_TEX_VCLOCK_P(1);
+	Size		size = VARSIZE_ANY_EXHDR(a);
+	bool		equal;
+
+	equal = size == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), size) == 0;
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return equal;
+}
+
+Datum
+tex_vclock_eq(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(arguments_are_equal(fcinfo));
+}
+
+Datum
+tex_vclock_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!arguments_are_equal(fcinfo));
+}
+
+static int
+total_order_of_arguments(FunctionCallInfo fcinfo)
+{
+	TexVclock  *a = PG_GETARG_TEX_VCLOCK_P(0);
+	TexVclock  *b = PG_GETARG_TEX_VCLOCK_P(1);
+	int			order = tex_vclock_total_order(a, b);
+
+	PG_FREE_IF_COPY(a, 0);
+	PG_FREE_IF_COPY(b, 1);
+	return order;
+}
+
+Datum
+tex_vclock_sort_lt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) < 0);
+}
+
+Datum
+tex_vclock_sort_le(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) <= 0);
+}
+
+Datum
+tex_vclock_sort_ge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) >= 0);
+}
+
+Datum
+tex_vclock_sort_gt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) > 0);
+}
+
+Datum
+tex_vclock_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(total_order_of_arguments(fcinfo));
+}
+
+Datum
+tex_vclock_hash(PG_FUNCTION_ARGS)
+{
+	TexVclock  *clock = PG_GETARG_TEX_VCLOCK_P(0);
+	Datum		hash = hash_any((const unsigned char *) VARDATA_ANY(clock),
+								VARSIZE_ANY_EXHDR(clock));
+
+	PG_FREE_IF_COPY(clock, 0);
+	return hash;
+}
+
+Datum
+tex_vclock_hash_extended(PG_FUNCTION_ARGS)
+{
+	TexVclock  *clock = PG_GETARG_TEX_VCLOCK_P(0);
+	Datum		hash = hash_any_extended((const unsigned char *) VARDATA_ANY(clock),
+										 VARSIZE_ANY_EXHDR(clock),
+										 PG_GETARG_INT64(1));
+
+	PG_FREE_IF_COPY(clock, 0);
+	return hash;
+}
+
+Datum
+tex_vclock_merge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(tex_vclock_join(PG_GETARG_TEX_VCLOCK_P(0),
+									  PG_GETARG_TEX_VCLOCK_P(1)));
+}
+
+Datum
+tex_vclock_get(PG_FUNCTION_ARGS)
+{
+	TexVclock  *clock = PG_GETARG_TEX_VCLOCK_P(0);
+	text	   *name = PG_GETARG_TEXT_PP(1);
+
+	PG_RETURN_INT64(tex_vclock_count(clock, VARDATA_ANY(name),
+									 VARSIZE_ANY_EXHDR(name)));
+}
+
+/* --------------------------------------------------------------- aggregate */
+
+/* Raise one component of the state; ctx keeps the names it has not seen. */
+static void
+merge_raise(merge_hash *state, MemoryContext ctx, MergeName name, int64 count)
+{
+	bool		found;
+	MergeEntry *entry = merge_insert(state, name, &found);
+
+	if (found)
+	{
+		entry->count = Max(entry->count, count);
+		return;
+	}
+	if (state->members > TEX_VCLOCK_MAX_COMPONENTS)
+		report_too_many();
+	entry->name.bytes = memcpy(MemoryContextAlloc(ctx, name.len),
+							   name.bytes, name.len);
+	entry->count = count;
+}
+
+static void
+merge_clock(merge_hash *state, MemoryContext ctx, const TexVclock *clock)
+{
+	TexVclockIter iter;
+	TexVclockComponent component;
+
+	tex_vclock_iterate(&iter, clock);
+	while (tex_vclock_next(&iter, &component))
+	{
+		MergeName	name = {component.name, component.len};
+
+		merge_raise(state, ctx, name, component.count);
+	}
+}
+
+static TexVclock *
+merge_result(merge_hash *state)
+{
+	TexVclockComponent *components = palloc(sizeof(*components) * (state->members + 1));
+	int			n = 0;
+	merge_iterator iter;
+	MergeEntry *entry;
+	TexVclock  *clock;
+
+	merge_start_iterate(state, &iter);
+	while ((entry = merge_iterate(state, &iter)) != NULL)
+	{
+		components[n].name = entry->name.bytes;
+		components[n].len = entry->name.len;
+		components[n++].count = entry->count;
+	}
+	qsort(components, n, sizeof(*components), compare_components);
+	clock = assemble(components, n);
+	pfree(components);
+	return clock;
+}
+
+/* The context that lives as long as the state. */
+static MemoryContext
+merge_context(FunctionCallInfo fcinfo)
+{
+	MemoryContext ctx;
+
+	if (!AggCheckCallContext(fcinfo, &ctx))
+		elog(ERROR, "part of the aggregate merge called outside an aggregate");
+	return ctx;
+}
+
+Datum
+tex_vclock_merge_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext ctx = merge_context(fcinfo);
+	merge_hash *state = PG_ARGISNULL(0) ? NULL : (merge_hash *) PG_GETARG_POINTER(0);
+
+	if (!PG_ARGISNULL(1))
+	{
+		if (state == NULL)
+			state = merge_create(ctx, 16, NULL);
+		merge_clock(state, ctx, PG_GETARG_TEX_VCLOCK_P(1));
+	}
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(state);
+}
+
+/* Always copies the other state: it lives in a shorter context than this one. */
+Datum
+tex_vclock_merge_combine(PG_FUNCTION_ARGS)
+{
+	MemoryContext ctx = merge_context(fcinfo);
+	merge_hash *state = PG_ARGISNULL(0) ? NULL : (merge_hash *) PG_GETARG_POINTER(0);
+
+	if (!PG_ARGISNULL(1))
+	{
+		merge_hash *other = (merge_hash *) PG_GETARG_POINTER(1);
+		merge_iterator iter;
+		MergeEntry *entry;
+
+		if (state == NULL)
+			state = merge_create(ctx, 16, NULL);
+		merge_start_iterate(other, &iter);
+		while ((entry = merge_iterate(other, &iter)) != NULL)
+			merge_raise(state, ctx, entry->name, entry->count);
+	}
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(state);
+}
+
+/* A state travels between processes as the stored form of its clock. */
+Datum
+tex_vclock_merge_serialize(PG_FUNCTION_ARGS)
+{
+	merge_context(fcinfo);
+	PG_RETURN_POINTER(merge_result((merge_hash *) PG_GETARG_POINTER(0)));
+}
+
+Datum
+tex_vclock_merge_deserialize(PG_FUNCTION_ARGS)
+{
+	merge_hash *state;
+
+	merge_context(fcinfo);
+	state = merge_create(CurrentMemoryContext, 16, NULL);
+	merge_clock(state, CurrentMemoryContext, PG_GETARG_TEX_VCLOCK_P(0));
+	PG_RETURN_POINTER(state);
+}
+
+Datum
+tex_vclock_merge_final(PG_FUNCTION_ARGS)
+{
+	merge_context(fcinfo);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(merge_result((merge_hash *) PG_GETARG_POINTER(0)));
+}

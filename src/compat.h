@@ -1,0 +1,45 @@
+/*
+ * compat.h
+ *		What differs between the PostgreSQL versions this builds on (15 to 18).
+ *
+ * Include after postgres.h and fmgr.h.
+ */
+#ifndef TEX_COMPAT_H
+#define TEX_COMPAT_H
+
+#include "mb/pg_wchar.h"
+
+/*
+ * tex_ereturn(escontext, result, (errcode(...), errmsg(...), ...)): from 16 on an
+ * input function hands a refused value back to callers that ask for it, such as
+ * pg_input_is_valid(); before, every error is thrown.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define tex_ereturn(escontext, result, ...) \
+	ereturn(escontext, result, __VA_ARGS__)
+#else
+#define tex_ereturn(escontext, result, ...) \
+	do { \
+		(void) (escontext); \
+		ereport(ERROR, __VA_ARGS__); \
+		return result; \
+	} while (0)
+#endif
+
+/*
+ * Write a code point in the database's encoding, with a terminating zero. False
+ * where that encoding lacks it; before 16 that is thrown.
+ */
+static inline bool
+tex_unicode_to_server(pg_wchar code, unsigned char *to)
+{
+#if PG_VERSION_NUM >= 160000
+	return pg_unicode_to_server_noerror(code, to);
+#else
+	pg_unicode_to_server(code, to);
+	return true;
+#endif
+}
+
+#endif							/* TEX_COMPAT_H */
