@@ -15,6 +15,7 @@ OBJS = \
 	src/list.o \
 	src/restore.o \
 	src/vclock.o \
+	src/vclock_ops.o \
 	src/vclock_io.o \
 	src/trace_ext.o
 

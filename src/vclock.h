@@ -1,7 +1,7 @@
 /*
  * vclock.h
- *		Vector clocks: the value and its algebra (vclock.c), reading and writing
- *		it (vclock_io.c).
+ *		Vector clocks: the value and its algebra (vclock.c), operators of SQL
+ *		(vclock_ops.c), reading and writing (vclock_io.c).
  */
 #ifndef TEX_VCLOCK_H
 #define TEX_VCLOCK_H
@@ -27,7 +27,15 @@ typedef struct TexVclockComponent
 	int64		count;
 } TexVclockComponent;
 
-/* Why a clock was refused; message and detail are complete sentences or parts. */
+/* Components in the order they came, while a clock is read; starts as zeros. */
+typedef struct TexVclockList
+{
+	TexVclockComponent *items;
+	int			n;
+	int			room;
+} TexVclockList;
+
+/* Why a clock was refused; the message alone names the problem. */
 typedef struct TexVclockProblem
 {
 	int			sqlstate;
@@ -61,7 +69,10 @@ extern int64 tex_vclock_count(const TexVclock *clock, const char *name, int len)
 extern TexVclockOrder tex_vclock_order(const TexVclock *a, const TexVclock *b);
 extern int	tex_vclock_total_order(const TexVclock *a, const TexVclock *b);
 extern TexVclock *tex_vclock_join(const TexVclock *a, const TexVclock *b);
-extern void tex_vclock_too_many(TexVclockProblem *problem);
+extern bool tex_vclock_append(TexVclockList *list,
+							  const TexVclockComponent *component,
+							  TexVclockProblem *problem);
+extern void tex_vclock_report_too_many(void);
 extern char *tex_vclock_clip(const char *text, int len);
 
 /* vclock_io.c */

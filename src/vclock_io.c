@@ -35,21 +35,13 @@
 
 #define BINARY_VERSION	1
 
-/* The components read so far. */
-typedef struct ComponentList
-{
-	TexVclockComponent *items;
-	int			n;
-	int			room;
-} ComponentList;
-
 /* A text being read. */
 typedef struct Reader
 {
 	const char *input;
 	const char *next;			/* the first byte not yet read */
 	char	   *names;			/* where the next decoded name goes */
-	ComponentList list;
+	TexVclockList list;
 	TexVclockProblem *problem;
 } Reader;
 
@@ -64,28 +56,6 @@ PG_FUNCTION_INFO_V1(tex_vclock_to_jsonb);
 PG_FUNCTION_INFO_V1(tex_vclock_to_json);
 
 /* ------------------------------------------------- what both readers share */
-
-/* Take a component over; false if the clock is full. */
-static bool
-append_component(ComponentList *list, const TexVclockComponent *component,
-				 TexVclockProblem *problem)
-{
-	if (list->n == TEX_VCLOCK_MAX_COMPONENTS)
-	{
-		tex_vclock_too_many(problem);
-		return false;
-	}
-	if (list->n == list->room)
-	{
-		Size		size;
-
-		list->room = list->room == 0 ? 4 : list->room * 2;
-		size = list->room * sizeof(*list->items);
-		list->items = list->items == NULL ? palloc(size) : repalloc(list->items, size);
-	}
-	list->items[list->n++] = *component;
-	return true;
-}
 
 static bool
 refuse_count(const TexVclockComponent *component, int sqlstate, const char *what,
@@ -315,7 +285,7 @@ read_member(Reader *r)
 	if (!accept(r, ':'))
 		return expected(r, "\":\"");
 	return read_count(r, &component) &&
-		append_component(&r->list, &component, r->problem);
+		tex_vclock_append(&r->list, &component, r->problem);
 }
 
 /* Read ["component", n] */
@@ -334,7 +304,7 @@ read_pair(Reader *r)
 		return false;
 	if (!accept(r, ']'))
 		return expected(r, "\"]\"");
-	return append_component(&r->list, &component, r->problem);
+	return tex_vclock_append(&r->list, &component, r->problem);
 }
 
 /* Read elements up to the closing bracket, after the opening one. */
@@ -431,7 +401,7 @@ refuse_jsonb(TexVclockProblem *problem, const char *message)
 }
 
 static bool
-append_jsonb(ComponentList *list, const JsonbValue *name, JsonbValue *count,
+append_jsonb(TexVclockList *list, const JsonbValue *name, JsonbValue *count,
 			 TexVclockProblem *problem)
 {
 	TexVclockComponent component;
@@ -450,12 +420,12 @@ append_jsonb(ComponentList *list, const JsonbValue *name, JsonbValue *count,
 	written = DatumGetCString(DirectFunctionCall1(numeric_out,
 												  NumericGetDatum(count->val.numeric)));
 	return parse_count(written, strlen(written), &component, problem) &&
-		append_component(list, &component, problem);
+		tex_vclock_append(list, &component, problem);
 }
 
 /* Read an element of the array: a pair, or it is refused by its number. */
 static bool
-append_jsonb_pair(ComponentList *list, const JsonbValue *element,
+append_jsonb_pair(TexVclockList *list, const JsonbValue *element,
 				  TexVclockProblem *problem)
 {
 	JsonbContainer *pair = NULL;
@@ -473,7 +443,7 @@ append_jsonb_pair(ComponentList *list, const JsonbValue *element,
 }
 
 static bool
-read_container(JsonbContainer *container, ComponentList *list,
+read_container(JsonbContainer *container, TexVclockList *list,
 			   TexVclockProblem *problem)
 {
 	JsonbIterator *iter;
@@ -504,7 +474,7 @@ read_container(JsonbContainer *container, ComponentList *list,
 static TexVclock *
 build_from_container(JsonbContainer *container, TexVclockProblem *problem)
 {
-	ComponentList list = {0};
+	TexVclockList list = {0};
 
 	if (!read_container(container, &list, problem))
 		return NULL;
@@ -567,7 +537,7 @@ tex_vclock_recv(PG_FUNCTION_ARGS)
 {
 	StringInfo	message = (StringInfo) PG_GETARG_POINTER(0);
 	TexVclockProblem problem;
-	ComponentList list = {0};
+	TexVclockList list = {0};
 	TexVclock  *clock = NULL;
 	int			version = pq_getmsgbyte(message);
 	int			n;
@@ -593,7 +563,7 @@ tex_vclock_recv(PG_FUNCTION_ARGS)
 
 		component.name = pq_getmsgtext(message, sent, &component.len);
 		component.count = pq_getmsgint64(message);
-		if (!append_component(&list, &component, &problem))
+		if (!tex_vclock_append(&list, &component, &problem))
 			return refuse(fcinfo->context, &problem);
 	}
 	clock = tex_vclock_build_checked(list.items, list.n, &problem);
