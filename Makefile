@@ -7,6 +7,13 @@ OBJS = \
 	src/guc.o \
 	src/event.o \
 	src/owner.o \
+	src/vclock.o \
+	src/vclock_ops.o \
+	src/vclock_io.o \
+	src/json_scan.o \
+	src/timestamps.o \
+	src/event_json.o \
+	src/ingest.o \
 	src/summary.o \
 	src/deltas.o \
 	src/aggregates.o \
@@ -14,9 +21,6 @@ OBJS = \
 	src/fold.o \
 	src/list.o \
 	src/restore.o \
-	src/vclock.o \
-	src/vclock_ops.o \
-	src/vclock_io.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.

@@ -228,11 +228,14 @@ BEGIN
 
     part := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
     EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
-    EXECUTE format('LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE');
+    LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
                                     WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)
                     INSERT INTO trace_ext.%I SELECT * FROM moved', part) USING low, high;
     EXECUTE format('ALTER TABLE trace_ext.events ATTACH PARTITION trace_ext.%I FOR VALUES FROM (%L) TO (%L)', part, low, high);
+    EXECUTE format('GRANT SELECT ON trace_ext.%I TO trace_ext_reader, trace_ext_admin', part);
+    EXECUTE format('GRANT INSERT ON trace_ext.%I TO trace_ext_writer', part);
+    EXECUTE format('GRANT INSERT, UPDATE, DELETE, TRUNCATE ON trace_ext.%I TO trace_ext_admin', part);
     EXECUTE format('COMMENT ON TABLE trace_ext.%I IS %L', part, format('events from %s to %s', low, high));
     RETURN true;
 END

@@ -32,26 +32,40 @@ owner_of_extension(void)
 }
 
 /*
+ * From here to tex_become_caller() SQL runs as the owner of the extension, with
+ * a search_path that no caller can lead astray.
+ */
+void
+tex_become_owner(TexOwnerContext *context)
+{
+	context->guc_nesting = NewGUCNestLevel();
+	GetUserIdAndSecContext(&context->user, &context->security_context);
+	SetUserIdAndSecContext(owner_of_extension(),
+						   context->security_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+tex_become_caller(TexOwnerContext *context)
+{
+	AtEOXact_GUC(false, context->guc_nesting);
+	SetUserIdAndSecContext(context->user, context->security_context);
+}
+
+/*
  * Runs one statement that returns nothing of interest.
  */
 void
 tex_run_as_owner(const char *sql)
 {
-	Oid			user;
-	int			context;
-	int			nesting = NewGUCNestLevel();
+	TexOwnerContext context;
 
-	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner_of_extension(),
-						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-
+	tex_become_owner(&context);
 	SPI_connect();
 	if (SPI_execute(sql, false, 0) < 0)
 		elog(ERROR, "could not run \"%s\"", sql);
 	SPI_finish();
-
-	AtEOXact_GUC(false, nesting);
-	SetUserIdAndSecContext(user, context);
+	tex_become_caller(&context);
 }

@@ -1,0 +1,14 @@
+-- ingest_events(): the batches that clients post.
+
+CREATE FUNCTION ingest_events(batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_jsonb';
+COMMENT ON FUNCTION ingest_events(jsonb) IS
+    'stores a batch of events, {"events": [...]} or an array; returns how many were inserted, were there already (same trace_id, id '
+    'and timestamp), and were rejected. A rejected event is kept with the reason in ingest_errors, the others go in. '
+    'Fails where the value is no batch at all';
+
+CREATE FUNCTION ingest_events(batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_text';
+COMMENT ON FUNCTION ingest_events(text) IS
+    'as ingest_events(jsonb), of JSON text: what jsonb cannot hold (\u0000, lone surrogates, deep nesting) rejects its event only, '
+    'where a cast to jsonb would fail the batch. A quoted literal and an untyped parameter come here';

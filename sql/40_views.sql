@@ -1,0 +1,113 @@
+-- Views that derive, never store: always as exact as the events.
+
+CREATE VIEW cross_trace_index AS
+SELECT name AS variable,
+       trace_id,
+       id AS event_id,
+       "timestamp",
+       service_name,
+       instance_id,
+       process_id,
+       thread_id,
+       (attributes ->> 'access_type')::trace_ext.access_type AS access_type,
+       attributes -> 'old_value' AS old_value,
+       attributes -> 'new_value' AS value,
+       attributes ->> 'location' AS location,
+       lock_set
+  FROM trace_ext.events
+ WHERE kind = 'StateChange';
+COMMENT ON VIEW cross_trace_index IS
+    'one row an access of a variable, over all traces; an index finds those of one variable, by time';
+
+-- A state change as the model system's helper view shows it.
+CREATE VIEW state_changes AS
+SELECT event_id AS id, trace_id, "timestamp", variable, access_type, old_value,
+       value AS new_value, location, thread_id, service_name
+  FROM trace_ext.cross_trace_index;
+COMMENT ON VIEW state_changes IS 'accesses of variables, with old and new value';
+
+CREATE VIEW causal_edges AS
+SELECT trace_id,
+       parent_id AS from_event_id,
+       id AS to_event_id,
+       CASE kind
+           WHEN 'AsyncSpawn'     THEN 'AsyncSpawn'
+           WHEN 'AsyncAwait'     THEN 'AsyncAwait'
+           WHEN 'HttpResponse'   THEN 'HttpRequestResponse'
+           WHEN 'DatabaseResult' THEN 'DatabaseQueryResult'
+           WHEN 'StateChange'    THEN 'DataDependency'
+           ELSE 'DirectCall'
+       END AS edge_type
+  FROM trace_ext.events
+ WHERE parent_id IS NOT NULL;
+COMMENT ON VIEW causal_edges IS
+    'one row an event with a parent: from the parent, which may not have arrived, to the event; edge_type by the kind of the latter';
+
+CREATE VIEW trace_roots AS
+SELECT trace_id, id AS root_event_id, "timestamp", name, service_name
+  FROM trace_ext.events
+ WHERE parent_id IS NULL;
+COMMENT ON VIEW trace_roots IS 'one row an event without a parent';
+
+CREATE VIEW distributed_spans AS
+SELECT trace_id,
+       span_id,
+       trace_ext.earliest("timestamp", id, service_name) AS service,
+       trace_ext.earliest("timestamp", id, instance_id) AS instance,
+       min("timestamp") AS first_event,
+       max("timestamp") AS last_event,
+       trace_ext.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
+       coalesce(trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
+                trace_ext.earliest("timestamp", id, name)) AS name,
+       CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status
+  FROM trace_ext.events
+ WHERE span_id IS NOT NULL
+ GROUP BY trace_id, span_id;
+COMMENT ON VIEW distributed_spans IS
+    'one row a span of a trace: service and instance of its first event, name of its root or request (else of its first event), '
+    'times of its first and last event; status is ERROR where '
+    'an event of it is an error, else OK';
+
+CREATE VIEW distributed_edges AS
+SELECT upstream_span_id AS from_span,
+       span_id AS to_span,
+       (CASE trace_ext.earliest("timestamp", id, kind::text)
+           WHEN 'HttpRequest'   THEN 'HttpCall'
+           WHEN 'HttpResponse'  THEN 'HttpCall'
+           WHEN 'DatabaseQuery' THEN 'DatabaseQuery'
+           WHEN 'AsyncSpawn'    THEN 'MessageQueue'
+           WHEN 'AsyncAwait'    THEN 'MessageQueue'
+           ELSE 'Custom'
+       END)::trace_ext.link_type AS link_type,
+       trace_id,
+       min("timestamp") AS first_event
+  FROM trace_ext.events
+ WHERE span_id IS NOT NULL AND upstream_span_id IS NOT NULL
+ GROUP BY trace_id, upstream_span_id, span_id;
+COMMENT ON VIEW distributed_edges IS
+    'one row a call or message from one span to another of a trace; link_type by the first event of the called span';
+
+CREATE VIEW services AS
+SELECT service_name,
+       sum(event_count)::bigint AS event_count,
+       sum(error_count)::bigint AS error_count,
+       min(hour) AS first_hour,
+       max(hour) AS last_hour
+  FROM trace_ext.event_counts
+ WHERE service_name IS NOT NULL
+ GROUP BY service_name;
+COMMENT ON VIEW services IS 'one row a service: its events and errors, and the first and last hour it was seen; from the rollups';
+
+CREATE VIEW service_calls AS
+SELECT caller.service AS from_service,
+       callee.service AS to_service,
+       e.link_type,
+       count(*) AS call_count,
+       count(DISTINCT e.trace_id) AS trace_count,
+       count(*) FILTER (WHERE callee.status = 'ERROR') AS error_count
+  FROM trace_ext.distributed_edges e
+  JOIN trace_ext.distributed_spans caller ON caller.trace_id = e.trace_id AND caller.span_id = e.from_span
+  JOIN trace_ext.distributed_spans callee ON callee.trace_id = e.trace_id AND callee.span_id = e.to_span
+ WHERE caller.service <> callee.service
+ GROUP BY caller.service, callee.service, e.link_type;
+COMMENT ON VIEW service_calls IS 'which service called which, how often, in how many traces and with how many failures; reads all spans';

@@ -1,0 +1,55 @@
+-- Rights by what a role does; nothing to PUBLIC. Roles belong to the cluster,
+-- so they may be there already, and DROP EXTENSION leaves them.
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['trace_ext_reader', 'trace_ext_writer', 'trace_ext_admin'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;       -- another database, or another session right now, made it
+        END;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trace_ext FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA trace_ext FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA trace_ext TO trace_ext_reader, trace_ext_writer, trace_ext_admin;
+
+-- Readers: every table and view, and the functions that only read.
+GRANT SELECT ON ALL TABLES IN SCHEMA trace_ext TO trace_ext_reader, trace_ext_admin;
+
+-- Writers: send events, by any way there is. Triggers do the rest as the owner.
+GRANT INSERT ON events, events_default TO trace_ext_writer;
+
+-- Admins: mend and clear what was sent.
+GRANT INSERT, UPDATE, DELETE, TRUNCATE ON events, events_default TO trace_ext_admin;
+GRANT DELETE, TRUNCATE ON ingest_errors TO trace_ext_admin;
+
+-- Types and their operators are of no use to an attacker and needed by all.
+DO $$
+DECLARE
+    f record;
+    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions'];
+    for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'count_rows', 'forget_range', 'adopt_partition',
+        'reconcile_partitions', 'make_partition', 'partition_truncated', 'partitions_changed', 'restore_partition',
+        'note_event', 'append_deltas'];
+BEGIN
+    FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind
+               FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace
+    LOOP
+        IF f.proname = ANY (for_owner) THEN
+            CONTINUE;
+        ELSIF f.proname = 'ingest_events' THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO trace_ext_writer, trace_ext_admin', f.signature);
+        ELSIF f.proname = ANY (for_admin) THEN
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_admin', f.signature);
+        ELSE
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_reader, trace_ext_writer, trace_ext_admin', f.signature);
+        END IF;
+    END LOOP;
+END
+$$;
