@@ -176,10 +176,11 @@ suite_isolation()
 # as nothing, and one that is to do as no failure.
 prove_suite()
 {
-	local glob=$2 passed failed status=0
+	local passed failed status=0 tests
 	begin "$1"
+	mapfile -t tests < <(files "$2")
 	shift 2
-	as_server_timed "$@" $(files "$glob") >"$OUTPUT" 2>&1 || status=$?
+	as_server_timed "$@" "${tests[@]}" >"$OUTPUT" 2>&1 || status=$?
 	passed=$(grep -E '^ok [0-9]+' "$OUTPUT" | grep -cviE '# *skip') || true
 	failed=$(grep -E '^not ok [0-9]+' "$OUTPUT" | grep -cviE '# *todo') || true
 	failed=$(at_least_one_if "$status" "$failed")
@@ -226,7 +227,7 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
-	for check in foreign_symbols objects_without_comment versions_that_differ; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -264,15 +265,31 @@ versions_that_differ()
 		say "CHANGELOG.md has no section on $release"
 }
 
+# The rules of layout that need no parser.
+layout_faults()
+{
+	local file
+	for file in "$SRC"/src/*.[ch]; do
+		awk -v file="src/${file##*/}" '
+			function fault(what) { print file ":" FNR ": " what }
+			/[ \t]$/ { fault("blank at the end of a line") }
+			/^\t*    / { fault("indented by spaces instead of tabs") }
+			/^\t*(if|else|for|while|do|switch|foreach)[ (].*\{$/ { fault("brace not on a line of its own") }
+			/^\t*\/\// { fault("// comment") }' "$file"
+	done
+}
+
 restart()
 {
 	cluster_stop "$CLUSTER"
 	cluster_start "$CLUSTER" "$@"
 }
 
+# One stream, so that the totals are the last line of it.
 main()
 {
 	local suite
+	exec 2>&1
 	for suite in $SUITES; do
 		declare -F "suite_$suite" >/dev/null || die "there is no suite \"$suite\""
 	done
