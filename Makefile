@@ -42,10 +42,30 @@ endif
 EXTRA_CLEAN  = $(SCRIPT) output_iso
 
 PG_CONFIG   ?= pg_config
-PGXS        := $(shell $(PG_CONFIG) --pgxs)
+PGXS        := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
 include $(PGXS)
+else
+# The commands below install PostgreSQL, so they must work without it.
+all install installcheck clean:
+	@echo "PostgreSQL's development files were not found: set PG_CONFIG, or install them as test/packages.sh does" >&2; exit 1
+endif
 
 $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 	cat $(FRAGMENTS) > $@
 
 $(OBJS): $(wildcard src/*.h)
+
+# Commands. Each works on a copy of the source and installs what it needs.
+.PHONY: demo demo-stop test sanitize
+demo:
+	@test/demo.sh start
+
+demo-stop:
+	@test/demo.sh stop
+
+test:
+	@test/run.sh
+
+sanitize:
+	@test/sanitize.sh

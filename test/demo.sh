@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# demo.sh start|stop
+#		A throw-away cluster with captured events: what "make demo" calls.
+#
+# start builds and installs the extension, replaces the cluster of an earlier
+# demo, shows test/demo.sql and leaves the cluster running. stop removes it.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# One place for each user, so that the next start or stop finds it.
+find_demo()
+{
+	SERVER_USER=$(server_user)
+	DEMO=/tmp/trace_ext-demo-$SERVER_USER
+	if [ -e "$DEMO" ] && [ "$(stat -c %U "$DEMO")" != "$SERVER_USER" ]; then
+		die "$DEMO belongs to someone else"
+	fi
+}
+
+# The binaries of the running server may not be those of PG_CONFIG now.
+remove_demo()
+{
+	local pid_file=$DEMO/data/postmaster.pid
+	if [ -e "$pid_file" ]; then
+		WORK=/ as_server "$(dirname "$(head -1 "$DEMO/data/postmaster.opts" | cut -d' ' -f1)")/pg_ctl" \
+			-D "$DEMO/data" -s -w -m fast stop >/dev/null 2>&1 || true
+	fi
+	rm -rf "$DEMO"
+}
+
+# Who called make can open the socket, as its owner or as root.
+connect_line()
+{
+	local psql=psql
+	command -v psql >/dev/null || psql=$BINDIR/psql
+	say "$psql -h $DEMO -p $PORT -U postgres demo"
+}
+
+start()
+{
+	"$ROOT/test/packages.sh" demo
+	find_postgres
+	find_demo
+	remove_demo
+	make_work demo
+	trap 'rm -rf "$WORK"' EXIT
+
+	say "building trace_ext for $VERSION"
+	build_and_install || die "the build failed"
+	say "starting a cluster of its own in $DEMO"
+	cluster_make "$DEMO"
+	cluster_start "$DEMO" shared_preload_libraries=trace_ext cluster_name=trace_ext-demo
+	cd "$ROOT"
+	export PGHOST=$DEMO PGPORT=$PORT PGUSER=postgres PGCLIENTENCODING=UTF8
+	"$BINDIR/createdb" demo
+	"$BINDIR/psql" -X -d demo -c "ALTER DATABASE demo SET search_path = trace_ext, public" -q
+	"$BINDIR/psql" -X -d demo -f test/demo.sql
+	say "The cluster is left running; \"make demo-stop\" removes it. To look around:"
+	connect_line
+}
+
+stop()
+{
+	find_demo
+	remove_demo
+	say "the demo's cluster is stopped and removed"
+}
+
+case ${1:-} in
+	start | stop) "$1" ;;
+	*) die "usage: demo.sh start|stop" ;;
+esac

@@ -1,0 +1,67 @@
+-- demo.sql: what "make demo" shows. To run it again, from the top of the source:
+-- use the command that "make demo" ends with, and add -f test/demo.sql
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset footer off
+\pset pager off
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS trace_ext;
+SET search_path = trace_ext, public;
+
+-- What a client of a small banking service posted, byte for byte.
+\set batch `cat test/data/express-banking.json`
+
+\echo
+\echo '1. Load the batch that a client posted: SELECT * FROM ingest_events(:''batch'')'
+SELECT * FROM ingest_events(:'batch');
+
+\echo '2. How much is stored, at the same cost at 100 million events: count_events(), count_traces()'
+SELECT count_events() AS events, count_traces() AS traces;
+
+\echo '3. The newest traces, and how long each took: SELECT ... FROM list_traces()'
+SELECT left(trace_id::text, 8) AS trace,
+       to_char(first_timestamp, 'HH24:MI:SS.MS') AS started,
+       root_service AS service,
+       root_name AS request,
+       event_count AS events,
+       access_count AS accesses,
+       round(duration_ms::numeric, 1) AS ms,
+       repeat('█', ceil(24 * duration_ms / max(duration_ms) OVER ())::int) AS duration
+FROM list_traces()
+ORDER BY first_timestamp DESC, trace_id;
+
+-- The one with most to show; the first of equals.
+SELECT trace_id, root_name
+FROM trace_summaries
+ORDER BY event_count DESC, first_timestamp LIMIT 1 \gset
+
+\echo '4. One trace,' :root_name', each event after the one that caused it: SELECT ... FROM events'
+\echo '   ("step" is the time since the cause; where it is negative, clocks alone would tell it in the wrong order)'
+WITH RECURSIVE tree AS (
+    SELECT id, kind, name, attributes, "timestamp", 0 AS depth,
+           NULL::timestamptz AS caused_at, ARRAY[ROW("timestamp", id)] AS path
+    FROM events
+    WHERE trace_id = :'trace_id' AND parent_id IS NULL
+    UNION ALL
+    SELECT e.id, e.kind, e.name, e.attributes, e."timestamp", t.depth + 1,
+           t."timestamp", t.path || ROW(e."timestamp", e.id)
+    FROM tree t JOIN events e ON e.trace_id = :'trace_id' AND e.parent_id = t.id
+)
+SELECT row_number() OVER (ORDER BY path) AS "#",
+       to_char("timestamp", 'SS.US') AS at,
+       round(extract(epoch FROM "timestamp" - caused_at) * 1000, 2) AS step_ms,
+       kind,
+       name,
+       attributes ->> 'access_type' AS access,
+       CASE WHEN attributes ? 'old_value' THEN (attributes ->> 'old_value') || ' -> ' ELSE '' END
+           || (attributes ->> 'new_value') AS value
+FROM tree
+ORDER BY path;
+
+\echo '5. The same batch once more, as after a lost answer: nothing is stored twice'
+SELECT r.*, count_events() AS events, count_traces() AS traces
+FROM ingest_events(:'batch') r;
+
+\echo '6. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
+\pset footer on
+SELECT * FROM verify_summaries();

@@ -1,0 +1,315 @@
+#!/usr/bin/env bash
+# run.sh
+#		Run every test: what "make test" calls.
+#
+# Builds a copy of the source with warnings as errors, installs it, and runs
+# the suites against throw-away clusters. The last line is "N passed, N failed";
+# the exit status is 1 when anything failed. A suite without tests counts as
+# nothing.
+#
+#	SUITES="regress tap"	run only these of: house regress isolation pgtap tap
+#	PG_CONFIG=...			the server to test on
+#	SUITE_TIMEOUT=1800		seconds after which a suite is given up
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+SUITES=${SUITES:-house regress isolation pgtap tap}
+SUITE_TIMEOUT=${SUITE_TIMEOUT:-1800}
+DIFF_LINES=300
+LOG_LINES=60
+
+PASSED=0
+FAILED=0
+TABLE=()
+FINISHED=
+
+#
+# Counting and reporting
+#
+
+begin()
+{
+	NAME=$1
+	OUTPUT=$WORK/output
+	STARTED=${EPOCHREALTIME/./}
+	say "==> $NAME"
+	if [ -e "$CLUSTER/log" ]; then
+		: >"$CLUSTER/log"
+	fi
+}
+
+# end PASSED FAILED: the suite's line of the table.
+end()
+{
+	local ms=$(((${EPOCHREALTIME/./} - STARTED) / 1000))
+	PASSED=$((PASSED + $1))
+	FAILED=$((FAILED + $2))
+	TABLE+=("$(printf '%-28s %7d %7d %8d.%d' "$NAME" "$1" "$2" $((ms / 1000)) $((ms % 1000 / 100)))")
+}
+
+# A suite that stopped before its end has failed, whatever it had counted.
+at_least_one_if()
+{
+	if [ "$1" -ne 0 ] && [ "$2" -eq 0 ]; then
+		echo 1
+	else
+		echo "$2"
+	fi
+}
+
+show()
+{
+	local file=$1 lines=$2
+	if [ -s "$file" ]; then
+		say "--- ${file#"$WORK/"}"
+		"${3:-tail}" -n "$lines" "$file"
+	fi
+}
+
+# A test may pass although a backend died under it.
+server_died()
+{
+	grep -E 'terminated by signal|PANIC: |TRAP: ' "$CLUSTER/log" || true
+}
+
+# Ends a suite that ran in CLUSTER.
+end_in_cluster()
+{
+	local failed=$2 died
+	died=$(server_died)
+	if [ -n "$died" ]; then
+		say "$died"
+		failed=$((failed + 1))
+	fi
+	if [ "$failed" -gt 0 ]; then
+		show "$CLUSTER/log" "$LOG_LINES"
+	fi
+	end "$1" "$failed"
+}
+
+print_totals()
+{
+	local row
+	say ""
+	printf '%-28s %7s %7s %10s\n' suite passed failed seconds
+	for row in "${TABLE[@]}"; do
+		say "$row"
+	done
+	say ""
+	say "$PASSED passed, $FAILED failed"
+}
+
+# However the script ends: no server stays behind, and the totals come last.
+finish()
+{
+	trap - EXIT
+	if [ -n "${CLUSTER:-}" ]; then
+		cluster_stop "$CLUSTER" immediate
+	fi
+	if [ -z "$FINISHED" ]; then
+		FAILED=$((FAILED + 1))
+		say "the tests did not come to their end"
+	fi
+	if [ "$FAILED" -eq 0 ]; then
+		rm -rf "${WORK:-}"
+	elif [ -n "${WORK:-}" ]; then
+		say "kept for a look: $WORK"
+	fi
+	print_totals
+	[ "$FAILED" -eq 0 ] || exit 1
+	exit 0
+}
+
+#
+# The suites
+#
+
+as_server_timed()
+{
+	as_server timeout --kill-after=10 "$SUITE_TIMEOUT" "$@"
+}
+
+files()
+{
+	compgen -G "$SRC/test/$1" | sort || true
+}
+
+psql()
+{
+	as_server "$BINDIR/psql" -XAtq -v ON_ERROR_STOP=1 "$@"
+}
+
+# pg_regress prints "test x ... ok" until 15 and "ok 1 - x" from 16 on.
+# A test that it never came to is a failed one.
+pg_regress_suite()
+{
+	local total passed status=0
+	total=$(files "$2" | wc -l)
+	[ "$total" -gt 0 ] || return 0
+	begin "$1"
+	shift 2
+	rm -f "$SRC/regression.diffs"
+	make_source as_server_timed "$@" installcheck >"$OUTPUT" 2>&1 || status=$?
+	passed=$(grep -cE '^ok [0-9]+ |^(test|    ) .*\.\.\. ok ' "$OUTPUT") || true
+	if [ "$status" -ne 0 ] || [ "$passed" -ne "$total" ]; then
+		show "$OUTPUT" "$DIFF_LINES"
+		show "$SRC/regression.diffs" "$DIFF_LINES" head
+	fi
+	end_in_cluster "$passed" "$(at_least_one_if "$status" $((total - passed)))"
+}
+
+# With its shared memory and worker, and without: both must give the same.
+suite_regress()
+{
+	restart
+	pg_regress_suite "regress, not preloaded" 'sql/*.sql' ISOLATION=
+	restart shared_preload_libraries=trace_ext
+	pg_regress_suite "regress, preloaded" 'sql/*.sql' ISOLATION=
+}
+
+suite_isolation()
+{
+	pg_regress_suite isolation 'specs/*.spec' REGRESS=
+}
+
+# prove_suite NAME GLOB PROVE_ARGUMENT...: counts assertions, but a skipped one
+# as nothing, and one that is to do as no failure.
+prove_suite()
+{
+	local passed failed status=0 tests
+	begin "$1"
+	mapfile -t tests < <(files "$2")
+	shift 2
+	as_server_timed "$@" "${tests[@]}" >"$OUTPUT" 2>&1 || status=$?
+	passed=$(grep -E '^ok [0-9]+' "$OUTPUT" | grep -cviE '# *skip') || true
+	failed=$(grep -E '^not ok [0-9]+' "$OUTPUT" | grep -cviE '# *todo') || true
+	failed=$(at_least_one_if "$status" "$failed")
+	if [ "$failed" -gt 0 ]; then
+		show_failed_prove
+	fi
+	end_in_cluster "$passed" "$failed"
+}
+
+show_failed_prove()
+{
+	local log
+	grep -vE '^ok [0-9]+' "$OUTPUT" | tail -n "$DIFF_LINES"
+	for log in "$SRC"/tmp_check/log/*.log; do
+		show "$log" "$LOG_LINES"
+	done
+}
+
+suite_pgtap()
+{
+	[ -n "$(files 'pgtap/*.sql')" ] || return 0
+	[ -e "$SHAREDIR/extension/pgtap.control" ] || die "pgTAP is not installed below $SHAREDIR"
+	psql -d postgres -c 'CREATE DATABASE pgtap'
+	psql -d pgtap -c 'CREATE EXTENSION trace_ext' -c 'CREATE EXTENSION pgtap'
+	prove_suite pgTAP 'pgtap/*.sql' \
+		prove -v --exec "$BINDIR/psql -XAtq -v ON_ERROR_STOP=1 -d pgtap -f"
+}
+
+# These start their own servers, with the modules that come with PGXS.
+# Until 15 they ask for TESTDIR, later for the two directories.
+suite_tap()
+{
+	[ -n "$(files 't/*.pl')" ] || return 0
+	prove_suite TAP 't/*.pl' \
+		env -u PGHOST -u PGUSER --chdir="$SRC" PATH="$BINDIR:$PATH" PGPORT="$PORT" \
+		TESTDIR="$SRC" TESTDATADIR="$SRC/tmp_check" TESTLOGDIR="$SRC/tmp_check/log" \
+		PG_REGRESS="$PGXS_SRC/test/regress/pg_regress" \
+		prove -v -I "$PGXS_SRC/test/perl" -I test/t
+}
+
+suite_house()
+{
+	local check problems passed=0 failed=0
+	begin "house rules"
+	psql -d postgres -c 'CREATE DATABASE house'
+	psql -d house -c 'CREATE EXTENSION trace_ext'
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults; do
+		problems=$($check)
+		if [ -z "$problems" ]; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+			say "--- ${check//_/ }"
+			say "$problems"
+		fi
+	done
+	end_in_cluster "$passed" "$failed"
+}
+
+# A library loaded into the server shares one name space with all the others.
+foreign_symbols()
+{
+	nm -D --defined-only "$SRC/trace_ext.so" | awk '{ print $3 }' |
+		grep -vE '^(tex_|pg_finfo_tex_|_PG_)|^Pg_magic_func$' || true
+}
+
+objects_without_comment()
+{
+	psql -d house -f "$SRC/test/uncommented.sql"
+}
+
+# The control file has the version that SQL sees, as in 1.0; the others that
+# of the release, as in 1.0.0.
+versions_that_differ()
+{
+	local sql release
+	sql=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$SRC/trace_ext.control")
+	release=$(sed -n 's/^   "version": "\(.*\)",$/\1/p' "$SRC/META.json")
+	[ "${release%.*}" = "$sql" ] ||
+		say "META.json has version $release, trace_ext.control $sql"
+	grep -qF "## [$release]" "$SRC/CHANGELOG.md" ||
+		say "CHANGELOG.md has no section on $release"
+}
+
+# The rules of layout that need no parser.
+layout_faults()
+{
+	local file
+	for file in "$SRC"/src/*.[ch]; do
+		awk -v file="src/${file##*/}" '
+			function fault(what) { print file ":" FNR ": " what }
+			/[ \t]$/ { fault("blank at the end of a line") }
+			/^\t*    / { fault("indented by spaces instead of tabs") }
+			/^\t*(if|else|for|while|do|switch|foreach)[ (].*\{$/ { fault("brace not on a line of its own") }
+			/^\t*\/\// { fault("// comment") }' "$file"
+	done
+}
+
+restart()
+{
+	cluster_stop "$CLUSTER"
+	cluster_start "$CLUSTER" "$@"
+}
+
+# One stream, so that the totals are the last line of it.
+main()
+{
+	local suite
+	exec 2>&1
+	for suite in $SUITES; do
+		declare -F "suite_$suite" >/dev/null || die "there is no suite \"$suite\""
+	done
+	"$ROOT/test/packages.sh" test
+	find_postgres
+	make_work test
+	trap finish EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+
+	CLUSTER=$WORK/cluster
+	export PGHOST=$CLUSTER PGPORT=$PORT PGUSER=postgres
+	say "building with warnings as errors for $VERSION"
+	build_and_install WERROR=1
+	cluster_make "$CLUSTER"
+	restart shared_preload_libraries=trace_ext
+	for suite in $SUITES; do
+		"suite_$suite"
+	done
+	FINISHED=yes
+}
+
+main "$@"
