@@ -100,6 +100,10 @@ SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00') AS hour, servic
  GROUP BY 1, 2, 3;
 COMMENT ON VIEW counts_recomputed IS 'counts computed from all events; slow, for checks and repair';
 
+CREATE FUNCTION require_read_committed(what text) RETURNS void
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_require_read_committed';
+COMMENT ON FUNCTION require_read_committed(text) IS 'fails where the transaction keeps one snapshot';
+
 CREATE FUNCTION fold_lock(wait boolean) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_fold_lock';
 COMMENT ON FUNCTION fold_lock(boolean) IS
@@ -253,11 +257,7 @@ CREATE FUNCTION rebuild_summaries() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'rebuild_summaries() needs a READ COMMITTED transaction'
-              USING ERRCODE = 'active_sql_transaction',
-                    HINT = 'An older snapshot could miss events that writers have committed.';
-    END IF;
+    PERFORM trace_ext.require_read_committed('rebuild_summaries()');
     LOCK TABLE trace_ext.events IN SHARE MODE;
     PERFORM trace_ext.fold_lock(true);
 

@@ -31,19 +31,6 @@ CREATE FUNCTION partition_ranges()
     $$;
 COMMENT ON FUNCTION partition_ranges() IS 'the partitions of events as the catalog has them, with their ranges';
 
-CREATE FUNCTION require_read_committed(what text) RETURNS void
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION '% needs a READ COMMITTED transaction', what
-              USING ERRCODE = 'active_sql_transaction',
-                    HINT = 'An older snapshot could miss events that writers have committed, and counts would be wrong.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION require_read_committed(text) IS 'fails where the transaction keeps one snapshot';
-
 -- Appends the counts of all rows of a table, and has their traces read again.
 CREATE FUNCTION count_rows(part regclass, sign int) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -247,12 +234,15 @@ CREATE PROCEDURE maintain_partitions()
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    width interval := current_setting('trace_ext.partition_interval');
-    ahead int := current_setting('trace_ext.partitions_ahead');
+    width interval;
+    ahead int;
     origin constant timestamptz := '2000-01-03 00:00:00+00';      -- a Monday
     low timestamptz;
 BEGIN
+    -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext.require_read_committed('maintain_partitions()');
+    width := current_setting('trace_ext.partition_interval');
+    ahead := current_setting('trace_ext.partitions_ahead');
     IF width < interval '1 hour' OR extract(year FROM width) <> 0 OR extract(month FROM width) <> 0
        OR extract(epoch FROM width) % 3600 <> 0 THEN
         RAISE EXCEPTION 'trace_ext.partition_interval % is not a number of whole hours, days or weeks', width

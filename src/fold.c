@@ -1,6 +1,6 @@
 /*
  * fold.c
- *		Never two folders at once.
+ *		Who may fold, and when: never two folders at once.
  *
  * The lock is one on an object that is no relation lock, so that neither
  * autovacuum nor a reader of the base rows ever meets it.  A folder first locks
@@ -10,16 +10,19 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "utils/builtins.h"
 
 #include "event.h"
 
 PG_FUNCTION_INFO_V1(tex_fold_lock);
+PG_FUNCTION_INFO_V1(tex_require_read_committed);
 
 static bool
 lock_partitions(Oid events, bool wait)
@@ -56,4 +59,22 @@ tex_fold_lock(PG_FUNCTION_ARGS)
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
 					   tex_relation_oid("summary_base"), 1);
 	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL);
+}
+
+/*
+ * require_read_committed(what text) returns void
+ *
+ * What takes rows out of counts for good must see all of them, also those that
+ * were committed after the snapshot of the transaction.
+ */
+Datum
+tex_require_read_committed(PG_FUNCTION_ARGS)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s needs a READ COMMITTED transaction",
+						text_to_cstring(PG_GETARG_TEXT_PP(0))),
+				 errhint("An older snapshot could miss events that writers have committed, and counts would be wrong.")));
+	PG_RETURN_VOID();
 }
