@@ -20,6 +20,7 @@ OBJS = \
 	src/counts.o \
 	src/fold.o \
 	src/list.o \
+	src/truncate.o \
 	src/restore.o \
 	src/trace_ext.o
 

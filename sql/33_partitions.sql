@@ -32,19 +32,23 @@ CREATE FUNCTION partition_ranges()
 COMMENT ON FUNCTION partition_ranges() IS 'the partitions of events as the catalog has them, with their ranges';
 
 -- Appends the counts of all rows of a table, and has their traces read again.
-CREATE FUNCTION count_rows(part regclass, sign int) RETURNS void
+CREATE FUNCTION count_rows(part oid, sign int) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    IF pg_relation_size(part) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM trace_ext.require_read_committed('attaching, detaching or truncating a partition of events');
     EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
-                    SELECT DISTINCT trace_id, 0, 0, 0, true FROM %s', part);
+                    SELECT DISTINCT trace_id, 0, 0, 0, true FROM %s', part::regclass);
     EXECUTE format('INSERT INTO trace_ext.count_deltas
                     SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
                            $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
-                      FROM %s GROUP BY 1, 2, 3', part) USING sign;
+                      FROM %s GROUP BY 1, 2, 3', part::regclass) USING sign;
 END
 $$;
-COMMENT ON FUNCTION count_rows(regclass, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
+COMMENT ON FUNCTION count_rows(oid, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
 
 -- The rows of [low, high) are gone. Traces that lay inside are deleted, traces
 -- that reach out are read again; hours that the range cuts are counted again.
@@ -52,61 +56,73 @@ CREATE FUNCTION forget_range(low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    first_hour timestamptz := date_bin('1 hour', low, '2000-01-01 00:00:00+00');
-    forgotten bigint;
+    origin constant timestamptz := '2000-01-01 00:00:00+00';
+    first_hour timestamptz := date_bin('1 hour', low, origin);
+    last_hour timestamptz := date_bin('1 hour', high, origin);      -- first one not wholly inside
+    forgotten_traces bigint;
+    forgotten_events bigint;
 BEGIN
+    PERFORM trace_ext.require_read_committed('dropping or detaching a partition of events');
     PERFORM trace_ext.fold();
 
     DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high;
-    GET DIAGNOSTICS forgotten = ROW_COUNT;
-    UPDATE trace_ext.totals SET trace_count = trace_count - forgotten;
+    GET DIAGNOSTICS forgotten_traces = ROW_COUNT;
     INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
     SELECT trace_id, 0, 0, 0, true FROM trace_ext.summary_base
      WHERE first_timestamp < high AND last_timestamp >= low;
 
+    WITH forgotten AS (
+        DELETE FROM trace_ext.count_base WHERE hour >= low AND hour < last_hour RETURNING event_count
+    )
+    SELECT coalesce(sum(event_count), 0) INTO forgotten_events FROM forgotten;
+    UPDATE trace_ext.totals SET trace_count = trace_count - forgotten_traces,
+                                event_count = event_count - forgotten_events;
+
     INSERT INTO trace_ext.count_deltas
-    SELECT hour, service_name, kind, -event_count, -error_count
-      FROM trace_ext.count_base WHERE hour >= first_hour AND hour < high
+    SELECT hour, service_name, kind, -event_count, -error_count FROM trace_ext.count_base
+     WHERE (hour = first_hour AND first_hour < low) OR (hour = last_hour AND last_hour < high)
     UNION ALL
-    SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00'), service_name, kind,
+    SELECT date_bin('1 hour', "timestamp", origin), service_name, kind,
            count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
       FROM trace_ext.events
-     WHERE "timestamp" >= first_hour
-       AND "timestamp" < CASE WHEN high = date_bin('1 hour', high, '2000-01-01 00:00:00+00') THEN high
-                              ELSE date_bin('1 hour', high, '2000-01-01 00:00:00+00') + interval '1 hour' END
+     WHERE ("timestamp" >= first_hour AND "timestamp" < first_hour + interval '1 hour' AND first_hour < low)
+        OR ("timestamp" >= last_hour AND "timestamp" < last_hour + interval '1 hour' AND last_hour < high)
      GROUP BY 1, 2, 3;
-    PERFORM trace_ext.fold_deltas();
-    DELETE FROM trace_ext.count_base WHERE event_count = 0 AND hour >= first_hour AND hour < high;
 END
 $$;
 COMMENT ON FUNCTION forget_range(timestamptz, timestamptz) IS
-    'takes the events of a range of time that were dropped, truncated or detached out of summaries and counts';
+    'takes the events of a range of time that were dropped or detached out of summaries and counts';
 
-CREATE FUNCTION partition_truncated() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-DECLARE
-    known trace_ext.partitions;
-BEGIN
-    SELECT * INTO known FROM trace_ext.partitions WHERE part = TG_RELID;
-    IF NOT FOUND THEN
-        RETURN NULL;        -- detached: no part of events any more
-    END IF;
-    PERFORM trace_ext.require_read_committed('TRUNCATE of events');
-    IF TG_WHEN = 'BEFORE' AND known.is_default THEN
-        PERFORM trace_ext.count_rows(TG_RELID::regclass, -1);
-    ELSIF TG_WHEN = 'AFTER' AND NOT known.is_default THEN
-        PERFORM trace_ext.forget_range(known.lower_bound, known.upper_bound);
-    END IF;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION partition_truncated() IS 'statement trigger on partitions: keeps counts and summaries exact when one is truncated';
+CREATE FUNCTION forget_all() RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT trace_ext.require_read_committed('TRUNCATE of events');
+        SELECT trace_ext.fold_lock(true);
+        DELETE FROM trace_ext.summary_deltas;
+        DELETE FROM trace_ext.count_deltas;
+        DELETE FROM trace_ext.summary_base;
+        DELETE FROM trace_ext.count_base;
+        UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
+    END;
+COMMENT ON FUNCTION forget_all() IS 'empties summaries and counts, after events was truncated';
+
+CREATE FUNCTION note_truncate() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_truncate';
+COMMENT ON FUNCTION note_truncate() IS
+    'statement trigger on events and its partitions: keeps counts and summaries exact when one of them is truncated';
+CREATE TRIGGER trace_ext_before_truncate BEFORE TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION note_truncate();
+CREATE TRIGGER trace_ext_after_truncate AFTER TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION note_truncate();
+COMMENT ON TRIGGER trace_ext_before_truncate ON events IS 'keeps summaries and counts when events is truncated';
+COMMENT ON TRIGGER trace_ext_after_truncate ON events IS 'keeps summaries and counts when events is truncated';
 
 -- PostgreSQL clones row triggers to partitions, not these.
 CREATE FUNCTION adopt_partition(part regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    moment text;
 BEGIN
     IF (SELECT relkind FROM pg_class WHERE oid = part) <> 'r' THEN
         RAISE EXCEPTION 'partition % of trace_ext.events must be an ordinary table', part
@@ -119,10 +135,11 @@ BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
-    EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_before_truncate BEFORE TRUNCATE ON %s
-                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.partition_truncated()', part);
-    EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_after_truncate AFTER TRUNCATE ON %s
-                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.partition_truncated()', part);
+    FOREACH moment IN ARRAY ARRAY['before', 'after'] LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_%2$s_truncate %2$s TRUNCATE ON %1$s
+                        FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.note_truncate()', part, moment);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_%s_truncate', part, moment);
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION adopt_partition(regclass) IS 'gives a partition of events its statement triggers and remembers its range';
@@ -140,11 +157,10 @@ BEGIN
                             WHERE i.inhrelid = p.part AND i.inhparent = 'trace_ext.events'::regclass)
         RETURNING p.*
     LOOP
-        PERFORM trace_ext.require_read_committed('dropping or detaching a partition of events');
         IF NOT gone.is_default THEN
             PERFORM trace_ext.forget_range(gone.lower_bound, gone.upper_bound);
         ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = gone.part) THEN
-            PERFORM trace_ext.count_rows(gone.part::regclass, -1);
+            PERFORM trace_ext.count_rows(gone.part, -1);
         END IF;
     END LOOP;
     FOR came IN
@@ -152,10 +168,13 @@ BEGIN
          WHERE i.inhparent = 'trace_ext.events'::regclass
            AND NOT EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = i.inhrelid)
     LOOP
-        PERFORM trace_ext.require_read_committed('making or attaching a partition of events');
         PERFORM trace_ext.adopt_partition(came::regclass);
-        PERFORM trace_ext.count_rows(came::regclass, 1);
+        PERFORM trace_ext.count_rows(came, 1);
     END LOOP;
+    -- Traces are to be read again: once, not by each reader.
+    IF EXISTS (SELECT FROM trace_ext.summary_deltas WHERE recompute) THEN
+        PERFORM trace_ext.fold_if_free();
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION reconcile_partitions() IS
@@ -215,6 +234,8 @@ BEGIN
 
     part := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
     EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
+    -- In the order of DROP TABLE, that waits for both as well.
+    LOCK TABLE ONLY trace_ext.events IN SHARE UPDATE EXCLUSIVE MODE;
     LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
                                     WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)

@@ -35,7 +35,7 @@ DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
-        'reconcile_partitions', 'make_partition', 'partition_truncated', 'partitions_changed', 'restore_partition',
+        'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind

@@ -8,6 +8,7 @@
 
 #include "deltas.h"
 #include "guc.h"
+#include "truncate.h"
 
 PG_MODULE_MAGIC;
 
@@ -18,4 +19,5 @@ _PG_init(void)
 {
 	tex_guc_init();
 	tex_deltas_init();
+	tex_truncate_init();
 }
