@@ -108,7 +108,7 @@ COMMENT ON FUNCTION count_events() IS
 -- Probe the base once a trace with deltas, however large the base is.
 CREATE FUNCTION count_traces() RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 BEGIN
     RETURN (SELECT trace_count FROM trace_ext.totals)

@@ -116,7 +116,7 @@ COMMENT ON FUNCTION fold_lock(boolean) IS
 CREATE FUNCTION fold_deltas() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 DECLARE
     folded bigint;

@@ -136,6 +136,9 @@ typedef struct PendingSet
 /* Of this transaction; the memory goes with it. */
 static PendingSet *pending_sets = NULL;
 
+/* Appended since the last thought of folding. */
+static int	appended_deltas = 0;
+
 /* ----------------------------------------------------------------
  *		Collecting rows
  * ----------------------------------------------------------------
@@ -305,7 +308,7 @@ same_in_summary(const EventRow *a, const EventRow *b)
 		same_service(a->name, b->name);
 }
 
-static int	append_pending(PendingSet *set);
+static void append_pending(PendingSet *set);
 
 /*
  * note_event() returns trigger
@@ -468,22 +471,21 @@ append_counts(PendingSet *set)
 }
 
 /*
- * Writes a pending set and ends it.  Returns the number of summary deltas.
+ * Writes a pending set and ends it.
  */
-static int
+static void
 append_pending(PendingSet *set)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext delta writer",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	int			written = tex_summaries_count(set->summaries);
 
+	appended_deltas += tex_summaries_count(set->summaries);
 	append_summaries(set);
 	append_counts(set);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	discard_pending(set);
-	return written;
 }
 
 /*
@@ -493,8 +495,11 @@ append_pending(PendingSet *set)
  * would fail it.
  */
 static void
-fold_now_and_then(int appended)
+fold_now_and_then(void)
 {
+	int			appended = appended_deltas;
+
+	appended_deltas = 0;
 	if (tex_fold_threshold == 0 || IsolationUsesXactSnapshot() ||
 		pg_prng_double(&pg_global_prng_state) >= (double) appended / tex_fold_threshold)
 		return;
@@ -517,7 +522,10 @@ tex_append_deltas(PG_FUNCTION_ARGS)
 
 	set = find_pending(GetCurrentSubTransactionId());
 	if (set != NULL)
-		fold_now_and_then(append_pending(set));
+	{
+		append_pending(set);
+		fold_now_and_then();
+	}
 	return PointerGetDatum(NULL);
 }
 

@@ -14,7 +14,7 @@
 
 #include "guc.h"
 
-int			tex_fold_threshold = 10000;
+int			tex_fold_threshold = 2000;
 int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
 
@@ -28,7 +28,7 @@ tex_guc_init(void)
 							"Outstanding deltas after which a writing statement folds them.",
 							"Each statement that appends n deltas folds with probability "
 							"n / fold_threshold. 0 leaves folding to fold() and the worker.",
-							&tex_fold_threshold, 10000, 0, INT_MAX,
+							&tex_fold_threshold, 2000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_field_size",
 							"Longest string that ingest_events() takes in one field.",

@@ -29,7 +29,7 @@
 #include "summary.h"
 
 #define MAX_PAGE_SIZE 10000
-#define FETCH_ROWS 64
+#define FETCH_ROWS 32
 #define OUTPUT_COLUMNS 11
 
 #define SUMMARY_COLUMNS \
@@ -42,7 +42,8 @@ typedef struct Filter
 {
 	int64		min_events;
 	text	   *service;		/* or NULL */
-	pg_uuid_t	lowest;			/* the ids that start with "search" */
+	bool		has_search;
+	pg_uuid_t	lowest;			/* the ids that start with "search", or all */
 	pg_uuid_t	highest;
 	bool		has_before;
 	TimestampTz before;
@@ -130,7 +131,8 @@ read_arguments(FunctionCallInfo fcinfo, Filter *filter, int64 *skip, int64 *limi
 
 	filter->min_events = PG_ARGISNULL(2) ? 1 : PG_GETARG_INT64(2);
 	filter->service = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
-	parse_search(PG_ARGISNULL(4) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(4)), filter);
+	filter->has_search = !PG_ARGISNULL(4);
+	parse_search(filter->has_search ? text_to_cstring(PG_GETARG_TEXT_PP(4)) : "", filter);
 	filter->has_before = !PG_ARGISNULL(5);
 	if (filter->has_before)
 	{
@@ -289,24 +291,43 @@ open_touched(Lister *lister)
 	qsort(lister->touched, lister->touched_count, sizeof(TexSummary *), compare_touched);
 }
 
+#define SELECT_BASE \
+	"SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base" \
+	" WHERE (last_timestamp, trace_id) < ($1, $2)"
+#define NEWEST_FIRST " ORDER BY last_timestamp DESC, trace_id DESC"
+
+/*
+ * With a search the planner is to see its digits, to choose between walking the
+ * newest and probing the ids; without one there is one way, planned once.
+ */
 static void
 open_base(Lister *lister)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid			types[] = {TIMESTAMPTZOID, UUIDOID, UUIDOID, UUIDOID};
 	Datum		values[4];
 	const Filter *f = &lister->filter;
 
-	/* Constants for the planner: it then sees whether to walk or to probe. */
 	values[0] = TimestampTzGetDatum(f->has_before ? f->before : DT_NOEND);
 	values[1] = UUIDPGetDatum(f->has_before ? &f->before_id : &f->highest);
 	values[2] = UUIDPGetDatum(&f->lowest);
 	values[3] = UUIDPGetDatum(&f->highest);
-	lister->base = SPI_cursor_open_with_args(NULL,
-											 "SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base"
-											 " WHERE (last_timestamp, trace_id) < ($1, $2)"
-											 " AND trace_id BETWEEN $3 AND $4"
-											 " ORDER BY last_timestamp DESC, trace_id DESC",
-											 4, types, values, NULL, true, CURSOR_OPT_FAST_PLAN);
+	if (f->has_search)
+	{
+		lister->base = SPI_cursor_open_with_args(NULL,
+												 SELECT_BASE " AND trace_id BETWEEN $3 AND $4" NEWEST_FIRST,
+												 4, types, values, NULL, true, CURSOR_OPT_FAST_PLAN);
+		return;
+	}
+	if (plan == NULL)
+	{
+		plan = SPI_prepare_cursor(SELECT_BASE NEWEST_FIRST, 2, types,
+								  CURSOR_OPT_FAST_PLAN | CURSOR_OPT_GENERIC_PLAN);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare the walk of summary_base");
+		SPI_keepplan(plan);
+	}
+	lister->base = SPI_cursor_open(NULL, plan, values, NULL, true);
 }
 
 /*
