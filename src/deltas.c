@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
@@ -195,16 +196,16 @@ learn_layout(PendingSet *set, Relation rel)
 {
 	if (set->layout_of == RelationGetRelid(rel))
 		return;
+	/* The columns of any other table could be of any type. */
+	if (!rel->rd_rel->relispartition ||
+		get_partition_parent(RelationGetRelid(rel), true) != tex_relation_oid("events"))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a partition of trace_ext.events",
+						RelationGetRelationName(rel)),
+				 errhint("Function note_event() is for triggers of trace_ext.events only.")));
 	for (int c = 0; c < COL_COUNT; c++)
-	{
 		set->columns[c] = get_attnum(RelationGetRelid(rel), column_names[c]);
-		if (set->columns[c] == InvalidAttrNumber)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table \"%s\" has no column \"%s\"",
-							RelationGetRelationName(rel), column_names[c]),
-					 errhint("This trigger function is for trace_ext.events only.")));
-	}
 	set->layout_of = RelationGetRelid(rel);
 }
 
