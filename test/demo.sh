@@ -46,10 +46,15 @@ start()
 	trap 'rm -rf "$WORK"' EXIT
 
 	say "building trace_ext for $VERSION"
+	# shellcheck disable=SC2119 # it takes arguments of make, not ours
 	build_and_install || die "the build failed"
 	say "starting a cluster of its own in $DEMO"
 	cluster_make "$DEMO"
-	cluster_start "$DEMO" shared_preload_libraries=trace_ext cluster_name=trace_ext-demo
+	as_server tee -a "$DEMO/data/postgresql.conf" >/dev/null <<-CONF
+		shared_preload_libraries = 'trace_ext'
+		cluster_name = 'trace_ext demo'
+	CONF
+	cluster_start "$DEMO"
 	cd "$ROOT"
 	export PGHOST=$DEMO PGPORT=$PORT PGUSER=postgres PGCLIENTENCODING=UTF8
 	"$BINDIR/createdb" demo

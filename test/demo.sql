@@ -28,7 +28,7 @@ SELECT left(trace_id::text, 8) AS trace,
        round(duration_ms::numeric, 1) AS ms,
        repeat('█', ceil(24 * duration_ms / max(duration_ms) OVER ())::int) AS duration
 FROM list_traces()
-ORDER BY first_timestamp DESC, trace_id;
+ORDER BY last_timestamp DESC, trace_id DESC;
 
 -- The one with most to show; the first of equals.
 SELECT trace_id, root_name

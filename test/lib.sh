@@ -137,11 +137,10 @@ find_postgres()
 	VERSION=$("$PG_CONFIG" --version)
 }
 
-copy_source()
+copy_tree()
 {
 	mkdir -p "$1"
 	tar -C "$ROOT" --exclude=./.git -cf - . | tar -C "$1" --no-same-owner -xf -
-	give "$1"
 }
 
 # make_source USER_COMMAND ARGUMENT...: make in the copy, as as_server or
@@ -160,7 +159,8 @@ build_and_install()
 {
 	local log=$WORK/build.log installer=as_root
 	SRC=$WORK/src
-	copy_source "$SRC"
+	copy_tree "$SRC"
+	give "$SRC"
 	if ! is_root && [ -w "$PKGLIBDIR" ] && [ -w "$SHAREDIR/extension" ]; then
 		installer=as_server
 	fi

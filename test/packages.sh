@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# packages.sh demo|test|ci
-#		Install the Debian packages that the demo, the tests or .ci/run need.
+# packages.sh demo|test|chroot
+#		Install the Debian packages that the demo, the tests or chroot.sh need.
 #
 # Does nothing when all are there. PostgreSQL is the one that the distribution
 # calls its own (15 on bookworm, 17 on trixie), unless one that extensions can
@@ -28,14 +28,19 @@ major()
 wanted()
 {
 	local n
+	if [ "$1" = chroot ]; then
+		echo debootstrap debian-archive-keyring gpgv
+		return
+	fi
 	echo gcc libc6-dev make
 	if [ -z "${PG_CONFIG:-}" ]; then
 		n=$(major)
 		echo "postgresql-${n:-N}" "postgresql-server-dev-${n:-N}"
-		[ "$1" = demo ] || echo "postgresql-${n:-N}-pgtap"
 	fi
-	[ "$1" = demo ] || echo perl libipc-run-perl
-	[ "$1" != ci ] || echo debootstrap debian-archive-keyring gpgv
+	if [ "$1" = test ]; then
+		echo perl libipc-run-perl
+		[ -n "${PG_CONFIG:-}" ] || echo "postgresql-${n:-N}-pgtap"
+	fi
 }
 
 is_installed()
@@ -113,7 +118,7 @@ require_tools()
 
 main()
 {
-	local purpose=${1:?usage: packages.sh demo|test|ci}
+	local purpose=${1:?usage: packages.sh demo|test|chroot}
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 		require_tools
 	elif [ -n "$(missing "$purpose")" ]; then
