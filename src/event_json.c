@@ -257,13 +257,38 @@ read_timestamp(Reader *r, JsonbContainer *event, int *nanoseconds)
  */
 
 /*
+ * Finds the one key of the object "kind"; keys whose value is null do not count
+ * beside another, for some clients name all kinds.  False where there is none, or
+ * more than one.
+ */
+static bool
+find_kind(JsonbContainer *kinds, JsonbValue *name, JsonbValue *value)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(kinds);
+	JsonbValue	key;
+	JsonbValue	fields;
+	int			named = 0;
+
+	JsonbIteratorNext(&iterator, &key, true);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		JsonbIteratorNext(&iterator, &fields, true);
+		if (fields.type == jbvNull && JsonContainerSize(kinds) > 1)
+			continue;
+		*name = key;
+		*value = fields;
+		named++;
+	}
+	return named == 1;
+}
+
+/*
  * Reads {"Kind": {fields}} or "Kind"; the fields may be NULL.
  */
 static bool
 read_kind(Reader *r, JsonbContainer *event, TexKind *kind, JsonbContainer **fields)
 {
 	JsonbValue *v = get(event, "kind");
-	JsonbIterator *iterator;
 	JsonbValue	name;
 	JsonbValue	value;
 
@@ -275,12 +300,8 @@ read_kind(Reader *r, JsonbContainer *event, TexKind *kind, JsonbContainer **fiel
 	else
 	{
 		if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data) ||
-			JsonContainerSize(v->val.binary.data) != 1)
+			!find_kind(v->val.binary.data, &name, &value))
 			return refuse(r, "kind", "not an object with one key, the kind");
-		iterator = JsonbIteratorInit(v->val.binary.data);
-		JsonbIteratorNext(&iterator, &value, true);
-		JsonbIteratorNext(&iterator, &name, true);
-		JsonbIteratorNext(&iterator, &value, true);
 		if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
 			*fields = value.val.binary.data;
 		else if (value.type != jbvNull)
