@@ -12,3 +12,9 @@ CREATE FUNCTION ingest_events(batch text, OUT inserted bigint, OUT duplicates bi
 COMMENT ON FUNCTION ingest_events(text) IS
     'as ingest_events(jsonb), of JSON text: what jsonb cannot hold (\u0000, lone surrogates, deep nesting) rejects its event only, '
     'where a cast to jsonb would fail the batch. A quoted literal and an untyped parameter come here';
+
+-- What drivers send that type a JSON parameter; in memory json is text.
+CREATE FUNCTION ingest_events(batch json, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_text';
+COMMENT ON FUNCTION ingest_events(json) IS
+    'as ingest_events(text); the cast to json has checked the grammar of the whole batch before, but lets \u0000 through';
