@@ -15,10 +15,11 @@ OBJS = \
 	src/event_json.o \
 	src/ingest.o \
 	src/summary.o \
+	src/fold.o \
+	src/folder.o \
 	src/deltas.o \
 	src/aggregates.o \
 	src/counts.o \
-	src/fold.o \
 	src/list.o \
 	src/truncate.o \
 	src/restore.o \

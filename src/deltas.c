@@ -43,6 +43,7 @@
 
 #include "deltas.h"
 #include "event.h"
+#include "folder.h"
 #include "guc.h"
 #include "owner.h"
 
@@ -490,10 +491,10 @@ append_pending(PendingSet *set)
 }
 
 /*
- * Without a worker somebody has to fold: each statement does so with a
- * probability that makes it happen once in fold_threshold deltas.  Not where
- * the transaction keeps one snapshot: base rows folded after that snapshot
- * would fail it.
+ * Somebody has to fold: each statement has it done with a probability that makes
+ * it happen once in fold_threshold deltas.  By a background worker, or where none
+ * is to be had here and now; but not where the transaction keeps one snapshot:
+ * base rows folded after that snapshot would fail it.
  */
 static void
 fold_now_and_then(void)
@@ -501,10 +502,11 @@ fold_now_and_then(void)
 	int			appended = appended_deltas;
 
 	appended_deltas = 0;
-	if (tex_fold_threshold == 0 || IsolationUsesXactSnapshot() ||
+	if (tex_fold_threshold == 0 ||
 		pg_prng_double(&pg_global_prng_state) >= (double) appended / tex_fold_threshold)
 		return;
-	tex_run_as_owner("SELECT trace_ext.fold_if_free()");
+	if (!tex_folder_start() && !IsolationUsesXactSnapshot())
+		tex_run_as_owner("SELECT trace_ext.fold_if_free()");
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 
 #include "event.h"
+#include "fold.h"
 
 PG_FUNCTION_INFO_V1(tex_fold_lock);
 PG_FUNCTION_INFO_V1(tex_require_read_committed);
@@ -43,6 +44,31 @@ lock_partitions(Oid events, bool wait)
 	return true;
 }
 
+static LOCKTAG
+fold_lock_tag(void)
+{
+	LOCKTAG		tag;
+
+	/* Sub-object 1 keeps the tag apart from those of comments and the like. */
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
+					   tex_relation_oid("summary_base"), 1);
+	return tag;
+}
+
+/*
+ * Does nobody fold at the moment?
+ */
+bool
+tex_fold_is_free(void)
+{
+	LOCKTAG		tag = fold_lock_tag();
+
+	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	LockRelease(&tag, ExclusiveLock, false);
+	return true;
+}
+
 /*
  * fold_lock(wait boolean) returns boolean
  */
@@ -50,14 +76,10 @@ Datum
 tex_fold_lock(PG_FUNCTION_ARGS)
 {
 	bool		wait = PG_GETARG_BOOL(0);
-	LOCKTAG		tag;
+	LOCKTAG		tag = fold_lock_tag();
 
 	if (!lock_partitions(tex_relation_oid("events"), wait))
 		PG_RETURN_BOOL(false);
-
-	/* Sub-object 1 keeps the tag apart from those of comments and the like. */
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId,
-					   tex_relation_oid("summary_base"), 1);
 	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL);
 }
 

@@ -25,9 +25,9 @@ void
 tex_guc_init(void)
 {
 	DefineCustomIntVariable("trace_ext.fold_threshold",
-							"Outstanding deltas after which a writing statement folds them.",
-							"Each statement that appends n deltas folds with probability "
-							"n / fold_threshold. 0 leaves folding to fold() and the worker.",
+							"Outstanding deltas after which a writing statement has them folded.",
+							"Each statement that appends n deltas does so with probability "
+							"n / fold_threshold. 0 leaves folding to fold().",
 							&tex_fold_threshold, 2000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_field_size",

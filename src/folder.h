@@ -1,0 +1,11 @@
+/*
+ * folder.h
+ *		A background worker that folds once.
+ */
+#ifndef TEX_FOLDER_H
+#define TEX_FOLDER_H
+
+extern bool tex_folder_start(void);
+extern PGDLLEXPORT void tex_folder_main(Datum database);
+
+#endif							/* TEX_FOLDER_H */
