@@ -15,17 +15,17 @@
 
 #include "names.h"
 
-typedef struct Name
+typedef struct NameEntry
 {
 	const char *text;			/* terminated, though it may hold zero bytes */
 	int32		len;
 	uint32		hash;
-} Name;
+} NameEntry;
 
 struct TexNames
 {
 	MemoryContext context;
-	Name	   *names;
+	NameEntry  *names;
 	int32		count;
 	int32		room;
 	int32	   *slots;			/* number of the name, or TEX_NO_NAME */
@@ -47,7 +47,7 @@ tex_names_create(void)
 
 	names->context = CurrentMemoryContext;
 	names->room = 64;
-	names->names = palloc(sizeof(Name) * names->room);
+	names->names = palloc(sizeof(NameEntry) * names->room);
 	make_slots(names, 128);
 	return names;
 }
@@ -58,7 +58,7 @@ grow(TexNames *names)
 	uint32		nslots = (names->mask + 1) * 2;
 
 	names->room *= 2;
-	names->names = repalloc_huge(names->names, sizeof(Name) * (Size) names->room);
+	names->names = repalloc_huge(names->names, sizeof(NameEntry) * (Size) names->room);
 	pfree(names->slots);
 	make_slots(names, nslots);
 	for (int32 i = 0; i < names->count; i++)
@@ -83,7 +83,7 @@ tex_names_add(TexNames *names, const char *text, int len)
 
 	for (; names->slots[slot] != TEX_NO_NAME; slot = (slot + 1) & names->mask)
 	{
-		const Name *name = &names->names[names->slots[slot]];
+		const NameEntry *name = &names->names[names->slots[slot]];
 
 		if (name->hash == hash && name->len == len && memcmp(name->text, text, len) == 0)
 			return names->slots[slot];
@@ -97,7 +97,7 @@ tex_names_add(TexNames *names, const char *text, int len)
 	copy = MemoryContextAlloc(names->context, len + 1);
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	names->names[names->count] = (Name) {.text = copy,.len = len,.hash = hash};
+	names->names[names->count] = (NameEntry) {.text = copy,.len = len,.hash = hash};
 	names->slots[slot] = names->count;
 	return names->count++;
 }

@@ -10,6 +10,14 @@ typedef struct TexClockNode *TexClock;
 
 typedef struct TexClocks TexClocks;
 
+/*
+ * Two orders are kept: all of it, and the one without what only the hand-over of
+ * locks orders.  The weak one exists only where there are locks.
+ */
+#define TEX_FULL_ORDER	0
+#define TEX_WEAK_ORDER	1
+#define TEX_NORDERS		2
+
 /* Calls back for each strand whose entry is not zero. */
 typedef void (*TexClockVisitor) (int32 strand, uint32 sequence, void *arg);
 

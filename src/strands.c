@@ -30,6 +30,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "causes.h"
 #include "guc.h"
 #include "strands.h"
 
@@ -109,7 +110,7 @@ cut_cycles(TexHistory *history)
 }
 
 /*
- * The events, parents before children, else by time.
+ * The events, by parents and client clocks, else by time.
  */
 static int32 *
 order_by_parents(TexHistory *history)
@@ -121,13 +122,15 @@ order_by_parents(TexHistory *history)
 	for (int32 i = 0; i < history->nevents; i++)
 		if (history->events[i].parent != TEX_NO_EVENT)
 			tex_edges_add(tree, history->events[i].parent, i);
+	tex_add_clock_edges(history, tree);
 
 	schedule = tex_schedule_create(tree->indegree, history->nevents);
 	for (int32 i = 0; i < history->nevents; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		order[i] = tex_schedule_next(schedule);
-		Assert(order[i] >= 0);
+		if (order[i] < 0)		/* clocks contradict parents */
+			order[i] = tex_schedule_force(schedule);
 		tex_foreach_edge(edge, tree, order[i])
 			tex_schedule_release(schedule, tree->to[edge]);
 	}
@@ -197,7 +200,7 @@ moved_here(Assignment *a, int32 e)
 	int32		next = a->next_in_thread[parent];
 
 	if (events[parent].place != events[e].place || events[parent].kind == TEX_ASYNC_SPAWN ||
-		((events[parent].flags | events[e].flags) & TEX_EVENT_OWN_TASK) != 0 ||
+		events[parent].task != TEX_NO_NAME || events[e].task != TEX_NO_NAME ||
 		a->children[parent] != 1 || a->strands[events[parent].strand].last != parent)
 		return false;
 	return next == TEX_NO_EVENT ||
@@ -277,8 +280,9 @@ renumber(Assignment *a)
 /* A thread's part in one trace, for the order across traces. */
 typedef struct Stay
 {
-	int32		thread_name;
 	int32		place;
+	int32		thread_name;
+	int32		thread;
 	int32		first;
 	int32		last;
 } Stay;
@@ -297,47 +301,90 @@ compare_stays(const void *a, const void *b)
 }
 
 /*
- * Order the traces that one thread served.  Event numbers are places in time.
+ * Under "auto": order the traces that a thread served, if it did so in turn.
+ * Event numbers are places in time.
  */
 static void
 order_stays(Assignment *a, const Stay *stays, int32 n)
 {
-	if (tex_thread_kind == TEX_THREAD_AUTO)
-		for (int32 i = 0; i + 1 < n; i++)
-			if (stays[i].last > stays[i + 1].first)
-				return;			/* an event loop */
+	for (int32 i = 0; i + 1 < n; i++)
+		if (stays[i].last > stays[i + 1].first)
+			return;				/* an event loop */
 	for (int32 i = 0; i + 1 < n; i++)
 		tex_edges_add(a->edges, stays[i].last, stays[i + 1].first);
 }
 
+/*
+ * Under "os": order all that a thread did, whichever traces it served.
+ */
 static void
-order_across_traces(Assignment *a)
+order_thread(Assignment *a, const int32 *order, const int32 *group, int32 ngroups)
+{
+	TexEvent   *events = a->history->events;
+	int32	   *last = alloc_array(sizeof(int32), ngroups, 0xff);
+
+	for (int32 i = 0; i < a->history->nevents; i++)
+	{
+		int32		e = order[i];
+		int32		g = group[events[e].thread];
+
+		if (g < 0)
+			continue;
+		if (last[g] != TEX_NO_EVENT && events[last[g]].trace != events[e].trace)
+			tex_edges_add(a->edges, last[g], e);
+		last[g] = e;
+	}
+	pfree(last);
+}
+
+static int32
+collect_stays(Assignment *a, Stay *stays)
 {
 	TexHistory *history = a->history;
-	Stay	   *stays;
 	int32		n = 0;
 
-	if (tex_thread_kind == TEX_THREAD_TASK || history->ntraces < 2)
-		return;
-	stays = alloc_array(sizeof(Stay), history->nthreads, 0);
 	for (int32 t = 0; t < history->nthreads; t++)
 	{
 		const Thread *thread = &a->threads[t];
 		const TexEvent *first = &history->events[thread->first];
 
-		if (first->thread_name != TEX_NO_NAME && (first->flags & TEX_EVENT_OWN_TASK) == 0 &&
+		if (first->thread_name != TEX_NO_NAME && first->task == TEX_NO_NAME &&
 			!(thread->branching && tex_thread_kind == TEX_THREAD_AUTO))
-			stays[n++] = (Stay) {first->thread_name, first->place, thread->first, thread->last};
+			stays[n++] = (Stay) {first->place, first->thread_name, t, thread->first, thread->last};
 	}
 	qsort(stays, n, sizeof(Stay), compare_stays);
-	for (int32 from = 0, to; from < n; from = to)
+	return n;
+}
+
+/*
+ * The order between the traces that one thread served.
+ */
+static void
+order_across_traces(Assignment *a, const int32 *order)
+{
+	int32		nthreads = a->history->nthreads;
+	Stay	   *stays;
+	int32	   *group;
+	int32		n;
+	int32		ngroups = 0;
+
+	if (tex_thread_kind == TEX_THREAD_TASK || a->history->ntraces < 2)
+		return;
+	stays = alloc_array(sizeof(Stay), nthreads, 0);
+	group = alloc_array(sizeof(int32), nthreads, 0xff);
+	n = collect_stays(a, stays);
+	for (int32 from = 0, to; from < n; from = to, ngroups++)
 	{
-		for (to = from + 1; to < n && stays[to].place == stays[from].place &&
+		for (to = from; to < n && stays[to].place == stays[from].place &&
 			 stays[to].thread_name == stays[from].thread_name; to++)
-			;
-		order_stays(a, &stays[from], to - from);
+			group[stays[to].thread] = ngroups;
+		if (tex_thread_kind == TEX_THREAD_AUTO)
+			order_stays(a, &stays[from], to - from);
 	}
+	if (tex_thread_kind == TEX_THREAD_OS)
+		order_thread(a, order, group, ngroups);
 	pfree(stays);
+	pfree(group);
 }
 
 int32 *
@@ -359,7 +406,7 @@ tex_strands_assign(TexHistory *history, TexEdges *edges)
 		CHECK_FOR_INTERRUPTS();
 		assign(&a, order[i]);
 	}
-	order_across_traces(&a);
+	order_across_traces(&a, order);
 	renumber(&a);
 	pfree(a.threads);
 	pfree(a.strands);

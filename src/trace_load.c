@@ -408,19 +408,18 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 static void
 read_origin(TexHistory *history, TexEvent *event, Row *row)
 {
-	int32		instance = name_of_datum(history, row, COL_INSTANCE);
-	int32		task = name_of_datum(history, row, COL_TASK);
+	int32		instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
 	int32		process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
 
 	event->service = name_of_datum(history, row, COL_SERVICE);
 	event->instance = compose(history, 'i', event->service, instance, 0);
 	event->place = compose(history, 'p', event->service, instance, process);
 	event->thread_name = name_of_datum(history, row, COL_THREAD);
-	if (task != TEX_NO_NAME)
-		event->flags |= TEX_EVENT_OWN_TASK;
-	event->thread = thread_of(history, event->trace, event->place,
-							  task != TEX_NO_NAME ? task : event->thread_name,
-							  task != TEX_NO_NAME);
+	event->task = name_of_datum(history, row, COL_TASK);
+	if (event->task != TEX_NO_NAME)
+		event->thread = thread_of(history, event->trace, event->place, event->task, true);
+	else
+		event->thread = thread_of(history, event->trace, event->place, event->thread_name, false);
 }
 
 static void
@@ -599,6 +598,26 @@ link_parents(TexHistory *history)
 	pfree(table.slots);
 }
 
+/*
+ * When each trace ran, as far as it is loaded.
+ */
+void
+tex_history_times(TexHistory *history)
+{
+	for (int32 t = 0; t < history->ntraces; t++)
+	{
+		history->traces[t].first_at = DT_NOEND;
+		history->traces[t].last_at = DT_NOBEGIN;
+	}
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		TexTrace   *trace = &history->traces[history->events[i].trace];
+
+		trace->first_at = Min(trace->first_at, history->events[i].at);
+		trace->last_at = Max(trace->last_at, history->events[i].at);
+	}
+}
+
 static bool
 can_order(const TexEvent *event)
 {
@@ -619,12 +638,10 @@ describe_traces(TexHistory *history)
 		if (trace->first_event == TEX_NO_EVENT)
 		{
 			trace->first_event = i;
-			trace->first_at = event->at;
 			trace->instance = event->instance;
 		}
 		else if (trace->instance != event->instance)
 			trace->instance = TEX_NO_NAME;
-		trace->last_at = event->at;
 		if (event->kind == TEX_HTTP_REQUEST && trace->request == TEX_NO_EVENT)
 			trace->request = i;
 		trace->has_sync |= can_order(event);
@@ -641,5 +658,6 @@ tex_history_prepare(TexHistory *history)
 		return;
 	qsort_arg(history->events, history->nevents, sizeof(TexEvent), compare_events, history->traces);
 	link_parents(history);
+	tex_history_times(history);
 	describe_traces(history);
 }

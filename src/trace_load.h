@@ -33,7 +33,6 @@ typedef enum TexAccessType
 #define TEX_EVENT_SHARED_LOCK		0x04	/* a lock taken or given back as shared */
 #define TEX_EVENT_EXCLUSIVE_LOCK	0x08	/* ... as exclusive; neither: not said */
 #define TEX_EVENT_FAILED			0x10	/* an error, or a response that says so */
-#define TEX_EVENT_OWN_TASK			0x20	/* names the task it belongs to */
 
 #define TEX_NO_EVENT (-1)
 
@@ -60,7 +59,9 @@ typedef struct TexEvent
 	int32		place;			/* (service, instance, process) */
 	int32		instance;		/* (service, instance) */
 	int32		service;
+	int32		instance_name;
 	int32		thread_name;
+	int32		task;			/* the task that the event itself names */
 	int32		name;
 	int32		span;
 	int32		upstream;
@@ -109,6 +110,7 @@ typedef struct TexHistory
 
 extern TexHistory *tex_history_create(void);
 extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home);
+extern void tex_history_times(TexHistory *history);
 extern void tex_history_prepare(TexHistory *history);
 extern int32 tex_history_trace(const TexHistory *history, const pg_uuid_t *id);
 extern Datum tex_uuid_array(const pg_uuid_t *ids, int n);
