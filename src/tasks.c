@@ -136,7 +136,8 @@ note_unit(Tasks *tasks, int32 e, int32 before)
 }
 
 /*
- * The child of a spawn that is the task: see the head of the file.
+ * The child of a spawn that is the task: see the head of the file.  A spawner's
+ * thread that goes on in one child only is that child; the task has no events.
  */
 static int32
 child_of_spawn(Tasks *tasks, int32 spawn, int32 await)
@@ -144,13 +145,19 @@ child_of_spawn(Tasks *tasks, int32 spawn, int32 await)
 	TexEvent   *events = tasks->history->events;
 	int32		best = TEX_NO_EVENT;
 	int			best_rank = 0;
+	int			same_thread = 0;
+
+	for (int32 c = tasks->first_child[spawn]; c != TEX_NO_EVENT; c = tasks->next_child[c])
+		same_thread += events[c].thread == events[spawn].thread;
 
 	/* The list is latest first: take the earliest of the best. */
 	for (int32 c = tasks->first_child[spawn]; c != TEX_NO_EVENT; c = tasks->next_child[c])
 	{
-		int			rank = 1 + 2 * (events[c].thread != events[spawn].thread) +
-			(events[c].strand != events[spawn].strand);
+		bool		other_thread = events[c].thread != events[spawn].thread;
+		int			rank = 1 + 2 * other_thread + (events[c].strand != events[spawn].strand);
 
+		if (!other_thread && same_thread == 1)
+			continue;
 		if (events[c].strand != events[await].strand && rank >= best_rank)
 		{
 			best = c;
