@@ -23,6 +23,24 @@ OBJS = \
 	src/list.o \
 	src/truncate.o \
 	src/restore.o \
+	src/names.o \
+	src/spelling.o \
+	src/trace_load.o \
+	src/schedule.o \
+	src/strand_clock.o \
+	src/client_clocks.o \
+	src/strands.o \
+	src/tasks.o \
+	src/messages.o \
+	src/locks.o \
+	src/happens_before.o \
+	src/proof.o \
+	src/accesses.o \
+	src/races.o \
+	src/patterns.o \
+	src/evidence.o \
+	src/race_rows.o \
+	src/find_races.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.

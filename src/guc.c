@@ -18,12 +18,74 @@ int			tex_fold_threshold = 2000;
 int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
 
+int			tex_thread_kind = TEX_THREAD_AUTO;
+int			tex_variable_scope = TEX_SCOPE_GLOBAL;
+int			tex_clock_skew = 50;
+int			tex_lateness = 10000;
+int			tex_horizon = 3600;
+char	   *tex_global_locks = NULL;
+bool		tex_potential_races = false;
+
+static const struct config_enum_entry thread_kinds[] = {
+	{"auto", TEX_THREAD_AUTO, false},
+	{"os", TEX_THREAD_OS, false},
+	{"task", TEX_THREAD_TASK, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry variable_scopes[] = {
+	{"global", TEX_SCOPE_GLOBAL, false},
+	{"service", TEX_SCOPE_SERVICE, false},
+	{"instance", TEX_SCOPE_INSTANCE, false},
+	{NULL, 0, false}
+};
+
 static char *partition_interval;
 static int	partitions_ahead;
+
+/* What the race detector goes by. */
+static void
+define_detection(void)
+{
+	DefineCustomEnumVariable("trace_ext.thread_kind",
+							 "What a thread id names.",
+							 "\"os\": a thread of the operating system, \"task\": a task; \"auto\": as the "
+							 "parents in each trace show.",
+							 &tex_thread_kind, TEX_THREAD_AUTO, thread_kinds,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("trace_ext.variable_scope",
+							 "Where variables of one name are one variable.",
+							 NULL, &tex_variable_scope, TEX_SCOPE_GLOBAL, variable_scopes,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.clock_skew",
+							"How far the clocks of two hosts may be apart.",
+							NULL, &tex_clock_skew, 50, 0, 24 * 3600 * 1000,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.lateness",
+							"How long detect() waits for an event whose parent is missing.",
+							NULL, &tex_lateness, 10000, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.horizon",
+							"How far back detection looks for traces that overlap.",
+							"Traces that run longer are compared only where their accesses are nearer.",
+							&tex_horizon, 3600, 1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.global_locks",
+							   "Prefixes of the names of locks that all processes share.",
+							   "Separated by commas.",
+							   &tex_global_locks, "redis:,db:",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("trace_ext.potential_races",
+							 "Whether pairs are reported that only the hand-over of a lock ordered.",
+							 "They have a confidence of 0.3.",
+							 &tex_potential_races, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
 
 void
 tex_guc_init(void)
 {
+	define_detection();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
 							"Outstanding deltas after which a writing statement has them folded.",
 							"Each statement that appends n deltas does so with probability "

@@ -9,6 +9,36 @@ extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
 extern int	tex_max_nesting;
 
+/* What a thread id names. */
+typedef enum TexThreadKind
+{
+	TEX_THREAD_AUTO,
+	TEX_THREAD_OS,
+	TEX_THREAD_TASK
+} TexThreadKind;
+
+/* Where variables of one name are one variable. */
+typedef enum TexVariableScope
+{
+	TEX_SCOPE_GLOBAL,
+	TEX_SCOPE_SERVICE,
+	TEX_SCOPE_INSTANCE
+} TexVariableScope;
+
+extern int	tex_thread_kind;
+extern int	tex_variable_scope;
+extern int	tex_clock_skew;		/* in milliseconds */
+extern int	tex_lateness;		/* in milliseconds */
+extern int	tex_horizon;		/* in seconds */
+extern char *tex_global_locks;
+extern bool tex_potential_races;
+
+static inline int64
+tex_clock_skew_usecs(void)
+{
+	return (int64) tex_clock_skew * 1000;
+}
+
 extern void tex_guc_init(void);
 
 #endif							/* TEX_GUC_H */

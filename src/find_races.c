@@ -1,0 +1,358 @@
+/*
+ * find_races.c
+ *		The SQL functions that look for races on demand.
+ *
+ * find_races() takes one trace and those that overlapped it and touched the same
+ * variables.  find_variable_races() takes all traces that accessed a variable, by
+ * the time of their first access, in portions of bounded size: each portion is
+ * compared within itself and with the earlier traces that overlap it.
+ *
+ * Which traces overlap?  Those that accessed a variable within the trace's time
+ * certainly do.  A trace that accessed it outside may run longer than its accesses,
+ * so trace_ext.horizon to both sides is searched as well.
+ *
+ * Known limit: order that passes through a trace which touches none of the
+ * variables is not seen across traces.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "race_rows.h"
+#include "races.h"
+
+/* A portion is complete with this many events; traces are read so many at a time. */
+#define PORTION_EVENTS	150000
+#define TRACES_AT_ONCE	250
+
+PG_FUNCTION_INFO_V1(tex_find_races);
+PG_FUNCTION_INFO_V1(tex_find_variable_races);
+PG_FUNCTION_INFO_V1(tex_count_races);
+PG_FUNCTION_INFO_V1(tex_count_variable_races);
+
+static const char overlapping_query[] =
+	"WITH c AS (SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
+	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = ANY ($1)"
+	" AND \"timestamp\" BETWEEN $2 - $4 AND $3 + $4 GROUP BY trace_id)"
+	" SELECT trace_id FROM c WHERE trace_id <> $5 AND (inside"
+	" OR (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" >= $2"
+	" AND e.\"timestamp\" <= $3 + $4)"
+	" AND EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" <= $3"
+	" AND e.\"timestamp\" >= $2 - $4)))"
+	" ORDER BY trace_id";
+
+static const char variable_query[] =
+	"SELECT trace_id, min(\"timestamp\") AS first_at, bool_or(\"timestamp\" >= $2) AS home"
+	" FROM trace_ext.events e WHERE kind = 'StateChange' AND name = $1"
+	" AND \"timestamp\" >= $2 - $3 GROUP BY trace_id"
+	" HAVING bool_or(\"timestamp\" >= $2) OR EXISTS (SELECT FROM trace_ext.events l"
+	" WHERE l.trace_id = e.trace_id AND l.\"timestamp\" >= $2)"
+	" ORDER BY first_at, trace_id";
+
+/* A trace that accessed the variable asked for. */
+typedef struct Candidate
+{
+	pg_uuid_t	id;
+	TimestampTz first_at;		/* once loaded */
+	TimestampTz last_at;
+	bool		home;
+} Candidate;
+
+typedef struct Search
+{
+	int64		max_pairs;
+	int64		count;
+	TexRaceRows *rows;
+} Search;
+
+static Datum
+horizon_datum(void)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = (int64) tex_horizon * USECS_PER_SEC;
+	return IntervalPGetDatum(interval);
+}
+
+static int
+max_pairs_arg(FunctionCallInfo fcinfo, int n)
+{
+	int			max_pairs = PG_ARGISNULL(n) ? 1000 : PG_GETARG_INT32(n);
+
+	if (max_pairs < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_pairs must not be negative")));
+	return max_pairs;
+}
+
+/* The names of the variables that a history accesses, as text[]. */
+static Datum
+variable_names(const TexHistory *history, int *n)
+{
+	bool	   *seen = palloc0(tex_names_count(history->names) + 1);
+	Datum	   *names = palloc(sizeof(Datum) * (tex_names_count(history->names) + 1));
+
+	*n = 0;
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+
+		if (event->kind != TEX_STATE_CHANGE || event->name == TEX_NO_NAME || seen[event->name])
+			continue;
+		seen[event->name] = true;
+		names[(*n)++] = CStringGetTextDatum(tex_history_text(history, event->name));
+	}
+	return PointerGetDatum(construct_array(names, *n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+load_overlapping(TexHistory *history, const pg_uuid_t *trace_id)
+{
+	const TexTrace *trace = &history->traces[tex_history_trace(history, trace_id)];
+	Oid			types[5] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, UUIDOID};
+	Datum		args[5];
+	pg_uuid_t  *ids;
+	int			n;
+
+	args[0] = variable_names(history, &n);
+	if (n == 0)
+		return;
+	args[1] = TimestampTzGetDatum(trace->first_at - tex_clock_skew_usecs());
+	args[2] = TimestampTzGetDatum(trace->last_at + tex_clock_skew_usecs());
+	args[3] = horizon_datum();
+	args[4] = UUIDPGetDatum(trace_id);
+	SPI_execute_with_args(overlapping_query, 5, types, args, NULL, true, 0);
+	n = SPI_processed;
+	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+											  1, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < n; i += TRACES_AT_ONCE)
+		tex_history_load(history, &ids[i], Min(TRACES_AT_ONCE, n - i), false);
+}
+
+/* Find the races of a prepared history and take over what is to be shown. */
+static void
+search_history(Search *search, TexHistory *history, const char *variable)
+{
+	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = search->max_pairs,
+	.potential = tex_potential_races};
+	TexRaces   *races;
+
+	if (variable)
+		options.variable = tex_names_add(history->names, variable, strlen(variable));
+	races = tex_races_find(history, &options);
+	search->count += races->count;
+	tex_rows_add(search->rows, races);
+}
+
+static void
+search_trace(Search *search, const pg_uuid_t *trace_id)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TexHistory *history = tex_history_create();
+
+	tex_history_load(history, trace_id, 1, true);
+	if (history->nevents > 0)
+	{
+		tex_history_times(history);
+		load_overlapping(history, trace_id);
+		tex_history_prepare(history);
+		search_history(search, history, NULL);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+static Candidate *
+candidates_of(text *variable, TimestampTz since, int *n)
+{
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, INTERVALOID};
+	Datum		args[3] = {PointerGetDatum(variable), TimestampTzGetDatum(since), horizon_datum()};
+	Candidate  *candidates;
+
+	SPI_execute_with_args(variable_query, 3, types, args, NULL, true, 0);
+	*n = SPI_processed;
+	candidates = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Candidate) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		bool		isnull;
+
+		candidates[i].id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		candidates[i].home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return candidates;
+}
+
+/* Load candidates from one on until the portion is complete; returns where it ends. */
+static int
+load_portion(TexHistory *history, const Candidate *candidates, int from, int n)
+{
+	while (from < n && history->nevents < PORTION_EVENTS)
+	{
+		pg_uuid_t	ids[2][TRACES_AT_ONCE];
+		int			count[2] = {0, 0};
+
+		for (int i = 0; i < TRACES_AT_ONCE && from < n; i++, from++)
+		{
+			bool		home = candidates[from].home;
+
+			ids[home][count[home]++] = candidates[from].id;
+		}
+		for (int home = 0; home < 2; home++)
+			if (count[home] > 0)
+				tex_history_load(history, ids[home], count[home], home);
+	}
+	return from;
+}
+
+/* Note when the candidates of a portion ran, and load what overlaps from before. */
+static void
+load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
+{
+	TimestampTz start = DT_NOEND;
+	pg_uuid_t	ids[TRACES_AT_ONCE];
+	int			n = 0;
+
+	tex_history_times(history);
+	for (int i = from; i < to; i++)
+	{
+		const TexTrace *trace = &history->traces[tex_history_trace(history, &candidates[i].id)];
+
+		candidates[i].first_at = trace->first_at;
+		candidates[i].last_at = trace->last_at;
+		start = Min(start, trace->first_at);
+	}
+	for (int i = 0; i < from; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (candidates[i].last_at + tex_clock_skew_usecs() < start)
+			continue;
+		ids[n++] = candidates[i].id;
+		if (n == TRACES_AT_ONCE)
+		{
+			tex_history_load(history, ids, n, false);
+			n = 0;
+		}
+	}
+	if (n > 0)
+		tex_history_load(history, ids, n, false);
+}
+
+static void
+search_variable(Search *search, text *variable, TimestampTz since)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext portion",
+												  ALLOCSET_DEFAULT_SIZES);
+	const char *name = text_to_cstring(variable);
+	int			n;
+	Candidate  *candidates = candidates_of(variable, since, &n);
+
+	for (int from = 0, to; from < n; from = to)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		TexHistory *history = tex_history_create();
+
+		to = load_portion(history, candidates, from, n);
+		load_earlier(history, candidates, from, to);
+		tex_history_prepare(history);
+		search_history(search, history, name);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}
+
+static void
+return_rows(Search *search, FunctionCallInfo fcinfo)
+{
+	tex_rows_sort(search->rows);
+	tex_rows_return(search->rows, search->max_pairs, (ReturnSetInfo *) fcinfo->resultinfo);
+	if (search->count > search->rows->n || search->rows->n > search->max_pairs)
+		ereport(NOTICE,
+				(errmsg("showing %lld of %lld pairs",
+						(long long) Min(search->rows->n, search->max_pairs),
+						(long long) search->count),
+				 errhint("Raise max_pairs to see more.")));
+}
+
+Datum
+tex_find_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	search.max_pairs = max_pairs_arg(fcinfo, 1);
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_trace(&search, PG_GETARG_UUID_P(0));
+	return_rows(&search, fcinfo);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+tex_find_variable_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	search.max_pairs = max_pairs_arg(fcinfo, 2);
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_variable(&search, PG_GETARG_TEXT_PP(0),
+					PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	return_rows(&search, fcinfo);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+tex_count_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_trace(&search, PG_GETARG_UUID_P(0));
+	SPI_finish();
+	PG_RETURN_INT64(search.count);
+}
+
+Datum
+tex_count_variable_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_variable(&search, PG_GETARG_TEXT_PP(0),
+					PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	SPI_finish();
+	PG_RETURN_INT64(search.count);
+}

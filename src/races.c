@@ -1,0 +1,515 @@
+/*
+ * races.c
+ *		Pairs of accesses that race.
+ *
+ * Each access is compared, when its turn comes, with the strands that accessed its
+ * variable before (accesses.c): one comparison a strand says whether they race.
+ *	- A trace all of whose accesses are known to have happened before a strand is
+ *	  passed over as a whole, as FastTrack (PLDI'09) does with an epoch; so a
+ *	  variable that one strand uses, or that is handed on, costs O(1) an access.
+ *	- A trace with very many strands is counted the other way round: all its
+ *	  accesses, less those that the clock covers, which are few if the clock is.
+ * Nothing compares accesses pairwise; pairs are walked only as far as they are kept.
+ *
+ * Strands of other traces count only if the two traces overlap.  Traces that are
+ * not "home" are context: they order, and race with home traces, but not with each
+ * other.
+ *
+ * Apart from races, a write may provably have lost an update although locks ordered
+ * it after: each access was locked, the read and the write together were not.  Such
+ * pairs are reported in a tier of their own.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "accesses.h"
+#include "guc.h"
+#include "proof.h"
+#include "races.h"
+
+/* From how many strands on a trace is counted by the clock's entries. */
+#define MANY_STRANDS 128
+
+/* Pairs of one variable between two traces that were kept. */
+typedef struct KeptKey
+{
+	int32		variable;
+	int32		low_trace;
+	int32		high_trace;
+} KeptKey;
+
+typedef struct Kept
+{
+	KeptKey		key;
+	int64		n;
+} Kept;
+
+typedef struct PairList
+{
+	TexPair    *pairs;
+	int64		n;
+	int64		room;
+} PairList;
+
+struct RaceTables
+{
+	MemoryContext context;
+	TexAccesses *accesses;
+	int32	   *last_in_strand; /* of each strand: its latest access */
+	PairList	plain;
+	PairList	proved;
+	HTAB	   *kept;
+};
+
+/* A new access, compared with those before it. */
+typedef struct Comparison
+{
+	TexRaces   *races;
+	int32		access;
+	int32		strand;
+	TexClass	class;
+	int32		lock_set;
+	int32		proved;			/* the access whose update it provably lost, or -1 */
+} Comparison;
+
+/* Counts of one trace's accesses that a clock covers. */
+typedef struct Covered
+{
+	const Comparison *c;
+	const TexVariable *variable;
+	int64		all;
+	int64		conflicting;
+} Covered;
+
+bool
+tex_happens_before(const TexRaces *races, int32 a, int32 b, int order)
+{
+	const TexAccess *x = &races->accesses[a];
+	const TexAccess *y = &races->accesses[b];
+
+	if (x->strand == y->strand)
+		return x->sequence < y->sequence;
+	return tex_clock_get(tex_order_clocks(races->order), y->clock[order], x->strand) >= x->sequence;
+}
+
+/*
+ * Whether two traces ran at the same time, clocks of two hosts taken with
+ * trace_ext.clock_skew.
+ */
+bool
+tex_traces_overlap(const TexHistory *history, int32 a, int32 b)
+{
+	const TexTrace *x = &history->traces[a];
+	const TexTrace *y = &history->traces[b];
+	int64		skew = tex_clock_skew_usecs();
+
+	if (a == b)
+		return true;
+	if (x->instance == y->instance && x->instance != TEX_NO_NAME)
+		skew = 0;
+	return x->first_at <= y->last_at + skew && y->first_at <= x->last_at + skew;
+}
+
+static void
+add_pair(MemoryContext context, PairList *list, TexPair pair)
+{
+	if (list->n == list->room)
+	{
+		list->room = Max(64, list->room * 2);
+		list->pairs = list->pairs == NULL ?
+			MemoryContextAllocHuge(context, sizeof(TexPair) * list->room) :
+			repalloc_huge(list->pairs, sizeof(TexPair) * list->room);
+	}
+	list->pairs[list->n++] = pair;
+}
+
+/* Whether a pair of these traces may still be kept, and if so, that it is. */
+static bool
+may_keep(TexRaces *races, const Comparison *c, int32 other)
+{
+	const TexEvent *a = tex_access_event(races, c->access);
+	const TexEvent *b = tex_access_event(races, other);
+	KeptKey		key = {a->data->variable, Min(a->trace, b->trace), Max(a->trace, b->trace)};
+	bool		found;
+	Kept	   *kept;
+
+	if (races->tables->plain.n >= races->options.max_pairs)
+		return false;
+	if (races->options.max_per_trace == 0)
+		return true;
+	kept = hash_search(races->tables->kept, &key, HASH_ENTER, &found);
+	if (!found)
+		kept->n = 0;
+	return kept->n++ < races->options.max_per_trace;
+}
+
+static void
+keep_pair(Comparison *c, int32 other, TexTier tier)
+{
+	TexRaces   *races = c->races;
+
+	/* The proved pair is kept whatever becomes of the others. */
+	if (other != c->proved && may_keep(races, c, other))
+		add_pair(races->tables->context, &races->tables->plain,
+				 (TexPair) {other, c->access, tier, false});
+}
+
+/* Mark the entries of a list from one on; runs marked before are not walked again. */
+static void
+mark_entries(TexRaces *races, TexAccessList *list, int32 from)
+{
+	for (int32 i = from; i < list->n; i++)
+	{
+		if (i >= list->marked_from && i < list->marked_to)
+			i = list->marked_to;
+		if (i < list->n)
+			races->accesses[list->entries[i].access].raced = true;
+	}
+	if (from <= list->marked_to && list->marked_from < list->marked_to)
+		list->marked_from = Min(list->marked_from, from);
+	else
+		list->marked_from = from;
+	list->marked_to = list->n;
+}
+
+static bool
+wants_pairs(const TexRaces *races)
+{
+	return races->tables->plain.n < races->options.max_pairs;
+}
+
+static void
+take_entries(Comparison *c, const TexAccessList *list, int32 from, int32 to, TexTier tier)
+{
+	c->races->count += to - from;
+	if (c->races->options.mark && tier == TEX_TIER_RACE && to > from)
+		c->races->accesses[c->access].raced = true;
+	for (int32 i = from; i < to && wants_pairs(c->races); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		keep_pair(c, list->entries[i].access, tier);
+	}
+}
+
+/* Compare with one list of another strand. */
+static void
+compare_list(Comparison *c, TexAccessList *list, uint32 full, uint32 weak)
+{
+	TexRaces   *races = c->races;
+	int32		racing;
+
+	if (!tex_classes_conflict(c->class, list->class) ||
+		tex_locks_protect(races->order, c->lock_set, list->lock_set))
+		return;
+	racing = tex_entries_after(list, full);
+	if (races->options.mark && racing < list->n)
+		mark_entries(races, list, racing);
+	take_entries(c, list, racing, list->n, TEX_TIER_RACE);
+	if (races->options.potential && weak < full)
+		take_entries(c, list, tex_entries_after(list, weak), racing, TEX_TIER_POTENTIAL);
+}
+
+/* What a new access knows of a strand, in both orders. */
+static inline void
+known_of(const Comparison *c, int32 strand, uint32 *full, uint32 *weak)
+{
+	const TexRaces *races = c->races;
+	const TexAccess *access = &races->accesses[c->access];
+	const TexClocks *clocks = tex_order_clocks(races->order);
+
+	*full = tex_clock_get(clocks, access->clock[TEX_FULL_ORDER], strand);
+	*weak = races->options.potential ?
+		tex_clock_get(clocks, access->clock[TEX_WEAK_ORDER], strand) : *full;
+}
+
+/* Compare strand by strand. */
+static void
+compare_strands(Comparison *c, TexVarTrace *trace)
+{
+	bool		covered = true;
+
+	for (TexVarStrand *other = trace->newest; other; other = other->older)
+	{
+		uint32		full;
+		uint32		weak;
+
+		if (other->strand == c->strand || other->lists == NULL)
+			continue;
+		known_of(c, other->strand, &full, &weak);
+		if (other->last_sequence <= weak)
+			continue;
+		covered = false;
+		for (TexAccessList *list = other->lists; list; list = list->next)
+			compare_list(c, list, full, weak);
+	}
+	if (covered)
+		trace->covered_by = c->strand;
+}
+
+static bool
+counts_against(const Comparison *c, TexClass class, int32 lock_set)
+{
+	return tex_classes_conflict(c->class, class) &&
+		!tex_locks_protect(c->races->order, c->lock_set, lock_set);
+}
+
+static void
+count_covered(int32 strand, uint32 sequence, void *arg)
+{
+	Covered    *covered = arg;
+	const TexVarStrand *other;
+
+	CHECK_FOR_INTERRUPTS();
+	other = tex_accesses_find(covered->c->races->tables->accesses, covered->variable, strand);
+	if (other == NULL)
+		return;
+	/* All of its own strand is covered; its entry in the clock may be behind. */
+	if (strand == covered->c->strand)
+		sequence = PG_UINT32_MAX;
+	for (const TexAccessList *list = other->lists; list; list = list->next)
+	{
+		int32		n = tex_entries_after(list, sequence);
+
+		covered->all += n;
+		if (counts_against(covered->c, list->class, list->lock_set))
+			covered->conflicting += n;
+	}
+}
+
+/*
+ * Count the accesses of a trace with many strands by what the clock covers.
+ * True: there is no race, or the pairs are not wanted and are counted.
+ */
+static bool
+settle_by_clock(Comparison *c, const TexVariable *variable, TexVarTrace *trace)
+{
+	TexRaces   *races = c->races;
+	const TexTrace *of = &races->history->traces[trace->trace];
+	Covered		covered = {.c = c,.variable = variable};
+	int64		conflicting = 0;
+
+	tex_clock_visit(tex_order_clocks(races->order),
+					races->accesses[c->access].clock[TEX_FULL_ORDER],
+					of->first_strand, of->nstrands, count_covered, &covered);
+	if (c->strand >= of->first_strand && c->strand < of->first_strand + of->nstrands &&
+		tex_clock_get(tex_order_clocks(races->order),
+					  races->accesses[c->access].clock[TEX_FULL_ORDER], c->strand) == 0)
+		count_covered(c->strand, 1, &covered);
+	for (const TexTotal *total = trace->totals; total; total = total->next)
+		if (counts_against(c, total->class, total->lock_set))
+			conflicting += total->n;
+
+	if (covered.all == trace->n)
+		trace->covered_by = c->strand;
+	if (covered.conflicting == conflicting)
+		return true;
+	if (wants_pairs(races) || races->options.mark)
+		return false;
+	races->count += conflicting - covered.conflicting;
+	return true;
+}
+
+static void
+compare_trace(Comparison *c, const TexVariable *variable, TexVarTrace *trace)
+{
+	if (trace->covered_by == c->strand)
+		return;
+	if (trace->nstrands > MANY_STRANDS && !c->races->options.potential &&
+		settle_by_clock(c, variable, trace))
+		return;
+	compare_strands(c, trace);
+}
+
+static void
+compare(Comparison *c, const TexVariable *variable)
+{
+	TexHistory *history = c->races->history;
+	int32		mine = tex_access_event(c->races, c->access)->trace;
+	int64		skew = tex_clock_skew_usecs();
+
+	for (int32 i = variable->ntraces - 1; i >= 0; i--)
+	{
+		TexVarTrace *trace = variable->traces[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (history->traces[trace->trace].last_at + skew < history->traces[mine].first_at)
+			break;				/* and all that end before it */
+		if ((history->traces[mine].home || history->traces[trace->trace].home) &&
+			tex_traces_overlap(history, mine, trace->trace))
+			compare_trace(c, variable, trace);
+	}
+}
+
+/*
+ * The write whose update a new access provably lost, or -1: the latest before it,
+ * by another strand.
+ */
+static int32
+lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access)
+{
+	int32		remote = variable->last_write;
+	int32		before = races->accesses[access].before;
+	const TexEvent *write = tex_access_event(races, access);
+	const TexEvent *other;
+
+	if (remote < 0 || races->accesses[remote].strand == races->accesses[access].strand)
+		return -1;
+	other = tex_access_event(races, remote);
+	if (!tex_classes_conflict(tex_class_of(other->access), tex_class_of(write->access)) ||
+		!(races->history->traces[other->trace].home || races->history->traces[write->trace].home) ||
+		!tex_traces_overlap(races->history, other->trace, write->trace))
+		return -1;
+	/* What the remote write knew of came before it, not under it. */
+	if (before >= 0 && (races->accesses[before].position > races->accesses[remote].position ||
+						tex_happens_before(races, before, remote, TEX_WEAK_ORDER)))
+		before = -1;
+	if (tex_happens_before(races, remote, access, TEX_WEAK_ORDER) ||
+		!tex_proves_lost_update(before >= 0 ? tex_access_event(races, before) : NULL,
+								other, write, true))
+		return -1;
+	return remote;
+}
+
+/* Keep a proved pair; the comparison has counted it if it is one of its own. */
+static void
+settle_proved(Comparison *c)
+{
+	TexRaces   *races = c->races;
+	TexAccess  *remote;
+	bool		protected;
+	bool		is_race;
+
+	if (c->proved < 0)
+		return;
+	remote = &races->accesses[c->proved];
+	protected = tex_locks_protect(races->order, remote->lock_set, c->lock_set);
+	is_race = !protected && !tex_happens_before(races, c->proved, c->access, TEX_FULL_ORDER);
+	if (!is_race && (protected || !races->options.potential))
+		races->count++;
+	if (races->options.mark)
+		races->accesses[c->access].raced = remote->raced = true;
+	if (races->tables->proved.n < races->options.max_pairs)
+		add_pair(races->tables->context, &races->tables->proved,
+				 (TexPair) {c->proved, c->access, is_race ? TEX_TIER_RACE : TEX_TIER_PROVED, true});
+}
+
+static void
+link_before(TexRaces *races, int32 access, const TexVarStrand *strand)
+{
+	TexAccess  *this = &races->accesses[access];
+	int32		latest = strand->trace->last_access;
+
+	this->before = strand->last_access;
+	if (latest >= 0 && tex_happens_before(races, latest, access, TEX_FULL_ORDER))
+		this->before = latest;
+	if (this->before >= 0 && races->accesses[this->before].after == TEX_NO_ACCESS)
+		races->accesses[this->before].after = access;
+}
+
+static void
+link_in_strand(TexRaces *races, int32 access)
+{
+	int32	   *last = &races->tables->last_in_strand[races->accesses[access].strand];
+
+	races->accesses[access].before_in_strand = *last;
+	if (tex_is_write(tex_access_event(races, access)))
+		for (int32 i = *last; i >= 0 && races->accesses[i].next_write == TEX_NO_ACCESS;
+			 i = races->accesses[i].before_in_strand)
+			races->accesses[i].next_write = access;
+	*last = access;
+}
+
+static int32
+add_access(TexRaces *races, const TexPoint *point)
+{
+	const TexEvent *event = &races->history->events[point->event];
+	TexAccess  *access;
+
+	if (races->naccesses == races->accesses_room)
+	{
+		races->accesses_room *= 2;
+		races->accesses = repalloc_huge(races->accesses,
+										sizeof(TexAccess) * (Size) races->accesses_room);
+	}
+	access = &races->accesses[races->naccesses];
+	*access = (TexAccess) {.event = point->event,.strand = event->strand,
+		.sequence = event->sequence,.position = point->position,.lock_set = point->lock_set,
+		.before = TEX_NO_ACCESS,.after = TEX_NO_ACCESS,.next_write = TEX_NO_ACCESS};
+	for (int k = 0; k < TEX_NORDERS; k++)
+		access->clock[k] = tex_clock_share(point->clock[k]);
+	return races->naccesses++;
+}
+
+static void
+visit_access(const TexPoint *point, void *arg)
+{
+	TexRaces   *races = arg;
+	const TexEvent *event = &races->history->events[point->event];
+	int32		access = add_access(races, point);
+	TexVariable *variable;
+	TexVarStrand *strand;
+	Comparison	c = {.races = races,.access = access,.strand = event->strand,
+		.class = tex_class_of(event->access),.lock_set = point->lock_set,.proved = -1};
+
+	link_in_strand(races, access);
+	if (races->options.variable != TEX_NO_NAME && races->options.variable != event->name)
+		return;
+	variable = tex_accesses_variable(races->tables->accesses, event->data->variable);
+	strand = tex_accesses_enter(races->tables->accesses, variable, event);
+	link_before(races, access, strand);
+	if (tex_is_write(event))
+		c.proved = lost_update_of(races, variable, access);
+	compare(&c, variable);
+	settle_proved(&c);
+	tex_accesses_append(races->tables->accesses, strand, c.class, point->lock_set,
+						(TexEntry) {event->sequence, access});
+	if (tex_is_write(event))
+		variable->last_write = access;
+}
+
+/* The kept pairs, those first that values prove. */
+static void
+merge_pairs(TexRaces *races)
+{
+	PairList   *proved = &races->tables->proved;
+	PairList   *plain = &races->tables->plain;
+	int64		n = Min(plain->n, races->options.max_pairs - proved->n);
+
+	for (int64 i = 0; i < n; i++)
+		add_pair(races->tables->context, proved, plain->pairs[i]);
+	races->pairs = proved->pairs;
+	races->npairs = proved->n;
+}
+
+/*
+ * Find the races in a history that was loaded and prepared.
+ */
+TexRaces *
+tex_races_find(TexHistory *history, const TexRacesOptions *options)
+{
+	TexRaces   *races = palloc0(sizeof(TexRaces));
+	HASHCTL		ctl = {.keysize = sizeof(KeptKey),.entrysize = sizeof(Kept),
+	.hcxt = CurrentMemoryContext};
+	Size		size;
+
+	races->history = history;
+	races->options = *options;
+	races->order = tex_order_create(history);
+	if (tex_order_count(races->order) < TEX_NORDERS)
+		races->options.potential = false;
+	races->accesses_room = 1024;
+	races->accesses = palloc(sizeof(TexAccess) * races->accesses_room);
+	races->tables = palloc0(sizeof(struct RaceTables));
+	races->tables->context = CurrentMemoryContext;
+	races->tables->accesses = tex_accesses_create(history);
+	races->tables->kept = hash_create("kept pairs", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	size = sizeof(int32) * (Size) Max(history->nstrands, 1);
+	races->tables->last_in_strand = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	memset(races->tables->last_in_strand, 0xff, size);
+	tex_order_run(races->order, visit_access, races);
+	merge_pairs(races);
+	return races;
+}

@@ -1,0 +1,663 @@
+/*
+ * trace_load.c
+ *		Reads the events of some traces into a history.
+ *
+ * Design.  The detector looks at events millions of times, so it works on an
+ * array of small structs in which every string is a number (names.c).  Only what
+ * order and races depend on is kept: payloads are left in the table, and a value
+ * that is long is fetched again for the few rows that show it.
+ *
+ * A history is filled by tex_history_load(), as often as needed, and made ready
+ * by tex_history_prepare(), which sorts the events by (time, trace, id).  The
+ * index of an event is from then on its place in time: the same events give the
+ * same indexes, in whatever order or batches they arrived.
+ *
+ * Known limit: an id that occurs twice in a trace (with two timestamps) is two
+ * events, and children hang under the earlier one.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "spelling.h"
+#include "trace_load.h"
+
+#define FETCH_ROWS		2000
+#define LONGEST_VALUE	1024
+
+/* The columns of the query, from 1. */
+enum
+{
+	COL_TRACE_ID = 1, COL_ID, COL_PARENT_ID, COL_AT, COL_KIND, COL_NAME,
+	COL_SERVICE, COL_INSTANCE, COL_PROCESS, COL_THREAD, COL_SPAN, COL_UPSTREAM,
+	COL_ATTRIBUTES, COL_TASK, COL_CLOCK, COL_LOCK_SET, COL_COUNT = COL_LOCK_SET
+};
+
+static const char load_query[] =
+	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
+	"process_id, thread_id, span_id, upstream_span_id, attributes, tags ->> 'task_id', "
+	"causality_vector, lock_set "
+	"FROM trace_ext.events WHERE trace_id = ANY ($1)";
+
+typedef struct TraceEntry
+{
+	pg_uuid_t	id;
+	int32		trace;
+} TraceEntry;
+
+typedef struct ThreadKey
+{
+	int32		trace;
+	int32		name;			/* of (place, thread or task) */
+} ThreadKey;
+
+typedef struct ThreadEntry
+{
+	ThreadKey	key;
+	int32		thread;
+} ThreadEntry;
+
+/* One row of the query. */
+typedef struct Row
+{
+	Datum		values[COL_COUNT];
+	bool		isnull[COL_COUNT];
+} Row;
+
+#define ROW_VALUE(row, col)		((row)->values[(col) - 1])
+#define ROW_IS_NULL(row, col)	((row)->isnull[(col) - 1])
+
+TexHistory *
+tex_history_create(void)
+{
+	TexHistory *history = palloc0(sizeof(TexHistory));
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(TraceEntry),
+	.hcxt = CurrentMemoryContext};
+
+	history->context = CurrentMemoryContext;
+	history->names = tex_names_create();
+	history->trace_index = hash_create("traces of a history", 64, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(ThreadKey);
+	ctl.entrysize = sizeof(ThreadEntry);
+	history->thread_index = hash_create("threads of a history", 64, &ctl,
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return history;
+}
+
+/* The index of a trace, or -1 when no event of it was loaded. */
+int32
+tex_history_trace(const TexHistory *history, const pg_uuid_t *id)
+{
+	TraceEntry *entry = hash_search(history->trace_index, id, HASH_FIND, NULL);
+
+	return entry ? entry->trace : -1;
+}
+
+static void *
+enlarge(TexHistory *history, void *array, Size size)
+{
+	return array == NULL ? MemoryContextAllocHuge(history->context, size) :
+		repalloc_huge(array, size);
+}
+
+static int32
+add_trace(TexHistory *history, const pg_uuid_t *id, bool home)
+{
+	bool		found;
+	TraceEntry *entry = hash_search(history->trace_index, id, HASH_ENTER, &found);
+	TexTrace   *trace;
+
+	if (found)
+		return entry->trace;
+	if (history->ntraces == history->traces_room)
+	{
+		history->traces_room = Max(64, history->traces_room * 2);
+		history->traces = enlarge(history, history->traces,
+								  sizeof(TexTrace) * (Size) history->traces_room);
+	}
+	entry->trace = history->ntraces++;
+	trace = &history->traces[entry->trace];
+	memset(trace, 0, sizeof(TexTrace));
+	trace->id = *id;
+	trace->home = home;
+	trace->first_event = trace->request = TEX_NO_EVENT;
+	return entry->trace;
+}
+
+static TexEvent *
+add_event(TexHistory *history)
+{
+	TexEvent   *event;
+
+	if (history->nevents == history->events_room)
+	{
+		history->events_room = Max(1024, history->events_room * 2);
+		history->events = enlarge(history, history->events,
+								  sizeof(TexEvent) * (Size) history->events_room);
+	}
+	event = &history->events[history->nevents++];
+	memset(event, 0, sizeof(TexEvent));
+	return event;
+}
+
+static int32
+name_of_datum(TexHistory *history, Row *row, int col)
+{
+	text	   *value;
+
+	if (ROW_IS_NULL(row, col))
+		return TEX_NO_NAME;
+	value = DatumGetTextPP(ROW_VALUE(row, col));
+	return tex_names_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/* The name of a tuple of names, told apart from others by a tag. */
+static int32
+compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
+{
+	struct
+	{
+		char		tag[4];
+		int32		parts[3];
+	}			key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
+
+	return tex_names_add(history->names, (const char *) &key, sizeof(key));
+}
+
+static int32
+thread_of(TexHistory *history, int32 trace, int32 place, int32 thread_name, bool is_task)
+{
+	ThreadKey	key = {trace, compose(history, is_task ? 'k' : 't', place, thread_name, 0)};
+	bool		found;
+	ThreadEntry *entry = hash_search(history->thread_index, &key, HASH_ENTER, &found);
+
+	if (!found)
+		entry->thread = history->nthreads++;
+	return entry->thread;
+}
+
+/*
+ * Whether a lock's name starts with one of the prefixes of trace_ext.global_locks.
+ */
+static bool
+is_global_lock(const char *name)
+{
+	const char *prefix = tex_global_locks;
+
+	while (prefix && *prefix)
+	{
+		size_t		len;
+
+		prefix += strspn(prefix, ", ");
+		len = strcspn(prefix, ", ");
+		if (len > 0 && strncmp(name, prefix, len) == 0)
+			return true;
+		prefix += len;
+	}
+	return false;
+}
+
+/* Locks of one name in two processes are two, unless the name says otherwise. */
+static int32
+lock_identity(TexHistory *history, const TexEvent *event, int32 name)
+{
+	bool		global;
+
+	if (name == TEX_NO_NAME)
+		return TEX_NO_NAME;
+	global = is_global_lock(tex_history_text(history, name));
+	return compose(history, 'l', global ? TEX_NO_NAME : event->place, name, 0);
+}
+
+static int32
+variable_identity(TexHistory *history, const TexEvent *event)
+{
+	switch (tex_variable_scope)
+	{
+		case TEX_SCOPE_SERVICE:
+			return compose(history, 'v', event->service, event->name, 0);
+		case TEX_SCOPE_INSTANCE:
+			return compose(history, 'v', event->instance, event->name, 0);
+		default:
+			return event->name;
+	}
+}
+
+static JsonbValue *
+field(Jsonb *attributes, const char *key, JsonbValue *value)
+{
+	if (attributes == NULL || !JB_ROOT_IS_OBJECT(attributes))
+		return NULL;
+	return getKeyJsonValueFromContainer(&attributes->root, key, strlen(key), value);
+}
+
+static int32
+string_field(TexHistory *history, Jsonb *attributes, const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = field(attributes, key, &buffer);
+
+	if (value == NULL || value->type != jbvString)
+		return TEX_NO_NAME;
+	return tex_names_add(history->names, value->val.string.val, value->val.string.len);
+}
+
+/* A value worth keeping; *left_out when there is one that is too long. */
+static Jsonb *
+value_field(TexHistory *history, Jsonb *attributes, const char *key, bool *left_out)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = field(attributes, key, &buffer);
+	MemoryContext old;
+	Jsonb	   *kept;
+
+	if (value == NULL || value->type == jbvNull)
+		return NULL;
+	if ((value->type == jbvString && value->val.string.len > LONGEST_VALUE) ||
+		(value->type == jbvBinary && value->val.binary.len > LONGEST_VALUE))
+	{
+		*left_out = true;
+		return NULL;
+	}
+	old = MemoryContextSwitchTo(history->context);
+	kept = JsonbValueToJsonb(value);
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+static void
+read_lock_set(TexHistory *history, TexEvent *event, Datum lock_set)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(lock_set), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &isnull, &n);
+	if (n == 0)
+		return;
+	event->data->locks = MemoryContextAlloc(history->context, sizeof(int32) * n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *name;
+
+		if (isnull[i])
+			continue;
+		name = DatumGetTextPP(elements[i]);
+		event->data->locks[event->data->nlocks++] =
+			lock_identity(history, event,
+						  tex_names_add(history->names, VARDATA_ANY(name),
+										VARSIZE_ANY_EXHDR(name)));
+	}
+}
+
+static TexAccessData *
+make_data(TexHistory *history)
+{
+	TexAccessData *data = MemoryContextAllocZero(history->context, sizeof(TexAccessData));
+
+	data->variable = data->location = TEX_NO_NAME;
+	return data;
+}
+
+static void
+read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
+{
+	bool		ignored;
+	int32		access = string_field(history, attributes, "access_type");
+
+	event->data = make_data(history);
+	event->access = tex_access_type(tex_history_text(history, access));
+	event->order = tex_access_order(event->access,
+									tex_history_text(history, string_field(history, attributes, "ordering")));
+	event->data->variable = variable_identity(history, event);
+	event->data->location = string_field(history, attributes, "location");
+	event->data->old_value = value_field(history, attributes, "old_value", &ignored);
+	event->data->new_value = value_field(history, attributes, "new_value",
+										 &event->data->value_left_out);
+	if (!ROW_IS_NULL(row, COL_LOCK_SET))
+		read_lock_set(history, event, ROW_VALUE(row, COL_LOCK_SET));
+}
+
+/* The place of a function call, as "file:line". */
+static void
+read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
+{
+	JsonbValue	file_buffer;
+	JsonbValue	line_buffer;
+	JsonbValue *file = field(attributes, "file", &file_buffer);
+	JsonbValue *line = field(attributes, "line", &line_buffer);
+	StringInfoData place;
+
+	event->data = make_data(history);
+	if (file == NULL || file->type != jbvString)
+		return;
+	initStringInfo(&place);
+	appendBinaryStringInfo(&place, file->val.string.val, file->val.string.len);
+	if (line && line->type == jbvNumeric)
+		appendStringInfo(&place, ":%s",
+						 DatumGetCString(DirectFunctionCall1(numeric_out,
+															 NumericGetDatum(line->val.numeric))));
+	event->data->location = tex_names_add(history->names, place.data, place.len);
+}
+
+static void
+read_lock_event(TexHistory *history, TexEvent *event, Jsonb *attributes)
+{
+	int32		type = string_field(history, attributes, "lock_type");
+
+	event->lock = lock_identity(history, event, event->name);
+	if (type != TEX_NO_NAME)
+		event->flags |= tex_lock_type_is_shared(tex_history_text(history, type)) ?
+			TEX_EVENT_SHARED_LOCK : TEX_EVENT_EXCLUSIVE_LOCK;
+	history->has_locks = true;
+}
+
+/* What depends on the kind of the event. */
+static void
+read_kind(TexHistory *history, TexEvent *event, Row *row)
+{
+	Jsonb	   *attributes = NULL;
+	const char *name = tex_history_text(history, event->name);
+
+	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
+		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
+		 event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
+		 event->kind == TEX_HTTP_RESPONSE))
+		attributes = DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
+
+	switch (event->kind)
+	{
+		case TEX_STATE_CHANGE:
+			read_access(history, event, attributes, row);
+			break;
+		case TEX_FUNCTION_CALL:
+			read_function_call(history, event, attributes);
+			break;
+		case TEX_LOCK_ACQUIRE:
+		case TEX_LOCK_RELEASE:
+			read_lock_event(history, event, attributes);
+			break;
+		case TEX_MEMORY_FENCE:
+			event->order = tex_fence_order(name);
+			break;
+		case TEX_DATABASE_QUERY:
+		case TEX_CUSTOM:
+			if (tex_is_rollback(name))
+				event->flags |= TEX_EVENT_FAILED;
+			break;
+		default:
+			break;
+	}
+	if (tex_event_is_error(event->kind, attributes))
+		event->flags |= TEX_EVENT_FAILED;
+}
+
+static void
+read_origin(TexHistory *history, TexEvent *event, Row *row)
+{
+	int32		instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
+	int32		process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
+
+	event->service = name_of_datum(history, row, COL_SERVICE);
+	event->instance = compose(history, 'i', event->service, instance, 0);
+	event->place = compose(history, 'p', event->service, instance, process);
+	event->thread_name = name_of_datum(history, row, COL_THREAD);
+	event->task = name_of_datum(history, row, COL_TASK);
+	if (event->task != TEX_NO_NAME)
+		event->thread = thread_of(history, event->trace, event->place, event->task, true);
+	else
+		event->thread = thread_of(history, event->trace, event->place, event->thread_name, false);
+}
+
+static void
+read_row(TexHistory *history, Row *row, bool home)
+{
+	TexEvent   *event;
+	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), home);
+
+	event = add_event(history);
+	event->trace = trace;
+	event->id = *DatumGetUUIDP(ROW_VALUE(row, COL_ID));
+	event->parent = TEX_NO_EVENT;
+	if (ROW_IS_NULL(row, COL_PARENT_ID))
+		event->parent_id = event->id;	/* no event is its own parent */
+	else
+		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, COL_PARENT_ID));
+	event->at = DatumGetTimestampTz(ROW_VALUE(row, COL_AT));
+	event->kind = tex_kind_by_oid(DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
+	event->name = name_of_datum(history, row, COL_NAME);
+	event->span = name_of_datum(history, row, COL_SPAN);
+	event->upstream = name_of_datum(history, row, COL_UPSTREAM);
+	event->lock = TEX_NO_NAME;
+	read_origin(history, event, row);
+	read_kind(history, event, row);
+	if (!ROW_IS_NULL(row, COL_CLOCK))
+	{
+		MemoryContext old = MemoryContextSwitchTo(history->context);
+
+		event->clock = (TexVclock *) PG_DETOAST_DATUM_COPY(ROW_VALUE(row, COL_CLOCK));
+		MemoryContextSwitchTo(old);
+	}
+}
+
+Datum
+tex_uuid_array(const pg_uuid_t *ids, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/*
+ * Add the events of some traces.  Call within an SPI connection.
+ */
+void
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home)
+{
+	Oid			type = UUIDARRAYOID;
+	Datum		array = tex_uuid_array(ids, n);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
+													  ALLOCSET_DEFAULT_SIZES);
+	Portal		portal = SPI_cursor_open_with_args(NULL, load_query, 1, &type, &array, NULL,
+												   true, CURSOR_OPT_NO_SCROLL);
+
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			Row			row;
+			MemoryContext old = MemoryContextSwitchTo(row_context);
+
+			CHECK_FOR_INTERRUPTS();
+			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
+			read_row(history, &row, home);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(row_context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_close(portal);
+	MemoryContextDelete(row_context);
+}
+
+static int
+compare_events(const void *a, const void *b, void *arg)
+{
+	const TexEvent *x = a;
+	const TexEvent *y = b;
+	const TexTrace *traces = arg;
+	int			order;
+
+	CHECK_FOR_INTERRUPTS();
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	if (x->trace != y->trace)
+	{
+		order = memcmp(&traces[x->trace].id, &traces[y->trace].id, sizeof(pg_uuid_t));
+		if (order != 0)
+			return order;
+	}
+	return memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+}
+
+/* Open addressing over (trace, id): slot numbers of events. */
+typedef struct IdTable
+{
+	int32	   *slots;
+	uint32		mask;
+} IdTable;
+
+static uint32
+id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
+{
+	uint64		h;
+
+	/* Ids are mostly random; those that are not are mixed here. */
+	memcpy(&h, id->data, sizeof(h));
+	h ^= ((uint64) trace + 1) * UINT64CONST(0x9E3779B97F4A7C15);
+	for (int i = 8; i < UUID_LEN; i++)
+		h = (h ^ id->data[i]) * UINT64CONST(0x100000001b3);
+	h ^= h >> 32;
+	return (uint32) h & table->mask;
+}
+
+static int32
+find_id(const IdTable *table, const TexHistory *history, int32 trace, const pg_uuid_t *id, uint32 *slot)
+{
+	uint32		s = id_slot(table, trace, id);
+
+	for (; table->slots[s] != TEX_NO_EVENT; s = (s + 1) & table->mask)
+	{
+		const TexEvent *event = &history->events[table->slots[s]];
+
+		if (event->trace == trace && memcmp(&event->id, id, sizeof(pg_uuid_t)) == 0)
+			break;
+	}
+	if (slot)
+		*slot = s;
+	return table->slots[s];
+}
+
+/*
+ * Find each event's parent in its own trace.  Ids name events within their
+ * trace only, so a parent elsewhere is not looked for.
+ */
+static void
+link_parents(TexHistory *history)
+{
+	IdTable		table;
+	uint32		nslots = 1024;
+	uint32		slot;
+
+	while (nslots < (uint32) history->nevents * 2)
+		nslots *= 2;
+	table.mask = nslots - 1;
+	table.slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) nslots);
+	memset(table.slots, 0xff, sizeof(int32) * (Size) nslots);
+
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (find_id(&table, history, history->events[i].trace, &history->events[i].id,
+					&slot) == TEX_NO_EVENT)
+			table.slots[slot] = i;
+	}
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		TexEvent   *event = &history->events[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (memcmp(&event->id, &event->parent_id, sizeof(pg_uuid_t)) == 0)
+			continue;
+		event->parent = find_id(&table, history, event->trace, &event->parent_id, NULL);
+		if (event->parent == TEX_NO_EVENT)
+		{
+			event->flags |= TEX_EVENT_PARENT_MISSING;
+			history->traces[event->trace].parent_missing = true;
+		}
+	}
+	pfree(table.slots);
+}
+
+/*
+ * When each trace ran, as far as it is loaded.
+ */
+void
+tex_history_times(TexHistory *history)
+{
+	for (int32 t = 0; t < history->ntraces; t++)
+	{
+		history->traces[t].first_at = DT_NOEND;
+		history->traces[t].last_at = DT_NOBEGIN;
+	}
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		TexTrace   *trace = &history->traces[history->events[i].trace];
+
+		trace->first_at = Min(trace->first_at, history->events[i].at);
+		trace->last_at = Max(trace->last_at, history->events[i].at);
+	}
+}
+
+static bool
+can_order(const TexEvent *event)
+{
+	return event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
+		event->kind == TEX_ASYNC_SPAWN || event->kind == TEX_ASYNC_AWAIT ||
+		event->kind == TEX_MEMORY_FENCE ||
+		(event->kind == TEX_STATE_CHANGE && event->access >= TEX_ATOMIC_READ);
+}
+
+static void
+describe_traces(TexHistory *history)
+{
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+		TexTrace   *trace = &history->traces[event->trace];
+
+		if (trace->first_event == TEX_NO_EVENT)
+		{
+			trace->first_event = i;
+			trace->instance = event->instance;
+		}
+		else if (trace->instance != event->instance)
+			trace->instance = TEX_NO_NAME;
+		if (event->kind == TEX_HTTP_REQUEST && trace->request == TEX_NO_EVENT)
+			trace->request = i;
+		trace->has_sync |= can_order(event);
+	}
+}
+
+/*
+ * Sort the events and link each to its parent.
+ */
+void
+tex_history_prepare(TexHistory *history)
+{
+	if (history->nevents == 0)
+		return;
+	qsort_arg(history->events, history->nevents, sizeof(TexEvent), compare_events, history->traces);
+	link_parents(history);
+	tex_history_times(history);
+	describe_traces(history);
+}
