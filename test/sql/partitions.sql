@@ -10,7 +10,7 @@ SET datestyle = 'ISO';
 
 CREATE VIEW so_far AS SELECT count_events() AS events, count_traces() AS traces, (SELECT count(*) FROM plain.differences()) AS differences;
 CREATE VIEW stored AS
-SELECT tableoid::regclass AS partition, count(*) FROM events GROUP BY 1 ORDER BY 1::text COLLATE "C";
+SELECT tableoid::regclass AS partition, count(*) FROM events GROUP BY tableoid ORDER BY tableoid::regclass::text COLLATE "C";
 -- 3 traces, one after the other, and one that spans them all: an event every half hour.
 CREATE PROCEDURE fill(day date, days int) LANGUAGE sql AS $$
     INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, service_name)
@@ -52,20 +52,20 @@ SELECT tgname, tgenabled, true FROM pg_trigger WHERE tgrelid = 'events_default':
 SELECT conname FROM pg_constraint WHERE conrelid = 'events'::regclass AND contype = 'c'
 EXCEPT
 SELECT conname FROM pg_constraint WHERE conrelid = 'events_p20010203'::regclass;
--- An interval of hours, in time that no partition has; partitions of one length next to those of another do not overlap.
+-- The interval changes: partitions of another length are made between those that are there, and once.
 SET trace_ext.partition_interval = '6 hours';
 CALL maintain_partitions();
 SELECT * FROM ranges('2001');
 INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('a9'), plain.id('901'), '2001-02-05 02:00:00+00', 'Custom');
 SET trace_ext.partition_interval = '7 days';
 CALL maintain_partitions();
+CALL maintain_partitions();
 SELECT * FROM ranges('2001');
 SELECT * FROM stored;
 SELECT * FROM so_far;
 SELECT setting, o.state, o.message
-  FROM unnest(ARRAY['30 minutes', '0', '-1 day', '1 month', '1 year', '90 minutes', '1 day 1 second', 'infinity', 'x', '']) setting,
-       LATERAL (SELECT set_config('trace_ext.partition_interval', setting, false)) c,
-       plain.outcome('CALL trace_ext.maintain_partitions()') o;
+  FROM unnest(ARRAY['30 minutes', '0', '-1 day', '1 month', '1 year', '90 minutes', '1 day 1 second', 'x', '']) setting,
+       plain.outcome(format('SET trace_ext.partition_interval = %L; CALL trace_ext.maintain_partitions()', setting)) o;
 RESET trace_ext.partition_interval;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT * FROM plain.outcome('CALL trace_ext.maintain_partitions()');
@@ -147,12 +147,11 @@ SELECT * FROM so_far;
 -- While it is away its time goes to the default partition; a new partition is made for it beside the one that left.
 ALTER TABLE events DETACH PARTITION events_p20010204;
 INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('c3'), plain.id('1'), '2001-02-04 12:00:01+00', 'Custom');
-SELECT o.state, o.message FROM plain.outcome('CALL trace_ext.maintain_partitions()') o;
-SELECT count(*) AS waiting FROM events_default WHERE "timestamp" < '2002-01-01+00';
+CALL maintain_partitions();
+SELECT * FROM ranges('20010204');
+SELECT * FROM stored;
 SELECT * FROM so_far;
 DROP TABLE events_p20010204;
-CALL maintain_partitions();
-SELECT * FROM stored;
 SELECT * FROM so_far;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT * FROM plain.outcome('ALTER TABLE trace_ext.events DETACH PARTITION trace_ext.events_default');
@@ -262,7 +261,7 @@ SELECT * FROM so_far;
 SELECT * FROM plain.differences();
 SELECT * FROM verify_summaries();
 TRUNCATE events;
-SELECT format('DROP TABLE trace_ext.%I', relname) FROM pg_class WHERE oid IN (SELECT part FROM trace_ext.partitions WHERE NOT is_default) AND relname ~ '2001' \gexec
+SELECT format('DROP TABLE trace_ext.%I', relname) FROM pg_class WHERE oid IN (SELECT part FROM trace_ext.partitions WHERE NOT is_default) AND relname ~ '2001' ORDER BY relname COLLATE "C" \gexec
 DROP VIEW so_far, stored;
 DROP PROCEDURE fill;
 DROP FUNCTION ranges;
