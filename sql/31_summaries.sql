@@ -22,7 +22,9 @@ COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow,
 -- with the summaries of all.
 CREATE FUNCTION recompute_summary(trace_id uuid) RETURNS SETOF summary_recomputed
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-    AS 'SELECT * FROM trace_ext.summary_recomputed r WHERE r.trace_id = $1 OFFSET 0';
+    BEGIN ATOMIC
+        SELECT * FROM trace_ext.summary_recomputed r WHERE r.trace_id = $1 OFFSET 0;
+    END;
 COMMENT ON FUNCTION recompute_summary(uuid) IS
     'the summary of one trace, computed from its events; no row where it has none';
 

@@ -168,6 +168,8 @@ BEGIN
          WHERE i.inhparent = 'trace_ext.events'::regclass
            AND NOT EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = i.inhrelid)
     LOOP
+        -- The DDL that adopts one partition fires this for the others that came with it.
+        CONTINUE WHEN EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = came);
         PERFORM trace_ext.adopt_partition(came::regclass);
         PERFORM trace_ext.count_rows(came, 1);
     END LOOP;
@@ -207,32 +209,46 @@ COMMENT ON FUNCTION restore_partition() IS
     'event trigger: lets a restored dump define again what a partition of events got by being attached';
 
 CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
-    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION partitions_changed();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
     WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+-- As the triggers on events: session_replication_role must not hide a partition.
+ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
+ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER trace_ext_partition_came IS 'notices partitions of trace_ext.events that come';
 COMMENT ON EVENT TRIGGER trace_ext_partition_gone IS 'notices partitions of trace_ext.events that go';
 COMMENT ON EVENT TRIGGER trace_ext_partition_restored IS 'lets pg_restore define partitions of trace_ext.events';
 
--- Makes one partition, of what is still free between low and high. Rows that
--- the default partition has of that range move: PostgreSQL would refuse else.
+-- Makes one partition, of the first that is still free between low and high. Rows
+-- that the default partition has of that range move: PostgreSQL would refuse else.
 CREATE FUNCTION make_partition(low timestamptz, high timestamptz) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     AS $$
 DECLARE
+    taken trace_ext.partitions;
+    name text;
     part text;
+    number int := 1;
 BEGIN
-    SELECT greatest(low, max(p.upper_bound)) INTO low FROM trace_ext.partitions p
-     WHERE p.lower_bound <= low AND p.upper_bound > low;
+    FOR taken IN SELECT * FROM trace_ext.partitions p WHERE p.upper_bound > low AND p.lower_bound < high ORDER BY p.lower_bound LOOP
+        EXIT WHEN taken.lower_bound > low;
+        low := taken.upper_bound;
+    END LOOP;
     SELECT least(high, min(p.lower_bound)) INTO high FROM trace_ext.partitions p
      WHERE p.lower_bound > low AND p.lower_bound < high;
     IF low >= high THEN
         RETURN false;
     END IF;
 
-    part := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
+    name := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
+    part := name;
+    -- A partition that was detached keeps its name.
+    WHILE to_regclass(format('trace_ext.%I', part)) IS NOT NULL LOOP
+        number := number + 1;
+        part := name || '_' || number;
+    END LOOP;
     EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
     -- In the order of DROP TABLE, that waits for both as well.
     LOCK TABLE ONLY trace_ext.events IN SHARE UPDATE EXCLUSIVE MODE;
@@ -249,7 +265,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION make_partition(timestamptz, timestamptz) IS
-    'makes a partition of events for a range of time, as far as no other partition has it; returns whether it did';
+    'makes a partition of events for the first part of a range of time that no other partition has; returns whether there was one';
 
 CREATE PROCEDURE maintain_partitions()
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -278,7 +294,9 @@ BEGIN
         SELECT date_bin(width, now(), origin) + n * width FROM generate_series(0, ahead) n
         ORDER BY 1
     LOOP
-        PERFORM trace_ext.make_partition(low, low + width);
+        WHILE trace_ext.make_partition(low, low + width) LOOP
+            NULL;       -- until nothing is free between others that are there
+        END LOOP;
     END LOOP;
 END
 $$;

@@ -1,0 +1,99 @@
+-- What the maintained results must be, by plain queries over events that share
+-- nothing with the extension's own SQL: included by tests, is none itself.
+--
+-- Leaves an empty store, so that a test does not see what another one left.
+SET client_min_messages = warning;
+SET search_path = public, trace_ext;
+-- Folds only where a test calls fold(): deltas stay outstanding until then.
+SET trace_ext.fold_threshold = 0;
+
+TRUNCATE trace_ext.events;
+TRUNCATE trace_ext.ingest_errors RESTART IDENTITY;
+DROP SCHEMA IF EXISTS plain CASCADE;
+CREATE SCHEMA plain;
+
+CREATE FUNCTION plain.is_error(kind trace_ext.event_kind, attributes jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN kind = 'Error' THEN true
+        WHEN kind = 'HttpResponse' AND jsonb_typeof(attributes -> 'status') = 'number'
+        THEN (attributes ->> 'status')::numeric >= 500
+        ELSE false END
+$$;
+
+CREATE VIEW plain.trace_summaries AS
+SELECT trace_id,
+       count(*) AS event_count,
+       min("timestamp") AS first_timestamp,
+       max("timestamp") AS last_timestamp,
+       (extract(epoch FROM max("timestamp") - min("timestamp")) * 1000)::double precision AS duration_ms,
+       coalesce(array_agg(DISTINCT service_name ORDER BY service_name)
+                FILTER (WHERE service_name IS NOT NULL), '{}') AS services,
+       count(DISTINCT service_name)::int AS service_count,
+       count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS error_count,
+       count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
+       (array_agg(name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL))[1] AS root_name,
+       (array_agg(service_name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL))[1] AS root_service
+  FROM trace_ext.events
+ GROUP BY trace_id;
+
+CREATE VIEW plain.event_counts AS
+SELECT date_trunc('hour', "timestamp", 'UTC') AS hour, service_name, kind,
+       count(*) AS event_count,
+       count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS error_count
+  FROM trace_ext.events
+ GROUP BY 1, 2, 3;
+
+-- Maintained against plain, by EXCEPT ALL both ways: no row means exact.
+-- STABLE, so that all of it sees the snapshot of the caller.
+CREATE FUNCTION plain.differences() RETURNS TABLE (what text, side text, difference text)
+LANGUAGE sql STABLE AS $$
+    WITH maintained AS MATERIALIZED (
+        SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM trace_ext.trace_summaries s
+        UNION ALL
+        SELECT 'event_counts', to_jsonb(c) FROM trace_ext.event_counts c
+        UNION ALL
+        SELECT 'list_traces', to_jsonb(l) FROM trace_ext.list_traces(10000) WITH ORDINALITY l
+        UNION ALL
+        SELECT 'count_events', to_jsonb(trace_ext.count_events())
+        UNION ALL
+        SELECT 'count_traces', to_jsonb(trace_ext.count_traces())
+    ), recomputed AS MATERIALIZED (
+        SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM plain.trace_summaries s
+        UNION ALL
+        SELECT 'event_counts', to_jsonb(c) FROM plain.event_counts c
+        UNION ALL
+        SELECT 'list_traces', to_jsonb(l)
+          FROM (SELECT *, row_number() OVER (ORDER BY last_timestamp DESC, trace_id DESC) AS ordinality
+                  FROM plain.trace_summaries) l
+        UNION ALL
+        SELECT 'count_events', to_jsonb(count(*)) FROM trace_ext.events
+        UNION ALL
+        SELECT 'count_traces', to_jsonb(count(DISTINCT trace_id)) FROM trace_ext.events
+    )
+    SELECT what, 'maintained', result::text
+      FROM (SELECT * FROM maintained EXCEPT ALL SELECT * FROM recomputed) AS too_much
+    UNION ALL
+    SELECT what, 'plain', result::text
+      FROM (SELECT * FROM recomputed EXCEPT ALL SELECT * FROM maintained) AS too_little
+    ORDER BY 1, 3, 2
+$$;
+
+-- An id of few characters, for readable tests: 'a1' is 000000a1-0000-….
+CREATE FUNCTION plain.id(text) RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$ SELECT rpad(lpad($1, 8, '0'), 32, '0')::uuid $$;
+
+-- Folds, and says nothing: how much there was to fold is a worker's business too.
+CREATE PROCEDURE plain.fold()
+LANGUAGE plpgsql AS $$ BEGIN PERFORM trace_ext.fold(); END $$;
+
+-- The outcome of a statement that is to fail, in one line and without what a
+-- version of PostgreSQL words in its own way.
+CREATE FUNCTION plain.outcome(statement text, OUT state text, OUT message text, OUT hint text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    message := 'done';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+END $$;

@@ -1,0 +1,126 @@
+-- Who may do what: nobody by default; a writer, a reader, an admin.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set plain :abs_srcdir '/plain.sql'
+\set ECHO none
+\i :plain
+\set ECHO all
+
+DROP ROLE IF EXISTS regress_nobody, regress_writer, regress_reader, regress_admin;
+CREATE ROLE regress_nobody;
+CREATE ROLE regress_writer IN ROLE trace_ext_writer;
+CREATE ROLE regress_reader IN ROLE trace_ext_reader;
+CREATE ROLE regress_admin IN ROLE trace_ext_admin;
+GRANT USAGE ON SCHEMA plain TO regress_nobody, regress_writer, regress_reader, regress_admin;
+CREATE TABLE events_p2001 PARTITION OF trace_ext.events FOR VALUES FROM ('2001-01-01+00') TO ('2002-01-01+00');
+CALL trace_ext.maintain_partitions();
+INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('a1'), plain.id('1'), '2001-01-01+00', 'Custom');
+SELECT * FROM ingest_events('[{}]');
+
+-- The roles are there, and give nothing but what they are for.
+SELECT rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname LIKE 'trace\_ext\_%' ORDER BY 1;
+
+-- Nothing to PUBLIC: no object of the schema names it.
+SELECT 'relation' AS what, relname::text AS name FROM pg_class c, aclexplode(c.relacl) a WHERE relnamespace = 'trace_ext'::regnamespace AND grantee = 0
+UNION ALL
+SELECT 'function', oid::regprocedure::text FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', proowner))) a
+ WHERE pronamespace = 'trace_ext'::regnamespace AND grantee = 0
+UNION ALL
+SELECT 'schema', nspname FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', nspowner))) a WHERE nspname = 'trace_ext' AND grantee = 0;
+
+-- Each role tries everything; a state is 42501 where it may not, empty where it may.
+CREATE TABLE plain.tried (n int GENERATED ALWAYS AS IDENTITY, what text, statement text);
+INSERT INTO plain.tried (what, statement) VALUES
+    ('ingest text', $$SELECT trace_ext.ingest_events('[{"id": "00000002-0000-0000-0000-000000000000", "trace_id": "000000a1-0000-0000-0000-000000000000", "timestamp": "2001-02-03T00:00:00Z", "kind": "Custom"}, {}]')$$),
+    ('ingest jsonb', $$SELECT trace_ext.ingest_events('[]'::jsonb)$$),
+    ('INSERT', $$INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2001-01-01+00', 'Custom')$$),
+    ('INSERT into default', $$INSERT INTO trace_ext.events_default (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '1990-01-01+00', 'Custom')$$),
+    ('INSERT for now', $$INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom')$$),
+    ('UPDATE', $$UPDATE trace_ext.events SET service_name = 'x'$$),
+    ('DELETE', $$DELETE FROM trace_ext.events WHERE false$$),
+    ('TRUNCATE', $$TRUNCATE trace_ext.events_default$$),
+    ('SELECT events', $$SELECT * FROM trace_ext.events$$),
+    ('SELECT summaries', $$SELECT * FROM trace_ext.trace_summaries$$),
+    ('SELECT event_counts', $$SELECT * FROM trace_ext.event_counts$$),
+    ('SELECT accesses', $$SELECT * FROM trace_ext.cross_trace_index$$),
+    ('SELECT calls', $$SELECT * FROM trace_ext.service_calls$$),
+    ('SELECT errors', $$SELECT * FROM trace_ext.ingest_errors$$),
+    ('SELECT status', $$SELECT * FROM trace_ext.status$$),
+    ('count_events', $$SELECT trace_ext.count_events()$$),
+    ('list_traces', $$SELECT * FROM trace_ext.list_traces()$$),
+    ('count_traces', $$SELECT trace_ext.count_traces()$$),
+    ('fold', $$SELECT trace_ext.fold()$$),
+    ('verify', $$SELECT * FROM trace_ext.verify_summaries()$$),
+    ('rebuild', $$SELECT trace_ext.rebuild_summaries()$$),
+    ('maintain', $$CALL trace_ext.maintain_partitions()$$),
+    ('DELETE errors', $$DELETE FROM trace_ext.ingest_errors WHERE false$$),
+    ('write base', $$UPDATE trace_ext.summary_base SET event_count = 0$$),
+    ('write deltas', $$INSERT INTO trace_ext.count_deltas VALUES (now(), 'x', 'Custom', 1000, 0)$$),
+    ('write totals', $$UPDATE trace_ext.totals SET event_count = 0$$),
+    ('write errors', $$INSERT INTO trace_ext.ingest_errors ("position", reason) VALUES (1, 'forged')$$),
+    ('write partitions', $$DELETE FROM trace_ext.partitions$$),
+    ('fold_deltas', $$SELECT trace_ext.fold_deltas()$$),
+    ('fold_lock', $$SELECT trace_ext.fold_lock(true)$$),
+    ('count_rows', $$SELECT trace_ext.count_rows('trace_ext.events_default'::regclass, 1)$$),
+    ('reconcile', $$SELECT trace_ext.reconcile_partitions()$$),
+    ('make_partition', $$SELECT trace_ext.make_partition('2005-01-01', '2005-01-02')$$),
+    ('CREATE in schema', $$CREATE TABLE trace_ext.mine ()$$),
+    ('ATTACH', $$ALTER TABLE trace_ext.events DETACH PARTITION public.events_p2001$$),
+    ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext.note_event()$$);
+GRANT SELECT ON plain.tried TO PUBLIC;
+CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SET LOCAL ROLE %I', role);
+    RETURN QUERY SELECT t.n, coalesce(o.state, '') FROM plain.tried t, LATERAL plain.outcome(t.statement) o ORDER BY t.n;
+    RESET ROLE;
+END $$;
+SELECT what, nobody.state AS nobody, writer.state AS writer, reader.state AS reader, admin.state AS admin
+  FROM plain.tried JOIN plain.try('regress_nobody') nobody USING (n) JOIN plain.try('regress_writer') writer USING (n)
+  JOIN plain.try('regress_reader') reader USING (n) JOIN plain.try('regress_admin') admin USING (n)
+ ORDER BY n;
+SELECT count(*) AS forged FROM ingest_errors WHERE reason = 'forged';
+SELECT * FROM plain.differences();
+
+-- A writer folds now and then without any right on what is folded; a rejected event says who sent it.
+TRUNCATE ingest_errors;
+SET SESSION AUTHORIZATION regress_writer;
+SET trace_ext.fold_threshold = 1;
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (plain.id('a2'), plain.id('1'), '2001-01-01+00', 'Custom');
+SELECT * FROM trace_ext.ingest_events('[{}]');
+RESET SESSION AUTHORIZATION;
+SET trace_ext.fold_threshold = 0;
+SELECT role_name, reason FROM ingest_errors;
+SELECT * FROM plain.differences();
+
+-- The caller's search_path and objects lead nothing astray: neither triggers nor functions take them.
+CREATE SCHEMA regress_trap AUTHORIZATION regress_admin;
+SET ROLE regress_admin;
+CREATE FUNCTION regress_trap.count(text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION regress_trap.date_bin(interval, timestamptz, timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION regress_trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE FUNCTION regress_trap.is_less(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
+CREATE OPERATOR regress_trap.= (FUNCTION = regress_trap.is_less, LEFTARG = uuid, RIGHTARG = uuid);
+CREATE TABLE regress_trap.events ();
+CREATE TABLE regress_trap.totals ();
+CREATE TABLE regress_trap.trace_ext_batch ();
+CREATE TEMP TABLE summary_deltas ();
+SET search_path = regress_trap, pg_catalog, pg_temp;
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT '000000a3-0000-0000-0000-000000000000', id, "timestamp", kind FROM trace_ext.events LIMIT 1;
+SELECT trace_ext.ingest_events('[{"id": "00000003-0000-0000-0000-000000000000", "trace_id": "000000a3-0000-0000-0000-000000000000", "timestamp": "2001-02-03T00:00:00Z", "kind": "Custom"}, {}]');
+SELECT trace_ext.fold() >= 0 AS folded;
+SELECT trace_ext.count_events(), trace_ext.count_traces();
+SELECT pg_catalog.count(*) FROM trace_ext.list_traces();
+DELETE FROM trace_ext.events WHERE id OPERATOR(pg_catalog.=) '00000003-0000-0000-0000-000000000000';
+CALL trace_ext.maintain_partitions();
+SELECT pg_catalog.count(*) FROM trace_ext.verify_summaries();
+SELECT trace_ext.rebuild_summaries();
+TRUNCATE trace_ext.events_default;
+RESET ROLE;
+SET search_path = public, trace_ext;
+SELECT * FROM plain.differences();
+
+SELECT * FROM verify_summaries();
+TRUNCATE events;
+DROP SCHEMA regress_trap CASCADE;
+DROP TABLE events_p2001, pg_temp.summary_deltas;
+DROP SCHEMA plain CASCADE;
+DROP ROLE regress_nobody, regress_writer, regress_reader, regress_admin;
