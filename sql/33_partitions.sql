@@ -250,8 +250,11 @@ BEGIN
         part := name || '_' || number;
     END LOOP;
     EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
-    -- In the order of DROP TABLE, that waits for both as well.
-    LOCK TABLE ONLY trace_ext.events IN SHARE UPDATE EXCLUSIVE MODE;
+    -- Writers wait here, before they choose partitions: one who waited for the
+    -- default partition with a choice made would be refused, and an UPDATE or
+    -- DELETE would pass over the rows that moved. Readers go on. In the order of
+    -- DROP TABLE, that waits for both as well.
+    LOCK TABLE ONLY trace_ext.events IN SHARE ROW EXCLUSIVE MODE;
     LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
                                     WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)
@@ -302,4 +305,4 @@ END
 $$;
 COMMENT ON PROCEDURE maintain_partitions() IS
     'makes the partitions of events for now and trace_ext.partitions_ahead intervals of trace_ext.partition_interval, and for rows '
-    'that wait in events_default, which move. Safe to call at any time; writers into events_default wait while rows move';
+    'that wait in events_default, which move. Safe to call at any time; where a partition is to be made, writers wait until it is';

@@ -1,0 +1,248 @@
+# TraceExtTest.pm
+#		What the TAP tests of trace_ext share.
+#
+# Exactness is checked twice: by verify_summaries(), and by queries that use
+# nothing of the extension but the table events, EXCEPT ALL both ways.  A bug
+# that both sides of verify_summaries() share would else go unseen.
+
+package TraceExtTest;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  new_node exact_ok differences uuid event_row insert_sql copy_sql ingest_sql
+  seed_random psql_child try_psql answers
+);
+
+# The columns that the generators below fill, in this order.
+our @COLUMNS = qw(trace_id id parent_id "timestamp" kind name service_name
+  attributes);
+
+# new_node NAME, [SETTING => VALUE ...]: a running server whose database
+# "postgres" has the extension; "streaming" and "logical" as in init().
+sub new_node
+{
+	my ($name, %settings) = @_;
+	my $init = delete $settings{init} // [];
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(@$init);
+	# The module logs every statement; thousands here would hide what matters.
+	$node->append_conf('postgresql.conf', "log_statement = none\n");
+	$node->append_conf('postgresql.conf', "$_ = '$settings{$_}'\n")
+	  foreach sort keys %settings;
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION trace_ext');
+	return $node;
+}
+
+my $plain_summaries = q{
+	SELECT e.trace_id, count(*), min(e."timestamp"), max(e."timestamp"),
+		   (extract(epoch FROM max(e."timestamp") - min(e."timestamp")) * 1000)::float8,
+		   coalesce(array_agg(DISTINCT e.service_name COLLATE "C") FILTER (WHERE e.service_name IS NOT NULL), '{}'),
+		   count(DISTINCT e.service_name)::int,
+		   count(*) FILTER (WHERE e.kind = 'Error' OR
+							(e.kind = 'HttpResponse' AND (e.attributes ->> 'status')::int >= 500)),
+		   count(*) FILTER (WHERE e.kind = 'StateChange'),
+		   min(r.name), min(r.service_name)
+	  FROM trace_ext.events e
+	  LEFT JOIN (SELECT DISTINCT ON (trace_id) trace_id, name, service_name
+				   FROM trace_ext.events WHERE parent_id IS NULL
+				  ORDER BY trace_id, "timestamp", id) r ON r.trace_id = e.trace_id
+	 GROUP BY e.trace_id};
+my $plain_counts = q{
+	SELECT date_trunc('hour', "timestamp", 'UTC'), service_name, kind, count(*),
+		   count(*) FILTER (WHERE kind = 'Error' OR
+							(kind = 'HttpResponse' AND (attributes ->> 'status')::int >= 500))
+	  FROM trace_ext.events GROUP BY 1, 2, 3};
+
+# The query that finds what is not exact; no row if all is.
+sub both_ways
+{
+	my (@pairs) = @_;
+	my (@with, @select);
+
+	while (my ($what, $maintained, $plain) = splice(@pairs, 0, 3))
+	{
+		my $n = @select;
+		push @with, "maintained$n AS MATERIALIZED ($maintained), plain$n AS MATERIALIZED ($plain)";
+		push @select, qq{
+			SELECT '$what: plain query only', to_jsonb(x)::text
+			  FROM (TABLE plain$n EXCEPT ALL TABLE maintained$n) x
+			UNION ALL
+			SELECT '$what: maintained only', to_jsonb(x)::text
+			  FROM (TABLE maintained$n EXCEPT ALL TABLE plain$n) x};
+	}
+	return 'WITH ' . join(', ', @with) . join(' UNION ALL ', @select);
+}
+
+my $differences = both_ways(
+	'trace_summaries', 'SELECT * FROM trace_ext.trace_summaries', $plain_summaries,
+	'event_counts', 'SELECT * FROM trace_ext.event_counts', $plain_counts,
+	'list_traces()', 'SELECT * FROM trace_ext.list_traces(10000)',
+	"SELECT * FROM ($plain_summaries) s ORDER BY max DESC, trace_id DESC LIMIT 10000",
+	'count_events()', 'SELECT trace_ext.count_events()', 'SELECT count(*) FROM trace_ext.events',
+	'count_traces()', 'SELECT trace_ext.count_traces()', 'SELECT count(DISTINCT trace_id) FROM trace_ext.events')
+  . q{ UNION ALL
+	SELECT 'verify_summaries() ' || item, concat_ws(' ', key, stored, recomputed)
+	  FROM trace_ext.verify_summaries()};
+
+# What is not exact, as text; '' if all is.
+sub differences
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db // 'postgres', "SELECT * FROM ($differences) d LIMIT 20");
+}
+
+# exact_ok NODE, NAME, [DATABASE]
+sub exact_ok
+{
+	my ($node, $name, $db) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is(differences($node, $db), '', $name);
+}
+
+# All that is answered about the events, to compare two databases by.
+sub answers
+{
+	my ($node, $db) = @_;
+	return $node->safe_psql($db // 'postgres', q{
+		SELECT 'events', count(*), md5(string_agg(md5(e::text), '' ORDER BY trace_id, id, "timestamp")) FROM trace_ext.events e;
+		SELECT 'counts', trace_ext.count_events(), trace_ext.count_traces();
+		SELECT 'summaries', count(*), md5(string_agg(md5(s::text), '' ORDER BY trace_id)) FROM trace_ext.trace_summaries s;
+		SELECT 'event_counts', count(*), md5(string_agg(md5(c::text), '' ORDER BY hour, service_name, kind)) FROM trace_ext.event_counts c;
+		SELECT 'list_traces', md5(string_agg(md5(l::text), '')) FROM trace_ext.list_traces(1000) l;
+		SELECT 'errors', count(*), md5(string_agg(md5(i::text), '' ORDER BY id)) FROM trace_ext.ingest_errors i;
+		SELECT 'verify', count(*) FROM trace_ext.verify_summaries();
+	});
+}
+
+# Random numbers that a failed run can be repeated with, as far as processes
+# that race with each other can be: set TEST_SEED to the number printed.
+sub seed_random
+{
+	my $seed = $ENV{TEST_SEED} // int(time() ^ ($$ << 8)) & 0x7fffffff;
+	srand($seed);
+	diag("TEST_SEED=$seed");
+	return $seed;
+}
+
+# uuid SPACE, NUMBER, [NUMBER]: always the same for the same arguments.
+sub uuid
+{
+	my ($space, $a, $b) = @_;
+	return sprintf('%08x-0000-4000-8000-%04x%08x', $space, $b // 0, $a);
+}
+
+my @kinds = qw(FunctionCall StateChange HttpRequest HttpResponse Error Custom);
+
+# A random event of a trace, as a reference to a list in the order of @COLUMNS.
+sub event_row
+{
+	my ($trace, $id, $time) = @_;
+	my $kind = $kinds[ int(rand(@kinds)) ];
+	my $attributes =
+		$kind eq 'StateChange' ? '{"access_type": "' . (qw(Read Write AtomicRMW))[ int(rand(3)) ] . '"}'
+	  : $kind eq 'HttpResponse' ? '{"status": ' . (200, 404, 500, 503)[ int(rand(4)) ] . '}'
+	  : undef;
+	# As ingest_events() names it, so that the way in makes no difference.
+	my $name = 'name ' . int(rand(1000));
+	$name = "GET $name" if $kind eq 'HttpRequest';
+	($name) = $attributes =~ /(\d+)/ if $kind eq 'HttpResponse';
+	my $service = (undef, 'api', 'bank', 'mail', 'Zürich')[ int(rand(5)) ];
+
+	return [ $trace, $id, rand() < 0.3 ? undef : uuid(9, int(rand(1000))), $time, $kind, $name, $service, $attributes ];
+}
+
+sub quoted
+{
+	my ($value) = @_;
+	return 'NULL' unless defined $value;
+	$value =~ s/'/''/g;
+	return "'$value'";
+}
+
+sub insert_sql
+{
+	my ($rows, $table, $end) = @_;
+	$table //= 'trace_ext.events';
+	return "INSERT INTO $table (" . join(', ', @COLUMNS) . ') VALUES '
+	  . join(', ', map { '(' . join(', ', map { quoted($_) } @$_) . ')' } @$rows)
+	  . ($end // '') . ';';
+}
+
+sub copy_sql
+{
+	my ($rows, $table) = @_;
+	$table //= 'trace_ext.events';
+	return "COPY $table (" . join(', ', @COLUMNS) . ") FROM STDIN;\n"
+	  . join('', map { join("\t", map { $_ // '\N' } @$_) . "\n" } @$rows) . "\\.\n";
+}
+
+sub json_text
+{
+	my ($value) = @_;
+	return 'null' unless defined $value;
+	$value =~ s/(["\\])/\\$1/g;
+	return "\"$value\"";
+}
+
+# The event as clients post it.
+sub event_json
+{
+	my ($trace, $id, $parent, $time, $kind, $name, $service, $attributes) = @{ $_[0] };
+	my ($access) = ($attributes // '') =~ /"access_type": "(\w+)"/;
+	my ($status) = ($attributes // '') =~ /"status": (\d+)/;
+	$name =~ s/^GET // if $kind eq 'HttpRequest';
+	$time =~ s/ /T/;
+	$time =~ s/\+00$/Z/;
+	my $text = json_text($name);
+	my %kinds = (
+		FunctionCall => "\"function_name\": $text, \"module\": \"m\", \"args\": {}, \"file\": \"f\", \"line\": 1",
+		StateChange => "\"variable\": $text, \"old_value\": 1, \"new_value\": 2, \"location\": \"l\", "
+		  . '"access_type": "' . ($access // '') . '"',
+		HttpRequest => "\"method\": \"GET\", \"url\": $text, \"headers\": {}, \"body\": null",
+		HttpResponse => '"status": ' . ($status // 0) . ', "headers": {}, "body": null, "duration_ms": 1',
+		Error => "\"error_type\": $text, \"message\": \"m\", \"stack_trace\": []",
+		Custom => "\"name\": $text, \"data\": {}");
+	return sprintf('{"id": "%s", "trace_id": "%s", "parent_id": %s, "timestamp": "%s", "kind": %s, '
+		  . '"metadata": {"service_name": %s, "thread_id": "t", "process_id": 1, "tags": {}}, "causality_vector": [], "lock_set": []}',
+		$id, $trace, json_text($parent), $time, "{\"$kind\": {$kinds{$kind}}}", json_text($service));
+}
+
+sub ingest_sql
+{
+	my ($rows) = @_;
+	return "SELECT * FROM trace_ext.ingest_events('" . '{"events": [' . join(', ', map { event_json($_) } @$rows) . "]}');";
+}
+
+# Runs a query that may fail; returns its status, output and errors.
+sub try_psql
+{
+	my ($node, $sql, %options) = @_;
+	my ($out, $err) = ('', '');
+	my $status = $node->psql($options{db} // 'postgres', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
+	return ($status, $out, $err);
+}
+
+# psql_child CODE: runs CODE in a child process, which must not end the tests'
+# servers when it ends; returns its process id.
+sub psql_child
+{
+	my ($code) = @_;
+	my $pid = fork();
+	die "could not fork: $!" unless defined $pid;
+	return $pid if $pid;
+	my $ok = eval { $code->(); 1 };
+	warn $@ unless $ok;
+	require POSIX;
+	POSIX::_exit($ok ? 0 : 1);
+}
+
+1;
