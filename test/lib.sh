@@ -221,10 +221,12 @@ cluster_start()
 		die "the server did not start: $(tail -5 "$dir/log" 2>/dev/null)"
 }
 
-# cluster_stop DIR [MODE]
+# cluster_stop DIR: at once where it does not stop in good order.
 cluster_stop()
 {
-	if [ -e "$1/data/postmaster.pid" ]; then
-		as_server "$BINDIR/pg_ctl" -D "$1/data" -s -w -m "${2:-fast}" stop >/dev/null 2>&1 || true
-	fi
+	local mode
+	for mode in fast immediate; do
+		[ -e "$1/data/postmaster.pid" ] || return 0
+		as_server "$BINDIR/pg_ctl" -D "$1/data" -s -w -t 30 -m "$mode" stop >/dev/null 2>&1 || true
+	done
 }

@@ -82,11 +82,9 @@ end_in_cluster()
 	local failed=$2 died
 	died=$(server_died)
 	if [ -n "$died" ]; then
+		show "$CLUSTER/log" "$LOG_LINES"
 		say "$died"
 		failed=$((failed + 1))
-	fi
-	if [ "$failed" -gt 0 ]; then
-		show "$CLUSTER/log" "$LOG_LINES"
 	fi
 	end "$1" "$failed"
 }
@@ -108,7 +106,7 @@ finish()
 {
 	trap - EXIT
 	if [ -n "${CLUSTER:-}" ]; then
-		cluster_stop "$CLUSTER" immediate
+		cluster_stop "$CLUSTER"
 	fi
 	if [ -z "$FINISHED" ]; then
 		FAILED=$((FAILED + 1))
@@ -178,7 +176,7 @@ suite_isolation()
 }
 
 # prove_suite NAME GLOB PROVE_ARGUMENT...: counts assertions, but a skipped one
-# as nothing, and one that is to do as no failure.
+# as nothing.
 prove_suite()
 {
 	local passed failed status=0 tests
@@ -187,12 +185,25 @@ prove_suite()
 	shift 2
 	as_server_timed "$@" "${tests[@]}" >"$OUTPUT" 2>&1 || status=$?
 	passed=$(grep -E '^ok [0-9]+' "$OUTPUT" | grep -cviE '# *skip') || true
-	failed=$(grep -E '^not ok [0-9]+' "$OUTPUT" | grep -cviE '# *todo') || true
-	failed=$(at_least_one_if "$status" "$failed")
+	failed=$(at_least_one_if "$status" "$(count_failed_prove)")
 	if [ "$failed" -gt 0 ]; then
 		show_failed_prove
 	fi
 	end_in_cluster "$passed" "$failed"
+}
+
+# From the summary of prove. A file may have failed without an assertion: it
+# died, or did not run all that it had planned.
+count_failed_prove()
+{
+	awk '
+		/\(Wstat: [0-9]+.*Failed: [0-9]+\)$/ {
+			failed = $NF + 0
+			died = ! /Wstat: 0 /
+			sum += failed > 0 ? failed : died
+		}
+		/^  Parse errors: / && failed == 0 && ! died { sum++ }
+		END { print sum + 0 }' "$OUTPUT"
 }
 
 show_failed_prove()
