@@ -87,5 +87,6 @@ demo-stop:
 test:
 	@test/run.sh
 
+# The same tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize:
-	@test/sanitize.sh
+	@SANITIZE=yes test/run.sh

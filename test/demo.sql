@@ -59,8 +59,10 @@ FROM tree
 ORDER BY path;
 
 \echo '5. The same batch once more, as after a lost answer: nothing is stored twice'
-SELECT r.*, count_events() AS events, count_traces() AS traces
-FROM ingest_events(:'batch') r;
+-- Two statements: the second sees what the first did.
+SELECT * FROM ingest_events(:'batch') \gset
+SELECT :inserted AS inserted, :duplicates AS duplicates, :rejected AS rejected,
+       count_events() AS events, count_traces() AS traces;
 
 \echo '6. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
 \pset footer on

@@ -19,6 +19,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Sockets are told apart by their directory; the port is only their suffix.
 PORT=54320
 
+SERVER_ENV=()
+
 # A caller's PGHOST, PGDATABASE or MAKEFLAGS must not lead the scripts astray;
 # PG_CONFIG is meant for them.
 for name in "${!PG@}"; do
@@ -137,6 +139,22 @@ find_postgres()
 	VERSION=$("$PG_CONFIG" --version)
 }
 
+# Put a copy of the server into WORK and go on with that, so that what is
+# installed is seen by no other cluster. It finds its files relative to itself.
+use_private_postgres()
+{
+	local dir headers
+	for dir in "$BINDIR" "$PKGLIBDIR" "$SHAREDIR"; do
+		mkdir -p "$WORK/server$dir"
+		cp -a "$dir/." "$WORK/server$dir"
+	done
+	headers=$("$PG_CONFIG" --includedir-server)
+	mkdir -p "$WORK/server$(dirname "$headers")"
+	ln -s "$headers" "$WORK/server$headers"
+	PG_CONFIG=$WORK/server$BINDIR/pg_config
+	find_postgres
+}
+
 copy_tree()
 {
 	mkdir -p "$1"
@@ -189,7 +207,7 @@ cluster_make()
 	CONF
 }
 
-# cluster_start DIR [SETTING=VALUE ...]
+# cluster_start DIR [SETTING=VALUE ...]. SERVER_ENV is for the server alone.
 cluster_start()
 {
 	local dir=$1 setting options=
@@ -197,15 +215,18 @@ cluster_start()
 	for setting in "$@"; do
 		options+=" -c $setting"
 	done
-	as_server "$BINDIR/pg_ctl" -D "$dir/data" -l "$dir/log" -w -s -o "$options" start \
+	as_server env "${SERVER_ENV[@]}" timeout 120 \
+		"$BINDIR/pg_ctl" -D "$dir/data" -l "$dir/log" -w -s -o "$options" start \
 		</dev/null >/dev/null 2>&1 ||
 		die "the server did not start: $(tail -5 "$dir/log" 2>/dev/null)"
 }
 
-# cluster_stop DIR [MODE]
+# cluster_stop DIR: at once where it does not stop in good order.
 cluster_stop()
 {
-	if [ -e "$1/data/postmaster.pid" ]; then
-		as_server "$BINDIR/pg_ctl" -D "$1/data" -s -w -m "${2:-fast}" stop >/dev/null 2>&1 || true
-	fi
+	local mode
+	for mode in fast immediate; do
+		[ -e "$1/data/postmaster.pid" ] || return 0
+		as_server "$BINDIR/pg_ctl" -D "$1/data" -s -w -t 30 -m "$mode" stop >/dev/null 2>&1 || true
+	done
 }
