@@ -77,7 +77,7 @@ $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 $(OBJS): $(wildcard src/*.h)
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop test sanitize
+.PHONY: demo demo-stop test sanitize bench
 demo:
 	@test/demo.sh start
 
@@ -89,3 +89,6 @@ test:
 
 sanitize:
 	@test/sanitize.sh
+
+bench:
+	@bench/run.sh
