@@ -77,7 +77,7 @@ $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 $(OBJS): $(wildcard src/*.h)
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop test sanitize
+.PHONY: demo demo-stop test sanitize bench
 demo:
 	@test/demo.sh start
 
@@ -90,3 +90,7 @@ test:
 # The same tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize:
 	@SANITIZE=yes test/run.sh
+
+# Ours against the usual ways, with the ratio and the goal of each.
+bench:
+	@bench/run.sh

@@ -1,0 +1,1 @@
+SELECT trace_ext.count_events();

@@ -1,0 +1,58 @@
+# lists.sh
+#		The first page of list_traces() against GROUP BY over events, each while 2
+#		writers send batches of 100 events as fast as they are taken.
+#
+# The GROUP BY computes the id, the count and both times only, less than
+# list_traces() returns.
+#
+# shellcheck shell=bash
+
+# under_load SCRIPT SECONDS: mean latency while writers run.
+under_load()
+{
+	local writers latency
+	PGAPPNAME=writers as_server "$BINDIR/pgbench" -n -M prepared -f "$BENCH/lists_writer.sql" -T 3600 -c 2 -j 2 \
+		-D events="$EVENTS" bench >"$WORK/writers.log" 2>&1 &
+	writers=$!
+	sleep 2
+	latency=$(quick_query "$1" "$2")
+	# However long the last query took, they wrote until here.
+	[ "$(run_sql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'writers'")" = 2 ] ||
+		die "the writers stopped: $(tail -3 "$WORK/writers.log")"
+	wait "$writers" || true
+	say "$latency"
+}
+
+bench_lists()
+{
+	local small small_peer large large_peer
+	empty_events
+	load_days 1
+	small=$(under_load lists.sql 10)
+	small_peer=$(under_load lists_peer.sql 10)
+	result "list_traces() at $EVENTS, 2 writers" "$(milliseconds "$small")" "$(milliseconds "$small_peer")" \
+		"$(calc "$small_peer / $small")" '>=' 500
+	idle_lists
+
+	[ "$LARGE" = 1 ] || return 0
+	load_days 10
+	large=$(under_load lists.sql 10)
+	large_peer=$(under_load lists_peer.sql 30)
+	result "list_traces() at 10 x $EVENTS, 2 writers" "$(milliseconds "$large")" "$(milliseconds "$large_peer")" \
+		"$(calc "$large_peer / $large")" '>=' 500
+	result "list_traces(), 10 x the events / 1 x" "$(milliseconds "$large")" "$(milliseconds "$small")" \
+		"$(calc "$large / $small")" '<=' 1.2
+	must_be_exact lists
+}
+
+# Without writers it can be told what outstanding deltas cost.
+idle_lists()
+{
+	local folded outstanding
+	run_sql -c 'SELECT trace_ext.fold()' -c 'VACUUM ANALYZE' >/dev/null
+	folded=$(quick_query lists.sql 5)
+	run_sql -f "$BENCH/outstanding.sql"
+	outstanding=$(quick_query lists.sql 5)
+	result "list_traces(), no writers, 5,000 deltas / none" "$(milliseconds "$outstanding")" "$(milliseconds "$folded")" \
+		"$(calc "$outstanding / $folded")" -
+}
