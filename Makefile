@@ -41,6 +41,7 @@ OBJS = \
 	src/evidence.o \
 	src/race_rows.o \
 	src/find_races.o \
+	src/detect.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.
