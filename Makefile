@@ -40,7 +40,9 @@ OBJS = \
 	src/patterns.o \
 	src/evidence.o \
 	src/race_rows.o \
+	src/overlaps.o \
 	src/find_races.o \
+	src/audit.o \
 	src/detect.o \
 	src/trace_ext.o
 

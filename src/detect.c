@@ -18,10 +18,10 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "overlaps.h"
 #include "race_rows.h"
 #include "races.h"
 
-#define TRACES_AT_ONCE	250
 #define PAIR_COLUMNS	14
 
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
@@ -40,8 +40,8 @@ load_array(TexHistory *history, ArrayType *array, bool home)
 	for (int i = 0; i < n; i++)
 		if (!isnull[i])
 			ids[count++] = *DatumGetUUIDP(elements[i]);
-	for (int i = 0; i < count; i += TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TRACES_AT_ONCE, count - i), home);
+	for (int i = 0; i < count; i += TEX_TRACES_AT_ONCE)
+		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), home);
 }
 
 /* Which of two code places comes first does not matter where neither's role does. */
