@@ -40,7 +40,10 @@ OBJS = \
 	src/patterns.o \
 	src/evidence.o \
 	src/race_rows.o \
+	src/overlaps.o \
 	src/find_races.o \
+	src/audit.o \
+	src/detect.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.

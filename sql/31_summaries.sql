@@ -179,6 +179,9 @@ BEGIN
         DELETE FROM trace_ext.summary_base b USING recomputed r
          WHERE b.trace_id = r.stale_id AND r.trace_id IS NULL
         RETURNING 1
+    ), queued AS (
+        -- Whoever detects races looks at these again.
+        INSERT INTO trace_ext.detect_queue (trace_id) SELECT trace_id FROM merged
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas RETURNING *
     ), counted AS (

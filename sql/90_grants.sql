@@ -28,15 +28,18 @@ GRANT INSERT ON events, events_default TO trace_ext_writer;
 -- Admins: mend and clear what was sent.
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON events, events_default TO trace_ext_admin;
 GRANT DELETE, TRUNCATE ON ingest_errors TO trace_ext_admin;
+GRANT UPDATE ON findings TO trace_ext_admin;
 
 -- Types and their operators are of no use to an attacker and needed by all.
 DO $$
 DECLARE
     f record;
-    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions'];
+    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions',
+        'detect', 'set_finding_status'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
         'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
-        'note_event', 'append_deltas'];
+        'note_event', 'append_deltas', 'pairs_of_traces', 'overlapping_traces', 'refresh_findings', 'examine_traces',
+        'examine_batch', 'take_detect_queue', 'retire_race_pairs'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind
                FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace

@@ -7,10 +7,6 @@
  * the time of their first access, in portions of bounded size: each portion is
  * compared within itself and with the earlier traces that overlap it.
  *
- * Which traces overlap?  Those that accessed a variable within the trace's time
- * certainly do.  A trace that accessed it outside may run longer than its accesses,
- * so trace_ext.horizon to both sides is searched as well.
- *
  * Known limit: order that passes through a trace which touches none of the
  * variables is not seen across traces.
  */
@@ -27,28 +23,17 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "overlaps.h"
 #include "race_rows.h"
 #include "races.h"
 
-/* A portion is complete with this many events; traces are read so many at a time. */
+/* A portion is complete with this many events. */
 #define PORTION_EVENTS	150000
-#define TRACES_AT_ONCE	250
 
 PG_FUNCTION_INFO_V1(tex_find_races);
 PG_FUNCTION_INFO_V1(tex_find_variable_races);
 PG_FUNCTION_INFO_V1(tex_count_races);
 PG_FUNCTION_INFO_V1(tex_count_variable_races);
-
-static const char overlapping_query[] =
-	"WITH c AS (SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
-	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = ANY ($1)"
-	" AND \"timestamp\" BETWEEN $2 - $4 AND $3 + $4 GROUP BY trace_id)"
-	" SELECT trace_id FROM c WHERE trace_id <> $5 AND (inside"
-	" OR (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" >= $2"
-	" AND e.\"timestamp\" <= $3 + $4)"
-	" AND EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" <= $3"
-	" AND e.\"timestamp\" >= $2 - $4)))"
-	" ORDER BY trace_id";
 
 static const char variable_query[] =
 	"SELECT trace_id, min(\"timestamp\") AS first_at, bool_or(\"timestamp\" >= $2) AS home"
@@ -74,15 +59,6 @@ typedef struct Search
 	TexRaceRows *rows;
 } Search;
 
-static Datum
-horizon_datum(void)
-{
-	Interval   *interval = palloc0(sizeof(Interval));
-
-	interval->time = (int64) tex_horizon * USECS_PER_SEC;
-	return IntervalPGetDatum(interval);
-}
-
 static int
 max_pairs_arg(FunctionCallInfo fcinfo, int n)
 {
@@ -93,57 +69,6 @@ max_pairs_arg(FunctionCallInfo fcinfo, int n)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_pairs must not be negative")));
 	return max_pairs;
-}
-
-/* The names of the variables that a history accesses, as text[]. */
-static Datum
-variable_names(const TexHistory *history, int *n)
-{
-	bool	   *seen = palloc0(tex_names_count(history->names) + 1);
-	Datum	   *names = palloc(sizeof(Datum) * (tex_names_count(history->names) + 1));
-
-	*n = 0;
-	for (int32 i = 0; i < history->nevents; i++)
-	{
-		const TexEvent *event = &history->events[i];
-
-		if (event->kind != TEX_STATE_CHANGE || event->name == TEX_NO_NAME || seen[event->name])
-			continue;
-		seen[event->name] = true;
-		names[(*n)++] = CStringGetTextDatum(tex_history_text(history, event->name));
-	}
-	return PointerGetDatum(construct_array(names, *n, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-static void
-load_overlapping(TexHistory *history, const pg_uuid_t *trace_id)
-{
-	const TexTrace *trace = &history->traces[tex_history_trace(history, trace_id)];
-	Oid			types[5] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, UUIDOID};
-	Datum		args[5];
-	pg_uuid_t  *ids;
-	int			n;
-
-	args[0] = variable_names(history, &n);
-	if (n == 0)
-		return;
-	args[1] = TimestampTzGetDatum(trace->first_at - tex_clock_skew_usecs());
-	args[2] = TimestampTzGetDatum(trace->last_at + tex_clock_skew_usecs());
-	args[3] = horizon_datum();
-	args[4] = UUIDPGetDatum(trace_id);
-	SPI_execute_with_args(overlapping_query, 5, types, args, NULL, true, 0);
-	n = SPI_processed;
-	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		bool		isnull;
-
-		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											  1, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	for (int i = 0; i < n; i += TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TRACES_AT_ONCE, n - i), false);
 }
 
 /* Find the races of a prepared history and take over what is to be shown. */
@@ -167,16 +92,10 @@ search_trace(Search *search, const pg_uuid_t *trace_id)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	TexHistory *history = tex_history_create();
+	TexHistory *history = tex_load_with_overlapping(trace_id, NULL);
 
-	tex_history_load(history, trace_id, 1, true);
 	if (history->nevents > 0)
-	{
-		tex_history_times(history);
-		load_overlapping(history, trace_id);
-		tex_history_prepare(history);
 		search_history(search, history, NULL);
-	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -185,7 +104,7 @@ static Candidate *
 candidates_of(text *variable, TimestampTz since, int *n)
 {
 	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, INTERVALOID};
-	Datum		args[3] = {PointerGetDatum(variable), TimestampTzGetDatum(since), horizon_datum()};
+	Datum		args[3] = {PointerGetDatum(variable), TimestampTzGetDatum(since), tex_horizon_datum()};
 	Candidate  *candidates;
 
 	SPI_execute_with_args(variable_query, 3, types, args, NULL, true, 0);
@@ -209,10 +128,10 @@ load_portion(TexHistory *history, const Candidate *candidates, int from, int n)
 {
 	while (from < n && history->nevents < PORTION_EVENTS)
 	{
-		pg_uuid_t	ids[2][TRACES_AT_ONCE];
+		pg_uuid_t	ids[2][TEX_TRACES_AT_ONCE];
 		int			count[2] = {0, 0};
 
-		for (int i = 0; i < TRACES_AT_ONCE && from < n; i++, from++)
+		for (int i = 0; i < TEX_TRACES_AT_ONCE && from < n; i++, from++)
 		{
 			bool		home = candidates[from].home;
 
@@ -230,7 +149,7 @@ static void
 load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 {
 	TimestampTz start = DT_NOEND;
-	pg_uuid_t	ids[TRACES_AT_ONCE];
+	pg_uuid_t	ids[TEX_TRACES_AT_ONCE];
 	int			n = 0;
 
 	tex_history_times(history);
@@ -248,7 +167,7 @@ load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 		if (candidates[i].last_at + tex_clock_skew_usecs() < start)
 			continue;
 		ids[n++] = candidates[i].id;
-		if (n == TRACES_AT_ONCE)
+		if (n == TEX_TRACES_AT_ONCE)
 		{
 			tex_history_load(history, ids, n, false);
 			n = 0;

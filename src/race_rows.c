@@ -172,8 +172,9 @@ set_text(Datum *value, bool *isnull, const char *text)
 		*value = CStringGetTextDatum(text);
 }
 
-static Datum
-access_datum(Oid type, TexAccessType access)
+/* An access type as a value of the enum of that oid. */
+Datum
+tex_access_datum(Oid type, TexAccessType access)
 {
 	return ObjectIdGetDatum(GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
 											ObjectIdGetDatum(type),
@@ -187,7 +188,7 @@ set_end(const TexRaceEnd *end, TupleDesc desc, int column, Datum *values, bool *
 	values[column + 1] = UUIDPGetDatum(&end->trace_id);
 	values[column + 2] = TimestampTzGetDatum(end->at);
 	set_text(&values[column + 3], &isnull[column + 3], end->thread);
-	values[column + 4] = access_datum(TupleDescAttr(desc, column + 4)->atttypid, end->access);
+	values[column + 4] = tex_access_datum(TupleDescAttr(desc, column + 4)->atttypid, end->access);
 	isnull[column + 5] = end->value == NULL;
 	if (end->value)
 		values[column + 5] = JsonbPGetDatum(end->value);

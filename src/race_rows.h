@@ -42,6 +42,7 @@ typedef struct TexRaceRows
 extern TexRaceRows *tex_rows_create(void);
 extern void tex_rows_add(TexRaceRows *rows, const TexRaces *races);
 extern void tex_rows_sort(TexRaceRows *rows);
+extern Datum tex_access_datum(Oid type, TexAccessType access);
 extern void tex_rows_return(const TexRaceRows *rows, int64 limit, ReturnSetInfo *result);
 
 #endif							/* TEX_RACE_ROWS_H */

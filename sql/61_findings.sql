@@ -1,0 +1,387 @@
+-- Findings: races grouped by where in the code they happen, kept up to date by
+-- detect().
+--
+-- fold() queues the traces that statements touched. detect() looks again at these
+-- and at every trace that overlaps one of them, because an event that arrives can
+-- order, or no longer order, any two traces around it; what was known of them is
+-- replaced. So the pairs of traces depend on the events alone, and any order and
+-- split of batches ends in the same findings. Pairs older than the horizon are
+-- added up and no longer looked at, so that tables stay bounded.
+
+CREATE TABLE detect_queue (
+    trace_id   uuid        NOT NULL,
+    queued_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE detect_queue IS 'traces that gained or lost events since detect() looked at them';
+COMMENT ON COLUMN detect_queue.trace_id IS 'the trace; more than one row is no harm';
+COMMENT ON COLUMN detect_queue.queued_at IS 'since when; a trace with a missing parent waits trace_ext.lateness from then';
+
+-- One row, locked by who detects: never two at once.
+CREATE TABLE detect_state (
+    detected_at      timestamptz,
+    traces_examined  bigint NOT NULL
+);
+INSERT INTO detect_state VALUES (NULL, 0);
+COMMENT ON TABLE detect_state IS 'one row: when detect() last ran and how many traces it has looked at';
+COMMENT ON COLUMN detect_state.detected_at IS 'end of the last run';
+COMMENT ON COLUMN detect_state.traces_examined IS 'traces looked at so far, each time counted';
+
+-- What two traces add to a finding; NULL traces: all pairs behind the horizon.
+CREATE TABLE race_pairs (
+    finding_id       uuid             NOT NULL,
+    trace1           uuid,
+    trace2           uuid,
+    occurrences      bigint           NOT NULL,
+    first_seen       timestamptz      NOT NULL,
+    last_seen        timestamptz      NOT NULL,
+    confidence       double precision NOT NULL,
+    event1_at        timestamptz      NOT NULL,
+    event1_id        uuid             NOT NULL,
+    event1_trace_id  uuid             NOT NULL,
+    event2_id        uuid             NOT NULL,
+    event2_trace_id  uuid             NOT NULL,
+    evidence         text             NOT NULL
+);
+-- What a trace that is looked at again had added.
+CREATE INDEX race_pairs_trace1_idx ON race_pairs (trace1);
+CREATE INDEX race_pairs_trace2_idx ON race_pairs (trace2);
+-- What a finding consists of.
+CREATE INDEX race_pairs_finding_idx ON race_pairs (finding_id);
+-- What is behind the horizon.
+CREATE INDEX race_pairs_last_seen_idx ON race_pairs (last_seen) WHERE trace1 IS NOT NULL;
+CREATE UNIQUE INDEX race_pairs_retired_idx ON race_pairs (finding_id) WHERE trace1 IS NULL;
+COMMENT ON TABLE race_pairs IS
+    'what two traces add to a finding, and its best sample; trace1 and trace2 NULL: all that is behind trace_ext.horizon';
+COMMENT ON INDEX race_pairs_trace1_idx IS 'what a trace added to findings';
+COMMENT ON INDEX race_pairs_trace2_idx IS 'what a trace added to findings';
+COMMENT ON INDEX race_pairs_finding_idx IS 'what a finding consists of';
+COMMENT ON INDEX race_pairs_last_seen_idx IS 'what is behind the horizon';
+COMMENT ON INDEX race_pairs_retired_idx IS 'one sum a finding of what is behind the horizon';
+
+CREATE TYPE finding_status AS ENUM ('open', 'acknowledged', 'ignored');
+COMMENT ON TYPE finding_status IS 'what a reader decided about a finding';
+
+CREATE TABLE findings (
+    id               uuid             PRIMARY KEY,
+    kind             text             NOT NULL,
+    variable         text             NOT NULL,
+    location1        text,
+    location2        text,
+    severity         text             NOT NULL,
+    confidence       double precision NOT NULL,
+    confirmed        boolean          NOT NULL,
+    occurrences      bigint           NOT NULL,
+    first_seen       timestamptz,
+    last_seen        timestamptz,
+    event1_id        uuid,
+    event1_trace_id  uuid,
+    event2_id        uuid,
+    event2_trace_id  uuid,
+    evidence         text,
+    status           finding_status   NOT NULL DEFAULT 'open'
+);
+COMMENT ON TABLE findings IS 'races by where they happen; detect() keeps it, set_finding_status() decides about a row';
+COMMENT ON COLUMN findings.id IS 'follows from kind, variable and locations: the same finding always has the same id';
+COMMENT ON COLUMN findings.kind IS 'what goes wrong: lost update, write-write, read-write, ...';
+COMMENT ON COLUMN findings.variable IS 'the variable';
+COMMENT ON COLUMN findings.location1 IS 'where the earlier access is; of write-write and read-write, the smaller location';
+COMMENT ON COLUMN findings.location2 IS 'where the later access is';
+COMMENT ON COLUMN findings.severity IS 'CRITICAL, WARNING or INFO';
+COMMENT ON COLUMN findings.confidence IS 'of the best pair, from 0 to 1';
+COMMENT ON COLUMN findings.confirmed IS 'values prove it';
+COMMENT ON COLUMN findings.occurrences IS
+    'pairs seen; of one variable between two traces, at most 1000 are counted. 0: later events showed that it was none';
+COMMENT ON COLUMN findings.first_seen IS 'time of the later access of the first pair';
+COMMENT ON COLUMN findings.last_seen IS 'time of the later access of the last pair';
+COMMENT ON COLUMN findings.event1_id IS 'the earlier access of the best pair, the first such';
+COMMENT ON COLUMN findings.event1_trace_id IS 'its trace';
+COMMENT ON COLUMN findings.event2_id IS 'the later access of that pair';
+COMMENT ON COLUMN findings.event2_trace_id IS 'its trace';
+COMMENT ON COLUMN findings.evidence IS 'that pair in a sentence';
+COMMENT ON COLUMN findings.status IS 'open, acknowledged or ignored; detection does not change it';
+SELECT pg_catalog.pg_extension_config_dump('findings', '');
+
+CREATE FUNCTION pairs_of_traces(home uuid[], context uuid[], max_pairs int)
+    RETURNS TABLE (
+    kind text, variable text, location1 text, location2 text, severity text,
+    confidence double precision, confirmed boolean,
+    event1_trace_id uuid, event2_trace_id uuid, event1_id uuid, event2_id uuid,
+    event1_at timestamptz, event2_at timestamptz, evidence text)
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_pairs_of_traces';
+COMMENT ON FUNCTION pairs_of_traces(uuid[], uuid[], int) IS
+    'racing pairs with an end in a home trace; context traces are those that can order them; of one variable between two traces, at most max_pairs';
+
+CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE
+    RETURN pg_catalog.md5(pg_catalog.jsonb_build_array(kind, variable, location1, location2)::text)::uuid;
+COMMENT ON FUNCTION finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
+
+CREATE FUNCTION overlapping_traces(from_time timestamptz, to_time timestamptz)
+    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_id, first_timestamp, last_timestamp, event_count
+      FROM trace_ext.summary_base
+     WHERE last_timestamp >= from_time - current_setting('trace_ext.clock_skew')::interval
+       AND last_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
+                                     + current_setting('trace_ext.horizon')::interval
+       AND first_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
+       AND access_count > 0;
+    END;
+COMMENT ON FUNCTION overlapping_traces(timestamptz, timestamptz) IS
+    'traces with accesses that ran within a time, give or take trace_ext.clock_skew, as of the last fold';
+
+-- Bring findings in line with race_pairs.
+CREATE FUNCTION refresh_findings(ids uuid[]) RETURNS void
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+    UPDATE trace_ext.findings f
+       SET occurrences = s.occurrences, first_seen = s.first_seen, last_seen = s.last_seen,
+           confidence = b.confidence, confirmed = b.confidence = 1,
+           event1_id = b.event1_id, event1_trace_id = b.event1_trace_id,
+           event2_id = b.event2_id, event2_trace_id = b.event2_trace_id, evidence = b.evidence
+      FROM (SELECT finding_id, sum(occurrences)::bigint AS occurrences,
+                   min(first_seen) AS first_seen, max(last_seen) AS last_seen
+              FROM trace_ext.race_pairs WHERE finding_id = ANY (ids) GROUP BY finding_id) s
+      JOIN (SELECT DISTINCT ON (finding_id) *
+              FROM trace_ext.race_pairs WHERE finding_id = ANY (ids)
+             ORDER BY finding_id, confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id) b
+        USING (finding_id)
+     WHERE f.id = s.finding_id;
+    DELETE FROM trace_ext.findings f
+     WHERE f.id = ANY (ids) AND f.status = 'open'
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id);
+    UPDATE trace_ext.findings f SET occurrences = 0
+     WHERE f.id = ANY (ids) AND f.occurrences > 0
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id);
+    END;
+COMMENT ON FUNCTION refresh_findings(uuid[]) IS
+    'sums up race_pairs for these findings; open ones that nothing supports any more go';
+
+-- Look at some traces: home are those whose pairs may have changed, context those
+-- that may order pairs of home. Returns the findings that changed.
+CREATE FUNCTION examine_traces(home uuid[], context uuid[]) RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    before uuid[];
+    after uuid[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM trace_ext.race_pairs
+         WHERE trace1 = ANY ($1) OR trace2 = ANY ($1) RETURNING finding_id
+    ) SELECT array_agg(DISTINCT finding_id) INTO before FROM gone;
+
+    WITH found AS MATERIALIZED (
+        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id,
+               least(event1_trace_id, event2_trace_id) AS trace1,
+               greatest(event1_trace_id, event2_trace_id) AS trace2
+          FROM trace_ext.pairs_of_traces($1, $2, 1000)
+    ), summed AS (
+        SELECT finding_id, trace1, trace2, count(*) AS occurrences,
+               min(event2_at) AS first_seen, max(event2_at) AS last_seen
+          FROM found GROUP BY finding_id, trace1, trace2
+    ), best AS (
+        SELECT DISTINCT ON (finding_id, trace1, trace2) *
+          FROM found
+         ORDER BY finding_id, trace1, trace2, confidence DESC, event1_at, event1_trace_id, event1_id,
+                  event2_trace_id, event2_id
+    ), kept AS (
+        INSERT INTO trace_ext.race_pairs
+        SELECT finding_id, trace1, trace2, s.occurrences, s.first_seen, s.last_seen, b.confidence,
+               b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
+          FROM summed s JOIN best b USING (finding_id, trace1, trace2)
+    ), named AS (
+        INSERT INTO trace_ext.findings (id, kind, variable, location1, location2, severity, confidence, confirmed, occurrences)
+        SELECT DISTINCT finding_id, kind, variable, location1, location2, severity, 0::float8, false, 0
+          FROM best
+        ON CONFLICT (id) DO NOTHING
+    )
+    SELECT array_agg(DISTINCT finding_id) INTO after FROM best;
+    RETURN before || after;
+END
+$$;
+COMMENT ON FUNCTION examine_traces(uuid[], uuid[]) IS
+    'replaces what the home traces add to findings; context are traces that may order them; returns the findings to refresh';
+
+CREATE FUNCTION examine_batch(batch uuid[], from_time timestamptz, to_time timestamptz) RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    -- More events than this are not read to order a batch.
+    most_events constant bigint := 500000;
+    home uuid[];
+    context uuid[];
+    events bigint;
+    home_from timestamptz;
+    home_to timestamptz;
+BEGIN
+    SELECT array_agg(trace_id), min(first_timestamp), max(last_timestamp), sum(event_count)
+      INTO home, home_from, home_to, events
+      FROM trace_ext.overlapping_traces(from_time, to_time);
+    -- Traces that are gone overlap nothing, and still take back what they added.
+    IF home IS NULL THEN
+        RETURN trace_ext.examine_traces(batch, '{}');
+    ELSIF events > most_events THEN
+        RETURN trace_ext.examine_traces(batch, ARRAY(SELECT unnest(home) EXCEPT SELECT unnest(batch)));
+    END IF;
+
+    home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
+
+    -- Two steps: what races with home, and what may order that.
+    FOR step IN 1..2 LOOP
+        SELECT coalesce(array_agg(trace_id), '{}'), min(first_timestamp), max(last_timestamp), sum(event_count)
+          INTO context, home_from, home_to, events
+          FROM trace_ext.overlapping_traces(home_from, home_to);
+        EXIT WHEN events > most_events;
+    END LOOP;
+    RETURN trace_ext.examine_traces(home, ARRAY(SELECT unnest(context) EXCEPT SELECT unnest(home)));
+END
+$$;
+COMMENT ON FUNCTION examine_batch(uuid[], timestamptz, timestamptz) IS
+    'examines traces that changed, which ran within a time, and those whose pairs they may have changed; returns the findings to refresh';
+
+CREATE FUNCTION take_detect_queue() RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    taken uuid[];
+    since timestamptz[];
+    waiting uuid[];
+BEGIN
+    WITH t AS (DELETE FROM trace_ext.detect_queue RETURNING *)
+    SELECT array_agg(trace_id), array_agg(queued_at) INTO taken, since
+      FROM (SELECT trace_id, min(queued_at) AS queued_at FROM t GROUP BY trace_id) AS q;
+
+    -- A parent that is missing may be under way.
+    waiting := ARRAY(
+        SELECT DISTINCT e.trace_id
+          FROM trace_ext.events e
+         WHERE e.trace_id IN (SELECT q.id FROM unnest(taken, since) AS q (id, at)
+                               WHERE q.at > clock_timestamp() - current_setting('trace_ext.lateness')::interval)
+           AND e.parent_id IS NOT NULL
+           AND NOT EXISTS (SELECT FROM trace_ext.events p WHERE p.trace_id = e.trace_id AND p.id = e.parent_id));
+    IF waiting = '{}' THEN
+        RETURN coalesce(taken, '{}');
+    END IF;
+    INSERT INTO trace_ext.detect_queue
+    SELECT q.id, q.at FROM unnest(taken, since) AS q (id, at) WHERE q.id = ANY (waiting);
+    RETURN ARRAY(SELECT unnest(taken) EXCEPT SELECT unnest(waiting));
+END
+$$;
+COMMENT ON FUNCTION take_detect_queue() IS
+    'empties the queue, but for traces with a missing parent that wait no longer than trace_ext.lateness yet';
+
+-- Add up what is behind the horizon: it is not looked at again.
+CREATE FUNCTION retire_race_pairs() RETURNS void
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+    WITH old AS MATERIALIZED (
+        DELETE FROM trace_ext.race_pairs
+         WHERE trace1 IS NOT NULL
+           AND last_seen < (SELECT least(max(last_timestamp), now()) FROM trace_ext.summary_base)
+                           - current_setting('trace_ext.horizon')::interval
+        RETURNING *
+    ), best AS (
+        SELECT DISTINCT ON (finding_id) * FROM old
+         ORDER BY finding_id, confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id
+    )
+    INSERT INTO trace_ext.race_pairs AS r
+    SELECT b.finding_id, NULL, NULL, s.occurrences, s.first_seen, s.last_seen, b.confidence,
+           b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
+      FROM best b
+      JOIN (SELECT finding_id, sum(occurrences)::bigint AS occurrences, min(first_seen) AS first_seen,
+                   max(last_seen) AS last_seen FROM old GROUP BY finding_id) s USING (finding_id)
+    ON CONFLICT (finding_id) WHERE trace1 IS NULL DO UPDATE SET
+           occurrences = r.occurrences + excluded.occurrences,
+           first_seen = least(r.first_seen, excluded.first_seen),
+           last_seen = greatest(r.last_seen, excluded.last_seen),
+           (confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence) = (
+               SELECT v.confidence, v.event1_at, v.event1_id, v.event1_trace_id, v.event2_id, v.event2_trace_id, v.evidence
+                 FROM (SELECT r.confidence, r.event1_at, r.event1_id, r.event1_trace_id, r.event2_id, r.event2_trace_id, r.evidence
+                       UNION ALL
+                       SELECT excluded.confidence, excluded.event1_at, excluded.event1_id, excluded.event1_trace_id,
+                              excluded.event2_id, excluded.event2_trace_id, excluded.evidence) AS v
+                ORDER BY v.confidence DESC, v.event1_at, v.event1_trace_id, v.event1_id, v.event2_trace_id, v.event2_id
+                LIMIT 1);
+    END;
+COMMENT ON FUNCTION retire_race_pairs() IS 'adds up, finding by finding, the pairs that are behind trace_ext.horizon';
+
+CREATE FUNCTION detect() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+#variable_conflict use_column
+DECLARE
+    -- A batch is complete with this many events, or at a gap.
+    batch_events constant bigint := 100000;
+    batch_gap constant interval := '1 minute';
+    dirty uuid[];
+    batch uuid[] := '{}';
+    changed uuid[] := '{}';
+    events bigint := 0;
+    from_time timestamptz;
+    to_time timestamptz;
+    t record;
+BEGIN
+    PERFORM FROM trace_ext.detect_state FOR UPDATE;
+    PERFORM trace_ext.fold();
+    dirty := trace_ext.take_detect_queue();
+    FOR t IN SELECT d.id, s.first_timestamp, s.last_timestamp, coalesce(s.event_count, 0) AS event_count
+               FROM unnest(dirty) AS d (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = d.id
+              WHERE s.trace_id IS NULL OR s.access_count > 0
+              ORDER BY s.first_timestamp, d.id
+    LOOP
+        IF events + t.event_count > batch_events OR t.first_timestamp > to_time + batch_gap THEN
+            changed := changed || trace_ext.examine_batch(batch, from_time, to_time);
+            batch := '{}';
+            events := 0;
+            from_time := NULL;
+            to_time := NULL;
+        END IF;
+        batch := batch || t.id;
+        events := events + t.event_count;
+        from_time := least(from_time, t.first_timestamp);
+        to_time := greatest(to_time, t.last_timestamp);
+    END LOOP;
+    IF batch <> '{}' THEN
+        changed := changed || trace_ext.examine_batch(batch, from_time, to_time);
+    END IF;
+    PERFORM trace_ext.retire_race_pairs();
+    PERFORM trace_ext.refresh_findings(changed);
+    UPDATE trace_ext.detect_state
+       SET detected_at = clock_timestamp(), traces_examined = traces_examined + cardinality(dirty);
+    RETURN cardinality(dirty);
+END
+$$;
+COMMENT ON FUNCTION detect() IS
+    'looks at what is new since it last ran and brings findings up to date; returns the number of traces that had changed. '
+    'Waits for another detect(). A trace with a missing parent waits up to trace_ext.lateness for it';
+
+CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size int = 50, page int = 1,
+                             include_ignored boolean = false) RETURNS SETOF findings
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT f.* FROM trace_ext.findings f
+     WHERE (global_races.severity IS NULL OR f.severity = upper(global_races.severity))
+       AND (global_races.variable IS NULL OR f.variable = global_races.variable)
+       AND (global_races.include_ignored OR f.status <> 'ignored')
+     ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity), f.confidence DESC,
+              f.occurrences DESC, f.last_seen DESC, f.id
+     LIMIT greatest(page_size, 0) OFFSET greatest(page_size, 0)::bigint * (greatest(page, 1) - 1);
+    END;
+COMMENT ON FUNCTION global_races(text, text, int, int, boolean) IS
+    'findings, worst and surest first; of one severity, or one variable, if given; by page, from 1; ignored ones only if asked for';
+
+CREATE FUNCTION set_finding_status(id uuid, status finding_status) RETURNS boolean
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+    WITH changed AS (
+        UPDATE trace_ext.findings f SET status = set_finding_status.status
+         WHERE f.id = set_finding_status.id RETURNING 1)
+    SELECT EXISTS (SELECT FROM changed);
+    END;
+COMMENT ON FUNCTION set_finding_status(uuid, finding_status) IS
+    'acknowledges, ignores or reopens a finding; false if there is none with this id';

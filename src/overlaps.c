@@ -1,0 +1,110 @@
+/*
+ * overlaps.c
+ *		A trace, together with the traces that may race with it.
+ *
+ * Which traces overlap?  Those that accessed one of its variables within its time
+ * certainly do.  A trace that accessed one outside may run longer than its accesses,
+ * so trace_ext.horizon to both sides is searched as well.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "overlaps.h"
+
+static const char overlapping_query[] =
+	"WITH c AS (SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
+	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = ANY ($1)"
+	" AND \"timestamp\" BETWEEN $2 - $4 AND $3 + $4 GROUP BY trace_id)"
+	" SELECT trace_id FROM c WHERE trace_id <> $5 AND (inside"
+	" OR (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" >= $2"
+	" AND e.\"timestamp\" <= $3 + $4)"
+	" AND EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" <= $3"
+	" AND e.\"timestamp\" >= $2 - $4)))"
+	" ORDER BY trace_id";
+
+/* trace_ext.horizon as an interval. */
+Datum
+tex_horizon_datum(void)
+{
+	Interval   *interval = palloc0(sizeof(Interval));
+
+	interval->time = (int64) tex_horizon * USECS_PER_SEC;
+	return IntervalPGetDatum(interval);
+}
+
+/* The names of the variables that a history accesses, or of only one, as text[]. */
+static Datum
+variable_names(const TexHistory *history, const char *only, int *n)
+{
+	bool	   *seen = palloc0(tex_names_count(history->names) + 1);
+	Datum	   *names = palloc(sizeof(Datum) * (tex_names_count(history->names) + 1));
+
+	*n = 0;
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+
+		if (event->kind != TEX_STATE_CHANGE || event->name == TEX_NO_NAME || seen[event->name] ||
+			(only && strcmp(only, tex_history_text(history, event->name)) != 0))
+			continue;
+		seen[event->name] = true;
+		names[(*n)++] = CStringGetTextDatum(tex_history_text(history, event->name));
+	}
+	return PointerGetDatum(construct_array(names, *n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *variable)
+{
+	const TexTrace *trace = &history->traces[tex_history_trace(history, trace_id)];
+	Oid			types[5] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, UUIDOID};
+	Datum		args[5];
+	pg_uuid_t  *ids;
+	int			n;
+
+	args[0] = variable_names(history, variable, &n);
+	if (n == 0)
+		return;
+	args[1] = TimestampTzGetDatum(trace->first_at - tex_clock_skew_usecs());
+	args[2] = TimestampTzGetDatum(trace->last_at + tex_clock_skew_usecs());
+	args[3] = tex_horizon_datum();
+	args[4] = UUIDPGetDatum(trace_id);
+	SPI_execute_with_args(overlapping_query, 5, types, args, NULL, true, 0);
+	n = SPI_processed;
+	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
+											  1, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
+		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), false);
+}
+
+/*
+ * A history of one trace, which is home, and of those that overlapped it and
+ * accessed its variables, or the variable given.  Empty if there is no such trace.
+ */
+TexHistory *
+tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
+{
+	TexHistory *history = tex_history_create();
+
+	tex_history_load(history, trace_id, 1, true);
+	if (history->nevents == 0)
+		return history;
+	tex_history_times(history);
+	load_overlapping(history, trace_id, variable);
+	tex_history_prepare(history);
+	return history;
+}

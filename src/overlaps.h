@@ -1,0 +1,16 @@
+/*
+ * overlaps.h
+ *		A trace, together with the traces that may race with it.
+ */
+#ifndef TEX_OVERLAPS_H
+#define TEX_OVERLAPS_H
+
+#include "trace_load.h"
+
+/* How many traces one query reads. */
+#define TEX_TRACES_AT_ONCE 250
+
+extern Datum tex_horizon_datum(void);
+extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable);
+
+#endif							/* TEX_OVERLAPS_H */
