@@ -1,5 +1,10 @@
--- Types that the tables below are made of.
+-- The schema, and types that the tables below are made of.
 \echo Use "CREATE EXTENSION trace_ext" to load this file. \quit
+
+-- Made here it is a member, and DROP EXTENSION leaves nothing behind.
+CREATE SCHEMA trace_ext;
+COMMENT ON SCHEMA trace_ext IS 'causal trace store';
+SET LOCAL search_path = trace_ext, pg_temp;
 
 CREATE TYPE event_kind AS ENUM (
     'FunctionCall', 'AsyncSpawn', 'AsyncAwait', 'StateChange', 'LockAcquire',
