@@ -63,9 +63,9 @@ read_zone(const char *p, const char *end, int *minutes)
 	int			hour;
 	int			minute = 0;
 
+	*minutes = 0;
 	if (p == NULL || p >= end)
 		return NULL;
-	*minutes = 0;
 	if (*p == 'Z' || *p == 'z')
 		return p + 1;
 	if (*p != '+' && *p != '-')
