@@ -211,7 +211,7 @@ CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
 COMMENT ON EVENT TRIGGER trace_ext_partition_came IS 'notices partitions of trace_ext.events that come';
 COMMENT ON EVENT TRIGGER trace_ext_partition_gone IS 'notices partitions of trace_ext.events that go';
 COMMENT ON EVENT TRIGGER trace_ext_partition_restored IS 'lets pg_restore define partitions of trace_ext.events';
