@@ -213,7 +213,7 @@ CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('ALTER TABLE', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
 -- As the triggers on events: session_replication_role must not hide a partition.
 ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
 ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;

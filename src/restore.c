@@ -11,24 +11,41 @@
  * which have to be there before the rows are.  When the dump's own commands
  * come, what they define exists.  This event trigger, fired before them, turns
  * exactly those commands into ones that do nothing:
- *	- ADD CONSTRAINT ... PRIMARY KEY of the name that the partition's has,
+ *	- ADD CONSTRAINT ... PRIMARY KEY,
  *	- CREATE INDEX of a name that an index of the partition has,
  *	- CREATE TRIGGER of a trigger that adopt_partition() made.
  * It changes the parse tree, which is what will be executed next; nothing else
  * is told of a command before it runs without a hook in every backend.
+ *
+ * A partition that was renamed, or made and attached by its user, has names of
+ * key and index that ATTACH PARTITION does not choose.  The key takes the name
+ * of the dump.  An index of another name cannot be told from one of the user's
+ * own before ALTER INDEX ... ATTACH PARTITION; then the one that is attached
+ * takes its place.
+ *
+ * Rights need no check here: the command that follows makes it, and its failure
+ * undoes what was done before.
+ *
+ * Known limit: where two partitions exchanged their names, the restore of the
+ * first finds the name of its key taken, and fails as it would without this.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
+#include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
+#include "nodes/value.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -37,56 +54,161 @@
 
 PG_FUNCTION_INFO_V1(tex_restore_partition);
 
+/* InvalidOid while the extension is made. */
+static Oid
+events_oid(void)
+{
+	return get_relname_relid("events", get_namespace_oid("trace_ext", true));
+}
+
+static bool
+is_partition_of_events(Oid oid)
+{
+	Oid			events = events_oid();
+
+	return OidIsValid(events) && get_rel_relispartition(oid) &&
+		get_partition_parent(oid, false) == events;
+}
+
 /*
  * The partition of events that a command is about, or InvalidOid.
  */
 static Oid
 partition_of_events(RangeVar *relation)
 {
-	Oid			events = get_relname_relid("events", get_namespace_oid("trace_ext", true));
 	Oid			oid = relation == NULL ? InvalidOid :
 		RangeVarGetRelid(relation, NoLock, true);
 
-	if (!OidIsValid(oid) || !OidIsValid(events) || !get_rel_relispartition(oid) ||
-		get_partition_parent(oid, false) != events)
-		return InvalidOid;
-	return oid;
+	return OidIsValid(oid) && is_partition_of_events(oid) ? oid : InvalidOid;
 }
 
-static bool
-is_its_primary_key(Oid part, const char *name)
+static Oid
+primary_key_of(Oid part)
 {
 	Relation	rel = table_open(part, AccessShareLock);
 	Oid			index;
-	char	   *index_name;
 
 	(void) RelationGetIndexList(rel);	/* sets rd_pkindex */
 	index = rel->rd_pkindex;
 	table_close(rel, NoLock);
-	index_name = OidIsValid(index) ? get_rel_name(index) : NULL;
-	return index_name != NULL && name != NULL && strcmp(index_name, name) == 0;
+	return index;
+}
+
+static void
+rename_index(Oid index, const char *name)
+{
+	if (strcmp(get_rel_name(index), name) == 0)
+		return;
+	RenameRelationInternal(index, name, false, true);
+	CommandCounterIncrement();
+}
+
+/*
+ * Is this the definition of the key that a partition has already?
+ */
+static bool
+is_key_of_events(Constraint *constraint, Oid part, Oid key)
+{
+	Relation	index;
+	ListCell   *lc;
+	int			n = 0;
+	bool		same;
+
+	if (constraint->contype != CONSTR_PRIMARY || constraint->conname == NULL ||
+		!OidIsValid(key) || !get_rel_relispartition(key))
+		return false;
+	index = index_open(key, AccessShareLock);
+	same = list_length(constraint->keys) == IndexRelationGetNumberOfKeyAttributes(index);
+	foreach(lc, constraint->keys)
+	{
+		same = same &&
+			get_attnum(part, strVal(lfirst(lc))) == index->rd_index->indkey.values[n];
+		n++;
+	}
+	index_close(index, AccessShareLock);
+	return same;
 }
 
 static void
 skip_primary_key(AlterTableStmt *stmt)
 {
 	Oid			part = partition_of_events(stmt->relation);
+	Oid			key = OidIsValid(part) ? primary_key_of(part) : InvalidOid;
 	List	   *kept = NIL;
 	ListCell   *lc;
 
-	if (!OidIsValid(part))
+	if (!OidIsValid(key))
 		return;
 	foreach(lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
 		Constraint *constraint = (Constraint *) cmd->def;
 
-		if (cmd->subtype != AT_AddConstraint || !IsA(constraint, Constraint) ||
-			constraint->contype != CONSTR_PRIMARY ||
-			!is_its_primary_key(part, constraint->conname))
+		if (cmd->subtype == AT_AddConstraint && IsA(constraint, Constraint) &&
+			is_key_of_events(constraint, part, key))
+			rename_index(key, constraint->conname);
+		else
 			kept = lappend(kept, cmd);
 	}
 	stmt->cmds = kept;
+}
+
+/*
+ * The index of a partition that is attached to an index of events, or InvalidOid.
+ */
+static Oid
+attached_index(Oid part, Oid parent_index)
+{
+	Relation	rel = table_open(part, AccessShareLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	Oid			found = InvalidOid;
+	ListCell   *lc;
+
+	table_close(rel, NoLock);
+	foreach(lc, indexes)
+	{
+		Oid			index = lfirst_oid(lc);
+
+		if (get_rel_relispartition(index) && get_partition_parent(index, false) == parent_index)
+			found = index;
+	}
+	return found;
+}
+
+/*
+ * ALTER INDEX ... ATTACH PARTITION of an index whose place another one has: the
+ * latter takes its name, and the command then finds it attached.
+ */
+static void
+exchange_index(AlterTableStmt *stmt)
+{
+	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
+	Oid			parent = RangeVarGetRelid(stmt->relation, NoLock, true);
+	Oid			index;
+	Oid			part;
+	Oid			attached;
+	ObjectAddress address;
+	char	   *name;
+
+	if (cmd->subtype != AT_AttachPartition || !OidIsValid(parent) ||
+		get_rel_relkind(parent) != RELKIND_PARTITIONED_INDEX ||
+		IndexGetRelation(parent, true) != events_oid())
+		return;
+	index = RangeVarGetRelid(((PartitionCmd *) cmd->def)->name, NoLock, true);
+	if (!OidIsValid(index) || get_rel_relkind(index) != RELKIND_INDEX ||
+		get_rel_relispartition(index))
+		return;
+	part = IndexGetRelation(index, true);
+	if (!OidIsValid(part) || !is_partition_of_events(part))
+		return;
+	attached = attached_index(part, parent);
+	if (!OidIsValid(attached))
+		return;
+
+	name = get_rel_name(index);
+	ObjectAddressSet(address, RelationRelationId, index);
+	performDeletion(&address, DROP_RESTRICT, 0);
+	rename_index(attached, name);
 }
 
 static void
@@ -123,7 +245,9 @@ tex_restore_partition(PG_FUNCTION_ARGS)
 				 errmsg("function \"restore_partition\" must be fired by an event trigger")));
 
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
-	if (IsA(command, AlterTableStmt))
+	if (IsA(command, AlterTableStmt) && ((AlterTableStmt *) command)->objtype == OBJECT_INDEX)
+		exchange_index((AlterTableStmt *) command);
+	else if (IsA(command, AlterTableStmt))
 		skip_primary_key((AlterTableStmt *) command);
 	else if (IsA(command, IndexStmt))
 		skip_index((IndexStmt *) command);

@@ -1,0 +1,279 @@
+# 002_restore.pl
+#		A dump gives back equal events, counts and summaries, nothing counted twice.
+#
+# Partitions are no members of the extension, so a dump makes them again, while
+# CREATE EXTENSION and the event triggers have already given them what the dump
+# is about to give.  So every way to dump and restore is gone through, each with
+# a silent pg_restore, and each restored database has to go on exactly.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use TraceExtTest;
+
+seed_random();
+my $node = new_node('restore', max_worker_processes => 16);
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my ($ids, $databases) = (0, 0);
+
+sub rows
+{
+	my ($n, $day, $traces) = @_;
+	return [
+		map {
+			event_row(uuid(1, int(rand($traces))), uuid(2, ++$ids),
+				sprintf('%s %02d:%02d:%02d.%06d+00', $day, int(rand(24)), int(rand(60)), int(rand(60)), int(rand(1000000))))
+		} 1 .. $n
+	];
+}
+
+#
+# What is dumped
+#
+
+sub fill
+{
+	my ($db) = @_;
+	$node->safe_psql($db, join("\n",
+		# Partitions made ahead, and of an old range.
+		copy_sql(rows(300, '2020-02-29', 60)),
+		'CALL trace_ext.maintain_partitions();',
+		'INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), \'Custom\');',
+		# By a user: bounds within an hour, columns in another order, names of
+		# his own for the key, the index and the table.
+		q{CREATE TABLE public."Odd, Partition" (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+		ALTER TABLE public."Odd, Partition" DROP COLUMN tags, ADD COLUMN tags jsonb;
+		ALTER TABLE trace_ext.events ATTACH PARTITION public."Odd, Partition"
+			FOR VALUES FROM ('2021-03-01 10:17:31.5+00') TO ('2021-03-01 12:01:02+00');
+		CREATE TABLE trace_ext.events_named (LIKE trace_ext.events INCLUDING CONSTRAINTS,
+			CONSTRAINT key_of_mine PRIMARY KEY (trace_id, id, "timestamp"));
+		CREATE INDEX index_of_mine ON trace_ext.events_named (name, "timestamp") WHERE kind = 'StateChange';
+		CREATE INDEX another_index ON trace_ext.events_named (service_name);
+		ALTER TABLE trace_ext.events ATTACH PARTITION trace_ext.events_named
+			FOR VALUES FROM ('2021-03-01 12:01:02+00') TO ('2021-03-02 00:00+00');
+		CREATE TABLE trace_ext.events_renamed PARTITION OF trace_ext.events
+			FOR VALUES FROM ('2021-04-01 00:00+00') TO ('2021-05-01 00:00+00');
+		ALTER TABLE trace_ext.events_renamed RENAME TO events_april;
+		CREATE TABLE trace_ext.events_early PARTITION OF trace_ext.events
+			FOR VALUES FROM (MINVALUE) TO ('1999-01-01 00:00+00');
+		CREATE ROLE restore_reader;
+		GRANT SELECT ON trace_ext.events_april, trace_ext.events TO restore_reader;
+		COMMENT ON TABLE trace_ext.events_april IS 'April';},
+		copy_sql(rows(100, '2021-03-01', 60)),
+		insert_sql(rows(100, '2021-04-30', 60)),
+		insert_sql(rows(50, '1998-12-31', 60)),
+		# Rows that wait in the default partition.
+		ingest_sql(rows(200, '2033-05-05', 60)),
+		q{SELECT trace_ext.ingest_events('[{"id": "none"}, {"id": 7}, null]');
+		SELECT trace_ext.fold();},
+		# Outstanding.
+		copy_sql(rows(100, '2020-02-29', 80)),
+		q{DELETE FROM trace_ext.events WHERE trace_id IN (SELECT trace_id FROM trace_ext.events ORDER BY 1 LIMIT 1);
+		UPDATE trace_ext.events SET trace_id = '00000001-0000-4000-8000-0000000000ff' WHERE id < '00000002-0000-4000-8000-00000000000f';}));
+}
+
+$node->append_conf('postgresql.conf', "trace_ext.fold_threshold = 0\n");
+$node->reload;
+fill('postgres');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.summary_deltas'), '>', 0, 'deltas are outstanding');
+exact_ok($node, 'exact before the dump');
+
+# md5 over a row needs its columns in one order, which a restore keeps.
+my $original = answers($node);
+
+#
+# Checks of a restored database
+#
+
+# One primary key, one index on variables, one of each trigger, each ALWAYS.
+my $anatomy = q{
+	SELECT CASE WHEN c.relname LIKE 'events\_p%' THEN 'made' ELSE c.relname END, pg_get_expr(c.relpartbound, c.oid),
+		   (SELECT string_agg(i.indexrelid::regclass || ' ' || i.indisprimary || ' ' ||
+							  coalesce((SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = i.indexrelid), '-'), ', '
+							  ORDER BY i.indexrelid::regclass::text)
+			  FROM pg_index i WHERE i.indrelid = c.oid),
+		   (SELECT string_agg(t.tgname || ' ' || t.tgenabled::text, ', ' ORDER BY t.tgname) FROM pg_trigger t
+			 WHERE t.tgrelid = c.oid),
+		   c.relacl::text, obj_description(c.oid)
+	  FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
+	 WHERE h.inhparent = 'trace_ext.events'::regclass ORDER BY 1, 2};
+my $original_anatomy = $node->safe_psql('postgres', $anatomy);
+my $partitions = () = $original_anatomy =~ /FOR VALUES|DEFAULT/g;
+
+sub fresh_database
+{
+	my ($with_extension) = @_;
+	my $db = 'restored' . ++$databases;
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE template0");
+	$node->safe_psql($db, 'CREATE EXTENSION trace_ext') if $with_extension;
+	return $db;
+}
+
+# Runs a client program; it must succeed and say nothing.
+sub silent_ok
+{
+	my ($name, @command) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($out, $err) = ('', '');
+	my $ok = IPC::Run::run(\@command, '>', \$out, '2>', \$err);
+
+	ok($ok, "$name: exit status");
+	$err = join("\n", grep { !/NOTICE:/ } split(/\n/, $err));
+	return is($err, '', "$name: no complaint");
+}
+
+sub goes_on_ok
+{
+	my ($name, $db) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->safe_psql($db, join("\n",
+		insert_sql(rows(20, '2021-03-01', 20)),
+		copy_sql(rows(20, '2021-04-01', 20), 'trace_ext.events_april'),
+		ingest_sql(rows(20, '2033-05-05', 20)),
+		q{DELETE FROM trace_ext.events_named WHERE kind = 'Custom';
+		UPDATE trace_ext.events SET "timestamp" = '1990-01-01 00:00+00' WHERE kind = 'Error';}));
+	exact_ok($node, "$name: exact after writes", $db);
+	$node->safe_psql($db, 'CALL trace_ext.maintain_partitions();');
+	exact_ok($node, "$name: exact after maintain_partitions()", $db);
+	$node->safe_psql($db, 'DROP TABLE public."Odd, Partition";');
+	exact_ok($node, "$name: exact after a partition is dropped", $db);
+	$node->safe_psql($db, 'TRUNCATE trace_ext.events_april;');
+	exact_ok($node, "$name: exact after a partition is truncated", $db);
+	$node->safe_psql($db, 'ALTER TABLE trace_ext.events DETACH PARTITION trace_ext.events_named;');
+	exact_ok($node, "$name: exact after a partition is detached", $db);
+	$node->safe_psql($db, q{INSERT INTO trace_ext.events_named (trace_id, id, "timestamp", kind)
+		VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom');});
+	exact_ok($node, "$name: a detached partition is not counted", $db);
+}
+
+sub restored_ok
+{
+	my ($name, $db, %options) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is(answers($node, $db), $original, "$name: equal answers");
+	exact_ok($node, "$name: exact", $db);
+	is($node->safe_psql($db, $anatomy), $original_anatomy, "$name: partitions are the same") unless $options{rows_only};
+	$node->safe_psql($db, 'SELECT trace_ext.fold()');
+	is(answers($node, $db), $original, "$name: equal answers after a fold");
+	is($node->safe_psql($db, 'SELECT nextval(\'trace_ext.ingest_errors_id_seq\') > max(id) FROM trace_ext.ingest_errors'),
+		't', "$name: the sequence goes on");
+	goes_on_ok($name, $db) if $options{goes_on};
+}
+
+#
+# The ways
+#
+
+my @from = (-d => $node->connstr('postgres'));
+my $to = sub { return (-d => $node->connstr($_[0])) };
+my $db;
+
+silent_ok('pg_dump -Fc', 'pg_dump', @from, '-Fc', -f => "$dir/custom");
+silent_ok('pg_restore', 'pg_restore', $to->($db = fresh_database()), "$dir/custom");
+restored_ok('pg_restore', $db, goes_on => 1);
+
+silent_ok('pg_restore --single-transaction', 'pg_restore', '--single-transaction', $to->($db = fresh_database()), "$dir/custom");
+restored_ok('pg_restore --single-transaction', $db);
+
+silent_ok('pg_dump -Fd --jobs', 'pg_dump', @from, '-Fd', '--jobs=3', -f => "$dir/directory");
+for my $round (1 .. 3)
+{
+	silent_ok("pg_restore --jobs $round", 'pg_restore', '--jobs=3', $to->($db = fresh_database()), "$dir/directory");
+	restored_ok("pg_restore --jobs $round", $db, goes_on => $round == 1);
+}
+
+silent_ok('pg_dump -Fp', 'pg_dump', @from, -f => "$dir/plain");
+silent_ok('psql -f', 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-o', "$dir/ignored", $to->($db = fresh_database()), -f => "$dir/plain");
+restored_ok('psql -f', $db);
+
+# The parameter of the server that parallel restores are tuned with.
+$node->append_conf('postgresql.conf', "wal_level = minimal\nmax_wal_senders = 0\n");
+$node->restart;
+silent_ok('pg_restore --jobs, wal_level = minimal', 'pg_restore', '--jobs=3', $to->($db = fresh_database()), "$dir/directory");
+restored_ok('pg_restore --jobs, wal_level = minimal', $db);
+
+silent_ok('pg_dump --load-via-partition-root', 'pg_dump', @from, '-Fd', '--load-via-partition-root', -f => "$dir/root");
+silent_ok('pg_restore, via the root', 'pg_restore', $to->($db = fresh_database()), "$dir/root");
+restored_ok('pg_restore, via the root', $db, goes_on => 1);
+silent_ok('pg_restore --jobs, via the root', 'pg_restore', '--jobs=3', $to->($db = fresh_database()), "$dir/root");
+restored_ok('pg_restore --jobs, via the root', $db);
+
+silent_ok('pg_dump --inserts', 'pg_dump', @from, '-Fc', '--rows-per-insert=7', -f => "$dir/inserts");
+silent_ok('pg_restore, inserts', 'pg_restore', $to->($db = fresh_database()), "$dir/inserts");
+restored_ok('pg_restore, inserts', $db);
+
+# Rows alone, into a database that has other partitions.
+silent_ok('pg_dump --data-only', 'pg_dump', @from, '-Fc', '--data-only', '--load-via-partition-root', -f => "$dir/data");
+silent_ok('pg_restore --data-only', 'pg_restore', '--data-only', $to->($db = fresh_database(1)), "$dir/data");
+restored_ok('pg_restore --data-only', $db, rows_only => 1);
+
+# The three sections one by one, as those who mend between them do.
+$db = fresh_database();
+silent_ok("pg_restore --section=$_", 'pg_restore', "--section=$_", $to->($db), "$dir/custom") for qw(pre-data data post-data);
+restored_ok('pg_restore by sections', $db);
+
+# A dump of the restored is the same again.
+silent_ok('pg_dump of the restored', 'pg_dump', $to->($db), '-Fc', -f => "$dir/again");
+silent_ok('pg_restore of the restored', 'pg_restore', $to->($db = fresh_database()), "$dir/again");
+restored_ok('restored twice', $db);
+
+# --clean drops what is there first.  Of every partitioned table with a primary
+# key PostgreSQL says that it cannot drop the key of a partition by itself.
+IPC::Run::run([ 'pg_restore', '--clean', '--if-exists', $to->($db), "$dir/custom" ], '2>', \my $complaints);
+is(join("\n", grep { /ERROR:/ && !/cannot drop inherited constraint/ } split(/\n/, $complaints)), '', 'pg_restore --clean: no other complaint');
+restored_ok('pg_restore --clean', $db);
+
+#
+# Another cluster, with the roles
+#
+
+my $other = PostgreSQL::Test::Cluster->new('other');
+$other->init;
+$other->start;
+silent_ok('pg_dumpall', 'pg_dumpall', -d => $node->connstr('postgres'), '--exclude-database=restored*', -f => "$dir/all");
+# The two roles of initdb are there already.
+my $all = slurp_file("$dir/all");
+$all =~ s/^CREATE ROLE "?\Q$_\E"?;$//m for split(/\n/, $other->safe_psql('postgres', 'SELECT rolname FROM pg_roles'));
+append_to_file("$dir/all.mended", $all);
+silent_ok('psql -f of pg_dumpall', 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-o', "$dir/ignored", -d => $other->connstr('postgres'), -f => "$dir/all.mended");
+is(answers($other), $original, 'pg_dumpall: equal answers');
+exact_ok($other, 'pg_dumpall: exact');
+is($other->safe_psql('postgres', $anatomy), $original_anatomy, 'pg_dumpall: partitions are the same');
+$other->stop;
+
+#
+# Nothing stays behind, but the empty schema, which PostgreSQL made and keeps
+#
+
+my $remains = q{
+	SELECT 'event trigger', evtname FROM pg_event_trigger
+	UNION ALL SELECT 'class', oid::regclass::text FROM pg_class WHERE oid >= 16384 AND relkind <> 't' AND relname NOT LIKE 'pg\_toast%'
+	UNION ALL SELECT 'function', oid::regprocedure::text FROM pg_proc WHERE oid >= 16384
+	UNION ALL SELECT 'type', oid::regtype::text FROM pg_type WHERE oid >= 16384
+	UNION ALL SELECT 'trigger', tgname FROM pg_trigger
+	UNION ALL SELECT 'cast', castsource::regtype::text FROM pg_cast WHERE oid >= 16384
+	UNION ALL SELECT 'operator', oid::regoperator::text FROM pg_operator WHERE oid >= 16384};
+for my $what ('postgres', $db)
+{
+	$node->safe_psql($what, 'DROP EXTENSION trace_ext');
+	is($node->safe_psql($what, $remains), '', "$what: DROP EXTENSION leaves nothing behind");
+	$node->safe_psql($what, 'CREATE EXTENSION trace_ext; ' . insert_sql(rows(20, '2021-03-01', 20)) . ' CALL trace_ext.maintain_partitions();');
+	exact_ok($node, "$what: exact after CREATE EXTENSION", $what);
+}
+# In one session, which knows the objects of before.
+$node->safe_psql('postgres', join("\n", map {
+	'DROP EXTENSION trace_ext; CREATE EXTENSION trace_ext;' . insert_sql(rows(20, '2021-03-01', 20)) . ingest_sql(rows(20, '2021-03-01', 20))
+	  . 'SELECT trace_ext.fold(); SELECT * FROM trace_ext.list_traces(); CALL trace_ext.maintain_partitions();' } 1 .. 2));
+exact_ok($node, 'exact after DROP and CREATE in one session');
+
+$node->stop;
+done_testing();
