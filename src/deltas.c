@@ -446,12 +446,13 @@ append_summaries(PendingSet *set)
 	writer_close(w);
 }
 
-static void
+static int
 append_counts(PendingSet *set)
 {
 	DeltaWriter *w = palloc0(sizeof(DeltaWriter));
 	count_iterator iterator;
 	CountEntry *entry;
+	int			written = 0;
 
 	w->rel = table_open(tex_relation_oid("count_deltas"), RowExclusiveLock);
 	count_start_iterate(set->counts, &iterator);
@@ -468,12 +469,15 @@ append_counts(PendingSet *set)
 		slot->tts_values[3] = Int64GetDatum(entry->event_count);
 		slot->tts_values[4] = Int64GetDatum(entry->error_count);
 		writer_add(w);
+		written++;
 	}
 	writer_close(w);
+	return written;
 }
 
 /*
- * Writes a pending set and ends it.
+ * Writes a pending set and ends it.  Both kinds of deltas ask for a fold: of a
+ * batch of few traces, counts have ten times as many as summaries.
  */
 static void
 append_pending(PendingSet *set)
@@ -484,7 +488,7 @@ append_pending(PendingSet *set)
 
 	appended_deltas += tex_summaries_count(set->summaries);
 	append_summaries(set);
-	append_counts(set);
+	appended_deltas += append_counts(set);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	discard_pending(set);
