@@ -179,6 +179,7 @@ SELECT md5('program ' || program)::uuid, md5(program || ' ' || n)::uuid,
           FROM steps) s
  ORDER BY md5(program || ' ' || n);
 
+ANALYZE trace_ext.events;
 CREATE TEMP TABLE ids AS SELECT md5(program || ' ' || n)::uuid AS id, program, n + 1 AS nth FROM steps;
 CREATE INDEX ON ids (id);
 ANALYZE ids;
