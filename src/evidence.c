@@ -205,7 +205,14 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 		appendStringInfoString(&s->text, " over ");
 		put_value(s, event->data->old_value);
 	}
-	appendStringInfoString(&s->text, ": the update to ");
+	appendStringInfoString(&s->text, ": the update ");
+	if (tex_access_event(s->races, remote)->data->old_value)
+	{
+		appendStringInfoString(&s->text, "from ");
+		put_value(s, tex_access_event(s->races, remote)->data->old_value);
+		appendStringInfoChar(&s->text, ' ');
+	}
+	appendStringInfoString(&s->text, "to ");
 	put_value(s, tex_value_of(tex_access_event(s->races, remote)));
 	appendStringInfoString(&s->text, " by ");
 	put_who(s, remote);
@@ -285,6 +292,12 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 
 	initStringInfo(&s.text);
 	s.one_trace = first->trace == tex_access_event(races, pair->second)->trace;
+	if (s.one_trace)
+	{
+		appendStringInfoString(&s.text, "in ");
+		put_request(&s, &races->history->traces[first->trace]);
+		appendStringInfoString(&s.text, ", ");
+	}
 	switch (verdict->pattern)
 	{
 		case TEX_LOST_UPDATE:
@@ -303,11 +316,6 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 		default:
 			say_plain(&s, pair, verdict);
 			break;
-	}
-	if (s.one_trace)
-	{
-		appendStringInfoString(&s.text, ", in ");
-		put_request(&s, &races->history->traces[first->trace]);
 	}
 	return s.text.data;
 }

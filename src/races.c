@@ -403,7 +403,8 @@ link_before(TexRaces *races, int32 access, const TexVarStrand *strand)
 	int32		latest = strand->trace->last_access;
 
 	this->before = strand->last_access;
-	if (latest >= 0 && tex_happens_before(races, latest, access, TEX_FULL_ORDER))
+	/* What another strand did counts as the trace's own if it caused this one. */
+	if (latest >= 0 && tex_happens_before(races, latest, access, TEX_WEAK_ORDER))
 		this->before = latest;
 	if (this->before >= 0 && races->accesses[this->before].after == TEX_NO_ACCESS)
 		races->accesses[this->before].after = access;
