@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(33);
+SELECT plan(34);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
@@ -47,10 +47,11 @@ SELECT is_empty($$SELECT o.oid::regoperator FROM pg_operator o WHERE oprnamespac
     'every operator has a comment');
 DO $$ BEGIN PERFORM trace_ext.count_events(); END $$;      -- loads the library
 SELECT set_has($$SELECT name, setting, context FROM pg_settings WHERE name LIKE 'trace\_ext.%'$$,
-    $$VALUES ('trace_ext.fold_threshold', '10000', 'user'), ('trace_ext.max_field_size', '1048576', 'user'), ('trace_ext.max_nesting', '100', 'user'),
+    $$VALUES ('trace_ext.max_field_size', '1048576', 'user'), ('trace_ext.max_nesting', '100', 'user'),
              ('trace_ext.partition_interval', '1 day', 'user'), ('trace_ext.partitions_ahead', '3', 'user')$$, 'settings and their defaults');
 SELECT is_empty($$SELECT name FROM pg_settings WHERE name LIKE 'trace\_ext.%' AND coalesce(short_desc, '') = ''$$, 'every setting has a description');
 SELECT throws_ok('SET trace_ext.no_such_setting = 1', '42602', NULL, 'the prefix of settings is reserved');
+SELECT ok(current_setting('trace_ext.fold_threshold')::int > 0, 'somebody folds where no worker does');
 SELECT throws_ok('SET trace_ext.fold_threshold = -1', '22023', NULL, 'a threshold is not negative');
 SELECT throws_ok('SET trace_ext.max_nesting = 7', '22023', NULL, 'an event itself is nested');
 
