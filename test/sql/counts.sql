@@ -83,6 +83,19 @@ END $$;
 SELECT * FROM counts_inside();
 SELECT count_events(), count_traces();
 
+-- A trace counts once, known from before, new, or coming back.
+INSERT INTO events (trace_id, id, "timestamp", kind) SELECT plain.id('d' || i % 3), plain.id(i::text), '2001-02-03+00', 'Custom' FROM generate_series(1, 6) i;
+CALL plain.fold();
+INSERT INTO events (trace_id, id, "timestamp", kind) SELECT plain.id('d' || i % 5), plain.id(i::text), '2001-02-03+00', 'Custom' FROM generate_series(11, 20) i;
+SELECT count_traces();
+DELETE FROM events WHERE trace_id IN (plain.id('d0'), plain.id('d4'));
+SELECT count_traces();
+INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('d0'), plain.id('21'), '2001-02-03+00', 'Custom');
+SELECT count_traces();
+CALL plain.fold();
+SELECT count_traces();
+DELETE FROM events;
+
 -- The services, from the rollups.
 INSERT INTO events (trace_id, id, "timestamp", kind, service_name)
 SELECT plain.id('a1'), plain.id(i::text), '2001-02-03+00'::timestamptz + i * interval '1 hour', CASE i % 4 WHEN 0 THEN 'Error' ELSE 'Custom' END::event_kind,

@@ -154,6 +154,19 @@ SELECT * FROM so_far;
 COMMIT;
 SELECT * FROM so_far;
 
+-- It fails late, after its first rows were noted: they are forgotten with it.
+CREATE FUNCTION fail_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$;
+CREATE TRIGGER zz_fail_late AFTER INSERT ON events FOR EACH ROW WHEN (NEW.name = 'fail') EXECUTE FUNCTION fail_late();
+BEGIN;
+SAVEPOINT s;
+INSERT INTO events (trace_id, id, "timestamp", kind, name)
+SELECT plain.id('f8'), plain.id(i::text), '2001-01-01+00', 'Custom', CASE WHEN i = 3 THEN 'fail' END FROM generate_series(1, 4) i;
+ROLLBACK TO s;
+INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('f9'), plain.id('1'), '2001-01-01+00', 'Custom');
+SELECT * FROM so_far;
+COMMIT;
+SELECT * FROM so_far;
+DROP TRIGGER zz_fail_late ON events;
 -- Triggers of the user see and may change rows; what is stored counts.
 CREATE FUNCTION to_other_trace() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -204,6 +217,6 @@ SELECT * FROM event_counts;
 SELECT * FROM verify_summaries();
 DROP VIEW so_far, refused;
 DROP TABLE shuffled, events_p2001;
-DROP FUNCTION to_other_trace, echo;
+DROP FUNCTION to_other_trace, echo, fail_late;
 DROP SCHEMA plain CASCADE;
 SELECT * FROM verify_summaries();

@@ -178,6 +178,10 @@ BEGIN
     ELSIF r < 0.96 AND depth < 4 THEN
         action := action || '(';
         CALL steps_in_subtransaction(depth + 1, action);
+    ELSIF r < 0.98 THEN
+        action := action || 'fail-late';            -- after its rows were noted
+        INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name)
+        SELECT trace_id, id, "timestamp", 'Custom', CASE row_number() OVER () WHEN 3 THEN 'fail' END FROM some_events(4) ON CONFLICT DO NOTHING;
     ELSE
         action := action || 'folding-insert';
         SET trace_ext.fold_threshold = 1;
@@ -186,14 +190,17 @@ BEGIN
     END IF;
 END $$;
 
+CREATE FUNCTION fail_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE check_violation; END $$;
+CREATE TRIGGER zz_fail_late AFTER INSERT ON events FOR EACH ROW WHEN (NEW.name = 'fail') EXECUTE FUNCTION fail_late();
+
 -- Some steps that stay or are rolled back together; those that fail are rolled back alone.
 CREATE PROCEDURE steps_in_subtransaction(depth int, INOUT action text) LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1 .. upto(4) LOOP
         BEGIN
             CALL step(depth, action);
-        EXCEPTION WHEN unique_violation OR not_null_violation THEN
-            action := action || '!';
+        EXCEPTION WHEN unique_violation OR check_violation THEN
+            action := action || ' failed';
         END;
     END LOOP;
     IF random() < 0.4 THEN
@@ -247,7 +254,7 @@ CALL make_part('p4', '2001-02-04 00:00:00+00', '2001-02-05 00:00:00+00');
 CALL make_part('p5', '2001-02-05 00:30:00+00', '2001-02-05 06:30:00+00');      -- cuts hours
 
 SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed,
-       coalesce(current_setting('test.steps', true), '1500') AS steps \gset
+       coalesce(current_setting('test.steps', true), '1000') AS steps \gset
 CALL run(:seed, :steps) \gset
 
 -- It did what it was to do: each action at least once, and there was something to get wrong.
@@ -255,8 +262,8 @@ SELECT a AS never_done
   FROM unnest(ARRAY['insert', 'insert-select', 'upsert', 'insert-strictly', 'ingest', 'ingest-jsonb', 'update-trace',
                     'update-time', 'update-rest', 'update-nothing', 'delete', 'delete-trace', 'merge', 'write-twice',
                     'partition-directly', 'fold', 'rebuild', 'truncate', 'truncate-all', 'attach-or-detach',
-                    'folding-insert']) a
- WHERE NOT EXISTS (SELECT FROM unnest(:'actions'::text[]) done WHERE done IN (a, a || '!', a || ')', a || ')rolled'));
+                    'failed', 'folding-insert']) a
+ WHERE NOT EXISTS (SELECT FROM unnest(:'actions'::text[]) done WHERE done IN (a, a || ')', a || ')rolled'));
 SELECT :most_events > 50 AS many_events, :most_partitions AS most_partitions;
 SELECT * FROM plain.differences();
 SELECT * FROM verify_summaries();

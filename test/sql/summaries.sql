@@ -34,6 +34,7 @@ CALL put('a1', '9', NULL, '10:00:02', 'Custom', 'later', 'later');
 SELECT root_name, root_service FROM seen;
 CALL put('a1', '8', NULL, '09:59:59', 'Custom', 'earlier', NULL);
 SELECT root_name, root_service FROM seen;
+CALL plain.fold();
 CALL put('a1', '7', NULL, '09:59:59', 'Custom', NULL, 'smaller id');
 SELECT root_name, root_service FROM seen;
 CALL plain.fold();

@@ -1,0 +1,59 @@
+-- The contract of functions: signatures, defaults, results, volatility; what
+-- each may do, and that it says so.
+\set QUIET 1
+BEGIN;
+SET client_min_messages = warning;
+SELECT plan(34);
+
+CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
+     WHERE pronamespace = 'trace_ext'::regnamespace AND proname = name ORDER BY 1
+$$;
+SELECT ok('batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(jsonb)');
+SELECT ok('batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(text)');
+SELECT is(pg_temp.signature('list_traces'),
+    'page_size integer DEFAULT 20, page integer DEFAULT 1, min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
+    'before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid', 'list_traces(...)');
+SELECT is(pg_get_function_result('trace_ext.list_traces'::regproc), 'SETOF trace_ext.trace_summaries', 'it returns summaries');
+SELECT function_returns('trace_ext', 'count_events', ARRAY[]::text[], 'bigint');
+SELECT function_returns('trace_ext', 'count_traces', ARRAY[]::text[], 'bigint');
+SELECT function_returns('trace_ext', 'fold', ARRAY[]::text[], 'bigint');
+SELECT function_returns('trace_ext', 'fold_if_free', ARRAY[]::text[], 'bigint');
+SELECT function_returns('trace_ext', 'rebuild_summaries', ARRAY[]::text[], 'void');
+SELECT is(pg_temp.signature('verify_summaries'), '', 'verify_summaries()');
+SELECT is(pg_get_function_result('trace_ext.verify_summaries()'::regprocedure), 'TABLE(item text, key text, stored jsonb, recomputed jsonb)', 'what it returns');
+SELECT function_returns('trace_ext', 'is_error', ARRAY['trace_ext.event_kind', 'jsonb'], 'boolean');
+SELECT is_procedure('trace_ext', 'maintain_partitions', ARRAY[]::text[], 'maintain_partitions is a procedure');
+
+SELECT volatility_is('trace_ext', f, v, f || ' is ' || v)
+  FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('fold_if_free', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
+               ('count_traces', 'stable'), ('list_traces', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
+
+-- Rights
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc
+                   WHERE pronamespace = 'trace_ext'::regnamespace AND prosecdef
+                     AND NOT coalesce(proconfig::text ~ 'search_path=("")?"?pg_catalog', false)$$, 'every SECURITY DEFINER function pins search_path');
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc
+                   WHERE pronamespace = 'trace_ext'::regnamespace AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
+                     AND NOT coalesce(proconfig::text ~ 'search_path=', false)$$, 'and so does every PL/pgSQL function');
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
+                   WHERE pronamespace = 'trace_ext'::regnamespace AND grantee = 0$$, 'PUBLIC may execute none');
+SELECT is_empty($$SELECT proname FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace AND probin !~ '^\$libdir/trace_ext$'$$, 'C functions are in one library');
+
+-- Every function says what it does; every setting too.
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL$$,
+    'every function has a comment');
+SELECT is_empty($$SELECT o.oid::regoperator FROM pg_operator o WHERE oprnamespace = 'trace_ext'::regnamespace AND obj_description(o.oid, 'pg_operator') IS NULL$$,
+    'every operator has a comment');
+DO $$ BEGIN PERFORM trace_ext.count_events(); END $$;      -- loads the library
+SELECT set_has($$SELECT name, setting, context FROM pg_settings WHERE name LIKE 'trace\_ext.%'$$,
+    $$VALUES ('trace_ext.max_field_size', '1048576', 'user'), ('trace_ext.max_nesting', '100', 'user'),
+             ('trace_ext.partition_interval', '1 day', 'user'), ('trace_ext.partitions_ahead', '3', 'user')$$, 'settings and their defaults');
+SELECT is_empty($$SELECT name FROM pg_settings WHERE name LIKE 'trace\_ext.%' AND coalesce(short_desc, '') = ''$$, 'every setting has a description');
+SELECT throws_ok('SET trace_ext.no_such_setting = 1', '42602', NULL, 'the prefix of settings is reserved');
+SELECT ok(current_setting('trace_ext.fold_threshold')::int > 0, 'somebody folds where no worker does');
+SELECT throws_ok('SET trace_ext.fold_threshold = -1', '22023', NULL, 'a threshold is not negative');
+SELECT throws_ok('SET trace_ext.max_nesting = 7', '22023', NULL, 'an event itself is nested');
+
+SELECT * FROM finish(true);
+ROLLBACK;

@@ -1,0 +1,76 @@
+-- The contract of tables, views and types: names and types that clients use.
+\set QUIET 1
+BEGIN;
+SET client_min_messages = warning;
+SELECT plan(33);
+
+SELECT has_extension('trace_ext');
+SELECT has_schema('trace_ext');
+
+-- Types
+SELECT enum_has_labels('trace_ext', 'event_kind',
+    ARRAY['FunctionCall', 'AsyncSpawn', 'AsyncAwait', 'StateChange', 'LockAcquire', 'LockRelease', 'MemoryFence',
+          'HttpRequest', 'HttpResponse', 'DatabaseQuery', 'DatabaseResult', 'Error', 'Custom']);
+SELECT enum_has_labels('trace_ext', 'access_type', ARRAY['Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW']);
+SELECT enum_has_labels('trace_ext', 'link_type', ARRAY['HttpCall', 'GrpcCall', 'MessageQueue', 'DatabaseQuery', 'Custom']);
+SELECT has_type('trace_ext', 'vclock', 'type vclock');
+
+-- "name type" of all columns of a relation, in their order, on one line.
+CREATE FUNCTION pg_temp.columns_of(relation text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(attname || ' ' || replace(format_type(atttypid, atttypmod), 'trace_ext.', ''), ', ' ORDER BY attnum)
+      FROM pg_attribute WHERE attrelid = ('trace_ext.' || relation)::regclass AND attnum > 0 AND NOT attisdropped
+$$;
+
+SELECT is(pg_temp.columns_of('events'),
+    'trace_id uuid, id uuid, parent_id uuid, timestamp timestamp with time zone, kind event_kind, name text, service_name text, '
+    'instance_id text, process_id integer, thread_id text, environment text, span_id text, upstream_span_id text, duration_ns bigint, '
+    'attributes jsonb, tags jsonb, causality_vector vclock, lock_set text[]', 'columns of events');
+SELECT is(pg_temp.columns_of('cross_trace_index'),
+    'variable text, trace_id uuid, event_id uuid, timestamp timestamp with time zone, service_name text, instance_id text, process_id integer, '
+    'thread_id text, access_type access_type, old_value jsonb, value jsonb, location text, lock_set text[]', 'columns of cross_trace_index');
+SELECT is(pg_temp.columns_of('trace_summaries'),
+    'trace_id uuid, event_count bigint, first_timestamp timestamp with time zone, last_timestamp timestamp with time zone, '
+    'duration_ms double precision, services text[], service_count integer, error_count bigint, access_count bigint, root_name text, root_service text',
+    'columns of trace_summaries');
+SELECT is(pg_temp.columns_of('event_counts'),
+    'hour timestamp with time zone, service_name text, kind event_kind, event_count bigint, error_count bigint', 'columns of event_counts');
+SELECT is(pg_temp.columns_of('distributed_spans'),
+    'trace_id uuid, span_id text, service text, instance text, first_event timestamp with time zone, last_event timestamp with time zone, '
+    'parent_span_id text, name text, status text', 'columns of distributed_spans');
+SELECT matches(pg_temp.columns_of('distributed_edges'), '^from_span text, to_span text, link_type link_type', 'columns of distributed_edges');
+SELECT is(pg_temp.columns_of('ingest_errors'),
+    'id bigint, received_at timestamp with time zone, role_name name, position integer, event_id text, trace_id text, reason text, event text',
+    'columns of ingest_errors');
+SELECT is(pg_temp.columns_of('causal_edges'), 'trace_id uuid, from_event_id uuid, to_event_id uuid, edge_type text', 'columns of causal_edges');
+SELECT is(pg_temp.columns_of('trace_roots'),
+    'trace_id uuid, root_event_id uuid, timestamp timestamp with time zone, name text, service_name text', 'columns of trace_roots');
+SELECT has_view('trace_ext', v, 'view ' || v)
+  FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
+SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
+    'events_in_default', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded']);
+
+-- events: partitioned by time, one key that finds a trace and makes redelivery harmless
+SELECT is((SELECT pg_get_partkeydef('trace_ext.events'::regclass)), 'RANGE ("timestamp")', 'events is partitioned by range of time');
+SELECT col_is_pk('trace_ext', 'events', ARRAY['trace_id', 'id', 'timestamp'], 'key of events');
+SELECT ok(EXISTS (SELECT FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+                   WHERE inhparent = 'trace_ext.events'::regclass AND pg_get_expr(relpartbound, c.oid) = 'DEFAULT'), 'events has a default partition');
+SELECT is((SELECT count(*) FROM pg_index WHERE indrelid = 'trace_ext.events'::regclass), 2::bigint, 'events has few indexes');
+SELECT set_eq($$SELECT attname::text FROM pg_attribute WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND attnotnull$$,
+    ARRAY['trace_id', 'id', 'timestamp', 'kind'], 'what an event must have');
+
+-- Restore: what clients sent is dumped, what derives from it is not
+SELECT set_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'$$,
+    ARRAY['trace_ext.events_default', 'trace_ext.ingest_errors', 'trace_ext.ingest_errors_id_seq'], 'what a dump contains');
+
+-- Every table and view, and every column of those that users read, says what it is.
+SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'p', 'v')
+                     AND obj_description(oid, 'pg_class') IS NULL$$, 'every table and view has a comment');
+SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute
+                   WHERE attrelid IN ('trace_ext.trace_summaries'::regclass, 'trace_ext.event_counts'::regclass, 'trace_ext.status'::regclass,
+                                      'trace_ext.ingest_errors'::regclass, 'trace_ext.partitions'::regclass)
+                     AND attnum > 0 AND col_description(attrelid, attnum) IS NULL$$, 'every column of them has a comment');
+SELECT is_empty($$SELECT typname FROM pg_type WHERE typnamespace = 'trace_ext'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
+                     AND obj_description(oid, 'pg_type') IS NULL$$, 'every type has a comment');
+
+SELECT * FROM finish(true);
+ROLLBACK;
