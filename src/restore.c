@@ -134,11 +134,11 @@ skip_primary_key(AlterTableStmt *stmt)
 {
 	Oid			part = partition_of_events(stmt->relation);
 	Oid			key = OidIsValid(part) ? primary_key_of(part) : InvalidOid;
-	List	   *kept = NIL;
 	ListCell   *lc;
 
 	if (!OidIsValid(key))
 		return;
+	/* In place: what is allocated here is gone when the command runs. */
 	foreach(lc, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, lc);
@@ -146,11 +146,11 @@ skip_primary_key(AlterTableStmt *stmt)
 
 		if (cmd->subtype == AT_AddConstraint && IsA(constraint, Constraint) &&
 			is_key_of_events(constraint, part, key))
+		{
 			rename_index(key, constraint->conname);
-		else
-			kept = lappend(kept, cmd);
+			stmt->cmds = foreach_delete_current(stmt->cmds, lc);
+		}
 	}
-	stmt->cmds = kept;
 }
 
 /*
