@@ -9,6 +9,9 @@
 --   spawn await TASK     fence ORDERING     call NAME     error NAME
 --   req "METHOD_url"     resp STATUS        do ANYTHING
 -- span= up= task= clock={...} parent_id=UUID say the rest.
+-- Other tests left theirs.
+TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+
 CREATE TEMP TABLE program_events (run int, label text, trace text, trace_id uuid, id uuid);
 CREATE TEMP SEQUENCE program_run;
 

@@ -7,6 +7,8 @@ SET client_min_messages = warning;
 SELECT setseed(:seed);
 -- Seed :seed, :programs programs.
 
+TRUNCATE trace_ext.events;
+
 CREATE TEMP TABLE steps (
     program int, n int, thread int, op text, name text,
     shared boolean,             -- mode of a lock
