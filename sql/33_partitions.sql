@@ -250,11 +250,11 @@ BEGIN
         part := name || '_' || number;
     END LOOP;
     EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
-    -- Writers wait here, before they choose partitions: one who waited for the
-    -- default partition with a choice made would be refused, and an UPDATE or
-    -- DELETE would pass over the rows that moved. Readers go on. In the order of
-    -- DROP TABLE, that waits for both as well.
-    LOCK TABLE ONLY trace_ext.events IN SHARE ROW EXCLUSIVE MODE;
+    -- Others wait here, before they choose partitions. One that waited for the
+    -- default partition with a choice made would not look into the new one: a
+    -- reader would miss the rows that moved, UPDATE and DELETE would pass over
+    -- them, and INSERT would be refused.
+    LOCK TABLE ONLY trace_ext.events IN ACCESS EXCLUSIVE MODE;
     LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
                                     WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)
@@ -290,6 +290,8 @@ BEGIN
     END IF;
     -- One maintainer at a time; readers of this table go on.
     LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
+    -- First of events, then of its default partition, in the order of DROP TABLE.
+    LOCK TABLE ONLY trace_ext.events IN ACCESS SHARE MODE;
 
     FOR low IN
         SELECT DISTINCT date_bin(width, "timestamp", origin) FROM trace_ext.events_default
@@ -305,4 +307,4 @@ END
 $$;
 COMMENT ON PROCEDURE maintain_partitions() IS
     'makes the partitions of events for now and trace_ext.partitions_ahead intervals of trace_ext.partition_interval, and for rows '
-    'that wait in events_default, which move. Safe to call at any time; where a partition is to be made, writers wait until it is';
+    'that wait in events_default, which move. Safe to call at any time; where a partition is to be made, others wait until it is';
