@@ -2,7 +2,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(33);
+SELECT plan(34);
 
 SELECT has_extension('trace_ext');
 SELECT has_schema('trace_ext');
@@ -58,9 +58,13 @@ SELECT is((SELECT count(*) FROM pg_index WHERE indrelid = 'trace_ext.events'::re
 SELECT set_eq($$SELECT attname::text FROM pg_attribute WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND attnotnull$$,
     ARRAY['trace_id', 'id', 'timestamp', 'kind'], 'what an event must have');
 
--- Restore: what clients sent is dumped, what derives from it is not
-SELECT set_eq($$SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'$$,
-    ARRAY['trace_ext.events_default', 'trace_ext.ingest_errors', 'trace_ext.ingest_errors_id_seq'], 'what a dump contains');
+-- Restore: what clients sent is dumped, what derives from it is rebuilt
+CREATE FUNCTION pg_temp.dumped() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'
+$$;
+SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'), ('trace_ext.ingest_errors'), ('trace_ext.ingest_errors_id_seq')$$, 'what a dump contains');
+SELECT set_hasnt('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.summary_base'), ('trace_ext.summary_deltas'), ('trace_ext.count_base'), ('trace_ext.count_deltas'),
+    ('trace_ext.totals'), ('trace_ext.partitions')$$, 'and what it does not');
 
 -- Every table and view, and every column of those that users read, says what it is.
 SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'p', 'v')
