@@ -3,11 +3,12 @@
 #		Run the benchmarks: what "make bench" calls. Each measures the extension and
 #		the usual way of doing the same work in one run, on one throw-away cluster.
 #
-# A benchmark is a file NAME.sh here that defines bench_NAME; without names all
+# A benchmark is a file NAME.sh here that defines bench_NAME, and perhaps
+# bench_NAME_large, which finds ten times the events loaded. Without names all
 # run. docs/benchmarks.md says what each measures.
 #
 #	BENCH_EVENTS=1000000	size of the data; the figures of the docs are of this size
-#	BENCH_LARGE=0			leave out counts and lists at ten times BENCH_EVENTS
+#	BENCH_LARGE=0			leave out what is measured at ten times BENCH_EVENTS
 #	BENCH_ROUNDS=3			how often alternatives take turns
 #	BENCH_SECONDS=20		length of a run of writers
 #	BENCH_DIR=/var/tmp		where the cluster goes; 10 GB at full size
@@ -66,6 +67,19 @@ make_data()
 	run_sql -v events="$EVENTS" -v traces_per_day="$TRACES" -f "$BENCH/generate.sql" >/dev/null
 }
 
+run_large()
+{
+	local name
+	empty_events
+	for name in "$@"; do
+		if declare -F "bench_${name}_large" >/dev/null; then
+			say "==> $name, large"
+			load_days 10
+			"bench_${name}_large"
+		fi
+	done
+}
+
 print_machine()
 {
 	say "$(date +%F), $VERSION, $(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)," \
@@ -101,6 +115,9 @@ main()
 		say "==> $name"
 		"bench_$name"
 	done
+	if [ "$LARGE" = 1 ]; then
+		run_large "${names[@]}"
+	fi
 	say "load at the end: $(cut -d' ' -f1-3 /proc/loadavg)"
 	print_results
 }
