@@ -96,6 +96,19 @@ CALL plain.fold();
 SELECT count_traces();
 DELETE FROM events;
 
+-- Many traces lost events while the statistics still tell of one trace: each is probed by its key, none is looked for by a scan.
+TRUNCATE events;
+INSERT INTO events (trace_id, id, "timestamp", kind) SELECT plain.id('e'), plain.id(i::text), '2001-02-03+00', 'Custom' FROM generate_series(1, 300) i;
+ANALYZE trace_ext.events_default;
+TRUNCATE events;
+INSERT INTO events (trace_id, id, "timestamp", kind) SELECT plain.id(i::text), plain.id((i + j * 10000)::text), '2001-02-03+00', 'Custom' FROM generate_series(1, 5000) i, generate_series(0, 3) j;
+DELETE FROM events WHERE id < plain.id('10000');
+BEGIN;
+SELECT count_traces();
+SELECT pg_stat_get_xact_tuples_returned('trace_ext.events_default'::regclass) < 100000 AS probed;
+COMMIT;
+TRUNCATE events;
+
 -- The services, from the rollups.
 INSERT INTO events (trace_id, id, "timestamp", kind, service_name)
 SELECT plain.id('a1'), plain.id(i::text), '2001-02-03+00'::timestamptz + i * interval '1 hour', CASE i % 4 WHEN 0 THEN 'Error' ELSE 'Custom' END::event_kind,
