@@ -80,7 +80,7 @@ $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 $(OBJS): $(wildcard src/*.h)
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop test sanitize bench
+.PHONY: demo demo-stop test sanitize assert bench
 demo:
 	@test/demo.sh start
 
@@ -93,6 +93,10 @@ test:
 # The same tests with AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize:
 	@SANITIZE=yes test/run.sh
+
+# The SQL tests on a server built with assertions.
+assert:
+	@test/assert.sh
 
 # Ours against the usual ways, with the ratio and the goal of each.
 bench:

@@ -32,6 +32,7 @@
 #define FETCH_ROWS 32
 #define OUTPUT_COLUMNS 11
 
+/* Operators are named with their schema: the search_path is the caller's. */
 #define SUMMARY_COLUMNS \
 	"trace_id, event_count, error_count, access_count, first_timestamp, " \
 	"last_timestamp, services, root_timestamp, root_id, root_name, root_service"
@@ -211,7 +212,7 @@ find_base(const pg_uuid_t *trace_id)
 	static SPIPlanPtr plan = NULL;
 
 	return select_by_trace(&plan,
-						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base WHERE trace_id = $1",
+						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base WHERE trace_id OPERATOR(pg_catalog.=) $1",
 						   trace_id);
 }
 
@@ -293,7 +294,7 @@ open_touched(Lister *lister)
 
 #define SELECT_BASE \
 	"SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base" \
-	" WHERE (last_timestamp, trace_id) < ($1, $2)"
+	" WHERE (last_timestamp, trace_id) OPERATOR(pg_catalog.<) ($1, $2)"
 #define NEWEST_FIRST " ORDER BY last_timestamp DESC, trace_id DESC"
 
 /*
@@ -315,7 +316,8 @@ open_base(Lister *lister)
 	if (f->has_search)
 	{
 		lister->base = SPI_cursor_open_with_args(NULL,
-												 SELECT_BASE " AND trace_id BETWEEN $3 AND $4" NEWEST_FIRST,
+												 SELECT_BASE " AND trace_id OPERATOR(pg_catalog.>=) $3"
+												 " AND trace_id OPERATOR(pg_catalog.<=) $4" NEWEST_FIRST,
 												 4, types, values, NULL, true, CURSOR_OPT_FAST_PLAN);
 		return;
 	}
