@@ -78,6 +78,7 @@ tex_fold_lock(PG_FUNCTION_ARGS)
 	bool		wait = PG_GETARG_BOOL(0);
 	LOCKTAG		tag = fold_lock_tag();
 
+	PreventCommandDuringRecovery("fold()");
 	if (!lock_partitions(tex_relation_oid("events"), wait))
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL);

@@ -328,23 +328,6 @@ sub kill_a_backend
 	return 1;
 }
 
-# Backends that outlive their postmaster end by themselves, and a new one
-# refuses to start until they have.
-sub kill_postmaster
-{
-	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
-
-	$node->kill9;
-	# Until init has reaped it, start() takes it for a running one.
-	sleep(0.1) while kill(0, $pid) && time() < $deadline;
-	until ($node->start(fail_ok => 1))
-	{
-		die 'the server did not start again' if time() > $deadline;
-		sleep(0.2);
-	}
-}
-
 my @writers = map { my $n = $_; psql_child(sub { run_writer($n) }) } 1 .. $WRITERS;
 sleep(2);
 for my $round (1 .. $BACKEND_KILLS)
@@ -361,7 +344,7 @@ for my $round (1 .. $BACKEND_KILLS)
 }
 for my $round (1 .. $POSTMASTER_KILLS)
 {
-	kill_postmaster();
+	crash($node);
 	exact_ok($node, "exact after the postmaster was killed, round $round");
 	sleep(2 + rand());
 }
@@ -369,7 +352,7 @@ append_to_file($stop, '');
 my $fallen = grep { waitpid($_, 0); $? != 0 } @writers;
 is($fallen, 0, 'every writer went on to the end');
 # And once more when nobody writes, so that the last commits are the last WAL.
-kill_postmaster();
+crash($node);
 
 #
 # Looking

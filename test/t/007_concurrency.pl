@@ -231,6 +231,23 @@ is($node->safe_psql('postgres', q{
 	exact_ok($node, 'exact after partitions came and went');
 }
 
+# DROP, TRUNCATE and the maintainer lock events and its default partition in one
+# order, however often they meet.
+{
+	$scripts{drop} = script('drop', q{
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2026-05-01 12:00+00', 'Custom');
+DROP TABLE IF EXISTS trace_ext.events_p20260501;
+});
+	$scripts{truncate} = script('truncate', q{
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2026-05-02 12:00+00', 'Custom');
+TRUNCATE trace_ext.events_default;
+});
+	$scripts{maintain_fast} = script('maintain_fast', 'CALL trace_ext.maintain_partitions();');
+	my @runs = map { pgbench(4, 1, $_) } qw(drop truncate maintain_fast fold);
+	finish_ok($_) for @runs;
+	exact_ok($node, 'exact after partitions were made and dropped side by side');
+}
+
 # A partition that was detached keeps its name; its range may be asked for again.
 {
 	$node->safe_psql('postgres', q{

@@ -14,10 +14,11 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   new_node exact_ok differences uuid event_row insert_sql copy_sql ingest_sql
-  seed_random psql_child try_psql answers
+  seed_random psql_child try_psql answers crash
 );
 
 # The columns that the generators below fill, in this order.
@@ -229,6 +230,24 @@ sub try_psql
 	my ($out, $err) = ('', '');
 	my $status = $node->psql($options{db} // 'postgres', $sql, stdout => \$out, stderr => \$err, on_error_stop => 1);
 	return ($status, $out, $err);
+}
+
+# Kills the postmaster and starts it again.  Backends that outlive it end by
+# themselves, and a new one refuses to start until they have.
+sub crash
+{
+	my ($node) = @_;
+	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	$node->kill9;
+	# Until init has reaped it, start() takes it for a running one.
+	sleep(0.1) while kill(0, $pid) && time() < $deadline;
+	until ($node->start(fail_ok => 1))
+	{
+		die 'the server did not start again' if time() > $deadline;
+		sleep(0.2);
+	}
 }
 
 # psql_child CODE: runs CODE in a child process, which must not end the tests'
