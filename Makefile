@@ -19,7 +19,7 @@ OBJS = \
 	src/folder.o \
 	src/deltas.o \
 	src/aggregates.o \
-	src/counts.o \
+	src/outstanding.o \
 	src/list.o \
 	src/truncate.o \
 	src/restore.o \

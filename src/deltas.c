@@ -1,6 +1,6 @@
 /*
  * deltas.c
- *		Deltas of summaries and counts: written by triggers, read by reports.
+ *		Deltas of summaries and counts, written by triggers.
  *
  * note_event(), a row trigger on events, merges the rows that a statement
  * changed into a pending set in backend memory; append_deltas(), a statement
@@ -46,6 +46,7 @@
 #include "folder.h"
 #include "guc.h"
 #include "owner.h"
+#include "summary.h"
 
 #define PENDING_TRACES 20000
 #define WRITER_SLOTS 256
@@ -579,86 +580,4 @@ tex_deltas_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
-}
-
-/* ----------------------------------------------------------------
- *		Reading what is outstanding
- * ----------------------------------------------------------------
- */
-
-/* In the order of the columns of summary_deltas. */
-static void
-merge_summary_delta(TexSummarySet *set, TupleTableSlot *slot)
-{
-	Datum	   *values = slot->tts_values;
-	bool	   *isnull = slot->tts_isnull;
-	TexSummary *s;
-
-	slot_getallattrs(slot);
-	s = tex_summaries_get(set, DatumGetUUIDP(values[0]));
-	if (DatumGetBool(values[11]))
-		s->recompute = true;
-	if (s->recompute)
-		return;
-	s->event_count += DatumGetInt64(values[1]);
-	s->error_count += DatumGetInt64(values[2]);
-	s->access_count += DatumGetInt64(values[3]);
-	tex_summary_add_times(s, DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]));
-	tex_summary_add_services(set, s, values[6]);
-	if (!isnull[8])
-		tex_summary_add_root(set, s, DatumGetTimestampTz(values[7]), DatumGetUUIDP(values[8]),
-							 isnull[9] ? NULL : DatumGetTextPP(values[9]),
-							 isnull[10] ? NULL : DatumGetTextPP(values[10]));
-}
-
-/*
- * The outstanding deltas that the active snapshot sees, merged by trace.
- */
-TexSummarySet *
-tex_outstanding_summaries(MemoryContext context)
-{
-	TexSummarySet *set = tex_summaries_create(context);
-	Relation	rel = table_open(tex_relation_oid("summary_deltas"), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext delta row",
-													  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(row_context);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		merge_summary_delta(set, slot);
-		MemoryContextReset(row_context);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(row_context);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return set;
-}
-
-/*
- * By how many events the outstanding deltas change the total, as the active
- * snapshot sees them.
- */
-int64
-tex_outstanding_events(void)
-{
-	Relation	rel = table_open(tex_relation_oid("count_deltas"), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	int64		events = 0;
-	bool		isnull;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		CHECK_FOR_INTERRUPTS();
-		events += DatumGetInt64(slot_getattr(slot, 4, &isnull));
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return events;
 }

@@ -25,7 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "deltas.h"
+#include "outstanding.h"
 #include "summary.h"
 
 #define MAX_PAGE_SIZE 10000
@@ -164,23 +164,11 @@ read_arguments(FunctionCallInfo fcinfo, Filter *filter, int64 *skip, int64 *limi
 static TexSummary *
 read_summary(TexSummarySet *set, int n)
 {
-	HeapTuple	tuple = SPI_tuptable->vals[n];
-	Datum		values[11];
-	bool		isnull[11];
-	TexSummary *s;
+	Datum		values[TEX_SUMMARY_COLUMNS];
+	bool		isnull[TEX_SUMMARY_COLUMNS];
 
-	heap_deform_tuple(tuple, SPI_tuptable->tupdesc, values, isnull);
-	s = tex_summaries_get(set, DatumGetUUIDP(values[0]));
-	s->event_count += DatumGetInt64(values[1]);
-	s->error_count += DatumGetInt64(values[2]);
-	s->access_count += DatumGetInt64(values[3]);
-	tex_summary_add_times(s, DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]));
-	tex_summary_add_services(set, s, values[6]);
-	if (!isnull[8])
-		tex_summary_add_root(set, s, DatumGetTimestampTz(values[7]), DatumGetUUIDP(values[8]),
-							 isnull[9] ? NULL : DatumGetTextPP(values[9]),
-							 isnull[10] ? NULL : DatumGetTextPP(values[10]));
-	return s;
+	heap_deform_tuple(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, values, isnull);
+	return tex_summary_add_row(set, values, isnull);
 }
 
 /*

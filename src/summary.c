@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "summary.h"
@@ -224,6 +225,26 @@ tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 	s->root_id = *id;
 	s->root_name = name == NULL ? NULL : copy_text(name, set->context);
 	s->root_service = service == NULL ? NULL : copy_text(service, set->context);
+}
+
+/*
+ * Adds a row of summary_base, or of summary_deltas, to the summary of its trace.
+ */
+TexSummary *
+tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull)
+{
+	TexSummary *s = tex_summaries_get(set, DatumGetUUIDP(values[0]));
+
+	s->event_count += DatumGetInt64(values[1]);
+	s->error_count += DatumGetInt64(values[2]);
+	s->access_count += DatumGetInt64(values[3]);
+	tex_summary_add_times(s, DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]));
+	tex_summary_add_services(set, s, values[6]);
+	if (!isnull[8])
+		tex_summary_add_root(set, s, DatumGetTimestampTz(values[7]), DatumGetUUIDP(values[8]),
+							 isnull[9] ? NULL : DatumGetTextPP(values[9]),
+							 isnull[10] ? NULL : DatumGetTextPP(values[10]));
+	return s;
 }
 
 /*

@@ -28,6 +28,9 @@ typedef struct TexSummary
 	text	   *root_service;	/* may be NULL */
 } TexSummary;
 
+/* summary_base has these columns, summary_deltas begins with them. */
+#define TEX_SUMMARY_COLUMNS 11
+
 /* A set of summaries by trace id, all in one memory context. */
 typedef struct TexSummarySet TexSummarySet;
 
@@ -43,6 +46,7 @@ extern void tex_summary_add_services(TexSummarySet *set, TexSummary *s, Datum ar
 extern void tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 								 TimestampTz timestamp, const pg_uuid_t *id,
 								 text *name, text *service);
+extern TexSummary *tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull);
 extern Datum tex_summary_services(const TexSummary *s);
 extern bool tex_add_text(text ***texts, int *count, int *room, text *t, MemoryContext context);
 
