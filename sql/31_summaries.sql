@@ -121,13 +121,13 @@ COMMENT ON FUNCTION fold_lock(boolean) IS
     'lets one transaction fold at a time, until it ends; without wait, false where another one does or a partition is locked';
 
 -- One statement, so that one snapshot sees the deltas it takes, the base and
--- the events it recomputes from. Its caller holds the fold lock. Nested loops,
--- because the base is large and is to be probed, whatever the planner thinks
--- of the number of deltas.
+-- the events it recomputes from. Its caller holds the fold lock. Nested loops
+-- and indexes, because base and events are large and are to be probed, whatever
+-- the planner thinks of the number of deltas, or thought when it kept a plan.
 CREATE FUNCTION fold_deltas() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     folded bigint;

@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -443,6 +444,26 @@ next_trace(Lister *lister)
  *		The function
  * ----------------------------------------------------------------
  */
+
+/*
+ * The plans of this file are kept, maybe from a time when the tables were empty
+ * and scanning them was best.  They have to use the indexes whatever they cost.
+ */
+static void
+insist_on_indexes(const Filter *filter)
+{
+	static const char *const settings[] = {"enable_seqscan", "jit", "enable_sort"};
+
+	for (Size i = 0; i < lengthof(settings); i++)
+	{
+		/* The few traces that a search finds may well be sorted. */
+		if (filter->has_search && strcmp(settings[i], "enable_sort") == 0)
+			continue;
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+}
+
 static bool
 passes(const Filter *filter, const TexSummary *s)
 {
@@ -494,10 +515,13 @@ tex_list_traces(PG_FUNCTION_ARGS)
 	int64		skip;
 	int64		limit;
 	TexSummary *s;
+	int			guc_nesting;
 
 	read_arguments(fcinfo, &lister->filter, &skip, &limit);
 	InitMaterializedSRF(fcinfo, 0);
 
+	guc_nesting = NewGUCNestLevel();
+	insist_on_indexes(&lister->filter);
 	SPI_connect();
 	lister->context = CurrentMemoryContext;
 	lister->fetch_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext list fetch",
@@ -519,5 +543,6 @@ tex_list_traces(PG_FUNCTION_ARGS)
 	if (lister->base != NULL)
 		SPI_cursor_close(lister->base);
 	SPI_finish();
+	AtEOXact_GUC(false, guc_nesting);
 	return (Datum) 0;
 }
