@@ -28,6 +28,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/partition.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
@@ -496,25 +497,6 @@ append_pending(PendingSet *set)
 }
 
 /*
- * Somebody has to fold: each statement has it done with a probability that makes
- * it happen once in fold_threshold deltas.  By a background worker, or where none
- * is to be had here and now; but not where the transaction keeps one snapshot:
- * base rows folded after that snapshot would fail it.
- */
-static void
-fold_now_and_then(void)
-{
-	int			appended = appended_deltas;
-
-	appended_deltas = 0;
-	if (tex_fold_threshold == 0 ||
-		pg_prng_double(&pg_global_prng_state) >= (double) appended / tex_fold_threshold)
-		return;
-	if (!tex_folder_start() && !IsolationUsesXactSnapshot())
-		tex_run_as_owner("SELECT trace_ext.fold_if_free()");
-}
-
-/*
  * append_deltas() returns trigger
  */
 Datum
@@ -530,10 +512,7 @@ tex_append_deltas(PG_FUNCTION_ARGS)
 
 	set = find_pending(GetCurrentSubTransactionId());
 	if (set != NULL)
-	{
 		append_pending(set);
-		fold_now_and_then();
-	}
 	return PointerGetDatum(NULL);
 }
 
@@ -541,20 +520,57 @@ tex_append_deltas(PG_FUNCTION_ARGS)
  *		Ends of transactions
  * ----------------------------------------------------------------
  */
+/*
+ * Somebody has to fold: each transaction has it done with a probability that makes
+ * it happen once in fold_threshold deltas.  By a background worker, or where none
+ * is to be had here and now; but not where the transaction keeps one snapshot:
+ * base rows folded after that snapshot would fail it.
+ *
+ * At commit, as no part of a statement is half done then: a fold that recomputes a
+ * trace must not see rows whose deltas are still to be appended.
+ */
+static void
+fold_now_and_then(void)
+{
+	if (tex_fold_threshold == 0 ||
+		pg_prng_double(&pg_global_prng_state) >= (double) appended_deltas / tex_fold_threshold)
+		return;
+	/* It may have been dropped in this transaction. */
+	if (!OidIsValid(get_extension_oid("trace_ext", true)))
+		return;
+	if (!tex_folder_start() && !IsolationUsesXactSnapshot())
+		tex_run_as_owner("SELECT trace_ext.fold_if_free()");
+}
+
+static void
+before_commit(bool may_fold)
+{
+	if (pending_sets == NULL && appended_deltas == 0)
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	while (pending_sets != NULL)
+		append_pending(pending_sets);
+	if (may_fold)
+		fold_now_and_then();
+	PopActiveSnapshot();
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			before_commit(true);
+			break;
 		case XACT_EVENT_PRE_PREPARE:
-			while (pending_sets != NULL)
-				append_pending(pending_sets);
+			before_commit(false);	/* would hold the fold lock for long */
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			pending_sets = NULL;	/* freed with TopTransactionContext */
+			appended_deltas = 0;
 			break;
 		default:
 			break;

@@ -3,10 +3,11 @@
  *		Who may fold, and when: never two folders at once.
  *
  * The lock is one on an object that is no relation lock, so that neither
- * autovacuum nor a reader of the base rows ever meets it.  A folder first locks
- * the partitions against being dropped, truncated or detached: those commands
- * wait for the fold lock while they hold the partition's, so the order is always
- * partition, then fold lock, and nobody can wait in a circle.
+ * autovacuum nor a reader of the base rows ever meets it.  A folder also locks the
+ * partitions against being dropped, truncated or detached: those commands may wait
+ * for the fold lock while they hold the partition's.  So a folder does not wait for
+ * a partition while it holds the fold lock or another partition: it gives all back
+ * and begins anew, and nobody can wait in a circle.
  */
 #include "postgres.h"
 
@@ -25,23 +26,26 @@
 PG_FUNCTION_INFO_V1(tex_fold_lock);
 PG_FUNCTION_INFO_V1(tex_require_read_committed);
 
-static bool
-lock_partitions(Oid events, bool wait)
+/*
+ * Locks events and its partitions without waiting: all of them, and returns
+ * InvalidOid, or none, and returns the first that is not to be had.
+ */
+static Oid
+lock_partitions(void)
 {
-	ListCell   *lc;
+	List	   *parts = find_all_inheritors(tex_relation_oid("events"), NoLock, NULL);
+	int			locked;
 
-	if (wait)
+	for (locked = 0; locked < list_length(parts); locked++)
 	{
-		LockRelationOid(events, AccessShareLock);
-		(void) find_all_inheritors(events, AccessShareLock, NULL);
-		return true;
+		if (!ConditionalLockRelationOid(list_nth_oid(parts, locked), AccessShareLock))
+			break;
 	}
-	foreach(lc, find_all_inheritors(events, NoLock, NULL))
-	{
-		if (!ConditionalLockRelationOid(lfirst_oid(lc), AccessShareLock))
-			return false;
-	}
-	return true;
+	if (locked == list_length(parts))
+		return InvalidOid;
+	for (int i = 0; i < locked; i++)
+		UnlockRelationOid(list_nth_oid(parts, i), AccessShareLock);
+	return list_nth_oid(parts, locked);
 }
 
 static LOCKTAG
@@ -79,9 +83,21 @@ tex_fold_lock(PG_FUNCTION_ARGS)
 	LOCKTAG		tag = fold_lock_tag();
 
 	PreventCommandDuringRecovery("fold()");
-	if (!lock_partitions(tex_relation_oid("events"), wait))
-		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL);
+	for (;;)
+	{
+		Oid			busy;
+
+		if (LockAcquire(&tag, ExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+			PG_RETURN_BOOL(false);
+		busy = lock_partitions();
+		if (!OidIsValid(busy))
+			PG_RETURN_BOOL(true);
+		LockRelease(&tag, ExclusiveLock, false);
+		if (!wait)
+			PG_RETURN_BOOL(false);
+		LockRelationOid(busy, AccessShareLock);
+		UnlockRelationOid(busy, AccessShareLock);
+	}
 }
 
 /*

@@ -92,13 +92,13 @@ UPDATE trace_ext.events SET "timestamp" = $time, service_name = $service
 }),
 	move => script('move', qq{
 \\set trace random(1, 50)
-WITH one AS (SELECT trace_id, id FROM trace_ext.events WHERE trace_id = $trace AND name = 'name' LIMIT 1 FOR UPDATE SKIP LOCKED)
+WITH one AS (SELECT trace_id, id FROM trace_ext.events WHERE trace_id = $trace AND name = 'name' LIMIT 1)
 UPDATE trace_ext.events e SET trace_id = '00000001-0000-4000-8000-000000000077', name = 'moved'
   FROM one WHERE e.trace_id = one.trace_id AND e.id = one.id;
 }),
 	delete => script('delete', qq{
 \\set trace random(1, 50)
-WITH few AS (SELECT trace_id, id FROM trace_ext.events WHERE trace_id = $trace AND name = 'name' LIMIT 5 FOR UPDATE SKIP LOCKED)
+WITH few AS (SELECT trace_id, id FROM trace_ext.events WHERE trace_id = $trace AND name = 'name' LIMIT 5)
 DELETE FROM trace_ext.events e USING few WHERE e.trace_id = few.trace_id AND e.id = few.id;
 }),
 	copy => script('copy', q{
@@ -125,7 +125,9 @@ sub pgbench
 	return $run;
 }
 
-# No error is expected of anybody: no deadlock above all.
+# No error is expected of anybody: no deadlock above all, which pgbench counts as
+# a failure without saying more.  One serialization failure is PostgreSQL's own:
+# of a row that an UPDATE moves to another partition while it is waited for.
 sub finish_ok
 {
 	my ($run) = @_;
@@ -134,6 +136,7 @@ sub finish_ok
 	my ($done) = $run->{out} =~ /number of transactions actually processed: (\d+)/;
 
 	is(join("\n", grep { /error|aborted/i } split(/\n/, $run->{err})), '', "$run->{name}: no error");
+	like($run->{out}, qr/number of failed transactions: 0 /, "$run->{name}: no failure") unless $run->{name} =~ /update/;
 	ok($ok, "$run->{name}: went on to the end, with " . ($done // 0) . ' transactions');
 }
 
@@ -275,7 +278,8 @@ SELECT trace_ext.fold_if_free();
 END;
 });
 	}
-	my @runs = map { pgbench(3, 1, "truncate$_", 'single') } 0 .. $#parts;
+	$scripts{both} = script('both', "TRUNCATE $parts[0], $parts[2], $parts[1];\n");
+	my @runs = map { pgbench(3, 1, @$_) } (map { [ "truncate$_", 'single' ] } 0 .. $#parts), ['both'], ['fold'];
 	finish_ok($_) for @runs;
 	exact_ok($node, 'exact after partitions were truncated side by side');
 }
@@ -389,7 +393,7 @@ END;
 my $log = slurp_file($node->logfile);
 unlike($log, qr/deadlock detected/, 'no deadlock, not even of a worker');
 unlike($log, qr/terminated by signal|PANIC|TRAP:/, 'no process fell');
-is(join("\n", grep { /ERROR:/ && !/canceling statement|does not exist/ } split(/\n/, $log)), '', 'no error of anybody');
+is(join("\n", grep { /ERROR:/ && !/canceling (statement|autovacuum task)|does not exist|already moved to another partition/ } split(/\n/, $log)), '', 'no error of anybody');
 
 $node->stop;
 done_testing();

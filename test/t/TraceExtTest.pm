@@ -44,14 +44,15 @@ sub new_node
 }
 
 my $plain_summaries = q{
-	SELECT e.trace_id, count(*), min(e."timestamp"), max(e."timestamp"),
-		   (extract(epoch FROM max(e."timestamp") - min(e."timestamp")) * 1000)::float8,
-		   coalesce(array_agg(DISTINCT e.service_name COLLATE "C") FILTER (WHERE e.service_name IS NOT NULL), '{}'),
-		   count(DISTINCT e.service_name)::int,
+	SELECT e.trace_id, count(*) AS event_count,
+		   min(e."timestamp") AS first_timestamp, max(e."timestamp") AS last_timestamp,
+		   (extract(epoch FROM max(e."timestamp") - min(e."timestamp")) * 1000)::float8 AS duration_ms,
+		   coalesce(array_agg(DISTINCT e.service_name COLLATE "C") FILTER (WHERE e.service_name IS NOT NULL), '{}') AS services,
+		   count(DISTINCT e.service_name)::int AS service_count,
 		   count(*) FILTER (WHERE e.kind = 'Error' OR
-							(e.kind = 'HttpResponse' AND (e.attributes ->> 'status')::int >= 500)),
-		   count(*) FILTER (WHERE e.kind = 'StateChange'),
-		   min(r.name), min(r.service_name)
+							(e.kind = 'HttpResponse' AND (e.attributes ->> 'status')::int >= 500)) AS error_count,
+		   count(*) FILTER (WHERE e.kind = 'StateChange') AS access_count,
+		   min(r.name) AS root_name, min(r.service_name) AS root_service
 	  FROM trace_ext.events e
 	  LEFT JOIN (SELECT DISTINCT ON (trace_id) trace_id, name, service_name
 				   FROM trace_ext.events WHERE parent_id IS NULL
@@ -87,7 +88,7 @@ my $differences = both_ways(
 	'trace_summaries', 'SELECT * FROM trace_ext.trace_summaries', $plain_summaries,
 	'event_counts', 'SELECT * FROM trace_ext.event_counts', $plain_counts,
 	'list_traces()', 'SELECT * FROM trace_ext.list_traces(10000)',
-	"SELECT * FROM ($plain_summaries) s ORDER BY max DESC, trace_id DESC LIMIT 10000",
+	"SELECT * FROM ($plain_summaries) s ORDER BY last_timestamp DESC, trace_id DESC LIMIT 10000",
 	'count_events()', 'SELECT trace_ext.count_events()', 'SELECT count(*) FROM trace_ext.events',
 	'count_traces()', 'SELECT trace_ext.count_traces()', 'SELECT count(DISTINCT trace_id) FROM trace_ext.events')
   . q{ UNION ALL
