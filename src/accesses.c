@@ -3,10 +3,10 @@
  *		The accesses so far of each variable, by trace and strand.
  *
  * A new access with vector clock C races with exactly those of strand s whose
- * count in their strand is above C[s]: a suffix of an ascending list.  There is a
- * list for each class and set of locks, because these decide whether a pair
- * conflicts; so a suffix is counted by its length, and walked only where its
- * members are asked for.
+ * count in their strand is above C[s]: a suffix of an ascending list.  Whether a
+ * pair conflicts depends on classes and locks, so there is, beside the list of all,
+ * one for each kind of access, where a suffix is counted by its length.  Members are
+ * walked where the suffix is short, or where they are asked for.
  *
  * A variable's traces are kept by the time they end, so that those which overlap a
  * given trace are the last ones.
@@ -24,12 +24,26 @@ typedef struct VarStrandKey
 	int32		strand;
 } VarStrandKey;
 
+typedef struct KindKey
+{
+	int32		variable;
+	int32		class;
+	int32		lock_set;
+} KindKey;
+
+typedef struct KindEntry
+{
+	KindKey		key;
+	int32		kind;
+} KindEntry;
+
 struct TexAccesses
 {
 	MemoryContext context;
 	const TexHistory *history;
 	HTAB	   *variables;
 	HTAB	   *strands;
+	HTAB	   *kinds;
 };
 
 TexAccesses *
@@ -47,6 +61,10 @@ tex_accesses_create(const TexHistory *history)
 	ctl.entrysize = sizeof(TexVarStrand);
 	accesses->strands = hash_create("strands of variables", 256, &ctl,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(KindKey);
+	ctl.entrysize = sizeof(KindEntry);
+	accesses->kinds = hash_create("kinds of accesses", 64, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return accesses;
 }
 
@@ -116,6 +134,17 @@ find_trace(TexAccesses *accesses, TexVariable *variable, int32 trace)
 	return entry;
 }
 
+/* Room for one more element in an array of the accesses' context. */
+static void *
+make_room(TexAccesses *accesses, void *array, int32 n, int32 *room, Size element)
+{
+	if (n < *room)
+		return array;
+	*room = Max(4, *room * 2);
+	return array == NULL ? MemoryContextAllocHuge(accesses->context, element * (Size) *room) :
+		repalloc_huge(array, element * (Size) *room);
+}
+
 /*
  * A strand's accesses of a variable, empty if it had none.
  */
@@ -130,72 +159,85 @@ tex_accesses_enter(TexAccesses *accesses, TexVariable *variable, const TexEvent 
 	if (found)
 		return strand;
 	trace = find_trace(accesses, variable, event->trace);
-	strand->last_sequence = 0;
+	memset(&strand->slot, 0, sizeof(TexVarStrand) - offsetof(TexVarStrand, slot));
 	strand->last_access = -1;
-	strand->lists = NULL;
 	strand->trace = trace;
-	strand->older = trace->newest;
-	trace->newest = strand;
-	trace->nstrands++;
+	strand->slot = trace->nstrands;
+	trace->strands = make_room(accesses, trace->strands, trace->nstrands, &trace->strands_room,
+							   sizeof(TexStrandSlot));
+	trace->strands[trace->nstrands++] = (TexStrandSlot) {event->strand, 0, strand};
 	return strand;
 }
 
+/*
+ * The number of a kind of access of a variable.
+ */
+int32
+tex_accesses_kind(TexAccesses *accesses, TexVariable *variable, TexClass class, int32 lock_set)
+{
+	KindKey		key = {variable->identity, class, lock_set};
+	bool		found;
+	KindEntry  *entry = hash_search(accesses->kinds, &key, HASH_ENTER, &found);
+
+	if (found)
+		return entry->kind;
+	variable->kinds = make_room(accesses, variable->kinds, variable->nkinds, &variable->kinds_room,
+								sizeof(TexAccessKind));
+	variable->kinds[variable->nkinds] = (TexAccessKind) {class, lock_set, -1, false};
+	return entry->kind = variable->nkinds++;
+}
+
 static TexAccessList *
-list_for(TexAccesses *accesses, TexVarStrand *strand, TexClass class, int32 lock_set)
+list_for(TexAccesses *accesses, TexVarStrand *strand, int32 kind)
 {
 	TexAccessList *list;
 
 	for (list = strand->lists; list; list = list->next)
-		if (list->class == class && list->lock_set == lock_set)
+		if (list->kind == kind)
 			return list;
 	list = MemoryContextAllocZero(accesses->context, sizeof(TexAccessList));
-	list->class = class;
-	list->lock_set = lock_set;
-	list->room = 4;
-	list->entries = MemoryContextAlloc(accesses->context, sizeof(TexEntry) * list->room);
+	list->kind = kind;
 	list->next = strand->lists;
 	strand->lists = list;
 	return list;
 }
 
 static void
-count_access(TexAccesses *accesses, TexVarTrace *trace, TexClass class, int32 lock_set)
+append(TexAccesses *accesses, TexEntries *to, TexEntry entry)
 {
-	TexTotal   *total;
+	to->entries = make_room(accesses, to->entries, to->n, &to->room, sizeof(TexEntry));
+	to->entries[to->n++] = entry;
+}
 
-	trace->n++;
-	for (total = trace->totals; total; total = total->next)
-		if (total->class == class && total->lock_set == lock_set)
-			break;
-	if (total == NULL)
+static void
+count_access(TexAccesses *accesses, TexVarTrace *trace, int32 kind)
+{
+	if (kind >= trace->totals_room)
 	{
-		total = MemoryContextAllocZero(accesses->context, sizeof(TexTotal));
-		total->class = class;
-		total->lock_set = lock_set;
-		total->next = trace->totals;
-		trace->totals = total;
+		int32		room = Max(4, (kind + 1) * 2);
+		int64	   *totals = MemoryContextAllocZero(accesses->context, sizeof(int64) * room);
+
+		if (trace->totals)
+			memcpy(totals, trace->totals, sizeof(int64) * trace->totals_room);
+		trace->totals = totals;
+		trace->totals_room = room;
 	}
-	total->n++;
+	trace->totals[kind]++;
+	trace->n++;
 }
 
 void
-tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexClass class,
-					int32 lock_set, TexEntry entry)
+tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexEntry entry)
 {
 	TexVarTrace *trace = strand->trace;
-	TexAccessList *list = list_for(accesses, strand, class, lock_set);
 
-	if (list->n == list->room)
-	{
-		list->room *= 2;
-		list->entries = repalloc_huge(list->entries, sizeof(TexEntry) * (Size) list->room);
-	}
-	list->entries[list->n++] = entry;
-	strand->last_sequence = entry.sequence;
+	append(accesses, &strand->all, entry);
+	append(accesses, &list_for(accesses, strand, entry.kind)->entries, entry);
+	trace->strands[strand->slot].last_sequence = entry.sequence;
 	strand->last_access = trace->last_access = entry.access;
 	if (trace->covered_by != strand->strand)
 		trace->covered_by = trace->n == 0 ? strand->strand : -1;
-	count_access(accesses, trace, class, lock_set);
+	count_access(accesses, trace, entry.kind);
 }
 
 TexClass
@@ -226,23 +268,29 @@ tex_classes_conflict(TexClass a, TexClass b)
 }
 
 /*
- * The first entry of a list above a count in its strand; entries run to list->n.
+ * The first entry above a count in its strand; entries run to n.  Programs that
+ * synchronise have short suffixes, so the search gallops from the end.
  */
 int32
-tex_entries_after(const TexAccessList *list, uint32 sequence)
+tex_entries_after(const TexEntries *entries, uint32 sequence)
 {
-	int32		low = 0;
-	int32		high = list->n;
+	int32		high = entries->n;
+	int32		low = high;
+	int32		step = 1;
 
-	if (list->entries[list->n - 1].sequence <= sequence)
-		return list->n;
-	if (list->entries[0].sequence > sequence)
+	if (high == 0 || entries->entries[0].sequence > sequence)
 		return 0;
+	while (low > 0 && entries->entries[low - 1].sequence > sequence)
+	{
+		high = low - 1;
+		low = Max(low - step, 0);
+		step *= 2;
+	}
 	while (low < high)
 	{
 		int32		middle = low + (high - low) / 2;
 
-		if (list->entries[middle].sequence <= sequence)
+		if (entries->entries[middle].sequence <= sequence)
 			low = middle + 1;
 		else
 			high = middle;

@@ -21,17 +21,23 @@ typedef struct TexEntry
 {
 	uint32		sequence;
 	int32		access;
+	int32		kind;			/* index into the variable's kinds */
 } TexEntry;
 
-/* A strand's accesses of a variable of one class under one set of locks, ascending. */
-typedef struct TexAccessList
+/* Ascending by sequence. */
+typedef struct TexEntries
 {
-	TexClass	class;
-	int32		lock_set;
+	TexEntry   *entries;
 	int32		n;
 	int32		room;
-	TexEntry   *entries;
-	int32		marked_from;	/* the latest run of entries known to race */
+} TexEntries;
+
+/* A strand's accesses of a variable of one kind. */
+typedef struct TexAccessList
+{
+	int32		kind;
+	TexEntries	entries;
+	int32		marked_from;	/* the latest run of entries marked as racing */
 	int32		marked_to;
 	struct TexAccessList *next;
 } TexAccessList;
@@ -41,33 +47,46 @@ typedef struct TexVarStrand
 {
 	int32		variable;		/* hash key: both */
 	int32		strand;
-	uint32		last_sequence;
+	int32		slot;			/* in its trace's strands */
 	int32		last_access;
-	TexAccessList *lists;
-	struct TexVarStrand *older; /* of the same trace */
+	TexEntries	all;
+	TexAccessList *lists;		/* the same by kind */
 	struct TexVarTrace *trace;
 } TexVarStrand;
 
-/* How many accesses a trace has of one class under one set of locks. */
-typedef struct TexTotal
+/* What a comparison reads of every strand; together, for the cache's sake. */
+typedef struct TexStrandSlot
 {
-	TexClass	class;
-	int32		lock_set;
-	int64		n;
-	struct TexTotal *next;
-} TexTotal;
+	int32		strand;
+	uint32		last_sequence;
+	TexVarStrand *accesses;
+} TexStrandSlot;
 
 /* A trace's accesses of a variable. */
 typedef struct TexVarTrace
 {
 	int32		trace;
+	TexStrandSlot *strands;		/* in the order of their first access */
 	int32		nstrands;
-	TexVarStrand *newest;
-	TexTotal   *totals;
+	int32		strands_room;
+	int64	   *totals;			/* number of accesses by kind */
+	int32		totals_room;
 	int64		n;
 	int32		last_access;
 	int32		covered_by;		/* a strand that all of them happened before, or -1 */
 } TexVarTrace;
+
+/*
+ * Accesses of one class under one set of locks; whether they conflict with a new
+ * access is found out once.
+ */
+typedef struct TexAccessKind
+{
+	TexClass	class;
+	int32		lock_set;
+	int32		decided_for;	/* the access that conflicts is about, or -1 */
+	bool		conflicts;
+} TexAccessKind;
 
 typedef struct TexVariable
 {
@@ -75,6 +94,9 @@ typedef struct TexVariable
 	TexVarTrace **traces;		/* by the time the trace ends */
 	int32		ntraces;
 	int32		room;
+	TexAccessKind *kinds;
+	int32		nkinds;
+	int32		kinds_room;
 	int32		last_write;		/* latest in the sequence, or -1 */
 } TexVariable;
 
@@ -85,10 +107,11 @@ extern TexVariable *tex_accesses_variable(TexAccesses *accesses, int32 identity)
 extern TexVarStrand *tex_accesses_find(TexAccesses *accesses, const TexVariable *variable, int32 strand);
 extern TexVarStrand *tex_accesses_enter(TexAccesses *accesses, TexVariable *variable,
 										const TexEvent *event);
-extern void tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexClass class,
-								int32 lock_set, TexEntry entry);
+extern int32 tex_accesses_kind(TexAccesses *accesses, TexVariable *variable, TexClass class,
+							   int32 lock_set);
+extern void tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexEntry entry);
 extern bool tex_classes_conflict(TexClass a, TexClass b);
 extern TexClass tex_class_of(TexAccessType access);
-extern int32 tex_entries_after(const TexAccessList *list, uint32 sequence);
+extern int32 tex_entries_after(const TexEntries *entries, uint32 sequence);
 
 #endif							/* TEX_ACCESSES_H */

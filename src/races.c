@@ -30,8 +30,11 @@
 #include "proof.h"
 #include "races.h"
 
-/* From how many strands on a trace is counted by the clock's entries. */
+/* From how many strands on a trace is counted by the clock's entries, if those are few. */
 #define MANY_STRANDS 128
+
+/* Suffixes up to this long are walked; longer ones are counted kind by kind. */
+#define SHORT_SUFFIX 24
 
 /* Pairs of one variable between two traces that were kept. */
 typedef struct KeptKey
@@ -68,6 +71,7 @@ struct RaceTables
 typedef struct Comparison
 {
 	TexRaces   *races;
+	TexVariable *variable;
 	int32		access;
 	int32		strand;
 	TexClass	class;
@@ -78,8 +82,8 @@ typedef struct Comparison
 /* Counts of one trace's accesses that a clock covers. */
 typedef struct Covered
 {
-	const Comparison *c;
-	const TexVariable *variable;
+	Comparison *c;
+	int32		to_visit;		/* entries of the clock still worth the while */
 	int64		all;
 	int64		conflicting;
 } Covered;
@@ -157,126 +161,156 @@ keep_pair(Comparison *c, int32 other, TexTier tier)
 				 (TexPair) {other, c->access, tier, false});
 }
 
-/* Mark the entries of a list from one on; runs marked before are not walked again. */
-static void
-mark_entries(TexRaces *races, TexAccessList *list, int32 from)
-{
-	for (int32 i = from; i < list->n; i++)
-	{
-		if (i >= list->marked_from && i < list->marked_to)
-			i = list->marked_to;
-		if (i < list->n)
-			races->accesses[list->entries[i].access].raced = true;
-	}
-	if (from <= list->marked_to && list->marked_from < list->marked_to)
-		list->marked_from = Min(list->marked_from, from);
-	else
-		list->marked_from = from;
-	list->marked_to = list->n;
-}
-
 static bool
 wants_pairs(const TexRaces *races)
 {
 	return races->tables->plain.n < races->options.max_pairs;
 }
 
-static void
-take_entries(Comparison *c, const TexAccessList *list, int32 from, int32 to, TexTier tier)
+/* Whether accesses of a kind conflict with the new one and no common lock protects. */
+static inline bool
+conflicts(Comparison *c, int32 number)
 {
-	c->races->count += to - from;
-	if (c->races->options.mark && tier == TEX_TIER_RACE && to > from)
-		c->races->accesses[c->access].raced = true;
-	for (int32 i = from; i < to && wants_pairs(c->races); i++)
+	TexAccessKind *kind = &c->variable->kinds[number];
+
+	if (kind->decided_for != c->access)
 	{
-		CHECK_FOR_INTERRUPTS();
-		keep_pair(c, list->entries[i].access, tier);
+		kind->decided_for = c->access;
+		kind->conflicts = tex_classes_conflict(c->class, kind->class) &&
+			!tex_locks_protect(c->races->order, c->lock_set, kind->lock_set);
+	}
+	return kind->conflicts;
+}
+
+/* Mark the entries of a list from one on; the run marked last is not walked again. */
+static void
+mark_list(TexRaces *races, TexAccessList *list, int32 from)
+{
+	for (int32 i = from; i < list->entries.n; i++)
+	{
+		if (i >= list->marked_from && i < list->marked_to)
+			i = list->marked_to;
+		if (i < list->entries.n)
+			races->accesses[list->entries.entries[i].access].raced = true;
+	}
+	/* Runs that touch are one. */
+	if (from > list->marked_to || list->marked_from == list->marked_to)
+		list->marked_from = from;
+	else
+		list->marked_from = Min(list->marked_from, from);
+	list->marked_to = list->entries.n;
+}
+
+static void
+mark_suffix(Comparison *c, TexVarStrand *other, uint32 above)
+{
+	for (TexAccessList *list = other->lists; list; list = list->next)
+	{
+		int32		from;
+
+		if (!conflicts(c, list->kind))
+			continue;
+		from = tex_entries_after(&list->entries, above);
+		if (from == list->entries.n)
+			continue;
+		c->races->accesses[c->access].raced = true;
+		mark_list(c->races, list, from);
 	}
 }
 
-/* Compare with one list of another strand. */
+/* Walk entries: count those that conflict, and keep pairs while they are wanted. */
 static void
-compare_list(Comparison *c, TexAccessList *list, uint32 full, uint32 weak)
+walk_entries(Comparison *c, const TexEntries *list, int32 from, int32 to, TexTier tier)
 {
-	TexRaces   *races = c->races;
-	int32		racing;
+	for (int32 i = from; i < to; i++)
+	{
+		if (!conflicts(c, list->entries[i].kind))
+			continue;
+		c->races->count++;
+		if (wants_pairs(c->races))
+			keep_pair(c, list->entries[i].access, tier);
+	}
+}
 
-	if (!tex_classes_conflict(c->class, list->class) ||
-		tex_locks_protect(races->order, c->lock_set, list->lock_set))
+/* Entries of one strand above from_sequence, up to to_sequence, of all kinds. */
+static void
+take_suffix(Comparison *c, TexVarStrand *other, uint32 above, uint32 up_to, TexTier tier)
+{
+	int32		from = tex_entries_after(&other->all, above);
+	int32		to = up_to == PG_UINT32_MAX ? other->all.n : tex_entries_after(&other->all, up_to);
+
+	if (c->races->options.mark && tier == TEX_TIER_RACE)
+		mark_suffix(c, other, above);
+	if (to - from <= SHORT_SUFFIX)
+	{
+		walk_entries(c, &other->all, from, to, tier);
 		return;
-	racing = tex_entries_after(list, full);
-	if (races->options.mark && racing < list->n)
-		mark_entries(races, list, racing);
-	take_entries(c, list, racing, list->n, TEX_TIER_RACE);
-	if (races->options.potential && weak < full)
-		take_entries(c, list, tex_entries_after(list, weak), racing, TEX_TIER_POTENTIAL);
+	}
+	for (TexAccessList *list = other->lists; list; list = list->next)
+	{
+		if (!conflicts(c, list->kind))
+			continue;
+		from = tex_entries_after(&list->entries, above);
+		to = up_to == PG_UINT32_MAX ? list->entries.n : tex_entries_after(&list->entries, up_to);
+		c->races->count += to - from;
+		for (; from < to && wants_pairs(c->races); from++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			keep_pair(c, list->entries.entries[from].access, tier);
+		}
+	}
 }
 
-/* What a new access knows of a strand, in both orders. */
-static inline void
-known_of(const Comparison *c, int32 strand, uint32 *full, uint32 *weak)
-{
-	const TexRaces *races = c->races;
-	const TexAccess *access = &races->accesses[c->access];
-	const TexClocks *clocks = tex_order_clocks(races->order);
-
-	*full = tex_clock_get(clocks, access->clock[TEX_FULL_ORDER], strand);
-	*weak = races->options.potential ?
-		tex_clock_get(clocks, access->clock[TEX_WEAK_ORDER], strand) : *full;
-}
-
-/* Compare strand by strand. */
+/* Compare strand by strand, those that began last first. */
 static void
 compare_strands(Comparison *c, TexVarTrace *trace)
 {
+	TexRaces   *races = c->races;
+	const TexAccess *access = &races->accesses[c->access];
+	const TexClocks *clocks = tex_order_clocks(races->order);
+	TexClock	full_clock = access->clock[TEX_FULL_ORDER];
+	TexClock	weak_clock = access->clock[TEX_WEAK_ORDER];
 	bool		covered = true;
 
-	for (TexVarStrand *other = trace->newest; other; other = other->older)
+	for (int32 i = trace->nstrands - 1; i >= 0; i--)
 	{
-		uint32		full;
-		uint32		weak;
+		const TexStrandSlot *other = &trace->strands[i];
+		uint32		full = tex_clock_get(clocks, full_clock, other->strand);
+		uint32		weak = full;
 
-		if (other->strand == c->strand || other->lists == NULL)
-			continue;
-		known_of(c, other->strand, &full, &weak);
-		if (other->last_sequence <= weak)
+		if (races->options.potential)
+			weak = tex_clock_get(clocks, weak_clock, other->strand);
+		if (other->last_sequence <= weak || other->strand == c->strand)
 			continue;
 		covered = false;
-		for (TexAccessList *list = other->lists; list; list = list->next)
-			compare_list(c, list, full, weak);
+		if (other->last_sequence > full)
+			take_suffix(c, other->accesses, full, PG_UINT32_MAX, TEX_TIER_RACE);
+		if (weak < full)
+			take_suffix(c, other->accesses, weak, full, TEX_TIER_POTENTIAL);
 	}
 	if (covered)
 		trace->covered_by = c->strand;
 }
 
 static bool
-counts_against(const Comparison *c, TexClass class, int32 lock_set)
-{
-	return tex_classes_conflict(c->class, class) &&
-		!tex_locks_protect(c->races->order, c->lock_set, lock_set);
-}
-
-static void
 count_covered(int32 strand, uint32 sequence, void *arg)
 {
 	Covered    *covered = arg;
 	const TexVarStrand *other;
 
-	CHECK_FOR_INTERRUPTS();
-	other = tex_accesses_find(covered->c->races->tables->accesses, covered->variable, strand);
+	if (covered->to_visit-- == 0)
+		return false;
+	other = tex_accesses_find(covered->c->races->tables->accesses, covered->c->variable, strand);
 	if (other == NULL)
-		return;
+		return true;
 	/* All of its own strand is covered; its entry in the clock may be behind. */
 	if (strand == covered->c->strand)
 		sequence = PG_UINT32_MAX;
+	covered->all += tex_entries_after(&other->all, sequence);
 	for (const TexAccessList *list = other->lists; list; list = list->next)
-	{
-		int32		n = tex_entries_after(list, sequence);
-
-		covered->all += n;
-		if (counts_against(covered->c, list->class, list->lock_set))
-			covered->conflicting += n;
-	}
+		if (conflicts(covered->c, list->kind))
+			covered->conflicting += tex_entries_after(&list->entries, sequence);
+	return true;
 }
 
 /*
@@ -284,23 +318,23 @@ count_covered(int32 strand, uint32 sequence, void *arg)
  * True: there is no race, or the pairs are not wanted and are counted.
  */
 static bool
-settle_by_clock(Comparison *c, const TexVariable *variable, TexVarTrace *trace)
+settle_by_clock(Comparison *c, TexVarTrace *trace)
 {
 	TexRaces   *races = c->races;
 	const TexTrace *of = &races->history->traces[trace->trace];
-	Covered		covered = {.c = c,.variable = variable};
+	const TexClocks *clocks = tex_order_clocks(races->order);
+	TexClock	clock = races->accesses[c->access].clock[TEX_FULL_ORDER];
+	Covered		covered = {.c = c,.to_visit = trace->nstrands / 16};
 	int64		conflicting = 0;
 
-	tex_clock_visit(tex_order_clocks(races->order),
-					races->accesses[c->access].clock[TEX_FULL_ORDER],
-					of->first_strand, of->nstrands, count_covered, &covered);
+	if (!tex_clock_visit(clocks, clock, of->first_strand, of->nstrands, count_covered, &covered))
+		return false;
 	if (c->strand >= of->first_strand && c->strand < of->first_strand + of->nstrands &&
-		tex_clock_get(tex_order_clocks(races->order),
-					  races->accesses[c->access].clock[TEX_FULL_ORDER], c->strand) == 0)
+		tex_clock_get(clocks, clock, c->strand) == 0)
 		count_covered(c->strand, 1, &covered);
-	for (const TexTotal *total = trace->totals; total; total = total->next)
-		if (counts_against(c, total->class, total->lock_set))
-			conflicting += total->n;
+	for (int32 kind = 0; kind < Min(trace->totals_room, c->variable->nkinds); kind++)
+		if (trace->totals[kind] > 0 && conflicts(c, kind))
+			conflicting += trace->totals[kind];
 
 	if (covered.all == trace->n)
 		trace->covered_by = c->strand;
@@ -313,19 +347,20 @@ settle_by_clock(Comparison *c, const TexVariable *variable, TexVarTrace *trace)
 }
 
 static void
-compare_trace(Comparison *c, const TexVariable *variable, TexVarTrace *trace)
+compare_trace(Comparison *c, TexVarTrace *trace)
 {
 	if (trace->covered_by == c->strand)
 		return;
 	if (trace->nstrands > MANY_STRANDS && !c->races->options.potential &&
-		settle_by_clock(c, variable, trace))
+		settle_by_clock(c, trace))
 		return;
 	compare_strands(c, trace);
 }
 
 static void
-compare(Comparison *c, const TexVariable *variable)
+compare(Comparison *c)
 {
+	const TexVariable *variable = c->variable;
 	TexHistory *history = c->races->history;
 	int32		mine = tex_access_event(c->races, c->access)->trace;
 	int64		skew = tex_clock_skew_usecs();
@@ -339,7 +374,7 @@ compare(Comparison *c, const TexVariable *variable)
 			break;				/* and all that end before it */
 		if ((history->traces[mine].home || history->traces[trace->trace].home) &&
 			tex_traces_overlap(history, mine, trace->trace))
-			compare_trace(c, variable, trace);
+			compare_trace(c, trace);
 	}
 }
 
@@ -463,10 +498,13 @@ visit_access(const TexPoint *point, void *arg)
 	link_before(races, access, strand);
 	if (tex_is_write(event))
 		c.proved = lost_update_of(races, variable, access);
-	compare(&c, variable);
+	c.variable = variable;
+	compare(&c);
 	settle_proved(&c);
-	tex_accesses_append(races->tables->accesses, strand, c.class, point->lock_set,
-						(TexEntry) {event->sequence, access});
+	tex_accesses_append(races->tables->accesses, strand,
+						(TexEntry) {event->sequence, access,
+						tex_accesses_kind(races->tables->accesses, variable, c.class,
+										  point->lock_set)});
 	if (tex_is_write(event))
 		variable->last_write = access;
 }

@@ -278,33 +278,38 @@ tex_clock_join(TexClocks *clocks, TexClock *clock, TexClock other)
 	*clock = join(clocks, *clock, other, clocks->height);
 }
 
-static void
+static bool
 visit(TexClock node, int level, int32 base, int32 first, int32 end,
 	  TexClockVisitor visitor, void *arg)
 {
-	int32		width = 1 << (FANOUT_BITS * level);
+	int64		width = (int64) 1 << (FANOUT_BITS * level);
 
 	if (node == NULL)
-		return;
+		return true;
 	for (int i = 0; i < FANOUT; i++)
 	{
-		int64		from = base + (int64) i * width;
+		int64		from = base + i * width;
+		bool		more = true;
 
 		if (from >= end || from + width <= first)
 			continue;
 		if (level > 0)
-			visit(node->u.child[i], level - 1, (int32) from, first, end, visitor, arg);
+			more = visit(node->u.child[i], level - 1, (int32) from, first, end, visitor, arg);
 		else if (node->u.sequence[i] != 0)
-			visitor((int32) from, node->u.sequence[i], arg);
+			more = visitor((int32) from, node->u.sequence[i], arg);
+		if (!more)
+			return false;
 	}
+	return true;
 }
 
 /*
- * Visit the entries of the n strands from first on that are not zero.
+ * Visit the entries of the n strands from first on that are not zero.  False if
+ * the visitor ended the visit.
  */
-void
+bool
 tex_clock_visit(const TexClocks *clocks, TexClock clock, int32 first, int32 n,
 				TexClockVisitor visitor, void *arg)
 {
-	visit(clock, clocks->height, 0, first, first + n, visitor, arg);
+	return visit(clock, clocks->height, 0, first, first + n, visitor, arg);
 }

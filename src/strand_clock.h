@@ -18,8 +18,8 @@ typedef struct TexClocks TexClocks;
 #define TEX_WEAK_ORDER	1
 #define TEX_NORDERS		2
 
-/* Calls back for each strand whose entry is not zero. */
-typedef void (*TexClockVisitor) (int32 strand, uint32 sequence, void *arg);
+/* Called for each strand whose entry is not zero; false ends the visit. */
+typedef bool (*TexClockVisitor) (int32 strand, uint32 sequence, void *arg);
 
 extern TexClocks *tex_clocks_create(int32 nstrands);
 extern TexClock tex_clock_share(TexClock clock);
@@ -27,7 +27,7 @@ extern void tex_clock_drop(TexClocks *clocks, TexClock clock);
 extern void tex_clock_set(TexClocks *clocks, TexClock *clock, int32 strand, uint32 sequence);
 extern void tex_clock_join(TexClocks *clocks, TexClock *clock, TexClock other);
 extern uint32 tex_clock_get(const TexClocks *clocks, TexClock clock, int32 strand);
-extern void tex_clock_visit(const TexClocks *clocks, TexClock clock, int32 first, int32 n,
+extern bool tex_clock_visit(const TexClocks *clocks, TexClock clock, int32 first, int32 n,
 							TexClockVisitor visitor, void *arg);
 
 #endif							/* TEX_STRAND_CLOCK_H */
