@@ -2,9 +2,9 @@
  * folder.c
  *		A background worker that folds once, vacuums the delta tables and ends.
  *
- * A writer that finds many deltas outstanding starts it, so that the fold is
- * neither part of his time nor of his transaction: it does not wait for his
- * commit, nor do others.  The library need not be preloaded for that.
+ * A writer who appended many deltas starts it at his commit, so that the fold is
+ * neither part of his time nor of his transaction.  The library need not be
+ * preloaded for that.
  *
  * Folded deltas are dead rows, and every reader passes over their pages until
  * vacuum frees them.  Autovacuum would come once a minute at best, and a reader
@@ -28,6 +28,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -44,7 +45,18 @@
 #define TRUNCATE_PAGES 4096
 
 /*
- * Starts a folder for this database.  Returns false where there is no slot for it.
+ * The argument of a worker is one Datum: it holds the database, and above it the
+ * transaction to wait for.
+ */
+#define FOLDER_ARGUMENT(database, xid) \
+	UInt64GetDatum((uint64) (xid) << 32 | (uint64) (database))
+#define FOLDER_DATABASE(argument)	((Oid) DatumGetUInt64(argument))
+#define FOLDER_XID(argument)		((TransactionId) (DatumGetUInt64(argument) >> 32))
+
+/*
+ * Starts a folder for this database, which waits for the end of this transaction:
+ * it is about to commit, and its deltas are to be folded too.  Returns false where
+ * there is no slot for it.
  */
 bool
 tex_folder_start(void)
@@ -58,12 +70,22 @@ tex_folder_start(void)
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	worker.bgw_main_arg = FOLDER_ARGUMENT(MyDatabaseId, GetTopTransactionIdIfAny());
 	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "tex_folder_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "trace_ext folder", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "trace_ext folder", sizeof(worker.bgw_type));
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+static void
+wait_for_end_of(TransactionId xid)
+{
+	if (!TransactionIdIsValid(xid))
+		return;
+	StartTransactionCommand();
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	CommitTransactionCommand();
 }
 
 static void
@@ -128,18 +150,19 @@ vacuum_deltas(const char *table)
 }
 
 /*
- * Entry point of the worker; the argument is the oid of the database.
+ * Entry point of the worker.
  */
 void
-tex_folder_main(Datum database)
+tex_folder_main(Datum argument)
 {
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	/* As the bootstrap superuser: the owner may not be allowed to log in. */
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(FOLDER_DATABASE(argument), InvalidOid, 0);
 	PortalContext = AllocSetContextCreate(TopMemoryContext, "trace_ext folder",
 										  ALLOCSET_DEFAULT_SIZES);
 
+	wait_for_end_of(FOLDER_XID(argument));
 	pgstat_report_activity(STATE_RUNNING, "folding");
 	fold();
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");

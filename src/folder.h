@@ -6,6 +6,6 @@
 #define TEX_FOLDER_H
 
 extern bool tex_folder_start(void);
-extern PGDLLEXPORT void tex_folder_main(Datum database);
+extern PGDLLEXPORT void tex_folder_main(Datum argument);
 
 #endif							/* TEX_FOLDER_H */

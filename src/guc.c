@@ -87,8 +87,8 @@ tex_guc_init(void)
 {
 	define_detection();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
-							"Outstanding deltas after which a writing statement has them folded.",
-							"Each statement that appends n deltas does so with probability "
+							"Outstanding deltas after which a writing transaction has them folded.",
+							"Each transaction that appends n deltas does so with probability "
 							"n / fold_threshold. 0 leaves folding to fold().",
 							&tex_fold_threshold, 2000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
