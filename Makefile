@@ -26,6 +26,7 @@ OBJS = \
 	src/names.o \
 	src/spelling.o \
 	src/trace_load.o \
+	src/trace_prepare.o \
 	src/schedule.o \
 	src/strand_clock.o \
 	src/client_clocks.o \
