@@ -58,12 +58,21 @@ SELECT row_number() OVER (ORDER BY path) AS "#",
 FROM tree
 ORDER BY path;
 
-\echo '5. The same batch once more, as after a lost answer: nothing is stored twice'
+SELECT count_variable_races('accounts.alice.balance') AS races \gset
+\echo '5. Which two requests raced on a balance, proved by the values: SELECT ... FROM find_variable_races(''accounts.alice.balance'')'
+\echo '   (the first of' :races 'pairs that nothing orders; "count_variable_races" tells how many there are)'
+\pset format wrapped
+\pset columns 118
+SELECT kind, severity, confidence, evidence
+FROM find_variable_races('accounts.alice.balance') LIMIT 1 \gx
+\pset format aligned
+
+\echo '6. The same batch once more, as after a lost answer: nothing is stored twice'
 -- Two statements: the second sees what the first did.
 SELECT * FROM ingest_events(:'batch') \gset
 SELECT :inserted AS inserted, :duplicates AS duplicates, :rejected AS rejected,
        count_events() AS events, count_traces() AS traces;
 
-\echo '6. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
+\echo '7. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
 \pset footer on
 SELECT * FROM verify_summaries();
