@@ -42,4 +42,14 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #endif
 }
 
+/*
+ * Does this transaction hold that lock, in that very mode?  From 17 on
+ * LockHeldByMe() is also asked about stronger modes.
+ */
+#if PG_VERSION_NUM >= 170000
+#define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 #endif							/* TEX_COMPAT_H */

@@ -20,11 +20,45 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "event.h"
 #include "fold.h"
 
 PG_FUNCTION_INFO_V1(tex_fold_lock);
 PG_FUNCTION_INFO_V1(tex_require_read_committed);
+
+/*
+ * Does this transaction hold any lock on a relation?
+ */
+static bool
+is_locked_by_me(Oid relation)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	for (LOCKMODE mode = AccessShareLock; mode <= AccessExclusiveLock; mode++)
+	{
+		if (tex_lock_held_by_me(&tag, mode))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Locks a relation if that needs no wait.  One that this transaction has locked
+ * already does not, but a conditional request would be refused where another one
+ * waits for a lock that conflicts with it.
+ */
+static bool
+lock_without_wait(Oid relation)
+{
+	if (ConditionalLockRelationOid(relation, AccessShareLock))
+		return true;
+	if (!is_locked_by_me(relation))
+		return false;
+	LockRelationOid(relation, AccessShareLock);
+	return true;
+}
 
 /*
  * Locks events and its partitions without waiting: all of them, and returns
@@ -34,18 +68,22 @@ static Oid
 lock_partitions(void)
 {
 	List	   *parts = find_all_inheritors(tex_relation_oid("events"), NoLock, NULL);
+	Oid			busy = InvalidOid;
 	int			locked;
 
 	for (locked = 0; locked < list_length(parts); locked++)
 	{
-		if (!ConditionalLockRelationOid(list_nth_oid(parts, locked), AccessShareLock))
+		if (!lock_without_wait(list_nth_oid(parts, locked)))
 			break;
 	}
-	if (locked == list_length(parts))
-		return InvalidOid;
-	for (int i = 0; i < locked; i++)
-		UnlockRelationOid(list_nth_oid(parts, i), AccessShareLock);
-	return list_nth_oid(parts, locked);
+	if (locked < list_length(parts))
+	{
+		busy = list_nth_oid(parts, locked);
+		for (int i = 0; i < locked; i++)
+			UnlockRelationOid(list_nth_oid(parts, i), AccessShareLock);
+	}
+	list_free(parts);
+	return busy;
 }
 
 static LOCKTAG
@@ -87,6 +125,7 @@ tex_fold_lock(PG_FUNCTION_ARGS)
 	{
 		Oid			busy;
 
+		CHECK_FOR_INTERRUPTS();
 		if (LockAcquire(&tag, ExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
 			PG_RETURN_BOOL(false);
 		busy = lock_partitions();
