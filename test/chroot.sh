@@ -133,6 +133,16 @@ inside()
 		"${environment[@]}" "$@"
 }
 
+# Two runs in one directory would take away each other's files. The lock is let
+# go when the last process of this run is gone.
+lock_release()
+{
+	mkdir -p "$CACHE"
+	exec 9>"$CACHE/$RELEASE.lock"
+	flock --nonblock 9 || say "waiting for another run on Debian $RELEASE"
+	flock 9
+}
+
 # Calls the script again: as root, and then in namespaces, where they can be had.
 enter_namespaces()
 {
@@ -155,6 +165,7 @@ main()
 	DIR=$CACHE/$RELEASE
 	enter_namespaces
 	"$ROOT/test/packages.sh" chroot
+	lock_release
 	make_release
 	configure
 	copy_in

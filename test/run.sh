@@ -206,12 +206,16 @@ count_failed_prove()
 		END { print sum + 0 }' "$OUTPUT"
 }
 
+# What a failed TAP file and its servers logged is in files that begin with its
+# name; pgTAP has none.
 show_failed_prove()
 {
-	local log
+	local name log
 	grep -vE '^ok [0-9]+' "$OUTPUT" | tail -n "$DIFF_LINES"
-	for log in "$SRC"/tmp_check/log/*.log; do
-		show "$log" "$LOG_LINES"
+	for name in $(sed -n 's|.*/t/\(.*\)\.pl (Wstat: .*|\1|p' "$OUTPUT"); do
+		for log in "$SRC/tmp_check/log/regress_log_$name" "$SRC/tmp_check/log/$name"_*.log; do
+			show "$log" "$LOG_LINES"
+		done
 	done
 }
 
