@@ -212,7 +212,7 @@ show_failed_prove()
 {
 	local name log
 	grep -vE '^ok [0-9]+' "$OUTPUT" | tail -n "$DIFF_LINES"
-	for name in $(sed -n 's|.*/t/\(.*\)\.pl (Wstat: .*|\1|p' "$OUTPUT"); do
+	sed -n 's|.*/t/\(.*\)\.pl *(Wstat: .*|\1|p' "$OUTPUT" | while read -r name; do
 		for log in "$SRC/tmp_check/log/regress_log_$name" "$SRC/tmp_check/log/$name"_*.log; do
 			show "$log" "$LOG_LINES"
 		done
