@@ -30,6 +30,7 @@
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -43,6 +44,9 @@
 
 /* With more, its empty end is given back, for which writers may wait a moment. */
 #define TRUNCATE_PAGES 4096
+
+/* Well below deadlock_timeout. */
+#define LOCK_TIMEOUT_MS "200"
 
 /*
  * The argument of a worker is one Datum: it holds the database, and above it the
@@ -163,6 +167,8 @@ tex_folder_main(Datum argument)
 										  ALLOCSET_DEFAULT_SIZES);
 
 	wait_for_end_of(FOLDER_XID(argument));
+	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_activity(STATE_RUNNING, "folding");
 	fold();
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
