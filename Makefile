@@ -45,6 +45,7 @@ OBJS = \
 	src/find_races.o \
 	src/audit.o \
 	src/detect.o \
+	src/shmem.o \
 	src/trace_ext.o
 
 # The script of the version is its fragments, in the order of their numbers.

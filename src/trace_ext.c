@@ -8,6 +8,7 @@
 
 #include "deltas.h"
 #include "guc.h"
+#include "shmem.h"
 #include "truncate.h"
 
 PG_MODULE_MAGIC;
@@ -20,4 +21,5 @@ _PG_init(void)
 	tex_guc_init();
 	tex_deltas_init();
 	tex_truncate_init();
+	tex_shmem_init();
 }

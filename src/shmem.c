@@ -1,0 +1,63 @@
+/*
+ * shmem.c
+ *		Asks for the shared memory of all modules that have some, where the
+ *		library is preloaded.
+ *
+ * Each of them says how much it needs, and attaches to it: once in the
+ * postmaster, and again in each process where processes do not inherit it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "shmem.h"
+
+typedef struct SharedPart
+{
+	Size		(*size) (void);
+	void		(*attach) (void);	/* called with AddinShmemInitLock held */
+} SharedPart;
+
+static const SharedPart parts[] = {
+	{NULL, NULL}
+};
+
+static shmem_request_hook_type previous_request;
+static shmem_startup_hook_type previous_startup;
+
+static void
+request(void)
+{
+	if (previous_request)
+		previous_request();
+	for (const SharedPart *part = parts; part->size != NULL; part++)
+		RequestAddinShmemSpace(part->size());
+}
+
+static void
+startup(void)
+{
+	if (previous_startup)
+		previous_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	for (const SharedPart *part = parts; part->size != NULL; part++)
+		part->attach();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Called when the library is loaded; without preload, modules see no shared memory.
+ */
+void
+tex_shmem_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
