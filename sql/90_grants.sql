@@ -35,7 +35,7 @@ DO $$
 DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions',
-        'detect', 'set_finding_status'];
+        'detect', 'set_finding_status', 'cache_reset', 'cache_refresh'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
         'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'overlapping_traces', 'refresh_findings', 'examine_traces',

@@ -6,8 +6,10 @@
 
 #include "fmgr.h"
 
+#include "cache_writes.h"
 #include "deltas.h"
 #include "guc.h"
+#include "reads.h"
 #include "shmem.h"
 #include "truncate.h"
 
@@ -19,6 +21,8 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
+	tex_cache_writes_init();	/* first of those that act at commit, so called last */
+	tex_reads_init();
 	tex_deltas_init();
 	tex_truncate_init();
 	tex_shmem_init();

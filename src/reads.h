@@ -1,0 +1,28 @@
+/*
+ * reads.h
+ *		Which relations a query reads, whatever it reads them through.
+ */
+#ifndef TEX_READS_H
+#define TEX_READS_H
+
+#include "nodes/pg_list.h"
+#include "nodes/plannodes.h"
+
+typedef void (*TexStatementCallback) (PlannedStmt *statement, const char *text, void *arg);
+
+typedef struct TexReads
+{
+	List	   *relations;		/* Oids */
+	TexStatementCallback each;	/* called for each statement that is executed */
+	void	   *arg;
+	MemoryContext context;
+	struct TexReads *outer;
+} TexReads;
+
+extern void tex_reads_init(void);
+extern void tex_reads_begin(TexReads *reads);
+extern void tex_reads_end(TexReads *reads);
+extern bool tex_reads_collecting(void);
+extern void tex_note_read(Oid relation);
+
+#endif							/* TEX_READS_H */
