@@ -59,7 +59,7 @@ make_params(TexCall *call)
  * as what those read in a worker would go unnoticed here.
  */
 static void
-execute(TexCall *call, TexRows *rows)
+execute(TexCall *call, TexResult *rows)
 {
 	ParamListInfo params = make_params(call);
 	TexQuery   *query = call->fresh;
@@ -87,9 +87,9 @@ execute(TexCall *call, TexRows *rows)
 void
 tex_compute(TexCall *call)
 {
-	TexRows		rows;
+	TexResult		rows;
 
-	tex_rows_init(&rows, call->desc, call->store, 0);
+	tex_result_init(&rows, call->desc, call->store, 0);
 	execute(call, &rows);
 	ExecDropSingleTupleTableSlot(rows.slot);
 }
@@ -183,7 +183,8 @@ append_part(char *bytes, Size at, const void *part, Size size)
 
 /* Keeps what was computed, here and in shared memory. */
 static void
-keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies, const TexRows *rows)
+keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies,
+	 const StringInfo notices, const TexResult *rows)
 {
 	StringInfoData recipe;
 	char	   *bytes;
@@ -194,6 +195,7 @@ keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies, const
 	info->n_rows = rows->n;
 	info->query_size = strlen(call->text) + 1;
 	info->recipe_size = recipe.len;
+	info->notices_size = notices->len;
 	info->rows_size = rows->bytes.len;
 	if (TEX_ENTRY_BYTES(info) > tex_entry_limit())
 	{
@@ -204,6 +206,7 @@ keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies, const
 	append_part(bytes, 0, dependencies, info->n_dependencies * sizeof(TexDependency));
 	append_part(bytes, TEX_ENTRY_QUERY(info), call->text, info->query_size);
 	append_part(bytes, TEX_ENTRY_RECIPE(info), recipe.data, info->recipe_size);
+	append_part(bytes, TEX_ENTRY_NOTICES(info), notices->data, info->notices_size);
 	memcpy(bytes + TEX_ENTRY_ROWS(info), rows->bytes.data, info->rows_size);
 
 	if (tex_entry_store(info, bytes))
@@ -219,8 +222,8 @@ keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies, const
 
 /* Keeps what was computed if it is right for others, or young enough for some. */
 static void
-keep_if_right(TexCall *call, TexEntryInfo *info, const TexReads *reads, TexNeeds *needs,
-			  const TexRows *rows)
+keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *needs,
+			  const TexResult *rows)
 {
 	TexDependency *dependencies;
 
@@ -247,7 +250,7 @@ keep_if_right(TexCall *call, TexEntryInfo *info, const TexReads *reads, TexNeeds
 		info->repeatable = false;
 		tex_call_needs_settings(call);
 	}
-	keep(call, info, dependencies, rows);
+	keep(call, info, dependencies, &reads->notices, rows);
 }
 
 static uint64
@@ -283,13 +286,14 @@ tex_compute_and_keep(TexCall *call)
 	TexEntryInfo info = {
 		.as_of = GetCurrentStatementStartTimestamp(),
 		.ttl = call->ttl,
+		.replayed = tex_relations_replayed(),
 		.repeatable = !call->query.needs_settings
 	};
-	TexRows		rows;
+	TexResult		rows;
 	instr_time	begin;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	tex_rows_init(&rows, call->desc, call->store, tex_entry_limit());
+	tex_result_init(&rows, call->desc, call->store, tex_entry_limit());
 	tex_reads_begin(&reads);
 	PG_TRY();
 	{

@@ -23,6 +23,7 @@ typedef struct TexEntryInfo
 	bool		exact;			/* all was seen that was written until then */
 	bool		timed;			/* depends on more than what is tracked: has to be young as well */
 	bool		repeatable;		/* its recipe is all that it takes to compute it again */
+	uint64		replayed;		/* on a standby, tex_relations_replayed() */
 	TimestampTz as_of;			/* age counts from here */
 	int64		ttl;			/* the longest that a caller accepted, in microseconds */
 	uint64		cost;			/* microseconds that the query took */
@@ -30,6 +31,7 @@ typedef struct TexEntryInfo
 	uint32		n_dependencies;
 	uint32		query_size;		/* with the terminating zero */
 	uint32		recipe_size;	/* what else it takes to compute it again */
+	uint32		notices_size;	/* what is told with it */
 	uint32		rows_size;
 	bool		wanted;			/* a newer one is to be computed in the background */
 	uint64		hits;
@@ -37,12 +39,13 @@ typedef struct TexEntryInfo
 } TexEntryInfo;
 
 /*
- * The bytes are the dependencies, the query, the recipe and the rows, in this
- * order, each MAXALIGNed.
+ * The bytes are the dependencies, the query, the recipe, the notices and the rows, in
+ * this order, each MAXALIGNed.
  */
 #define TEX_ENTRY_QUERY(info) MAXALIGN((info)->n_dependencies * sizeof(TexDependency))
 #define TEX_ENTRY_RECIPE(info) (TEX_ENTRY_QUERY(info) + MAXALIGN((info)->query_size))
-#define TEX_ENTRY_ROWS(info) (TEX_ENTRY_RECIPE(info) + MAXALIGN((info)->recipe_size))
+#define TEX_ENTRY_NOTICES(info) (TEX_ENTRY_RECIPE(info) + MAXALIGN((info)->recipe_size))
+#define TEX_ENTRY_ROWS(info) (TEX_ENTRY_NOTICES(info) + MAXALIGN((info)->notices_size))
 #define TEX_ENTRY_BYTES(info) (TEX_ENTRY_ROWS(info) + (info)->rows_size)
 
 /* Asked of each entry, with its partition locked; may not fail. */

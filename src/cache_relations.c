@@ -73,6 +73,7 @@ typedef struct Slot
 typedef struct Relations
 {
 	pg_atomic_uint64 version;	/* changes when a slot gets another relation */
+	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL */
 	uint32		n;
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
 } Relations;
@@ -101,6 +102,7 @@ tex_relations_shmem_attach(void)
 	memset(relations, 0, tex_relations_shmem_size());
 	relations->n = tex_cache_relations;
 	pg_atomic_init_u64(&relations->version, 1);
+	pg_atomic_init_u64(&relations->replayed, 1);
 	for (uint32 i = 0; i < relations->n; i++)
 	{
 		SpinLockInit(&relations->slots[i].mutex);
@@ -319,6 +321,35 @@ tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 			return true;
 	}
 	return copy_slot(dependency, &copy) && sees_exactly(&copy, dependency->writes, snapshot);
+}
+
+/*
+ * Was the relation changed in a way that concerns all snapshots, since the result
+ * was stored?  A right to read it may have been revoked.
+ */
+bool
+tex_relation_wiped(const TexDependency *dependency)
+{
+	Slot		copy;
+
+	return !copy_slot(dependency, &copy) || copy.wiped > dependency->writes;
+}
+
+/*
+ * On a standby no transaction is marked, but sessions learn of DDL when it is
+ * replayed.  Each that does says so; a number that stays the same means that no
+ * result is concerned.
+ */
+uint64
+tex_relations_replayed(void)
+{
+	return pg_atomic_read_u64(&relations->replayed);
+}
+
+void
+tex_relations_note_replayed(void)
+{
+	pg_atomic_fetch_add_u64(&relations->replayed, 1);
 }
 
 /*

@@ -37,6 +37,11 @@ extern void tex_relation_track(Oid relation, TexDependency *dependency);
 extern bool tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot);
 extern bool tex_relation_same(const TexDependency *dependency, Snapshot snapshot);
 
+extern bool tex_relation_wiped(const TexDependency *dependency);
+
+extern uint64 tex_relations_replayed(void);
+extern void tex_relations_note_replayed(void);
+
 extern int	tex_relations_tracked(TexTracked **tracked);
 extern void tex_relation_mark(const TexTracked *tracked, bool wipe);
 

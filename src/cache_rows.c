@@ -17,7 +17,7 @@
  * of line may be gone when the copy is used.
  */
 static MinimalTuple
-flatten(TexRows *rows, TupleTableSlot *slot)
+flatten(TexResult *rows, TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
 	for (int i = 0; i < rows->desc->natts; i++)
@@ -35,7 +35,7 @@ flatten(TexRows *rows, TupleTableSlot *slot)
 }
 
 static void
-collect(TexRows *rows, MinimalTuple tuple)
+collect(TexResult *rows, MinimalTuple tuple)
 {
 	Size		size = MAXALIGN(tuple->t_len);
 
@@ -56,7 +56,7 @@ collect(TexRows *rows, MinimalTuple tuple)
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
-	TexRows    *rows = (TexRows *) self;
+	TexResult    *rows = (TexResult *) self;
 	MinimalTuple tuple = flatten(rows, slot);
 
 	collect(rows, tuple);
@@ -86,9 +86,9 @@ end(DestReceiver *self)
  * into "limit" bytes.
  */
 void
-tex_rows_init(TexRows *rows, TupleDesc desc, Tuplestorestate *store, Size limit)
+tex_result_init(TexResult *rows, TupleDesc desc, Tuplestorestate *store, Size limit)
 {
-	memset(rows, 0, sizeof(TexRows));
+	memset(rows, 0, sizeof(TexResult));
 	rows->dest.receiveSlot = receive;
 	rows->dest.rStartup = begin;
 	rows->dest.rShutdown = end;
@@ -107,7 +107,7 @@ tex_rows_init(TexRows *rows, TupleDesc desc, Tuplestorestate *store, Size limit)
  * Gives rows that were collected to a caller.
  */
 void
-tex_rows_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n)
+tex_result_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 

@@ -10,7 +10,7 @@
 #include "tcop/dest.h"
 #include "utils/tuplestore.h"
 
-typedef struct TexRows
+typedef struct TexResult
 {
 	DestReceiver dest;			/* first, so that one is the other */
 	TupleDesc	desc;
@@ -22,9 +22,9 @@ typedef struct TexRows
 	Size		limit;			/* for "bytes"; 0 to collect none */
 	uint32		n;
 	bool		too_large;		/* "bytes" lacks rows, as they passed the limit */
-} TexRows;
+} TexResult;
 
-extern void tex_rows_init(TexRows *rows, TupleDesc desc, Tuplestorestate *store, Size limit);
-extern void tex_rows_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n);
+extern void tex_result_init(TexResult *rows, TupleDesc desc, Tuplestorestate *store, Size limit);
+extern void tex_result_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n);
 
 #endif							/* TEX_CACHE_ROWS_H */

@@ -24,6 +24,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -34,8 +35,10 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
+#include "cache_locks.h"
 #include "cache_relations.h"
 #include "cache_writes.h"
 
@@ -54,6 +57,9 @@ static uint64 definitions_seen = 1;
 
 /* The transaction, with an id, in which it last did. */
 static TransactionId changed_in = InvalidTransactionId;
+
+/* When this session last committed a write to a tracked relation. */
+static TimestampTz last_write = 0;
 
 static bool
 holds(Oid relation, LOCKMODE mode)
@@ -112,11 +118,23 @@ tex_definitions_seen(void)
 	return definitions_seen;
 }
 
+/*
+ * When this session last wrote what cached results depend on.  Older results are
+ * not young enough for it: who writes expects to see it.
+ */
+TimestampTz
+tex_last_write(void)
+{
+	return last_write;
+}
+
 static void
 definitions_changed(void)
 {
 	definitions_seen++;
 	changed_in = GetTopTransactionIdIfAny();
+	if (tex_cache_is_there() && RecoveryInProgress())
+		tex_relations_note_replayed();
 }
 
 static void
@@ -215,6 +233,9 @@ mark_all(void)
 			tex_relation_mark(&tracked[i], true);
 		else if (holds(relation, RowExclusiveLock))
 			tex_relation_mark(&tracked[i], false);
+		else
+			continue;
+		last_write = GetCurrentTimestamp();
 	}
 }
 

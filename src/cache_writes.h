@@ -5,6 +5,7 @@
 #ifndef TEX_CACHE_WRITES_H
 #define TEX_CACHE_WRITES_H
 
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
 extern void tex_cache_writes_init(void);
@@ -13,5 +14,6 @@ extern bool tex_i_wrote(Oid relation);
 extern bool tex_i_block_readers(const List *relations);
 extern bool tex_i_changed_definitions(void);
 extern uint64 tex_definitions_seen(void);
+extern TimestampTz tex_last_write(void);
 
 #endif							/* TEX_CACHE_WRITES_H */

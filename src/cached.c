@@ -76,33 +76,56 @@ may_use_cache(const TexCall *call)
 	return !(call->query.has_functions && has_temporary_tables());
 }
 
+/*
+ * Is a result, that may not be right, one that the caller accepts for its age?  Not
+ * if he has written since; nor if DDL came since, such as REVOKE.  A transaction
+ * with one snapshot is not shown another one's time.
+ */
+static bool
+is_accepted(const TexCall *call, const TexEntryInfo *info, const TexDependency *dependencies,
+			int64 age)
+{
+	if (call->ttl == TEX_NO_TTL || age < 0 || age > call->ttl || IsolationUsesXactSnapshot())
+		return false;
+	if (RecoveryInProgress())
+		return info->n_dependencies == 0 && info->replayed == tex_relations_replayed();
+	if (info->n_dependencies == 0 || info->as_of <= tex_last_write())
+		return false;
+	for (uint32 i = 0; i < info->n_dependencies; i++)
+	{
+		if (tex_relation_wiped(&dependencies[i]))
+			return false;
+	}
+	return true;
+}
+
 static Verdict
 judge(const TexCall *call, const TexEntryInfo *info, const char *bytes, int64 age)
 {
 	const TexDependency *dependencies = (const TexDependency *) bytes;
-	bool		same = info->exact && !RecoveryInProgress();
-	bool		young = call->ttl != TEX_NO_TTL && age >= 0 && age <= call->ttl;
+	bool		right = info->exact && !RecoveryInProgress();
 
 	for (uint32 i = 0; i < info->n_dependencies; i++)
 	{
 		if (tex_i_wrote(dependencies[i].relation))
 			return NOT_FOR_ME;
 	}
-	if (info->timed && !young)
-		return WRONG;
-	for (uint32 i = 0; same && i < info->n_dependencies; i++)
-		same = tex_relation_same(&dependencies[i], GetActiveSnapshot());
-	if (same)
+	for (uint32 i = 0; right && i < info->n_dependencies; i++)
+		right = tex_relation_same(&dependencies[i], GetActiveSnapshot());
+	/* What moves with time has to be young as well. */
+	if (right && info->timed)
+		right = call->ttl != TEX_NO_TTL && age >= 0 && age <= call->ttl;
+	if (right)
 		return RIGHT;
-	/* A transaction with one snapshot is not shown another one's time. */
-	return young && !IsolationUsesXactSnapshot() ? YOUNG : WRONG;
+	return is_accepted(call, info, dependencies, age) ? YOUNG : WRONG;
 }
 
 static void
 give(TexCall *call, const TexEntryInfo *info, const char *bytes)
 {
 	if (call->store)
-		tex_rows_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
+		tex_result_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
+	tex_notices_repeat(bytes + TEX_ENTRY_NOTICES(info), info->notices_size);
 	tex_cache_count(TEX_CACHE_SAVED_US, info->cost);
 }
 

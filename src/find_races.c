@@ -26,6 +26,7 @@
 #include "overlaps.h"
 #include "race_rows.h"
 #include "races.h"
+#include "reads.h"
 
 /* A portion is complete with this many events. */
 #define PORTION_EVENTS	150000
@@ -207,11 +208,10 @@ return_rows(Search *search, FunctionCallInfo fcinfo)
 	tex_rows_sort(search->rows);
 	tex_rows_return(search->rows, search->max_pairs, (ReturnSetInfo *) fcinfo->resultinfo);
 	if (search->count > search->rows->n || search->rows->n > search->max_pairs)
-		ereport(NOTICE,
-				(errmsg("showing %lld of %lld pairs",
-						(long long) Min(search->rows->n, search->max_pairs),
-						(long long) search->count),
-				 errhint("Raise max_pairs to see more.")));
+		tex_notice(psprintf("showing %lld of %lld pairs",
+							(long long) Min(search->rows->n, search->max_pairs),
+							(long long) search->count),
+				   "Raise max_pairs to see more.");
 }
 
 Datum

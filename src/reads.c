@@ -55,6 +55,7 @@ void
 tex_reads_begin(TexReads *reads)
 {
 	reads->relations = NIL;
+	initStringInfo(&reads->notices);
 	reads->context = CurrentMemoryContext;
 	reads->outer = collecting;
 	collecting = reads;
@@ -85,4 +86,37 @@ tex_note_read(Oid relation)
 	old = MemoryContextSwitchTo(collecting->context);
 	collecting->relations = list_append_unique_oid(collecting->relations, relation);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Tells the user something that belongs to a result, so that whoever is given the
+ * result again is told it again.
+ */
+void
+tex_notice(const char *message, const char *hint)
+{
+	if (collecting)
+	{
+		appendBinaryStringInfo(&collecting->notices, message, strlen(message) + 1);
+		appendBinaryStringInfo(&collecting->notices, hint, strlen(hint) + 1);
+	}
+	ereport(NOTICE, (errmsg_internal("%s", message), errhint("%s", hint)));
+}
+
+/*
+ * Tells again what was told when a result was computed.
+ */
+void
+tex_notices_repeat(const char *notices, Size size)
+{
+	const char *end = notices + size;
+
+	while (notices < end)
+	{
+		const char *message = notices;
+		const char *hint = message + strlen(message) + 1;
+
+		notices = hint + strlen(hint) + 1;
+		tex_notice(message, hint);
+	}
 }

@@ -5,6 +5,7 @@
 #ifndef TEX_READS_H
 #define TEX_READS_H
 
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "nodes/plannodes.h"
 
@@ -13,6 +14,7 @@ typedef void (*TexStatementCallback) (PlannedStmt *statement, const char *text, 
 typedef struct TexReads
 {
 	List	   *relations;		/* Oids */
+	StringInfoData notices;		/* message and hint of each, ended by zero bytes */
 	TexStatementCallback each;	/* called for each statement that is executed */
 	void	   *arg;
 	MemoryContext context;
@@ -24,5 +26,7 @@ extern void tex_reads_begin(TexReads *reads);
 extern void tex_reads_end(TexReads *reads);
 extern bool tex_reads_collecting(void);
 extern void tex_note_read(Oid relation);
+extern void tex_notice(const char *message, const char *hint);
+extern void tex_notices_repeat(const char *notices, Size size);
 
 #endif							/* TEX_READS_H */
