@@ -18,7 +18,7 @@ CREATE FUNCTION find_variable_races(variable text, since timestamptz = NULL, max
     event2_id uuid, event2_trace_id uuid, event2_timestamp timestamptz, event2_thread_id text,
     event2_access access_type, event2_value jsonb, event2_location text,
     evidence text)
-    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_find_variable_races';
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_cached_find_variable_races';
 COMMENT ON FUNCTION find_variable_races(text, timestamptz, int) IS
     'races on a variable, within and across all traces that accessed it at or after since (NULL: ever): one row a pair, worst and surest first, the earlier event of each first; kind, severity (CRITICAL, WARNING, INFO), confidence from 0 to 1 (1: values prove it), evidence as a sentence; shows at most max_pairs and says in a NOTICE how many there are';
 

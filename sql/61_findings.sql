@@ -360,20 +360,27 @@ COMMENT ON FUNCTION detect() IS
     'looks at what is new since it last ran and brings findings up to date; returns the number of traces that had changed. '
     'Waits for another detect(). A trace with a missing parent waits up to trace_ext.lateness for it';
 
-CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size int = 50, page int = 1,
-                             include_ignored boolean = false) RETURNS SETOF findings
+CREATE FUNCTION findings_page(severity text, variable text, page_size int, page int, include_ignored boolean)
+    RETURNS SETOF findings
     LANGUAGE sql STABLE
     BEGIN ATOMIC
     SELECT f.* FROM trace_ext.findings f
-     WHERE (global_races.severity IS NULL OR f.severity = upper(global_races.severity))
-       AND (global_races.variable IS NULL OR f.variable = global_races.variable)
-       AND (global_races.include_ignored OR f.status <> 'ignored')
+     WHERE (findings_page.severity IS NULL OR f.severity = upper(findings_page.severity))
+       AND (findings_page.variable IS NULL OR f.variable = findings_page.variable)
+       AND (findings_page.include_ignored OR f.status <> 'ignored')
      ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity), f.confidence DESC,
               f.occurrences DESC, f.last_seen DESC, f.id
      LIMIT greatest(page_size, 0) OFFSET greatest(page_size, 0)::bigint * (greatest(page, 1) - 1);
     END;
+COMMENT ON FUNCTION findings_page(text, text, int, int, boolean) IS 'the query of global_races(), never cached';
+
+CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size int = 50, page int = 1,
+                             include_ignored boolean = false) RETURNS SETOF findings
+    LANGUAGE c STABLE ROWS 50
+    AS 'MODULE_PATHNAME', 'tex_cached_global_races';
 COMMENT ON FUNCTION global_races(text, text, int, int, boolean) IS
-    'findings, worst and surest first; of one severity, or one variable, if given; by page, from 1; ignored ones only if asked for';
+    'findings, worst and surest first; of one severity, or one variable, if given; by page, from 1; ignored ones only if asked for. '
+    'With the cache the answer may be trace_ext.cache_report_ttl old, but a session sees what it changed itself at once';
 
 CREATE FUNCTION set_finding_status(id uuid, status finding_status) RETURNS boolean
     LANGUAGE sql VOLATILE

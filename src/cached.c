@@ -300,7 +300,6 @@ tex_cached_answer(TexCall *call)
 		require_ttl(call);
 	if (!tex_cache_is_there())
 	{
-		say_not_preloaded();
 		tex_compute(call);
 		return;
 	}
@@ -347,8 +346,8 @@ ttl_of(FunctionCallInfo fcinfo, int n)
 /*
  * Prepares the caller to be given rows in a tuplestore.
  */
-static void
-begin_rows(FunctionCallInfo fcinfo, TexCall *call)
+void
+tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
 	MemoryContext old;
@@ -357,8 +356,9 @@ begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 		info->expectedDesc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cached() must be called in FROM, with a column definition list"),
-				 errhint("SELECT * FROM trace_ext.cached('SELECT 1') AS t (n int)")));
+				 errmsg("a function that returns rows was called where there is no place for them"),
+				 errhint("Call it in FROM; cached() with a column definition list: "
+						 "SELECT * FROM trace_ext.cached('SELECT 1') AS t (n int)")));
 	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
 	call->desc = CreateTupleDescCopy(info->expectedDesc);
 	call->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
@@ -390,7 +390,9 @@ tex_cached(PG_FUNCTION_ARGS)
 		/* VARIADIC NULL */
 		call.n_args = Max(call.n_args, 0);
 	}
-	begin_rows(fcinfo, &call);
+	if (!tex_cache_is_there())
+		say_not_preloaded();
+	tex_cached_begin_rows(fcinfo, &call);
 	tex_cached_answer(&call);
 	return (Datum) 0;
 }

@@ -5,8 +5,11 @@
 #ifndef TEX_CACHED_H
 #define TEX_CACHED_H
 
+#include "fmgr.h"
+
 #include "cache_call.h"
 
+extern void tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call);
 extern void tex_cached_answer(TexCall *call);
 
 #endif							/* TEX_CACHED_H */

@@ -34,6 +34,7 @@ int			tex_cache_local_size = 1024;
 int			tex_cache_mode = TEX_CACHE_ON;
 int			tex_cache_failure_limit = 3;
 int			tex_cache_retry_after = 5;
+int			tex_cache_report_ttl = 30;
 
 static const struct config_enum_entry cache_modes[] = {
 	{"on", TEX_CACHE_ON, false},
@@ -138,6 +139,11 @@ define_cache(void)
 							 "\"bypass\": neither. \"off\": neither, and cached() takes queries that could not be cached.",
 							 &tex_cache_mode, TEX_CACHE_ON, cache_modes,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_report_ttl",
+							"How old the result of a report over the whole store may be.",
+							"That is global_races(). 0 means not at all.",
+							&tex_cache_report_ttl, 30, 0, 24 * 3600,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.cache_failure_limit",
 							"Failures in a row after which a cached query is not tried for a while.",
 							"0 always tries.",
