@@ -20,29 +20,57 @@
 #include "cache_settings.h"
 #include "cache_writes.h"
 
+/* A longer buffer is not kept for the next call. */
+#define LONG_BUFFER (64 * 1024)
+
 /* Bytes to be hashed; kept, as each call needs some. */
 static StringInfoData buffer;
 
-static void
-begin_buffer(void)
-{
-	if (buffer.data == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+/* The settings that were last seen, and their hash. */
+static StringInfoData last_settings;
+static uint64 last_hash[2];
 
-		initStringInfo(&buffer);
-		MemoryContextSwitchTo(old);
-	}
-	resetStringInfo(&buffer);
+static void
+hash_bytes_of(const StringInfoData *bytes, uint64 *hash)
+{
+	const unsigned char *data = (const unsigned char *) bytes->data;
+
+	hash[0] = DatumGetUInt64(hash_any_extended(data, bytes->len, 1));
+	hash[1] = DatumGetUInt64(hash_any_extended(data, bytes->len, 2));
 }
 
 static void
-hash_buffer(uint64 *hash)
+begin(StringInfo bytes)
 {
-	const unsigned char *bytes = (const unsigned char *) buffer.data;
+	if (bytes->data && bytes->maxlen > LONG_BUFFER)
+	{
+		pfree(bytes->data);
+		bytes->data = NULL;
+	}
+	if (bytes->data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-	hash[0] = DatumGetUInt64(hash_any_extended(bytes, buffer.len, 1));
-	hash[1] = DatumGetUInt64(hash_any_extended(bytes, buffer.len, 2));
+		initStringInfo(bytes);
+		MemoryContextSwitchTo(old);
+	}
+	resetStringInfo(bytes);
+}
+
+/* Hashes the settings; they are mostly the same as last time. */
+static void
+hash_settings(uint64 *hash)
+{
+	begin(&buffer);
+	tex_settings_add(&buffer);
+	if (buffer.len != last_settings.len ||
+		memcmp(buffer.data, last_settings.data, buffer.len) != 0)
+	{
+		begin(&last_settings);
+		appendBinaryStringInfo(&last_settings, buffer.data, buffer.len);
+		hash_bytes_of(&last_settings, last_hash);
+	}
+	memcpy(hash, last_hash, sizeof(last_hash));
 }
 
 static void
@@ -71,10 +99,11 @@ add_argument(Oid type, Datum value, bool isnull)
 							   (int) datumGetSize(value, by_value, length));
 }
 
-/* Sets the key; the settings are in the buffer already. */
 static void
 set_key(TexCall *call, bool needs_settings)
 {
+	begin(&buffer);
+	appendBinaryStringInfo(&buffer, (char *) call->settings, sizeof(call->settings));
 	appendBinaryStringInfo(&buffer, (const char *) call->query.hash, sizeof(call->query.hash));
 	for (int i = 0; i < call->n_args; i++)
 		add_argument(call->types[i], call->values[i], call->nulls[i]);
@@ -82,7 +111,7 @@ set_key(TexCall *call, bool needs_settings)
 		tex_settings_add_all(&buffer);
 	call->key.database = MyDatabaseId;
 	call->key.role = GetUserId();
-	hash_buffer(call->key.hash);
+	hash_bytes_of(&buffer, call->key.hash);
 }
 
 /* Finds what is known of the query, or finds it out. */
@@ -110,26 +139,17 @@ find_query(TexCall *call)
 void
 tex_call_identify(TexCall *call)
 {
-	int			settings_size;
-
-	begin_buffer();
-	tex_settings_add(&buffer);
-	settings_size = buffer.len;
+	hash_settings(call->settings);
+	begin(&buffer);
+	appendBinaryStringInfo(&buffer, (char *) call->settings, sizeof(call->settings));
 	for (int i = 0; i < call->n_args; i++)
 		appendBinaryStringInfo(&buffer, (char *) &call->types[i], sizeof(Oid));
 	appendBinaryStringInfo(&buffer, call->text, strlen(call->text));
 	memset(&call->memo_key, 0, sizeof(TexMemoKey));
 	call->memo_key.role = GetUserId();
-	hash_buffer(call->memo_key.hash);
+	hash_bytes_of(&buffer, call->memo_key.hash);
 
 	find_query(call);
-	/* To parse is to call functions of others, perhaps this one: the buffer may have changed. */
-	if (call->fresh)
-	{
-		begin_buffer();
-		tex_settings_add(&buffer);
-	}
-	buffer.len = settings_size;
 	set_key(call, call->query.needs_settings);
 }
 
@@ -144,7 +164,5 @@ tex_call_needs_settings(TexCall *call)
 
 	if (memo)
 		memo->query.needs_settings = true;
-	begin_buffer();
-	tex_settings_add(&buffer);
 	set_key(call, true);
 }

@@ -25,6 +25,7 @@ typedef struct TexCall
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
 	/* By tex_call_identify(): */
+	uint64		settings[2];	/* hash of those that change what queries return */
 	TexMemoKey	memo_key;
 	TexQuery	query;			/* its pointers are good until another query is looked at */
 	TexQuery   *fresh;			/* with its tree, where it had to be parsed */
