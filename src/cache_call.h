@@ -21,7 +21,7 @@ typedef struct TexCall
 	Datum	   *values;
 	bool	   *nulls;
 	int64		ttl;			/* in microseconds, or TEX_NO_TTL */
-	TupleDesc	desc;			/* of the rows that the caller takes */
+	TupleDesc	desc;			/* of the rows that the caller takes; NULL: as they are */
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
 	/* By tex_call_identify(): */

@@ -11,6 +11,7 @@ typedef struct TexFailure
 {
 	TexCacheKey key;
 	uint32		in_a_row;
+	TimestampTz failed_at;
 	TimestampTz retry_at;
 	char		message[160];
 } TexFailure;

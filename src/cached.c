@@ -238,8 +238,11 @@ answer_by_computing(TexCall *call)
 		tex_flight_end(&call->key);
 }
 
-static void
-require_ttl(const TexCall *call)
+/*
+ * Fails where the result can only be cached with a ttl, and there is none.
+ */
+void
+tex_cached_require_ttl(const TexCall *call)
 {
 	if (call->query.ttl_reason && call->ttl == TEX_NO_TTL)
 		ereport(ERROR,
@@ -288,16 +291,19 @@ say_not_preloaded(void)
 }
 
 /*
- * Answers a call: puts the rows into its store.
+ * Answers a call: puts the rows into its store.  Without one it only sees to it that
+ * the cache has them.
  */
 void
 tex_cached_answer(TexCall *call)
 {
 	AcceptInvalidationMessages();
 	tex_call_identify(call);
+	if (call->desc == NULL)
+		call->desc = CreateTupleDescCopy(call->query.desc);
 	check_columns(call);
 	if (tex_cache_mode != TEX_CACHE_OFF)
-		require_ttl(call);
+		tex_cached_require_ttl(call);
 	if (!tex_cache_is_there())
 	{
 		tex_compute(call);
@@ -326,16 +332,14 @@ tex_cached_answer(TexCall *call)
 	}
 }
 
-static int64
-ttl_of(FunctionCallInfo fcinfo, int n)
+/*
+ * A ttl in microseconds; a month has 30 days.
+ */
+int64
+tex_cached_ttl(const Interval *span)
 {
-	Interval   *span;
-	int64		ttl;
+	int64		ttl = span->time + (span->day + (int64) span->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 
-	if (PG_NARGS() <= n || PG_ARGISNULL(n))
-		return TEX_NO_TTL;
-	span = PG_GETARG_INTERVAL_P(n);
-	ttl = span->time + (span->day + (int64) span->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 	if (ttl <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -383,7 +387,7 @@ tex_cached(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("query must not be null")));
 	call.text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	call.ttl = ttl_of(fcinfo, 1);
+	call.ttl = PG_ARGISNULL(1) ? TEX_NO_TTL : tex_cached_ttl(PG_GETARG_INTERVAL_P(1));
 	if (PG_NARGS() > 2)
 	{
 		call.n_args = extract_variadic_args(fcinfo, 2, true, &call.values, &call.types, &call.nulls);
