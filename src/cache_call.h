@@ -29,6 +29,7 @@ typedef struct TexCall
 	TexMemoKey	memo_key;
 	TexQuery	query;			/* its pointers are good until another query is looked at */
 	TexQuery   *fresh;			/* with its tree, where it had to be parsed */
+	uint64		definitions;	/* tex_definitions_seen() before that */
 	TexCacheKey key;
 } TexCall;
 

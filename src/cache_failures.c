@@ -17,6 +17,7 @@
 
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
+#include "port/atomics.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/timestamp.h"
@@ -32,6 +33,7 @@
 typedef struct Place
 {
 	slock_t		mutex;
+	pg_atomic_uint32 successes; /* computations that ended well, of any key of the place */
 	TexFailure	failure;		/* in_a_row = 0: nothing failed here */
 } Place;
 
@@ -53,7 +55,10 @@ tex_failures_shmem_attach(void)
 		return;
 	memset(places, 0, tex_failures_shmem_size());
 	for (int i = 0; i < PLACES; i++)
+	{
 		SpinLockInit(&places[i].mutex);
+		pg_atomic_init_u32(&places[i].successes, 0);
+	}
 }
 
 static Place *
@@ -180,8 +185,18 @@ tex_failures_clear(const TexCacheKey *key)
 {
 	Place	   *place = place_of(key);
 
+	pg_atomic_fetch_add_u32(&place->successes, 1);
 	if (place->failure.in_a_row > 0 && memcmp(&place->failure.key, key, sizeof(TexCacheKey)) == 0)
 		clear(place);
+}
+
+/*
+ * A number that changes when a computation of the result ends well.
+ */
+uint32
+tex_failures_successes(const TexCacheKey *key)
+{
+	return pg_atomic_read_u32(&place_of(key)->successes);
 }
 
 void

@@ -36,7 +36,8 @@ typedef enum Kind
 	IS_BOOL,
 	IS_INT,
 	IS_STRING,
-	IS_ZONE
+	IS_ZONE,
+	IS_PRIVATE					/* a string that only the setting itself leads to */
 } Kind;
 
 static const struct
@@ -48,6 +49,7 @@ static const struct
 	{"search_path", IS_STRING, &namespace_search_path},
 	{"row_security", IS_BOOL, &row_security},
 	{"TimeZone", IS_ZONE, &session_timezone},
+	{"timezone_abbreviations", IS_PRIVATE, NULL},
 	{"DateStyle", IS_INT, &DateStyle},
 	{"DateStyle", IS_INT, &DateOrder},
 	{"IntervalStyle", IS_INT, &IntervalStyle},
@@ -80,6 +82,26 @@ add_string(StringInfo key, const char *value)
 	appendStringInfoChar(key, '\0');
 }
 
+/* The value of a setting whose variable is private; it does not move. */
+static const char *
+private_value(const char *name)
+{
+	static struct config_string *setting = NULL;
+	int			n;
+	struct config_generic **all;
+
+	if (setting == NULL)
+	{
+		all = tex_all_settings(&n);
+		for (int i = 0; i < n; i++)
+		{
+			if (strcmp(all[i]->name, name) == 0)
+				setting = (struct config_string *) all[i];
+		}
+	}
+	return setting ? *setting->variable : NULL;
+}
+
 /*
  * Adds the values of all settings that change what queries return.
  */
@@ -101,6 +123,9 @@ tex_settings_add(StringInfo key)
 				break;
 			case IS_ZONE:
 				add_string(key, pg_get_timezone_name(*(pg_tz **) settings[i].value));
+				break;
+			case IS_PRIVATE:
+				add_string(key, private_value(settings[i].name));
 				break;
 		}
 	}
