@@ -9,9 +9,7 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "commands/async.h"
 #include "miscadmin.h"
 #include "parser/parse_expr.h"
 #include "parser/parser.h"
@@ -23,7 +21,6 @@
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
-#include "utils/pg_locale.h"
 #include "utils/rls.h"
 #include "utils/xml.h"
 
@@ -57,9 +54,9 @@ static const struct
 	{"bytea_output", IS_INT, &bytea_output},
 	{"xmlbinary", IS_INT, &xmlbinary},
 	{"xmloption", IS_INT, &xmloption},
-	{"lc_monetary", IS_STRING, &locale_monetary},
-	{"lc_numeric", IS_STRING, &locale_numeric},
-	{"lc_time", IS_STRING, &locale_time},
+	{"lc_monetary", IS_PRIVATE, NULL},
+	{"lc_numeric", IS_PRIVATE, NULL},
+	{"lc_time", IS_PRIVATE, NULL},
 	{"default_text_search_config", IS_STRING, &TSCurrentConfig},
 	{"array_nulls", IS_BOOL, &Array_nulls},
 	{"quote_all_identifiers", IS_BOOL, &quote_all_identifiers},
@@ -82,24 +79,31 @@ add_string(StringInfo key, const char *value)
 	appendStringInfoChar(key, '\0');
 }
 
-/* The value of a setting whose variable is private; it does not move. */
-static const char *
-private_value(const char *name)
-{
-	static struct config_string *setting = NULL;
-	int			n;
-	struct config_generic **all;
+/* The settings whose variables are private.  Those of PostgreSQL do not move. */
+static struct config_string *private_settings[lengthof(settings)];
 
-	if (setting == NULL)
+static void
+find_private_settings(void)
+{
+	int			n;
+	struct config_generic **all = tex_all_settings(&n);
+
+	for (int i = 0; i < n; i++)
 	{
-		all = tex_all_settings(&n);
-		for (int i = 0; i < n; i++)
+		for (size_t j = 0; j < lengthof(settings); j++)
 		{
-			if (strcmp(all[i]->name, name) == 0)
-				setting = (struct config_string *) all[i];
+			if (settings[j].kind == IS_PRIVATE && strcmp(all[i]->name, settings[j].name) == 0)
+				private_settings[j] = (struct config_string *) all[i];
 		}
 	}
-	return setting ? *setting->variable : NULL;
+}
+
+static const char *
+private_value(size_t i)
+{
+	if (private_settings[i] == NULL)
+		find_private_settings();
+	return *private_settings[i]->variable;
 }
 
 /*
@@ -125,7 +129,7 @@ tex_settings_add(StringInfo key)
 				add_string(key, pg_get_timezone_name(*(pg_tz **) settings[i].value));
 				break;
 			case IS_PRIVATE:
-				add_string(key, private_value(settings[i].name));
+				add_string(key, private_value(i));
 				break;
 		}
 	}
