@@ -270,6 +270,7 @@ answer_by_computing(TexCall *call)
 	{
 		uint32		successes = tex_failures_successes(&call->key);
 
+		CHECK_FOR_INTERRUPTS();
 		if (tex_flight_begin(&call->key))
 		{
 			answer_now(call, true, &verdict);
