@@ -116,21 +116,6 @@ CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 t
     RETURN pg_catalog.md5(pg_catalog.jsonb_build_array(kind, variable, location1, location2)::text)::uuid;
 COMMENT ON FUNCTION finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
 
-CREATE FUNCTION overlapping_traces(from_time timestamptz, to_time timestamptz)
-    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
-    SELECT trace_id, first_timestamp, last_timestamp, event_count
-      FROM trace_ext.summary_base
-     WHERE last_timestamp >= from_time - current_setting('trace_ext.clock_skew')::interval
-       AND last_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
-                                     + current_setting('trace_ext.horizon')::interval
-       AND first_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
-       AND access_count > 0;
-    END;
-COMMENT ON FUNCTION overlapping_traces(timestamptz, timestamptz) IS
-    'traces with accesses that ran within a time, give or take trace_ext.clock_skew, as of the last fold';
-
 -- Bring findings in line with race_pairs.
 CREATE FUNCTION refresh_findings(ids uuid[]) RETURNS void
     LANGUAGE sql VOLATILE
@@ -208,19 +193,17 @@ COMMENT ON FUNCTION examine_traces(uuid[], uuid[]) IS
 CREATE FUNCTION examine_batch(batch uuid[], from_time timestamptz, to_time timestamptz) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_column
 DECLARE
     -- More events than this are not read to order a batch.
     most_events constant bigint := 500000;
     home uuid[];
+    rivals uuid[];
     context uuid[];
     events bigint;
-    home_from timestamptz;
-    home_to timestamptz;
 BEGIN
-    SELECT array_agg(trace_id), min(first_timestamp), max(last_timestamp), sum(event_count)
-      INTO home, home_from, home_to, events
-      FROM trace_ext.overlapping_traces(from_time, to_time);
+    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp), sum(t.event_count)
+      INTO home, from_time, to_time, events
+      FROM trace_ext.traces_between(from_time, to_time) t WHERE t.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
         RETURN trace_ext.examine_traces(batch, '{}');
@@ -228,16 +211,14 @@ BEGIN
         RETURN trace_ext.examine_traces(batch, ARRAY(SELECT unnest(home) EXCEPT SELECT unnest(batch)));
     END IF;
 
-    home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
-
-    -- Two steps: what races with home, and what may order that.
-    FOR step IN 1..2 LOOP
-        SELECT coalesce(array_agg(trace_id), '{}'), min(first_timestamp), max(last_timestamp), sum(event_count)
-          INTO context, home_from, home_to, events
-          FROM trace_ext.overlapping_traces(home_from, home_to);
-        EXIT WHEN events > most_events;
-    END LOOP;
-    RETURN trace_ext.examine_traces(home, ARRAY(SELECT unnest(context) EXCEPT SELECT unnest(home)));
+    -- What races with home, and what may order that.
+    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp)
+      INTO rivals, from_time, to_time
+      FROM trace_ext.traces_between(from_time, to_time) t WHERE t.access_count > 0;
+    context := rivals || trace_ext.ordering_traces(from_time, to_time, most_events);
+    home := home || batch;
+    RETURN trace_ext.examine_traces(ARRAY(SELECT DISTINCT unnest(home)),
+                                    ARRAY(SELECT unnest(context) EXCEPT SELECT unnest(home)));
 END
 $$;
 COMMENT ON FUNCTION examine_batch(uuid[], timestamptz, timestamptz) IS
@@ -319,6 +300,7 @@ DECLARE
     batch_events constant bigint := 100000;
     batch_gap constant interval := '1 minute';
     dirty uuid[];
+    ordering uuid[];
     batch uuid[] := '{}';
     changed uuid[] := '{}';
     events bigint := 0;
@@ -329,9 +311,12 @@ BEGIN
     PERFORM FROM trace_ext.detect_state FOR UPDATE;
     PERFORM trace_ext.fold();
     dirty := trace_ext.take_detect_queue();
+    ordering := ARRAY(SELECT trace_ext.traces_that_order(ARRAY(
+        SELECT s.trace_id FROM trace_ext.summary_base s WHERE s.trace_id = ANY (dirty) AND s.access_count = 0)));
     FOR t IN SELECT d.id, s.first_timestamp, s.last_timestamp, coalesce(s.event_count, 0) AS event_count
                FROM unnest(dirty) AS d (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = d.id
               WHERE s.trace_id IS NULL OR s.access_count > 0
+                 OR d.id = ANY (ordering)
               ORDER BY s.first_timestamp, d.id
     LOOP
         IF events + t.event_count > batch_events OR t.first_timestamp > to_time + batch_gap THEN

@@ -27,7 +27,7 @@
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
 
 static void
-load_array(TexHistory *history, ArrayType *array, bool home)
+load_array(TexHistory *history, ArrayType *array, TexRole role)
 {
 	Datum	   *elements;
 	bool	   *isnull;
@@ -41,7 +41,7 @@ load_array(TexHistory *history, ArrayType *array, bool home)
 		if (!isnull[i])
 			ids[count++] = *DatumGetUUIDP(elements[i]);
 	for (int i = 0; i < count; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), home);
+		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), role);
 }
 
 /* Which of two code places comes first does not matter where neither's role does. */
@@ -102,8 +102,8 @@ tex_pairs_of_traces(PG_FUNCTION_ARGS)
 	SPI_connect();
 	history = tex_history_create();
 	rows = tex_rows_create();
-	load_array(history, PG_GETARG_ARRAYTYPE_P(0), true);
-	load_array(history, PG_GETARG_ARRAYTYPE_P(1), false);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(1), TEX_ROLE_RIVAL);
 	tex_history_prepare(history);
 	tex_rows_add(rows, tex_races_find(history, &options));
 	for (int64 i = 0; i < rows->n; i++)

@@ -11,9 +11,9 @@
  *	  accesses, less those that the clock covers, which are few if the clock is.
  * Nothing compares accesses pairwise; pairs are walked only as far as they are kept.
  *
- * Strands of other traces count only if the two traces overlap.  Traces that are
- * not "home" are context: they order, and race with home traces, but not with each
- * other.
+ * Strands of other traces count only if the two traces overlap, and if the pairs
+ * are wanted: between home traces, and between these and their rivals.  Traces that
+ * are context only order.
  *
  * Apart from races, a write may provably have lost an update although locks ordered
  * it after: each access was locked, the read and the write together were not.  Such
@@ -372,7 +372,7 @@ compare(Comparison *c)
 		CHECK_FOR_INTERRUPTS();
 		if (history->traces[trace->trace].last_at + skew < history->traces[mine].first_at)
 			break;				/* and all that end before it */
-		if ((history->traces[mine].home || history->traces[trace->trace].home) &&
+		if (tex_traces_wanted(&history->traces[mine], &history->traces[trace->trace]) &&
 			tex_traces_overlap(history, mine, trace->trace))
 			compare_trace(c, trace);
 	}
@@ -394,7 +394,7 @@ lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access)
 		return -1;
 	other = tex_access_event(races, remote);
 	if (!tex_classes_conflict(tex_class_of(other->access), tex_class_of(write->access)) ||
-		!(races->history->traces[other->trace].home || races->history->traces[write->trace].home) ||
+		!tex_traces_wanted(&races->history->traces[other->trace], &races->history->traces[write->trace]) ||
 		!tex_traces_overlap(races->history, other->trace, write->trace))
 		return -1;
 	/* What the remote write knew of came before it, not under it. */

@@ -301,17 +301,27 @@ compare_stays(const void *a, const void *b)
 }
 
 /*
- * Under "auto": order the traces that a thread served, if it did so in turn.
- * Event numbers are places in time.
+ * Under "auto": order the traces that a thread served, where it did so in turn.
+ * A stay that another one overlaps is an event loop's.  That is seen from the stays
+ * around it alone: it must not depend on what else is loaded.  Event numbers are
+ * places in time.
  */
 static void
 order_stays(Assignment *a, const Stay *stays, int32 n)
 {
-	for (int32 i = 0; i + 1 < n; i++)
-		if (stays[i].last > stays[i + 1].first)
-			return;				/* an event loop */
-	for (int32 i = 0; i + 1 < n; i++)
-		tex_edges_add(a->edges, stays[i].last, stays[i + 1].first);
+	int32		busy_until = -1;
+	bool		before_alone = false;
+
+	for (int32 i = 0; i < n; i++)
+	{
+		bool		alone = busy_until < stays[i].first &&
+			(i + 1 == n || stays[i].last < stays[i + 1].first);
+
+		if (alone && before_alone)
+			tex_edges_add(a->edges, stays[i - 1].last, stays[i].first);
+		before_alone = alone;
+		busy_until = Max(busy_until, stays[i].last);
+	}
 }
 
 /*

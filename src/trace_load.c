@@ -109,7 +109,7 @@ enlarge(TexHistory *history, void *array, Size size)
 }
 
 static int32
-add_trace(TexHistory *history, const pg_uuid_t *id, bool home)
+add_trace(TexHistory *history, const pg_uuid_t *id, TexRole role)
 {
 	bool		found;
 	TraceEntry *entry = hash_search(history->trace_index, id, HASH_ENTER, &found);
@@ -127,7 +127,7 @@ add_trace(TexHistory *history, const pg_uuid_t *id, bool home)
 	trace = &history->traces[entry->trace];
 	memset(trace, 0, sizeof(TexTrace));
 	trace->id = *id;
-	trace->home = home;
+	trace->role = role;
 	trace->first_event = trace->request = TEX_NO_EVENT;
 	return entry->trace;
 }
@@ -419,10 +419,10 @@ read_origin(TexHistory *history, TexEvent *event, Row *row)
 }
 
 static void
-read_row(TexHistory *history, Row *row, bool home)
+read_row(TexHistory *history, Row *row, TexRole role)
 {
 	TexEvent   *event;
-	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), home);
+	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), role);
 
 	event = add_event(history);
 	event->trace = trace;
@@ -463,7 +463,7 @@ tex_uuid_array(const pg_uuid_t *ids, int n)
  * Add the events of some traces.  Call within an SPI connection.
  */
 void
-tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home)
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
 	Oid			type = UUIDARRAYOID;
 	Datum		array = tex_uuid_array(ids, n);
@@ -484,7 +484,7 @@ tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home)
 
 			CHECK_FOR_INTERRUPTS();
 			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
-			read_row(history, &row, home);
+			read_row(history, &row, role);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_context);
 		}
