@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -85,6 +86,7 @@ count_releases(TexLocks *locks)
 		bool		found;
 		ReleaseCount *count;
 
+		CHECK_FOR_INTERRUPTS();
 		if (event->kind != TEX_LOCK_RELEASE)
 			continue;
 		count = hash_search(locks->releases, &key, HASH_ENTER, &found);

@@ -18,6 +18,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -65,6 +66,7 @@ variable_names(const TexHistory *history, const char *only, int *n)
 	{
 		const TexEvent *event = &history->events[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (event->kind != TEX_STATE_CHANGE || event->name == TEX_NO_NAME || seen[event->name] ||
 			(only && strcmp(only, tex_history_text(history, event->name)) != 0))
 			continue;

@@ -132,6 +132,7 @@ compare_rows(const void *a, const void *b)
 	const TexRaceRow *y = b;
 	int			order = tex_pattern_rank(x->pattern) - tex_pattern_rank(y->pattern);
 
+	CHECK_FOR_INTERRUPTS();
 	if (order == 0)
 		order = y->confidence - x->confidence;
 	if (order == 0)
