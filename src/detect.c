@@ -87,14 +87,15 @@ return_pair(const TexRaceRow *row, ReturnSetInfo *result)
 }
 
 /*
- * pairs_of_traces(home uuid[], context uuid[], max_pairs int): the pairs with an
- * end in a home trace, up to max_pairs of one variable between two traces.
+ * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the
+ * pairs with an end in a home trace and none in the others, up to max_pairs of one
+ * variable between two traces.
  */
 Datum
 tex_pairs_of_traces(PG_FUNCTION_ARGS)
 {
 	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = PG_INT64_MAX,
-		.max_per_trace = PG_GETARG_INT32(2),.potential = tex_potential_races};
+		.max_per_trace = PG_GETARG_INT32(3),.potential = tex_potential_races};
 	TexHistory *history;
 	TexRaceRows *rows;
 
@@ -104,6 +105,7 @@ tex_pairs_of_traces(PG_FUNCTION_ARGS)
 	rows = tex_rows_create();
 	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
 	load_array(history, PG_GETARG_ARRAYTYPE_P(1), TEX_ROLE_RIVAL);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(2), TEX_ROLE_CONTEXT);
 	tex_history_prepare(history);
 	tex_rows_add(rows, tex_races_find(history, &options));
 	for (int64 i = 0; i < rows->n; i++)
