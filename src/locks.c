@@ -409,3 +409,18 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 	}
 	return false;
 }
+
+/*
+ * The names of the locks in a set, as many as there is room for; returns how many
+ * there are.
+ */
+int
+tex_lock_set_names(const TexLocks *locks, int32 set, int32 *names, int room)
+{
+	const int32 *entries = (const int32 *) tex_names_text(locks->sets, set);
+	int			n = tex_names_len(locks->sets, set) / sizeof(int32);
+
+	for (int i = 0; i < Min(n, room); i++)
+		names[i] = tex_history_lock_name(locks->history, ENTRY_LOCK(entries[i]));
+	return n;
+}

@@ -159,15 +159,18 @@ name_of_datum(TexHistory *history, Row *row, int col)
 	return tex_names_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
+/* What stands for a tuple of names among the names. */
+typedef struct Composed
+{
+	char		tag[4];
+	int32		parts[3];
+} Composed;
+
 /* The name of a tuple of names, told apart from others by a tag. */
 static int32
 compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
 {
-	struct
-	{
-		char		tag[4];
-		int32		parts[3];
-	}			key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
+	Composed	key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
 
 	return tex_names_add(history->names, (const char *) &key, sizeof(key));
 }
@@ -215,6 +218,16 @@ lock_identity(TexHistory *history, const TexEvent *event, int32 name)
 		return TEX_NO_NAME;
 	global = is_global_lock(tex_history_text(history, name));
 	return compose(history, 'l', global ? TEX_NO_NAME : event->place, name, 0);
+}
+
+/* What clients call a lock, given its identity. */
+int32
+tex_history_lock_name(const TexHistory *history, int32 lock)
+{
+	Composed	key;
+
+	memcpy(&key, tex_names_text(history->names, lock), sizeof(key));
+	return key.parts[1];
 }
 
 static int32
