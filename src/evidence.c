@@ -181,6 +181,31 @@ put_again(Sentence *s, int32 access, const char *verb)
 	put_where(s, access);
 }
 
+/* What a trace read, and what it made of that when it wrote. */
+static void
+put_read_and_write(Sentence *s, int32 read, int32 write, bool confirmed)
+{
+	const TexEvent *before = tex_access_event(s->races, read);
+	const TexEvent *event = tex_access_event(s->races, write);
+
+	put_access(s, read);
+	if (confirmed &&
+		tex_compare_values(tex_value_of(before), event->data->old_value) == TEX_VALUES_DIFFERENT)
+	{
+		appendStringInfoString(&s->text, ", found ");
+		put_value(s, event->data->old_value);
+		put_again(s, write, "when writing");
+		return;
+	}
+	appendStringInfoString(&s->text, ", then");
+	put_again(s, write, "wrote");
+	if (confirmed)
+	{
+		appendStringInfoString(&s->text, " in place of ");
+		put_value(s, event->data->old_value);
+	}
+}
+
 static void
 say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -198,21 +223,11 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	}
 	event = tex_access_event(s->races, write);
 	if (read != TEX_NO_ACCESS)
-	{
-		put_access(s, read);
-		appendStringInfoString(&s->text, verdict->confirmed ? ", found " : ", then");
-		if (verdict->confirmed)
-		{
-			put_value(s, event->data->old_value);
-			put_again(s, write, "when writing");
-		}
-		else
-			put_again(s, write, "wrote");
-	}
+		put_read_and_write(s, read, write, verdict->confirmed);
 	else
 	{
 		put_access(s, write);
-		appendStringInfoString(&s->text, " over ");
+		appendStringInfoString(&s->text, " in place of ");
 		put_value(s, event->data->old_value);
 	}
 	appendStringInfoString(&s->text, ": the update ");
@@ -230,7 +245,7 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	appendStringInfoString(&s->text, verdict->confirmed ? " was lost" : " in between may be lost");
 	if (pair->tier == TEX_TIER_PROVED)
 		appendStringInfoString(&s->text,
-							   "; each access was under a lock, but not all under one hold of it");
+							   "; a lock ordered the two writes, but the value it went by was older");
 	else
 		appendStringInfoString(&s->text, "; one lock must be held from the read to the write");
 }
