@@ -103,13 +103,13 @@ SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
 CREATE FUNCTION pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
-    kind text, variable text, location1 text, location2 text, severity text,
-    confidence double precision, confirmed boolean,
-    event1_trace_id uuid, event2_trace_id uuid, event1_id uuid, event2_id uuid,
-    event1_at timestamptz, event2_at timestamptz, evidence text)
+    kind text, variable text, location1 text, location2 text, severity text, confidence double precision,
+    occurrences bigint, first_seen timestamptz, last_seen timestamptz,
+    event1_at timestamptz, event1_id uuid, event1_trace_id uuid, event2_id uuid, event2_trace_id uuid, evidence text)
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_pairs_of_traces';
 COMMENT ON FUNCTION pairs_of_traces(uuid[], uuid[], uuid[], int) IS
-    'racing pairs with an end in a home trace and the other in home or a rival; others only order them; of one variable between two traces, at most max_pairs';
+    'racing pairs with an end in a home trace and the other in home or a rival, added up by finding and traces, each with the best of them; '
+    'others only order; of one variable between two traces, at most max_pairs';
 
 CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 text) RETURNS uuid
     LANGUAGE sql IMMUTABLE
@@ -161,31 +161,21 @@ BEGIN
     ) SELECT array_agg(DISTINCT finding_id) INTO before FROM gone;
 
     WITH found AS MATERIALIZED (
-        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id,
-               least(event1_trace_id, event2_trace_id) AS trace1,
-               greatest(event1_trace_id, event2_trace_id) AS trace2
+        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id
           FROM trace_ext.pairs_of_traces($1, $2, $3, 1000)
-    ), summed AS (
-        SELECT finding_id, trace1, trace2, count(*) AS occurrences,
-               min(event2_at) AS first_seen, max(event2_at) AS last_seen
-          FROM found GROUP BY finding_id, trace1, trace2
-    ), best AS (
-        SELECT DISTINCT ON (finding_id, trace1, trace2) *
-          FROM found
-         ORDER BY finding_id, trace1, trace2, confidence DESC, event1_at, event1_trace_id, event1_id,
-                  event2_trace_id, event2_id
     ), kept AS (
         INSERT INTO trace_ext.race_pairs
-        SELECT finding_id, trace1, trace2, s.occurrences, s.first_seen, s.last_seen, b.confidence,
-               b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
-          FROM summed s JOIN best b USING (finding_id, trace1, trace2)
+        SELECT finding_id, least(event1_trace_id, event2_trace_id), greatest(event1_trace_id, event2_trace_id),
+               occurrences, first_seen, last_seen, confidence,
+               event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence
+          FROM found
     ), named AS (
         INSERT INTO trace_ext.findings (id, kind, variable, location1, location2, severity, confidence, confirmed, occurrences)
         SELECT DISTINCT finding_id, kind, variable, location1, location2, severity, 0::float8, false, 0
-          FROM best
+          FROM found
         ON CONFLICT (id) DO NOTHING
     )
-    SELECT array_agg(DISTINCT finding_id) INTO after FROM best;
+    SELECT array_agg(DISTINCT finding_id) INTO after FROM found;
     RETURN before || after;
 END
 $$;
