@@ -17,6 +17,7 @@ OBJS = \
 	src/summary.o \
 	src/fold.o \
 	src/folder.o \
+	src/worker_slots.o \
 	src/deltas.o \
 	src/aggregates.o \
 	src/outstanding.o \
@@ -45,6 +46,12 @@ OBJS = \
 	src/find_races.o \
 	src/audit.o \
 	src/detect.o \
+	src/keep_out.o \
+	src/job_call.o \
+	src/job_process.o \
+	src/worker.o \
+	src/launcher.o \
+	src/worker_rows.o \
 	src/shmem.o \
 	src/trace_ext.o
 

@@ -14,6 +14,7 @@
 #include "storage/shmem.h"
 
 #include "shmem.h"
+#include "worker_slots.h"
 
 typedef struct SharedPart
 {
@@ -22,6 +23,7 @@ typedef struct SharedPart
 } SharedPart;
 
 static const SharedPart parts[] = {
+	{tex_workers_size, tex_workers_attach},
 	{NULL, NULL}
 };
 

@@ -8,6 +8,8 @@
 
 #include "deltas.h"
 #include "guc.h"
+#include "keep_out.h"
+#include "launcher.h"
 #include "shmem.h"
 #include "truncate.h"
 
@@ -21,5 +23,7 @@ _PG_init(void)
 	tex_guc_init();
 	tex_deltas_init();
 	tex_truncate_init();
+	tex_keep_out_init();
 	tex_shmem_init();
+	tex_launcher_init();
 }
