@@ -16,7 +16,8 @@
  * be able to become the caller.
  *
  * Two runs of a job exclude each other by a lock on an object that does not exist:
- * the relation jobs, and the hash of the job's name.
+ * the relation jobs, and the hash of the job's name.  It is held as advisory locks
+ * are: until it is given back or the process ends, over transactions and errors.
  */
 #include "postgres.h"
 
@@ -64,6 +65,7 @@ job_lock_tag(const char *job)
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, tex_relation_oid("jobs"),
 					   hash_bytes((const unsigned char *) job, strlen(job)), 1);
+	tag.locktag_lockmethodid = USER_LOCKMETHOD;
 	return tag;
 }
 

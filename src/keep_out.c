@@ -64,6 +64,8 @@ let_in_again(void)
 			slot->wake_at = 0;
 		}
 	}
+	/* Before it starts a worker there: is the database still there? */
+	pg_atomic_write_u32(&tex_workers->look_again, 1);
 	LWLockRelease(&tex_workers->lock);
 	tex_wake_launcher();
 }
