@@ -193,7 +193,7 @@ CREATE FUNCTION job_pause(job jobs, attempts int) RETURNS interval
     END;
 COMMENT ON FUNCTION job_pause(jobs, int) IS 'pause after so many failed attempts in a row';
 
-CREATE FUNCTION finish_job(run bigint, state text, error text) RETURNS void
+CREATE FUNCTION finish_job(run bigint, state text, error text, more boolean = false) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -210,7 +210,8 @@ BEGIN
     END IF;
     UPDATE trace_ext.jobs j
        SET attempts = CASE WHEN ok THEN 0 WHEN failed THEN least(done.attempt, j.max_attempts) ELSE j.attempts END,
-           next_run = CASE WHEN ok THEN done.started_at + j."interval"
+           next_run = CASE WHEN ok AND more THEN now_at
+                           WHEN ok THEN done.started_at + j."interval"
                            WHEN failed THEN now_at + trace_ext.job_pause(j, done.attempt)
                            ELSE now_at + least(j."interval", j.max_backoff) END,
            runs = j.runs + (ok OR failed)::int,
@@ -228,19 +229,20 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION finish_job(bigint, text, text) IS 'writes down what became of a run, and when its job is due again';
+COMMENT ON FUNCTION finish_job(bigint, text, text, boolean) IS
+    'writes down what became of a run, and when its job is due again; more: it has more to do, and only let others have their turn';
 
 CREATE FUNCTION trim_job_runs() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     kept constant int := current_setting('trace_ext.job_history');
-    job name;
+    of_job name;
 BEGIN
-    FOR job IN SELECT DISTINCT r.job FROM trace_ext.job_runs r LOOP
+    FOR of_job IN SELECT DISTINCT r.job FROM trace_ext.job_runs r LOOP
         DELETE FROM trace_ext.job_runs r
-         WHERE r.job = trim_job_runs.job AND r.state <> 'running'
-           AND r.id <= (SELECT id FROM trace_ext.job_runs o WHERE o.job = trim_job_runs.job ORDER BY id DESC OFFSET kept LIMIT 1);
+         WHERE r.job = of_job AND r.state <> 'running'
+           AND r.id <= (SELECT id FROM trace_ext.job_runs o WHERE o.job = of_job ORDER BY id DESC OFFSET kept LIMIT 1);
     END LOOP;
 END
 $$;

@@ -271,6 +271,7 @@ tex_job_run(const char *procedure, Oid owner, int timeout_ms, bool (*may_go_on) 
 			pgstat_report_stat(false);
 			CHECK_FOR_INTERRUPTS();
 		} while (again && may_go_on());
+		result.more = again;
 		disable_timeout(STATEMENT_TIMEOUT, false);
 		/* It may have come while the last call ended well. */
 		QueryCancelPending = false;
@@ -290,7 +291,7 @@ tex_job_run(const char *procedure, Oid owner, int timeout_ms, bool (*may_go_on) 
 	pgstat_report_stat(true);
 	return (TexJobResult)
 	{
-		.ok = result.ok, .gave_way = result.gave_way, .error = result.error
+		.ok = result.ok,.more = result.more,.gave_way = result.gave_way,.error = result.error
 	};
 }
 

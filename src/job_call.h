@@ -9,6 +9,7 @@
 typedef struct TexJobResult
 {
 	bool		ok;
+	bool		more;			/* ok, but it was stopped before its end */
 	bool		gave_way;		/* to somebody's lock: no failure of the job */
 	char	   *error;			/* NULL if ok; lives in the caller's context */
 } TexJobResult;

@@ -41,6 +41,9 @@
 /* Where nothing is due for so long, the process is worth less than its memory. */
 #define LINGER_MS 10000
 
+/* A job that takes longer, in steps, lets others run in between. */
+#define SLICE_MS 5000
+
 /* A wait so short needs no waking by writers. */
 #define SHORT_WAIT_MS 2000
 
@@ -247,16 +250,17 @@ claim_job(MemoryContext context)
 }
 
 static void
-finish_job(int64 run, const char *state, const char *error)
+finish_job(int64 run, const char *state, const char *error, bool more)
 {
-	Oid			types[3] = {INT8OID, TEXTOID, TEXTOID};
-	Datum		values[3];
+	Oid			types[4] = {INT8OID, TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[4];
 
 	values[0] = Int64GetDatum(run);
 	values[1] = CStringGetTextDatum(state);
 	values[2] = error ? CStringGetTextDatum(error) : (Datum) 0;
+	values[3] = BoolGetDatum(more);
 	begin();
-	run_sql("SELECT trace_ext.finish_job($1, $2, $3)", 3, types, values, error ? "   " : "  n");
+	run_sql("SELECT trace_ext.finish_job($1, $2, $3, $4)", 4, types, values, error ? "    " : "  n ");
 	end();
 	pgstat_report_stat(false);
 }
@@ -292,10 +296,14 @@ close_lost_runs(void)
  *		Jobs
  * ----------------------------------------------------------------
  */
+/*
+ * A job of many steps gives the others a turn now and then.
+ */
 static bool
 may_go_on(void)
 {
-	return !asked_to_leave;
+	return !asked_to_leave &&
+		!TimestampDifferenceExceeds(slot->job_started_at, GetCurrentTimestamp(), SLICE_MS);
 }
 
 /*
@@ -340,7 +348,7 @@ run_own_job(const TexJob *job)
 
 	if (!lock_job(name))
 	{
-		finish_job(job->run, "skipped", "it was running already");
+		finish_job(job->run, "skipped", "it was running already", false);
 		return;
 	}
 	set_state(TEX_WORKER_BUSY, name);
@@ -350,7 +358,8 @@ run_own_job(const TexJob *job)
 		tidy_up_after(name);
 	in_job = false;
 	unlock_job(name);
-	finish_job(job->run, result.ok ? "succeeded" : result.gave_way ? "skipped" : "failed", result.error);
+	finish_job(job->run, result.ok ? "succeeded" : result.gave_way ? "skipped" : "failed", result.error,
+			   result.more);
 	set_state(TEX_WORKER_WAITING, "");
 }
 
@@ -360,7 +369,7 @@ start_users_job(const TexJob *job)
 	const char *problem = tex_job_process_start(job);
 
 	if (problem != NULL)
-		finish_job(job->run, "failed", problem);
+		finish_job(job->run, "failed", problem, false);
 }
 
 static void
@@ -372,7 +381,7 @@ collect_ended(void)
 		finish_job(process.run,
 				   process.outcome == TEX_JOB_SUCCEEDED ? "succeeded" :
 				   process.outcome == TEX_JOB_SKIPPED ? "skipped" : "failed",
-				   process.error[0] ? process.error : NULL);
+				   process.error[0] ? process.error : NULL, false);
 }
 
 /* ----------------------------------------------------------------
