@@ -110,6 +110,13 @@ COMMENT ON TRIGGER trace_ext_keep ON jobs IS 'lets a restored dump set the built
 -- What workers call
 --
 
+CREATE FUNCTION preloaded() RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+        SELECT 'trace_ext' = ANY (string_to_array(replace(replace(current_setting('shared_preload_libraries'), ' ', ''), '"', ''), ','));
+    END;
+COMMENT ON FUNCTION preloaded() IS 'whether shared_preload_libraries names trace_ext';
+
 CREATE FUNCTION try_job_lock(job name) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_try_job_lock';
 COMMENT ON FUNCTION try_job_lock(name) IS 'keeps others from running a job until the transaction ends; false where it runs';
@@ -419,6 +426,16 @@ CREATE FUNCTION fold_needed() RETURNS timestamptz
                 THEN '-infinity'::timestamptz END;
     END;
 COMMENT ON FUNCTION fold_needed() IS 'whether deltas are outstanding';
+
+-- Deltas carry no time; they are younger than the last fold.
+CREATE FUNCTION fold_lag() RETURNS interval
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN trace_ext.fold_needed() IS NULL THEN interval '0'
+                ELSE greatest(clock_timestamp() - j.last_started, interval '0') END
+      FROM trace_ext.jobs j WHERE j.name = 'fold';
+    END;
+COMMENT ON FUNCTION fold_lag() IS 'how long outstanding deltas have waited at most: since the begin of the last fold by a job; 0 where there are none, NULL before the first';
 
 CREATE PROCEDURE job_fold(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
