@@ -159,9 +159,9 @@ BEGIN
     FOR job IN SELECT * FROM trace_ext.jobs j WHERE j.enabled ORDER BY j.priority DESC, j.next_run NULLS FIRST, j.name LOOP
         folds := folds OR (job.name = 'fold' AND job.attempts < job.max_attempts);
         CONTINUE WHEN run IS NOT NULL;
+        CONTINUE WHEN NOT job.builtin AND NOT room;
         -- One that runs in its own process is not due before that ends.
-        CONTINUE WHEN NOT job.builtin AND (NOT room OR EXISTS (
-            SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name));
+        CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext.job_due_at(job);
         IF due > clock_timestamp() THEN
             earliest := least(earliest, due);
@@ -384,6 +384,7 @@ BEGIN
     END IF;
     INSERT INTO trace_ext.job_runs (job, started_at, state, attempt)
     VALUES (name, clock_timestamp(), 'running', job.attempts + 1) RETURNING * INTO result;
+    UPDATE trace_ext.jobs j SET last_started = result.started_at WHERE j.name = run_job.name;
     BEGIN
         IF owner IS NULL THEN
             RAISE EXCEPTION 'role "%" or procedure % does not exist', job.owner, job.procedure USING ERRCODE = 'undefined_object';
