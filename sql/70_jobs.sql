@@ -166,6 +166,12 @@ BEGIN
         IF due > clock_timestamp() THEN
             earliest := least(earliest, due);
         ELSIF due IS NOT NULL THEN
+            -- Whoever has it locked, by alter_job() or run_job(), must not hold up the others.
+            PERFORM FROM trace_ext.jobs j WHERE j.name = job.name FOR UPDATE SKIP LOCKED;
+            IF NOT FOUND THEN
+                earliest := least(earliest, clock_timestamp() + interval '1 second');
+                CONTINUE;
+            END IF;
             INSERT INTO trace_ext.job_runs (job, started_at, state, attempt)
             VALUES (job.name, clock_timestamp(), 'running', job.attempts + 1)
             RETURNING id INTO run;
@@ -216,7 +222,8 @@ BEGIN
         RETURN;
     END IF;
     UPDATE trace_ext.jobs j
-       SET attempts = CASE WHEN ok THEN 0 WHEN failed THEN least(done.attempt, j.max_attempts) ELSE j.attempts END,
+       SET last_started = done.started_at,
+           attempts = CASE WHEN ok THEN 0 WHEN failed THEN least(done.attempt, j.max_attempts) ELSE j.attempts END,
            next_run = CASE WHEN ok AND more THEN now_at
                            WHEN ok THEN done.started_at + j."interval"
                            WHEN failed THEN now_at + trace_ext.job_pause(j, done.attempt)
@@ -229,7 +236,8 @@ BEGIN
            last_success = CASE WHEN ok THEN now_at ELSE j.last_success END,
            last_error = CASE WHEN failed THEN finish_job.error ELSE j.last_error END,
            last_error_at = CASE WHEN failed THEN now_at ELSE j.last_error_at END
-     WHERE j.name = done.job;
+     -- Who has it locked would be waited for, perhaps for long; it counts less than that.
+     WHERE j.name = (SELECT l.name FROM trace_ext.jobs l WHERE l.name = done.job FOR UPDATE SKIP LOCKED);
     -- Not each time: 100 runs more or less do not matter.
     IF done.id % 100 = 0 THEN
         PERFORM trace_ext.trim_job_runs();
@@ -384,7 +392,6 @@ BEGIN
     END IF;
     INSERT INTO trace_ext.job_runs (job, started_at, state, attempt)
     VALUES (name, clock_timestamp(), 'running', job.attempts + 1) RETURNING * INTO result;
-    UPDATE trace_ext.jobs j SET last_started = result.started_at WHERE j.name = run_job.name;
     BEGIN
         IF owner IS NULL THEN
             RAISE EXCEPTION 'role "%" or procedure % does not exist', job.owner, job.procedure USING ERRCODE = 'undefined_object';

@@ -135,6 +135,14 @@ keep_slots(List *found)
 			slot->pid == 0 && slot->kept_out == 0 && slot->state != TEX_WORKER_STARTING)
 			slot->database = InvalidOid;
 	}
+	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
+	{
+		TexJobProcess *process = &tex_workers->processes[i];
+
+		/* Nobody will read how it ended. */
+		if (process->used && process->ended && !is_among(found, process->database))
+			process->used = false;
+	}
 	foreach(lc, found)
 	{
 		Found	   *one = lfirst(lc);
