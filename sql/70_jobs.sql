@@ -494,5 +494,5 @@ COMMENT ON PROCEDURE job_partitions(boolean) IS 'calls maintain_partitions(); gi
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext.fold_needed'),
-    ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '10 min', 80,  'trace_ext.detect_needed'),
+    ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext.detect_needed'),
     ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  NULL);

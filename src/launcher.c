@@ -374,7 +374,14 @@ reload_settings(void)
 		return;
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < TEX_DATABASES; i++)
-		tex_workers->databases[i].wake_at = 0;
+	{
+		TexDatabaseSlot *slot = &tex_workers->databases[i];
+
+		if (slot->pid == 0 && slot->state != TEX_WORKER_STARTING)
+			slot->state = TEX_WORKER_UNKNOWN;
+		slot->wake_at = 0;
+	}
+	pg_atomic_write_u32(&tex_workers->look_again, 1);
 	LWLockRelease(&tex_workers->lock);
 }
 

@@ -354,12 +354,12 @@ run_own_job(const TexJob *job)
 	set_state(TEX_WORKER_BUSY, name);
 	in_job = true;
 	result = tex_job_run(job->procedure, job->owner, job->timeout_ms, may_go_on);
-	if (result.ok)
-		tidy_up_after(name);
-	in_job = false;
 	unlock_job(name);
 	finish_job(job->run, result.ok ? "succeeded" : result.gave_way ? "skipped" : "failed", result.error,
 			   result.more);
+	if (result.ok)
+		tidy_up_after(name);
+	in_job = false;
 	set_state(TEX_WORKER_WAITING, "");
 }
 
@@ -426,6 +426,8 @@ work_until_asked_to_leave(void)
 		MemoryContextReset(context);
 		MemoryContextSwitchTo(context);
 		ResetLatch(MyLatch);
+		/* Meant for a job, and came after its end. */
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{

@@ -163,7 +163,8 @@ tex_worker_wake(Oid database)
 	TexDatabaseSlot *slot;
 	Latch	   *latch = NULL;
 
-	if (tex_workers == NULL)
+	/* Who switches them on again has all databases looked at. */
+	if (tex_workers == NULL || !tex_workers_on)
 		return;
 	slot = database == MyDatabaseId ? tex_my_slot() : NULL;
 	if (slot != NULL)
