@@ -20,6 +20,7 @@ OBJS = \
 	src/worker_slots.o \
 	src/deltas.o \
 	src/aggregates.o \
+	src/reads.o \
 	src/outstanding.o \
 	src/list.o \
 	src/truncate.o \
@@ -46,6 +47,27 @@ OBJS = \
 	src/find_races.o \
 	src/audit.o \
 	src/detect.o \
+	src/cache_locks.o \
+	src/cache_counters.o \
+	src/cache_relations.o \
+	src/cache_writes.o \
+	src/cache_blocks.o \
+	src/cache_entries.o \
+	src/cache_local.o \
+	src/cache_flight.o \
+	src/cache_failures.o \
+	src/cache_settings.o \
+	src/cache_functions.o \
+	src/cache_query.o \
+	src/cache_memo.o \
+	src/cache_call.o \
+	src/cache_rows.o \
+	src/cache_compute.o \
+	src/cache_refresh.o \
+	src/cached.o \
+	src/cache_reports.o \
+	src/cache_keep.o \
+	src/cache_views.o \
 	src/keep_out.o \
 	src/job_call.o \
 	src/job_process.o \

@@ -63,4 +63,29 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
 #endif
 
+/* Is that transaction over, its locks given up? */
+#if PG_VERSION_NUM >= 180000
+#define tex_is_over(xid) ConditionalXactLockTableWait(xid, false)
+#else
+#define tex_is_over(xid) ConditionalXactLockTableWait(xid)
+#endif
+
+/* All settings that there are. */
+#if PG_VERSION_NUM >= 160000
+#define tex_all_settings(n) get_guc_variables(n)
+#else
+#define tex_all_settings(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/* From 18 on a plan is executed but once, so nobody has to say so. */
+#if PG_VERSION_NUM >= 180000
+#define tex_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0)
+#define tex_form_minimal_tuple(desc, values, isnull) \
+	heap_form_minimal_tuple(desc, values, isnull, 0)
+#else
+#define tex_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
+#define tex_form_minimal_tuple(desc, values, isnull) \
+	heap_form_minimal_tuple(desc, values, isnull)
+#endif
+
 #endif							/* TEX_COMPAT_H */

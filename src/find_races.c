@@ -6,9 +6,6 @@
  * variables.  find_variable_races() takes all traces that accessed a variable, by
  * the time of their first access, in portions of bounded size: each portion is
  * compared within itself and with the earlier traces that overlap it.
- *
- * Known limit: order that passes through a trace which touches none of the
- * variables is not seen across traces.
  */
 #include "postgres.h"
 
@@ -26,6 +23,7 @@
 #include "overlaps.h"
 #include "race_rows.h"
 #include "races.h"
+#include "reads.h"
 
 /* A portion is complete with this many events. */
 #define PORTION_EVENTS	150000
@@ -139,7 +137,8 @@ load_portion(TexHistory *history, const Candidate *candidates, int from, int n)
 		}
 		for (int home = 0; home < 2; home++)
 			if (count[home] > 0)
-				tex_history_load(history, ids[home], count[home], home);
+				tex_history_load(history, ids[home], count[home],
+								 home ? TEX_ROLE_HOME : TEX_ROLE_RIVAL);
 	}
 	return from;
 }
@@ -169,12 +168,12 @@ load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 		ids[n++] = candidates[i].id;
 		if (n == TEX_TRACES_AT_ONCE)
 		{
-			tex_history_load(history, ids, n, false);
+			tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
 			n = 0;
 		}
 	}
 	if (n > 0)
-		tex_history_load(history, ids, n, false);
+		tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
 }
 
 static void
@@ -193,6 +192,7 @@ search_variable(Search *search, text *variable, TimestampTz since)
 
 		to = load_portion(history, candidates, from, n);
 		load_earlier(history, candidates, from, to);
+		tex_load_context(history);
 		tex_history_prepare(history);
 		search_history(search, history, name);
 		MemoryContextSwitchTo(old);
@@ -207,11 +207,10 @@ return_rows(Search *search, FunctionCallInfo fcinfo)
 	tex_rows_sort(search->rows);
 	tex_rows_return(search->rows, search->max_pairs, (ReturnSetInfo *) fcinfo->resultinfo);
 	if (search->count > search->rows->n || search->rows->n > search->max_pairs)
-		ereport(NOTICE,
-				(errmsg("showing %lld of %lld pairs",
-						(long long) Min(search->rows->n, search->max_pairs),
-						(long long) search->count),
-				 errhint("Raise max_pairs to see more.")));
+		tex_notice(psprintf("showing %lld of %lld pairs",
+							(long long) Min(search->rows->n, search->max_pairs),
+							(long long) search->count),
+				   "Raise max_pairs to see more.");
 }
 
 Datum

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -29,6 +30,22 @@ int			tex_lateness = 10000;
 int			tex_horizon = 3600;
 char	   *tex_global_locks = NULL;
 bool		tex_potential_races = false;
+
+int			tex_cache_size = 64 * 1024;
+int			tex_cache_entry_size = 1024;
+int			tex_cache_relations = 2048;
+int			tex_cache_local_size = 1024;
+int			tex_cache_mode = TEX_CACHE_ON;
+int			tex_cache_failure_limit = 3;
+int			tex_cache_retry_after = 5;
+int			tex_cache_report_ttl = 30;
+
+static const struct config_enum_entry cache_modes[] = {
+	{"on", TEX_CACHE_ON, false},
+	{"bypass", TEX_CACHE_BYPASS, false},
+	{"off", TEX_CACHE_OFF, false},
+	{NULL, 0, false}
+};
 
 static const struct config_enum_entry thread_kinds[] = {
 	{"auto", TEX_THREAD_AUTO, false},
@@ -139,10 +156,68 @@ define_retention(void)
 							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/*
+ * How much the result cache may take; fixed when the server starts.  Without
+ * preload the settings of the configuration file are known but have no effect.
+ */
+static void
+define_cache_memory(void)
+{
+	GucContext	at_start = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
+
+	DefineCustomIntVariable("trace_ext.cache_size",
+							"Shared memory of the result cache.",
+							"0 switches it off for the whole cluster.",
+							&tex_cache_size, 64 * 1024, 0, 64 * 1024 * 1024,
+							at_start, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_relations",
+							"Number of relations that cached results may depend on.",
+							NULL, &tex_cache_relations, 2048, 256, 1024 * 1024,
+							at_start, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_entry_size",
+							"Largest result that is cached.",
+							"Never more than a quarter of trace_ext.cache_size.",
+							&tex_cache_entry_size, 1024, 1, 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_local_size",
+							"Memory for results that a session keeps a copy of.",
+							"0 keeps none.",
+							&tex_cache_local_size, 1024, 0, 1024 * 1024,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+/* What the result cache does. */
+static void
+define_cache(void)
+{
+	define_cache_memory();
+	DefineCustomEnumVariable("trace_ext.cache_mode",
+							 "Whether results are taken from the cache and kept there.",
+							 "\"bypass\": neither. \"off\": neither, and cached() takes queries that could not be cached.",
+							 &tex_cache_mode, TEX_CACHE_ON, cache_modes,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_report_ttl",
+							"How old the result of a report over the whole store may be.",
+							"That is global_races(). 0 means not at all.",
+							&tex_cache_report_ttl, 30, 0, 24 * 3600,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_failure_limit",
+							"Failures in a row after which a cached query is not tried for a while.",
+							"0 always tries.",
+							&tex_cache_failure_limit, 3, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_retry_after",
+							"How long a cached query that kept failing is not tried.",
+							"Doubled, up to 16 times, by each further failure.",
+							&tex_cache_retry_after, 5, 1, 24 * 3600,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
 void
 tex_guc_init(void)
 {
 	define_detection();
+	define_cache();
 	define_workers();
 	define_retention();
 	DefineCustomIntVariable("trace_ext.fold_threshold",

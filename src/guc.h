@@ -5,6 +5,22 @@
 #ifndef TEX_GUC_H
 #define TEX_GUC_H
 
+typedef enum TexCacheMode
+{
+	TEX_CACHE_ON,
+	TEX_CACHE_BYPASS,
+	TEX_CACHE_OFF
+} TexCacheMode;
+
+extern int	tex_cache_size;		/* kB */
+extern int	tex_cache_entry_size;	/* kB */
+extern int	tex_cache_relations;
+extern int	tex_cache_local_size;	/* kB */
+extern int	tex_cache_mode;
+extern int	tex_cache_failure_limit;
+extern int	tex_cache_retry_after;	/* s */
+extern int	tex_cache_report_ttl;	/* s */
+
 extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
 extern int	tex_max_nesting;

@@ -18,6 +18,7 @@
 
 #include "event.h"
 #include "outstanding.h"
+#include "reads.h"
 
 /* Columns of their tables, counted from 1. */
 #define TOTALS_EVENT_COUNT 1
@@ -46,6 +47,7 @@ scan_table(const char *name, RowCallback each, void *arg)
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
 													  ALLOCSET_SMALL_SIZES);
 
+	tex_note_read(RelationGetRelid(rel));
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);

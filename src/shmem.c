@@ -13,6 +13,12 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "cache_blocks.h"
+#include "cache_counters.h"
+#include "cache_entries.h"
+#include "cache_failures.h"
+#include "cache_locks.h"
+#include "cache_relations.h"
 #include "shmem.h"
 #include "worker_slots.h"
 
@@ -23,6 +29,12 @@ typedef struct SharedPart
 } SharedPart;
 
 static const SharedPart parts[] = {
+	{tex_cache_locks_shmem_size, tex_cache_locks_shmem_attach},
+	{tex_cache_counters_shmem_size, tex_cache_counters_shmem_attach},
+	{tex_relations_shmem_size, tex_relations_shmem_attach},
+	{tex_blocks_shmem_size, tex_blocks_shmem_attach},
+	{tex_entries_shmem_size, tex_entries_shmem_attach},
+	{tex_failures_shmem_size, tex_failures_shmem_attach},
 	{tex_workers_size, tex_workers_attach},
 	{NULL, NULL}
 };

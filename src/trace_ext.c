@@ -6,10 +6,12 @@
 
 #include "fmgr.h"
 
+#include "cache_writes.h"
 #include "deltas.h"
 #include "guc.h"
 #include "keep_out.h"
 #include "launcher.h"
+#include "reads.h"
 #include "shmem.h"
 #include "truncate.h"
 
@@ -21,6 +23,8 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
+	tex_cache_writes_init();	/* first of those that act at commit, so called last */
+	tex_reads_init();
 	tex_deltas_init();
 	tex_truncate_init();
 	tex_keep_out_init();

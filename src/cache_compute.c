@@ -1,0 +1,354 @@
+/*
+ * cache_compute.c
+ *		Computes a result, and keeps it where it is right for others too.
+ *
+ * It is computed with the snapshot of the caller.  It is kept if that snapshot saw
+ * all that was ever written to the relations that were read (cache_relations.c), by
+ * the time that it is kept: a computation that began before a concurrent commit is
+ * not.  With a ttl it is kept anyway, for callers that accept its age.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "portability/instr_time.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/datum.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "cache_compute.h"
+#include "cache_counters.h"
+#include "cache_failures.h"
+#include "cache_functions.h"
+#include "cache_local.h"
+#include "cache_relations.h"
+#include "cache_rows.h"
+#include "cache_settings.h"
+#include "cache_writes.h"
+#include "compat.h"
+#include "reads.h"
+
+static ParamListInfo
+make_params(TexCall *call)
+{
+	ParamListInfo params;
+
+	if (call->n_args == 0)
+		return NULL;
+	params = makeParamList(call->n_args);
+	for (int i = 0; i < call->n_args; i++)
+	{
+		params->params[i].value = call->values[i];
+		params->params[i].isnull = call->nulls[i];
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = call->types[i];
+	}
+	return params;
+}
+
+/*
+ * Plans and executes the query.  Not in parallel where functions execute statements,
+ * as what those read in a worker would go unnoticed here.
+ */
+static void
+execute(TexCall *call, TexResult *rows)
+{
+	ParamListInfo params = make_params(call);
+	TexQuery   *query = call->fresh;
+	PlannedStmt *plan;
+	QueryDesc  *desc;
+
+	if (query == NULL)
+	{
+		AcceptInvalidationMessages();
+		call->definitions = tex_definitions_seen();
+		query = tex_query_parse(call->text, call->types, call->n_args);
+	}
+	plan = pg_plan_query(query->tree, call->text,
+						 call->query.has_functions ? 0 : CURSOR_OPT_PARALLEL_OK, params);
+	desc = CreateQueryDesc(plan, call->text, GetActiveSnapshot(), InvalidSnapshot,
+						   &rows->dest, params, NULL, 0);
+	ExecutorStart(desc, 0);
+	tex_executor_run(desc);
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	/* The planner has scribbled on it. */
+	call->fresh = NULL;
+}
+
+/*
+ * Computes the result for this caller alone.
+ */
+void
+tex_compute(TexCall *call)
+{
+	TexResult		rows;
+
+	tex_result_init(&rows, call->desc, call->store, 0);
+	execute(call, &rows);
+	ExecDropSingleTupleTableSlot(rows.slot);
+}
+
+/*
+ * A dependency on each relation that was read, and on what defines the query; false
+ * where one of them forbids to keep the result.
+ */
+static bool
+make_dependencies(TexCall *call, const TexReads *reads, TexNeeds *needs,
+				  TexDependency **dependencies, uint32 *n)
+{
+	ListCell   *cell;
+
+	*n = 0;
+	*dependencies = palloc0((list_length(reads->relations) + 3) * sizeof(TexDependency));
+	/* What a standby replays marks nothing. */
+	if (RecoveryInProgress())
+		return true;
+	foreach(cell, reads->relations)
+	{
+		Oid			relation = lfirst_oid(cell);
+		bool		ever;
+		const char *refusal = tex_relation_refusal(relation, &ever);
+
+		if (refusal && ever)
+			return false;
+		if (refusal)
+			needs->ttl_reason = refusal;
+		else
+			tex_relation_track(relation, &(*dependencies)[(*n)++]);
+	}
+	tex_relation_track(TEX_DEFINITIONS, &(*dependencies)[(*n)++]);
+	tex_relation_track(TEX_ROLES, &(*dependencies)[(*n)++]);
+	if (call->query.has_functions)
+		tex_relation_track(TEX_NAMES, &(*dependencies)[(*n)++]);
+	return true;
+}
+
+/* Has this transaction written what it read, or changed what that means? */
+static bool
+is_mine_alone(const TexDependency *dependencies, uint32 n)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (tex_i_wrote(dependencies[i].relation))
+			return true;
+	}
+	return tex_i_changed_definitions();
+}
+
+/* Did the caller's snapshot see everything that was written until now? */
+static bool
+is_current(TexDependency *dependencies, uint32 n)
+{
+	Snapshot	snapshot = GetActiveSnapshot();
+	bool		current = n > 0 && !snapshot->takenDuringRecovery;
+
+	for (uint32 i = 0; i < n; i++)
+		current &= tex_relation_all_seen(&dependencies[i], snapshot);
+	return current;
+}
+
+/*
+ * Did this session know of all changes to what the query means that its snapshot
+ * sees?  A transaction tells others of its DDL a moment after snapshots see it, and
+ * before it gives up its locks.
+ */
+static bool
+knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		recent = false;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		TransactionId wiper = tex_relation_recent_wiper(&dependencies[i], now);
+
+		if (!TransactionIdIsValid(wiper))
+			continue;
+		if (!tex_is_over(wiper))
+			return false;
+		recent = true;
+	}
+	if (!recent)
+		return true;
+	AcceptInvalidationMessages();
+	return tex_definitions_seen() == call->definitions;
+}
+
+/* What it takes to compute the result again: settings and arguments. */
+static void
+write_recipe(TexCall *call, StringInfo recipe)
+{
+	tex_settings_write(recipe);
+	appendBinaryStringInfo(recipe, (char *) &call->n_args, sizeof(int));
+	for (int i = 0; i < call->n_args; i++)
+	{
+		int16		length;
+		bool		by_value;
+		char	   *place;
+
+		get_typlenbyval(call->types[i], &length, &by_value);
+		appendBinaryStringInfo(recipe, (char *) &call->types[i], sizeof(Oid));
+		enlargeStringInfo(recipe, (int) datumEstimateSpace(call->values[i], call->nulls[i],
+														   by_value, length));
+		place = recipe->data + recipe->len;
+		datumSerialize(call->values[i], call->nulls[i], by_value, length, &place);
+		recipe->len = place - recipe->data;
+	}
+}
+
+static void
+append_part(char *bytes, Size at, const void *part, Size size)
+{
+	memcpy(bytes + at, part, size);
+	memset(bytes + at + size, 0, MAXALIGN(size) - size);
+}
+
+/* Keeps what was computed, here and in shared memory. */
+static void
+keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies,
+	 const StringInfo notices, const TexResult *rows)
+{
+	StringInfoData recipe;
+	char	   *bytes;
+
+	initStringInfo(&recipe);
+	write_recipe(call, &recipe);
+	info->key = call->key;
+	info->n_rows = rows->n;
+	info->query_size = strlen(call->text) + 1;
+	info->recipe_size = recipe.len;
+	info->notices_size = notices->len;
+	info->rows_size = rows->bytes.len;
+	if (TEX_ENTRY_BYTES(info) > tex_entry_limit())
+	{
+		tex_cache_count(TEX_CACHE_TOO_LARGE, 1);
+		return;
+	}
+	bytes = palloc(TEX_ENTRY_BYTES(info));
+	append_part(bytes, 0, dependencies, info->n_dependencies * sizeof(TexDependency));
+	append_part(bytes, TEX_ENTRY_QUERY(info), call->text, info->query_size);
+	append_part(bytes, TEX_ENTRY_RECIPE(info), recipe.data, info->recipe_size);
+	append_part(bytes, TEX_ENTRY_NOTICES(info), notices->data, info->notices_size);
+	memcpy(bytes + TEX_ENTRY_ROWS(info), rows->bytes.data, info->rows_size);
+
+	if (tex_entry_store(info, bytes))
+	{
+		tex_cache_count(TEX_CACHE_STORES, 1);
+		tex_local_keep(info, bytes);
+	}
+	else
+		tex_cache_count(TEX_CACHE_NO_SPACE, 1);
+	pfree(bytes);
+	pfree(recipe.data);
+}
+
+/* Keeps what was computed if it is right for others, or young enough for some. */
+static void
+keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *needs,
+			  const TexResult *rows)
+{
+	TexDependency *dependencies;
+
+	if (rows->too_large)
+	{
+		tex_cache_count(TEX_CACHE_TOO_LARGE, 1);
+		return;
+	}
+	if (!make_dependencies(call, reads, needs, &dependencies, &info->n_dependencies) ||
+		is_mine_alone(dependencies, info->n_dependencies))
+	{
+		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
+		return;
+	}
+	info->exact = is_current(dependencies, info->n_dependencies);
+	if (!knew_definitions(call, dependencies, info->n_dependencies))
+	{
+		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
+		return;
+	}
+	info->timed = needs->ttl_reason != NULL || call->query.ttl_reason != NULL;
+	if (call->ttl == TEX_NO_TTL && (info->timed || !info->exact))
+	{
+		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
+		return;
+	}
+	if (needs->needs & TEX_NEEDS_SETTING)
+	{
+		info->repeatable = false;
+		tex_call_needs_settings(call);
+	}
+	keep(call, info, dependencies, &reads->notices, rows);
+}
+
+static uint64
+microseconds_since(instr_time begin)
+{
+	instr_time	end;
+
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, begin);
+	return INSTR_TIME_GET_MICROSEC(end);
+}
+
+static void
+note_failure(TexCall *call, MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	tex_failures_note(&call->key, error);
+	FreeErrorData(error);
+}
+
+/*
+ * Computes the result for this caller, and keeps it for others where it can be.
+ */
+void
+tex_compute_and_keep(TexCall *call)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TexNeeds	needs = {0};
+	TexReads	reads = {.each = tex_needs_of_statement, .arg = &needs};
+	TexEntryInfo info = {
+		/* now() is that, and no snapshot of the transaction is older. */
+		.as_of = GetCurrentTransactionStartTimestamp(),
+		.ttl = call->ttl,
+		.replayed = tex_relations_replayed(),
+		.repeatable = !call->query.needs_settings
+	};
+	TexResult		rows;
+	instr_time	begin;
+
+	INSTR_TIME_SET_CURRENT(begin);
+	tex_result_init(&rows, call->desc, call->store, tex_entry_limit());
+	tex_reads_begin(&reads);
+	PG_TRY();
+	{
+		execute(call, &rows);
+	}
+	PG_CATCH();
+	{
+		tex_reads_end(&reads);
+		note_failure(call, context);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	tex_reads_end(&reads);
+	info.cost = microseconds_since(begin);
+	tex_failures_clear(&call->key);
+	keep_if_right(call, &info, &reads, &needs, &rows);
+	ExecDropSingleTupleTableSlot(rows.slot);
+}

@@ -1,0 +1,18 @@
+/*
+ * cached.h
+ *		Answers a query from the cache, or else by computing it.
+ */
+#ifndef TEX_CACHED_H
+#define TEX_CACHED_H
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+#include "cache_call.h"
+
+extern int64 tex_cached_ttl(const Interval *span);
+extern void tex_cached_require_ttl(const TexCall *call);
+extern void tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call);
+extern void tex_cached_answer(TexCall *call);
+
+#endif							/* TEX_CACHED_H */

@@ -1,0 +1,122 @@
+/*
+ * reads.c
+ *		Which relations a query reads, whatever it reads them through.
+ *
+ * Each statement that is executed between tex_reads_begin() and tex_reads_end()
+ * names its relations: the query itself, and what functions in it execute, in any
+ * language that uses the executor.  The functions of this extension that read a
+ * table without it say so by tex_note_read().
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "reads.h"
+
+static TexReads *collecting = NULL;
+static ExecutorStart_hook_type previous_start = NULL;
+
+static void
+on_start(QueryDesc *query, int eflags)
+{
+	TexReads   *reads = collecting;
+
+	if (reads)
+	{
+		MemoryContext old = MemoryContextSwitchTo(reads->context);
+
+		reads->relations = list_concat_unique_oid(reads->relations,
+												  query->plannedstmt->relationOids);
+		if (reads->each)
+			reads->each(query->plannedstmt, query->sourceText, reads->arg);
+		MemoryContextSwitchTo(old);
+	}
+	if (previous_start)
+		previous_start(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+}
+
+void
+tex_reads_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_start = ExecutorStart_hook;
+	ExecutorStart_hook = on_start;
+}
+
+/*
+ * Collects from here on, in the current memory context.  To be ended on error too.
+ */
+void
+tex_reads_begin(TexReads *reads)
+{
+	reads->relations = NIL;
+	initStringInfo(&reads->notices);
+	reads->context = CurrentMemoryContext;
+	reads->outer = collecting;
+	collecting = reads;
+}
+
+void
+tex_reads_end(TexReads *reads)
+{
+	collecting = reads->outer;
+}
+
+bool
+tex_reads_collecting(void)
+{
+	return collecting != NULL;
+}
+
+/*
+ * Says that a relation is about to be read without the executor.
+ */
+void
+tex_note_read(Oid relation)
+{
+	MemoryContext old;
+
+	if (!collecting)
+		return;
+	old = MemoryContextSwitchTo(collecting->context);
+	collecting->relations = list_append_unique_oid(collecting->relations, relation);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Tells the user something that belongs to a result, so that whoever is given the
+ * result again is told it again.
+ */
+void
+tex_notice(const char *message, const char *hint)
+{
+	if (collecting)
+	{
+		appendBinaryStringInfo(&collecting->notices, message, strlen(message) + 1);
+		appendBinaryStringInfo(&collecting->notices, hint, strlen(hint) + 1);
+	}
+	ereport(NOTICE, (errmsg_internal("%s", message), errhint("%s", hint)));
+}
+
+/*
+ * Tells again what was told when a result was computed.
+ */
+void
+tex_notices_repeat(const char *notices, Size size)
+{
+	const char *end = notices + size;
+
+	while (notices < end)
+	{
+		const char *message = notices;
+		const char *hint = message + strlen(message) + 1;
+
+		notices = hint + strlen(hint) + 1;
+		tex_notice(message, hint);
+	}
+}

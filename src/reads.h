@@ -1,0 +1,32 @@
+/*
+ * reads.h
+ *		Which relations a query reads, whatever it reads them through.
+ */
+#ifndef TEX_READS_H
+#define TEX_READS_H
+
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "nodes/plannodes.h"
+
+typedef void (*TexStatementCallback) (PlannedStmt *statement, const char *text, void *arg);
+
+typedef struct TexReads
+{
+	List	   *relations;		/* Oids */
+	StringInfoData notices;		/* message and hint of each, ended by zero bytes */
+	TexStatementCallback each;	/* called for each statement that is executed */
+	void	   *arg;
+	MemoryContext context;
+	struct TexReads *outer;
+} TexReads;
+
+extern void tex_reads_init(void);
+extern void tex_reads_begin(TexReads *reads);
+extern void tex_reads_end(TexReads *reads);
+extern bool tex_reads_collecting(void);
+extern void tex_note_read(Oid relation);
+extern void tex_notice(const char *message, const char *hint);
+extern void tex_notices_repeat(const char *notices, Size size);
+
+#endif							/* TEX_READS_H */
