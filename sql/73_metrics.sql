@@ -6,6 +6,8 @@ WITH job AS (
     SELECT j.*, jsonb_build_object('job', j.name) AS label FROM trace_ext.jobs j
 ), worker AS MATERIALIZED (
     SELECT * FROM trace_ext.workers()
+), cache AS MATERIALIZED (
+    SELECT * FROM trace_ext.cache_counters()
 ), mine AS (
     SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
 )
@@ -48,6 +50,20 @@ SELECT * FROM (
               FROM trace_ext.announcements
     UNION ALL SELECT 'trace_ext_notifications_dropped_total', 'counter', 'Notifications not sent because nobody read them',
               jsonb_build_object('channel', channel), dropped FROM trace_ext.announcements
+    UNION ALL SELECT 'trace_ext_cache_hits_total', 'counter', 'Calls answered from the result cache, of all databases',
+              jsonb_build_object('level', h.level), h.hits
+              FROM cache, LATERAL (VALUES ('local', local_hits), ('shared', shared_hits), ('stale', stale_hits)) AS h (level, hits)
+    UNION ALL SELECT 'trace_ext_cache_misses_total', 'counter', 'Calls that computed their result', '{}', misses FROM cache
+    UNION ALL SELECT 'trace_ext_cache_bypasses_total', 'counter', 'Calls that kept away from the cache', '{}', bypasses FROM cache
+    UNION ALL SELECT 'trace_ext_cache_waits_total', 'counter', 'Calls that waited for another one''s computation', '{}', waits FROM cache
+    UNION ALL SELECT 'trace_ext_cache_evictions_total', 'counter', 'Results dropped to make room', '{}', evictions FROM cache
+    UNION ALL SELECT 'trace_ext_cache_invalidations_total', 'counter', 'Results found out of date, or dropped on demand', '{}', invalidations FROM cache
+    UNION ALL SELECT 'trace_ext_cache_refreshes_total', 'counter', 'Results computed anew before they were too old', '{}', refreshes FROM cache
+    UNION ALL SELECT 'trace_ext_cache_failures_total', 'counter', 'Computations that failed', '{}', failures FROM cache
+    UNION ALL SELECT 'trace_ext_cache_saved_seconds_total', 'counter', 'Time that answered calls would have taken', '{}', saved_us / 1e6 FROM cache
+    UNION ALL SELECT 'trace_ext_cache_entries', 'gauge', 'Results in the cache', '{}', entries FROM cache
+    UNION ALL SELECT 'trace_ext_cache_bytes', 'gauge', 'Memory that they take', '{}', bytes FROM cache
+    UNION ALL SELECT 'trace_ext_cache_size_bytes', 'gauge', 'Memory that there is for them', '{}', size FROM cache
 ) AS samples
 WHERE value IS NOT NULL;
 COMMENT ON VIEW metrics IS 'samples for monitoring: name, type, help, labels and value';

@@ -47,7 +47,13 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
-       (SELECT max(last_error_at) FROM job) AS last_job_error_at;
+       (SELECT max(last_error_at) FROM job) AS last_job_error_at,
+       CASE WHEN NOT trace_ext.preloaded() THEN 'not preloaded'
+            WHEN (SELECT c.size = 0 FROM trace_ext.cache_stats c) THEN 'off: trace_ext.cache_size is 0'
+            ELSE current_setting('trace_ext.cache_mode') END AS cache_state,
+       (SELECT c.hit_ratio FROM trace_ext.cache_stats c) AS cache_hit_ratio,
+       (SELECT c.bytes FROM trace_ext.cache_stats c) AS cache_bytes,
+       (SELECT count(*) FROM trace_ext.cache_failures f WHERE f.database = current_database() AND f.state <> 'closed') AS cache_open_failures;
 COMMENT ON VIEW status IS 'one row: is the store well?';
 COMMENT ON COLUMN status.version IS 'version of the extension in this database';
 COMMENT ON COLUMN status.events IS 'exact number of events';
@@ -73,3 +79,7 @@ COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';
+COMMENT ON COLUMN status.cache_state IS 'trace_ext.cache_mode, or why there is no result cache';
+COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answered, by all calls, of all databases';
+COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';
+COMMENT ON COLUMN status.cache_open_failures IS 'cached queries that kept failing and are not tried for a while; see cache_failures';

@@ -52,17 +52,6 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
-/*
- * Runs a portal to its end.  Until 17 the caller says whether he runs it once.
- */
-#if PG_VERSION_NUM >= 180000
-#define tex_portal_run(portal, dest, completion) \
-	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)
-#else
-#define tex_portal_run(portal, dest, completion) \
-	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
-#endif
-
 /* Is that transaction over, its locks given up? */
 #if PG_VERSION_NUM >= 180000
 #define tex_is_over(xid) ConditionalXactLockTableWait(xid, false)
@@ -86,6 +75,17 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_executor_run(query) ExecutorRun(query, ForwardScanDirection, 0, true)
 #define tex_form_minimal_tuple(desc, values, isnull) \
 	heap_form_minimal_tuple(desc, values, isnull)
+#endif
+
+/*
+ * Runs a portal to its end.  Until 17 the caller says whether he runs it once.
+ */
+#if PG_VERSION_NUM >= 180000
+#define tex_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)
+#else
+#define tex_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
 #endif
 
 #endif							/* TEX_COMPAT_H */

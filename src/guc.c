@@ -108,54 +108,6 @@ define_detection(void)
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
-/* Background workers, and what their jobs go by. */
-static void
-define_workers(void)
-{
-	DefineCustomBoolVariable("trace_ext.workers",
-							 "Whether background workers run the jobs.",
-							 NULL, &tex_workers_on, true,
-							 PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.naptime",
-							"How often the launcher looks for databases that came or went unnoticed.",
-							NULL, &tex_naptime, 60, 1, 24 * 3600,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.job_processes",
-							"How many jobs of users run at once in a database.",
-							"Each is a background worker of its own, as long as it runs. 0: none runs.",
-							&tex_job_processes, 2, 0, 16,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.job_history",
-							"How many runs of each job are kept in job_runs.",
-							NULL, &job_history, 1000, 1, INT_MAX,
-							PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.notify_interval",
-							"Least time between two notifications on a channel.",
-							"-1 sends none.",
-							&notify_interval, 1000, -1, INT_MAX,
-							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
-}
-
-static void
-define_retention(void)
-{
-	DefineCustomStringVariable("trace_ext.retention_age",
-							   "Age at which traces leave, by their last event.",
-							   "An interval; empty keeps them for ever.",
-							   &retention_age, "",
-							   PGC_SUSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.retention_size",
-							"Size of the events above which the oldest traces leave.",
-							"0 sets no limit.",
-							&retention_size, 0, 0, INT_MAX,
-							PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.retention_traces",
-							"Number of traces above which the oldest leave.",
-							"0 sets no limit.",
-							&retention_traces, 0, 0, INT_MAX,
-							PGC_SUSET, 0, NULL, NULL, NULL);
-}
-
 /*
  * How much the result cache may take; fixed when the server starts.  Without
  * preload the settings of the configuration file are known but have no effect.
@@ -211,6 +163,54 @@ define_cache(void)
 							"Doubled, up to 16 times, by each further failure.",
 							&tex_cache_retry_after, 5, 1, 24 * 3600,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/* Background workers, and what their jobs go by. */
+static void
+define_workers(void)
+{
+	DefineCustomBoolVariable("trace_ext.workers",
+							 "Whether background workers run the jobs.",
+							 NULL, &tex_workers_on, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.naptime",
+							"How often the launcher looks for databases that came or went unnoticed.",
+							NULL, &tex_naptime, 60, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.job_processes",
+							"How many jobs of users run at once in a database.",
+							"Each is a background worker of its own, as long as it runs. 0: none runs.",
+							&tex_job_processes, 2, 0, 16,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.job_history",
+							"How many runs of each job are kept in job_runs.",
+							NULL, &job_history, 1000, 1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.notify_interval",
+							"Least time between two notifications on a channel.",
+							"-1 sends none.",
+							&notify_interval, 1000, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_retention(void)
+{
+	DefineCustomStringVariable("trace_ext.retention_age",
+							   "Age at which traces leave, by their last event.",
+							   "An interval; empty keeps them for ever.",
+							   &retention_age, "",
+							   PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.retention_size",
+							"Size of the events above which the oldest traces leave.",
+							"0 sets no limit.",
+							&retention_size, 0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.retention_traces",
+							"Number of traces above which the oldest leave.",
+							"0 sets no limit.",
+							&retention_traces, 0, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 void
