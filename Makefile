@@ -65,6 +65,7 @@ OBJS = \
 	src/cache_refresh.o \
 	src/cached.o \
 	src/cache_reports.o \
+	src/cache_keep.o \
 	src/cache_views.o \
 	src/shmem.o \
 	src/trace_ext.o

@@ -108,7 +108,36 @@ CREATE FUNCTION cache_reset() RETURNS bigint
 COMMENT ON FUNCTION cache_reset() IS
     'drops all cached results of this database, forgets failures and sets counters to 0; returns how many results';
 
+-- What is kept is the question: an answer from before a restart could not be told
+-- from one that a commit made wrong since.
+CREATE TABLE cache_kept (
+    role      text        NOT NULL,
+    query     text        NOT NULL,
+    ttl       interval,
+    settings  bytea       NOT NULL,
+    kept_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX cache_kept_idx ON cache_kept (role, md5(query));
+SELECT pg_catalog.pg_extension_config_dump('cache_kept', '');
+COMMENT ON TABLE cache_kept IS
+    'queries whose results cache_refresh() sees to: cache_keep() adds one, cache_forget() takes it out. Results survive a restart in that they are computed again';
+COMMENT ON INDEX cache_kept_idx IS 'a query is kept once a role';
+COMMENT ON COLUMN cache_kept.role IS 'the role whose query it is';
+COMMENT ON COLUMN cache_kept.query IS 'the query';
+COMMENT ON COLUMN cache_kept.ttl IS 'how old its result may be; NULL: as old as no commit made it wrong';
+COMMENT ON COLUMN cache_kept.settings IS 'the settings that change what queries return, as they were';
+COMMENT ON COLUMN cache_kept.kept_at IS 'when cache_keep() was last called for it';
+
+CREATE FUNCTION cache_keep(query text, ttl interval DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_keep';
+COMMENT ON FUNCTION cache_keep(text, interval) IS
+    'has the result of a query computed before callers ask for it, again and again, for the caller''s role and settings, until cache_forget()';
+
+CREATE FUNCTION cache_forget(query text) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_cache_forget';
+COMMENT ON FUNCTION cache_forget(text) IS 'undoes cache_keep(); false where the caller''s role keeps no such query';
+
 CREATE FUNCTION cache_refresh() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_refresh';
 COMMENT ON FUNCTION cache_refresh() IS
-    'computes the results of this database anew that callers asked for because they grow old; returns how many';
+    'computes the results of this database anew that callers asked for because they grow old, returns how many; and those of kept queries that the cache lacks';

@@ -21,6 +21,8 @@ GRANT USAGE ON SCHEMA trace_ext TO trace_ext_reader, trace_ext_writer, trace_ext
 
 -- Readers: every table and view, and the functions that only read.
 GRANT SELECT ON ALL TABLES IN SCHEMA trace_ext TO trace_ext_reader, trace_ext_admin;
+-- Queries of others may tell secrets.
+REVOKE SELECT ON cache_kept FROM trace_ext_reader;
 
 -- Writers: send events, by any way there is. Triggers do the rest as the owner.
 GRANT INSERT ON events, events_default TO trace_ext_writer;

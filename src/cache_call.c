@@ -119,15 +119,13 @@ static void
 find_query(TexCall *call)
 {
 	TexMemo    *memo = tex_memo_find(&call->memo_key);
-	uint64		definitions;
 
 	if (memo == NULL)
 	{
+		call->definitions = tex_definitions_seen();
 		call->fresh = tex_query_parse(call->text, call->types, call->n_args);
-		/* The locks that the parser takes make it learn of changes. */
-		definitions = tex_definitions_seen();
 		tex_query_examine(call->fresh, call->text);
-		memo = tex_memo_keep(&call->memo_key, call->fresh, definitions);
+		memo = tex_memo_keep(&call->memo_key, call->fresh, call->definitions);
 	}
 	call->query = memo->query;
 }

@@ -21,7 +21,7 @@ typedef struct TexCall
 	Datum	   *values;
 	bool	   *nulls;
 	int64		ttl;			/* in microseconds, or TEX_NO_TTL */
-	TupleDesc	desc;			/* of the rows that the caller takes */
+	TupleDesc	desc;			/* of the rows that the caller takes; NULL: as they are */
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
 	/* By tex_call_identify(): */
@@ -29,6 +29,7 @@ typedef struct TexCall
 	TexMemoKey	memo_key;
 	TexQuery	query;			/* its pointers are good until another query is looked at */
 	TexQuery   *fresh;			/* with its tree, where it had to be parsed */
+	uint64		definitions;	/* tex_definitions_seen() before that */
 	TexCacheKey key;
 } TexCall;
 

@@ -18,8 +18,10 @@
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "portability/instr_time.h"
+#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/datum.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -67,7 +69,11 @@ execute(TexCall *call, TexResult *rows)
 	QueryDesc  *desc;
 
 	if (query == NULL)
+	{
+		AcceptInvalidationMessages();
+		call->definitions = tex_definitions_seen();
 		query = tex_query_parse(call->text, call->types, call->n_args);
+	}
 	plan = pg_plan_query(query->tree, call->text,
 						 call->query.has_functions ? 0 : CURSOR_OPT_PARALLEL_OK, params);
 	desc = CreateQueryDesc(plan, call->text, GetActiveSnapshot(), InvalidSnapshot,
@@ -141,15 +147,43 @@ is_mine_alone(const TexDependency *dependencies, uint32 n)
 	return tex_i_changed_definitions();
 }
 
-/* Did the caller's snapshot see everything, and does it still? */
+/* Did the caller's snapshot see everything that was written until now? */
 static bool
 is_current(TexDependency *dependencies, uint32 n)
 {
-	bool		current = !RecoveryInProgress();
+	Snapshot	snapshot = GetActiveSnapshot();
+	bool		current = n > 0 && !snapshot->takenDuringRecovery;
 
 	for (uint32 i = 0; i < n; i++)
-		current &= tex_relation_all_seen(&dependencies[i], GetActiveSnapshot());
+		current &= tex_relation_all_seen(&dependencies[i], snapshot);
 	return current;
+}
+
+/*
+ * Did this session know of all changes to what the query means that its snapshot
+ * sees?  A transaction tells others of its DDL a moment after snapshots see it, and
+ * before it gives up its locks.
+ */
+static bool
+knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 n)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		recent = false;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		TransactionId wiper = tex_relation_recent_wiper(&dependencies[i], now);
+
+		if (!TransactionIdIsValid(wiper))
+			continue;
+		if (!tex_is_over(wiper))
+			return false;
+		recent = true;
+	}
+	if (!recent)
+		return true;
+	AcceptInvalidationMessages();
+	return tex_definitions_seen() == call->definitions;
 }
 
 /* What it takes to compute the result again: settings and arguments. */
@@ -239,6 +273,11 @@ keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *need
 		return;
 	}
 	info->exact = is_current(dependencies, info->n_dependencies);
+	if (!knew_definitions(call, dependencies, info->n_dependencies))
+	{
+		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
+		return;
+	}
 	info->timed = needs->ttl_reason != NULL || call->query.ttl_reason != NULL;
 	if (call->ttl == TEX_NO_TTL && (info->timed || !info->exact))
 	{
@@ -284,7 +323,8 @@ tex_compute_and_keep(TexCall *call)
 	TexNeeds	needs = {0};
 	TexReads	reads = {.each = tex_needs_of_statement, .arg = &needs};
 	TexEntryInfo info = {
-		.as_of = GetCurrentStatementStartTimestamp(),
+		/* now() is that, and no snapshot of the transaction is older. */
+		.as_of = GetCurrentTransactionStartTimestamp(),
 		.ttl = call->ttl,
 		.replayed = tex_relations_replayed(),
 		.repeatable = !call->query.needs_settings

@@ -17,12 +17,14 @@
 
 #include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
+#include "port/atomics.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/timestamp.h"
 
 #include "cache_counters.h"
 #include "cache_failures.h"
+#include "cache_writes.h"
 #include "guc.h"
 
 #define PLACES 256
@@ -31,6 +33,7 @@
 typedef struct Place
 {
 	slock_t		mutex;
+	pg_atomic_uint32 successes; /* computations that ended well, of any key of the place */
 	TexFailure	failure;		/* in_a_row = 0: nothing failed here */
 } Place;
 
@@ -52,7 +55,10 @@ tex_failures_shmem_attach(void)
 		return;
 	memset(places, 0, tex_failures_shmem_size());
 	for (int i = 0; i < PLACES; i++)
+	{
 		SpinLockInit(&places[i].mutex);
+		pg_atomic_init_u32(&places[i].successes, 0);
+	}
 }
 
 static Place *
@@ -90,6 +96,9 @@ tex_failures_check(const TexCacheKey *key)
 	read_place(place, &failure);
 	if (memcmp(&failure.key, key, sizeof(TexCacheKey)) != 0 || !is_open(&failure))
 		return;
+	/* Who has just mended the data wants to see it. */
+	if (tex_last_write() > failure.failed_at)
+		return;
 	tex_cache_count(TEX_CACHE_REFUSED_OPEN, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -111,6 +120,7 @@ is_passing(int sqlerrcode)
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 		case ERRCODE_T_R_DEADLOCK_DETECTED:
 		case ERRCODE_T_R_SERIALIZATION_FAILURE:
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
 			return true;
 		default:
 			return false;
@@ -118,11 +128,11 @@ is_passing(int sqlerrcode)
 }
 
 static TimestampTz
-retry_time(uint32 in_a_row)
+retry_time(TimestampTz failed_at, uint32 in_a_row)
 {
 	int			doublings = Max(0, (int) in_a_row - tex_cache_failure_limit);
 
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	return TimestampTzPlusMilliseconds(failed_at,
 									   (int64) tex_cache_retry_after * 1000 << Min(doublings, MOST_DOUBLINGS));
 }
 
@@ -135,6 +145,7 @@ tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 	Place	   *place = place_of(key);
 	char		message[sizeof(place->failure.message)] = "";
 	uint32		in_a_row = 1;
+	TimestampTz failed_at = GetCurrentTimestamp();
 	TimestampTz retry_at;
 	TexFailure	old;
 
@@ -147,11 +158,12 @@ tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 	read_place(place, &old);
 	if (memcmp(&old.key, key, sizeof(TexCacheKey)) == 0)
 		in_a_row += old.in_a_row;
-	retry_at = retry_time(in_a_row);
+	retry_at = retry_time(failed_at, in_a_row);
 
 	SpinLockAcquire(&place->mutex);
 	place->failure.key = *key;
 	place->failure.in_a_row = in_a_row;
+	place->failure.failed_at = failed_at;
 	place->failure.retry_at = retry_at;
 	memcpy(place->failure.message, message, sizeof(message));
 	SpinLockRelease(&place->mutex);
@@ -173,8 +185,18 @@ tex_failures_clear(const TexCacheKey *key)
 {
 	Place	   *place = place_of(key);
 
+	pg_atomic_fetch_add_u32(&place->successes, 1);
 	if (place->failure.in_a_row > 0 && memcmp(&place->failure.key, key, sizeof(TexCacheKey)) == 0)
 		clear(place);
+}
+
+/*
+ * A number that changes when a computation of the result ends well.
+ */
+uint32
+tex_failures_successes(const TexCacheKey *key)
+{
+	return pg_atomic_read_u32(&place_of(key)->successes);
 }
 
 void

@@ -11,6 +11,7 @@ typedef struct TexFailure
 {
 	TexCacheKey key;
 	uint32		in_a_row;
+	TimestampTz failed_at;
 	TimestampTz retry_at;
 	char		message[160];
 } TexFailure;
@@ -21,6 +22,7 @@ extern void tex_failures_shmem_attach(void);
 extern void tex_failures_check(const TexCacheKey *key);
 extern void tex_failures_note(const TexCacheKey *key, const ErrorData *error);
 extern void tex_failures_clear(const TexCacheKey *key);
+extern uint32 tex_failures_successes(const TexCacheKey *key);
 extern void tex_failures_reset(void);
 extern List *tex_failures_list(void);
 extern const char *tex_failure_state(const TexFailure *failure);

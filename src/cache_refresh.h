@@ -1,6 +1,6 @@
 /*
  * cache_refresh.h
- *		Results that are computed anew in the background.
+ *		Results that are computed anew for callers that did not wait for it.
  */
 #ifndef TEX_CACHE_REFRESH_H
 #define TEX_CACHE_REFRESH_H

@@ -46,6 +46,7 @@
 #include "storage/spin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "cache_locks.h"
 #include "cache_relations.h"
@@ -66,6 +67,8 @@ typedef struct Slot
 	slock_t		mutex;
 	uint64		since;			/* transactions below may have gone unmarked */
 	uint64		wiped;			/* number of the last mark that wiped */
+	uint64		wiper;			/* its transaction id, and when it was made */
+	TimestampTz wiped_at;
 	uint64		forgotten;		/* highest transaction id of marks not in "writers" */
 	uint64		writers[WRITERS];	/* mark n is in (n - 1) % WRITERS */
 } Slot;
@@ -162,6 +165,8 @@ occupy(Slot *slot, Oid database, Oid relation)
 	pg_atomic_write_u64(&slot->writes, 0);
 	pg_atomic_write_u64(&slot->newest, 0);
 	slot->wiped = 0;
+	slot->wiper = 0;
+	slot->wiped_at = 0;
 	slot->forgotten = 0;
 	slot->since = PG_UINT64_MAX;
 	SpinLockRelease(&slot->mutex);
@@ -260,6 +265,21 @@ copy_slot(const TexDependency *dependency, Slot *copy)
 		copy->relation == dependency->relation;
 }
 
+/* The first mark whose writer is still known. */
+static uint64
+first_known(uint64 marks)
+{
+	return marks > WRITERS ? marks - WRITERS + 1 : 1;
+}
+
+static bool
+is_seen(Slot *slot, uint64 n, Snapshot snapshot, uint64 seen)
+{
+	uint64		writer = slot->writers[(n - 1) % WRITERS];
+
+	return writer < seen || !XidInMVCCSnapshot((TransactionId) writer, snapshot);
+}
+
 /*
  * Does the snapshot see the first "writes" writers and none after them?
  */
@@ -268,35 +288,48 @@ sees_exactly(Slot *slot, uint64 writes, Snapshot snapshot)
 {
 	uint64		seen = seen_below(snapshot);
 	uint64		marks = pg_atomic_read_u64(&slot->writes);
-	uint64		first = marks > WRITERS ? marks - WRITERS + 1 : 1;
 
 	if (slot->since > seen || slot->forgotten >= seen ||
-		slot->wiped > writes || writes + 1 < first)
+		slot->wiped > writes || writes + 1 < first_known(marks))
 		return false;
-	for (uint64 n = first; n <= marks; n++)
+	for (uint64 n = first_known(marks); n <= marks; n++)
 	{
-		uint64		writer = slot->writers[(n - 1) % WRITERS];
-		bool		visible = writer < seen ||
-			!XidInMVCCSnapshot((TransactionId) writer, snapshot);
-
-		if (visible != (n <= writes))
+		if (is_seen(slot, n, snapshot, seen) != (n <= writes))
 			return false;
 	}
 	return true;
 }
 
+/* How many of the writers, from the first one on, the snapshot sees for certain. */
+static uint64
+seen_from_first(Slot *slot, Snapshot snapshot)
+{
+	uint64		seen = seen_below(snapshot);
+	uint64		marks = pg_atomic_read_u64(&slot->writes);
+	uint64		n = first_known(marks);
+
+	if (slot->since > seen || slot->forgotten >= seen)
+		return 0;
+	while (n <= marks && is_seen(slot, n, snapshot, seen))
+		n++;
+	return n - 1;
+}
+
 /*
- * Does the snapshot see all writers so far?  Their number goes into the dependency.
+ * Does the snapshot see all writers so far?  The dependency gets the number of those
+ * that it sees.
  */
 bool
 tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot)
 {
 	Slot		copy;
+	uint64		marks;
 
 	if (!copy_slot(dependency, &copy))
 		return false;
-	dependency->writes = pg_atomic_read_u64(&copy.writes);
-	return sees_exactly(&copy, dependency->writes, snapshot);
+	marks = pg_atomic_read_u64(&copy.writes);
+	dependency->writes = seen_from_first(&copy, snapshot);
+	return dependency->writes == marks && sees_exactly(&copy, marks, snapshot);
 }
 
 /*
@@ -317,7 +350,8 @@ tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 	{
 		uint64		seen = seen_below(snapshot);
 
-		if (pg_atomic_read_u64(&slot->newest) < seen && slot->since <= seen)
+		if (pg_atomic_read_u64(&slot->newest) < seen && slot->since <= seen &&
+			slot->incarnation == dependency->incarnation)
 			return true;
 	}
 	return copy_slot(dependency, &copy) && sees_exactly(&copy, dependency->writes, snapshot);
@@ -333,6 +367,23 @@ tex_relation_wiped(const TexDependency *dependency)
 	Slot		copy;
 
 	return !copy_slot(dependency, &copy) || copy.wiped > dependency->writes;
+}
+
+/* After so long a transaction that was about to commit has told others of its changes. */
+#define LONG_AGO (10 * USECS_PER_MINUTE)
+
+/*
+ * The last transaction that wiped, if it may still be on its way to tell others what
+ * it changed, which it does a moment after snapshots see it.
+ */
+TransactionId
+tex_relation_recent_wiper(const TexDependency *dependency, TimestampTz now)
+{
+	Slot		copy;
+
+	if (!copy_slot(dependency, &copy) || copy.wiped == 0 || copy.wiped_at < now - LONG_AGO)
+		return InvalidTransactionId;
+	return (TransactionId) copy.wiper;
 }
 
 /*
@@ -390,6 +441,7 @@ tex_relation_mark(const TexTracked *tracked, bool wipe)
 {
 	Slot	   *slot = &relations->slots[tracked->slot];
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	TimestampTz now = wipe ? GetCurrentTimestamp() : 0;
 	uint64		n;
 	uint64	   *place;
 
@@ -400,7 +452,11 @@ tex_relation_mark(const TexTracked *tracked, bool wipe)
 		slot->forgotten = Max(slot->forgotten, *place);
 	*place = xid;
 	if (wipe)
+	{
 		slot->wiped = n;
+		slot->wiper = xid;
+		slot->wiped_at = now;
+	}
 	if (xid > pg_atomic_read_u64(&slot->newest))
 		pg_atomic_write_u64(&slot->newest, xid);
 	pg_atomic_write_u64(&slot->writes, n);

@@ -5,6 +5,7 @@
 #ifndef TEX_CACHE_RELATIONS_H
 #define TEX_CACHE_RELATIONS_H
 
+#include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 
 /*
@@ -38,6 +39,7 @@ extern bool tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot);
 extern bool tex_relation_same(const TexDependency *dependency, Snapshot snapshot);
 
 extern bool tex_relation_wiped(const TexDependency *dependency);
+extern TransactionId tex_relation_recent_wiper(const TexDependency *dependency, TimestampTz now);
 
 extern uint64 tex_relations_replayed(void);
 extern void tex_relations_note_replayed(void);

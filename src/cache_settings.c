@@ -9,9 +9,7 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "commands/async.h"
 #include "miscadmin.h"
 #include "parser/parse_expr.h"
 #include "parser/parser.h"
@@ -23,7 +21,6 @@
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
-#include "utils/pg_locale.h"
 #include "utils/rls.h"
 #include "utils/xml.h"
 
@@ -36,7 +33,8 @@ typedef enum Kind
 	IS_BOOL,
 	IS_INT,
 	IS_STRING,
-	IS_ZONE
+	IS_ZONE,
+	IS_PRIVATE					/* a string that only the setting itself leads to */
 } Kind;
 
 static const struct
@@ -48,6 +46,7 @@ static const struct
 	{"search_path", IS_STRING, &namespace_search_path},
 	{"row_security", IS_BOOL, &row_security},
 	{"TimeZone", IS_ZONE, &session_timezone},
+	{"timezone_abbreviations", IS_PRIVATE, NULL},
 	{"DateStyle", IS_INT, &DateStyle},
 	{"DateStyle", IS_INT, &DateOrder},
 	{"IntervalStyle", IS_INT, &IntervalStyle},
@@ -55,9 +54,9 @@ static const struct
 	{"bytea_output", IS_INT, &bytea_output},
 	{"xmlbinary", IS_INT, &xmlbinary},
 	{"xmloption", IS_INT, &xmloption},
-	{"lc_monetary", IS_STRING, &locale_monetary},
-	{"lc_numeric", IS_STRING, &locale_numeric},
-	{"lc_time", IS_STRING, &locale_time},
+	{"lc_monetary", IS_PRIVATE, NULL},
+	{"lc_numeric", IS_PRIVATE, NULL},
+	{"lc_time", IS_PRIVATE, NULL},
 	{"default_text_search_config", IS_STRING, &TSCurrentConfig},
 	{"array_nulls", IS_BOOL, &Array_nulls},
 	{"quote_all_identifiers", IS_BOOL, &quote_all_identifiers},
@@ -78,6 +77,33 @@ add_string(StringInfo key, const char *value)
 	if (value)
 		appendBinaryStringInfo(key, value, strlen(value));
 	appendStringInfoChar(key, '\0');
+}
+
+/* The settings whose variables are private.  Those of PostgreSQL do not move. */
+static struct config_string *private_settings[lengthof(settings)];
+
+static void
+find_private_settings(void)
+{
+	int			n;
+	struct config_generic **all = tex_all_settings(&n);
+
+	for (int i = 0; i < n; i++)
+	{
+		for (size_t j = 0; j < lengthof(settings); j++)
+		{
+			if (settings[j].kind == IS_PRIVATE && strcmp(all[i]->name, settings[j].name) == 0)
+				private_settings[j] = (struct config_string *) all[i];
+		}
+	}
+}
+
+static const char *
+private_value(size_t i)
+{
+	if (private_settings[i] == NULL)
+		find_private_settings();
+	return *private_settings[i]->variable;
 }
 
 /*
@@ -101,6 +127,9 @@ tex_settings_add(StringInfo key)
 				break;
 			case IS_ZONE:
 				add_string(key, pg_get_timezone_name(*(pg_tz **) settings[i].value));
+				break;
+			case IS_PRIVATE:
+				add_string(key, private_value(i));
 				break;
 		}
 	}

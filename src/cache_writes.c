@@ -16,9 +16,9 @@
  * tex_i_changed_definitions() say that it must keep away from the cache.
  *
  * Not noticed: relations written by code that releases its lock before the end of
- * the transaction, against the rule of PostgreSQL for user tables; and writes of
- * sessions that were open when the library was not yet preloaded, of which there
- * are none, as preloading takes a restart.
+ * the transaction, against the rule of PostgreSQL for user tables; and what another
+ * library writes in a callback before commit that is called after ours, so trace_ext
+ * should come first in shared_preload_libraries.
  */
 #include "postgres.h"
 
@@ -78,22 +78,6 @@ tex_i_wrote(Oid relation)
 {
 	return TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 		(holds(relation, RowExclusiveLock) || holds(relation, AccessExclusiveLock));
-}
-
-/*
- * Would anybody who reads one of these relations wait for this transaction?
- */
-bool
-tex_i_block_readers(const List *relations)
-{
-	ListCell   *cell;
-
-	foreach(cell, relations)
-	{
-		if (holds(lfirst_oid(cell), AccessExclusiveLock))
-			return true;
-	}
-	return false;
 }
 
 /*
@@ -161,13 +145,17 @@ note_catalog_message(Changes *changes, int cache)
 		case ENUMOID:
 		case CONSTROID:
 		case NAMESPACEOID:
+		case TSCONFIGMAP:
 		case TSCONFIGOID:
 		case TSDICTOID:
+		case TSPARSEROID:
+		case TSTEMPLATEOID:
 			changes->definitions = true;
 			break;
 		case AUTHOID:
 		case AUTHMEMROLEMEM:
 		case AUTHMEMMEMROLE:
+		case DATABASEOID:		/* its owner is a member of pg_database_owner */
 			changes->roles = true;
 			break;
 		default:
@@ -260,7 +248,7 @@ watch_catalogs(void)
 	static const int caches[] = {
 		PROCOID, PROCNAMEARGSNSP, AGGFNOID, OPEROID, OPERNAMENSP, CASTSOURCETARGET, TYPEOID, ENUMOID,
 		NAMESPACEOID, NAMESPACENAME, CONSTROID, AUTHOID, AUTHMEMROLEMEM, AUTHMEMMEMROLE,
-		TSCONFIGOID, TSDICTOID
+		DATABASEOID, TSCONFIGMAP, TSCONFIGOID, TSDICTOID, TSPARSEROID, TSTEMPLATEOID
 	};
 
 	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);

@@ -6,12 +6,10 @@
 #define TEX_CACHE_WRITES_H
 
 #include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
 
 extern void tex_cache_writes_init(void);
 
 extern bool tex_i_wrote(Oid relation);
-extern bool tex_i_block_readers(const List *relations);
 extern bool tex_i_changed_definitions(void);
 extern uint64 tex_definitions_seen(void);
 extern TimestampTz tex_last_write(void);

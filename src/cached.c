@@ -17,13 +17,15 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -64,6 +66,20 @@ has_temporary_tables(void)
 	return OidIsValid(schema);
 }
 
+/* May the query read a temporary table, that inherits from one that it names? */
+static bool
+has_temporary_children(const List *relations)
+{
+	ListCell   *cell;
+
+	foreach(cell, relations)
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION && has_subclass(lfirst_oid(cell)))
+			return true;
+	}
+	return false;
+}
+
 static bool
 may_use_cache(const TexCall *call)
 {
@@ -73,7 +89,8 @@ may_use_cache(const TexCall *call)
 		return false;
 	if (RecoveryInProgress() && call->ttl == TEX_NO_TTL)
 		return false;
-	return !(call->query.has_functions && has_temporary_tables());
+	return !has_temporary_tables() ||
+		!(call->query.has_functions || has_temporary_children(call->query.relations));
 }
 
 /*
@@ -181,7 +198,9 @@ answer_from_cache(TexCall *call, bool may_renew)
 	char	   *bytes;
 	Verdict		verdict;
 
-	if (tex_local_find(&call->key, &local, &bytes))
+	/* Past half of its time there may be a newer one in shared memory. */
+	if (tex_local_find(&call->key, &local, &bytes) &&
+		(call->ttl == TEX_NO_TTL || age_of(call, local) <= call->ttl / 2))
 	{
 		verdict = answer_from(call, local, bytes, TEX_CACHE_LOCAL_HITS, may_renew);
 		if (verdict != WRONG)
@@ -203,43 +222,72 @@ answer_from_cache(TexCall *call, bool may_renew)
 }
 
 /*
+ * Waits until nobody else computes the result.  True where it is of use to look for
+ * it then: not for a transaction that has written, for others may wait for that.
+ */
+static bool
+wait_for_others(TexCall *call)
+{
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return false;
+	tex_cache_count(TEX_CACHE_WAITS, 1);
+	tex_flight_wait(&call->key);
+	tex_failures_check(&call->key);
+	return true;
+}
+
+/* Looks once more, as who had it before may just have kept it; computes it if not. */
+static void
+answer_now(TexCall *call, bool compute, Verdict *verdict)
+{
+	*verdict = answer_from_cache(call, false);
+	if (*verdict == NOT_FOR_ME)
+	{
+		tex_cache_count(TEX_CACHE_BYPASSES, 1);
+		tex_compute(call);
+		tex_failures_clear(&call->key);
+	}
+	else if (*verdict == WRONG && compute)
+	{
+		tex_cache_count(TEX_CACHE_MISSES, 1);
+		tex_compute_and_keep(call);
+		*verdict = RENEWED;
+	}
+}
+
+/*
  * Computes the result, unless another session does so at the moment: then waits for
- * that and takes its result.  Where that is no use, for it failed or was for another
- * snapshot, computes at the same time as others.
+ * that and takes its result.  If that ended well but is of no use, as it was for
+ * another snapshot, computes beside others; if it failed, one of those who waited
+ * is the next.
  */
 static void
 answer_by_computing(TexCall *call)
 {
-	bool		alone = tex_flight_begin(&call->key);
+	Verdict		verdict = WRONG;
 
-	if (!alone && !tex_i_block_readers(call->query.relations))
+	while (verdict == WRONG)
 	{
-		tex_cache_count(TEX_CACHE_WAITS, 1);
-		tex_flight_wait(&call->key);
-		tex_failures_check(&call->key);
+		uint32		successes = tex_failures_successes(&call->key);
+
+		CHECK_FOR_INTERRUPTS();
+		if (tex_flight_begin(&call->key))
+		{
+			answer_now(call, true, &verdict);
+			tex_flight_end(&call->key);
+		}
+		else if (wait_for_others(call))
+			answer_now(call, tex_failures_successes(&call->key) != successes, &verdict);
+		else
+			answer_now(call, true, &verdict);
 	}
-	/* Who had it before may just have kept it. */
-	switch (answer_from_cache(call, false))
-	{
-		case RIGHT:
-		case YOUNG:
-		case RENEWED:
-			break;
-		case NOT_FOR_ME:
-			tex_cache_count(TEX_CACHE_BYPASSES, 1);
-			tex_compute(call);
-			break;
-		case WRONG:
-			tex_cache_count(TEX_CACHE_MISSES, 1);
-			tex_compute_and_keep(call);
-			break;
-	}
-	if (alone)
-		tex_flight_end(&call->key);
 }
 
-static void
-require_ttl(const TexCall *call)
+/*
+ * Fails where the result can only be cached with a ttl, and there is none.
+ */
+void
+tex_cached_require_ttl(const TexCall *call)
 {
 	if (call->query.ttl_reason && call->ttl == TEX_NO_TTL)
 		ereport(ERROR,
@@ -288,16 +336,19 @@ say_not_preloaded(void)
 }
 
 /*
- * Answers a call: puts the rows into its store.
+ * Answers a call: puts the rows into its store.  Without one it only sees to it that
+ * the cache has them.
  */
 void
 tex_cached_answer(TexCall *call)
 {
 	AcceptInvalidationMessages();
 	tex_call_identify(call);
+	if (call->desc == NULL)
+		call->desc = CreateTupleDescCopy(call->query.desc);
 	check_columns(call);
 	if (tex_cache_mode != TEX_CACHE_OFF)
-		require_ttl(call);
+		tex_cached_require_ttl(call);
 	if (!tex_cache_is_there())
 	{
 		tex_compute(call);
@@ -326,16 +377,14 @@ tex_cached_answer(TexCall *call)
 	}
 }
 
-static int64
-ttl_of(FunctionCallInfo fcinfo, int n)
+/*
+ * A ttl in microseconds; a month has 30 days.
+ */
+int64
+tex_cached_ttl(const Interval *span)
 {
-	Interval   *span;
-	int64		ttl;
+	int64		ttl = span->time + (span->day + (int64) span->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 
-	if (PG_NARGS() <= n || PG_ARGISNULL(n))
-		return TEX_NO_TTL;
-	span = PG_GETARG_INTERVAL_P(n);
-	ttl = span->time + (span->day + (int64) span->month * DAYS_PER_MONTH) * USECS_PER_DAY;
 	if (ttl <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -383,7 +432,7 @@ tex_cached(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("query must not be null")));
 	call.text = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	call.ttl = ttl_of(fcinfo, 1);
+	call.ttl = PG_ARGISNULL(1) ? TEX_NO_TTL : tex_cached_ttl(PG_GETARG_INTERVAL_P(1));
 	if (PG_NARGS() > 2)
 	{
 		call.n_args = extract_variadic_args(fcinfo, 2, true, &call.values, &call.types, &call.nulls);

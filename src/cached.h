@@ -5,10 +5,13 @@
 #ifndef TEX_CACHED_H
 #define TEX_CACHED_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 
 #include "cache_call.h"
 
+extern int64 tex_cached_ttl(const Interval *span);
+extern void tex_cached_require_ttl(const TexCall *call);
 extern void tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call);
 extern void tex_cached_answer(TexCall *call);
 

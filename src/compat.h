@@ -52,6 +52,13 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Is that transaction over, its locks given up? */
+#if PG_VERSION_NUM >= 180000
+#define tex_is_over(xid) ConditionalXactLockTableWait(xid, false)
+#else
+#define tex_is_over(xid) ConditionalXactLockTableWait(xid)
+#endif
+
 /* All settings that there are. */
 #if PG_VERSION_NUM >= 160000
 #define tex_all_settings(n) get_guc_variables(n)
