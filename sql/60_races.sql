@@ -1,5 +1,77 @@
 -- Who raced: accesses of one variable that nothing orders.
 
+-- What ran at a time can order what else ran then, though it touches none of the
+-- same variables: by locks that it took from one and handed to another, say.
+CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
+    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz,
+    event_count bigint, access_count bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    WITH span AS MATERIALIZED (
+        SELECT from_time - skew AS from_time, to_time + skew AS to_time, to_time + skew + horizon AS last_end
+          FROM (SELECT current_setting('trace_ext.clock_skew')::interval AS skew,
+                       current_setting('trace_ext.horizon')::interval AS horizon) s
+    ), deltas AS MATERIALIZED (
+        SELECT * FROM trace_ext.outstanding_deltas()
+    )
+    SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+      FROM trace_ext.summary_base b
+     WHERE b.last_timestamp >= (SELECT s.from_time FROM span s)
+       AND b.last_timestamp <= (SELECT s.last_end FROM span s)
+       AND b.first_timestamp <= (SELECT s.to_time FROM span s)
+       AND NOT EXISTS (SELECT FROM deltas d WHERE d.trace_id = b.trace_id)
+    UNION ALL
+    -- One that lost events is taken to be as long as it was: too much is no harm.
+    SELECT m.trace_id, m.first_timestamp, m.last_timestamp, m.event_count, m.access_count
+      FROM (SELECT p.trace_id, min(p.first_timestamp) AS first_timestamp, max(p.last_timestamp) AS last_timestamp,
+                   sum(p.event_count)::bigint AS event_count, sum(p.access_count)::bigint AS access_count
+              FROM (SELECT d.trace_id, d.first_timestamp, d.last_timestamp, d.event_count, d.access_count FROM deltas d
+                    UNION ALL
+                    SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+                      FROM trace_ext.summary_base b
+                     WHERE b.trace_id IN (SELECT d.trace_id FROM deltas d)) AS p
+             GROUP BY p.trace_id) AS m, span s
+     WHERE m.last_timestamp BETWEEN s.from_time AND s.last_end AND m.first_timestamp <= s.to_time AND m.event_count > 0;
+    END;
+COMMENT ON FUNCTION traces_between(timestamptz, timestamptz) IS
+    'traces that ran within a time, give or take trace_ext.clock_skew, and ended no later than trace_ext.horizon after it';
+
+CREATE FUNCTION traces_that_order(ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT trace_id FROM trace_ext.events
+     WHERE trace_id = ANY (ids)
+     GROUP BY trace_id
+    HAVING bool_or(kind IN ('LockAcquire', 'LockRelease'))
+        -- A message from another trace; or a thread that hands over to another one.
+        OR bool_or(upstream_span_id IS NOT NULL AND parent_id IS NULL)
+        OR min(thread_id COLLATE "C") <> max(thread_id COLLATE "C");
+    END;
+COMMENT ON FUNCTION traces_that_order(uuid[]) IS
+    'those of some traces without accesses that can order what other traces did';
+
+CREATE FUNCTION ordering_traces(from_time timestamptz, to_time timestamptz, most_events bigint) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    with_accesses uuid[];
+    without uuid[];
+    events bigint;
+BEGIN
+    SELECT coalesce(array_agg(t.trace_id) FILTER (WHERE t.access_count > 0), '{}'),
+           coalesce(array_agg(t.trace_id) FILTER (WHERE t.access_count = 0), '{}'),
+           sum(t.event_count)
+      INTO with_accesses, without, events
+      FROM trace_ext.traces_between(from_time, to_time) t;
+    IF events > most_events THEN
+        RETURN NULL;
+    END IF;
+    RETURN with_accesses || ARRAY(SELECT trace_ext.traces_that_order(without));
+END
+$$;
+COMMENT ON FUNCTION ordering_traces(timestamptz, timestamptz, bigint) IS
+    'traces that ran within a time and can order what happened then; NULL if they have more events than may be read';
+
 CREATE FUNCTION find_races(trace_id uuid, max_pairs int = 1000) RETURNS TABLE (
     kind text, variable text, severity text, confidence double precision,
     event1_id uuid, event1_trace_id uuid, event1_timestamp timestamptz, event1_thread_id text,

@@ -101,35 +101,20 @@ COMMENT ON COLUMN findings.evidence IS 'that pair in a sentence';
 COMMENT ON COLUMN findings.status IS 'open, acknowledged or ignored; detection does not change it';
 SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
-CREATE FUNCTION pairs_of_traces(home uuid[], context uuid[], max_pairs int)
+CREATE FUNCTION pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
-    kind text, variable text, location1 text, location2 text, severity text,
-    confidence double precision, confirmed boolean,
-    event1_trace_id uuid, event2_trace_id uuid, event1_id uuid, event2_id uuid,
-    event1_at timestamptz, event2_at timestamptz, evidence text)
+    kind text, variable text, location1 text, location2 text, severity text, confidence double precision,
+    occurrences bigint, first_seen timestamptz, last_seen timestamptz,
+    event1_at timestamptz, event1_id uuid, event1_trace_id uuid, event2_id uuid, event2_trace_id uuid, evidence text)
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_pairs_of_traces';
-COMMENT ON FUNCTION pairs_of_traces(uuid[], uuid[], int) IS
-    'racing pairs with an end in a home trace; context traces are those that can order them; of one variable between two traces, at most max_pairs';
+COMMENT ON FUNCTION pairs_of_traces(uuid[], uuid[], uuid[], int) IS
+    'racing pairs with an end in a home trace and the other in home or a rival, added up by finding and traces, each with the best of them; '
+    'others only order; of one variable between two traces, at most max_pairs';
 
 CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 text) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     RETURN pg_catalog.md5(pg_catalog.jsonb_build_array(kind, variable, location1, location2)::text)::uuid;
 COMMENT ON FUNCTION finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
-
-CREATE FUNCTION overlapping_traces(from_time timestamptz, to_time timestamptz)
-    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
-    SELECT trace_id, first_timestamp, last_timestamp, event_count
-      FROM trace_ext.summary_base
-     WHERE last_timestamp >= from_time - current_setting('trace_ext.clock_skew')::interval
-       AND last_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
-                                     + current_setting('trace_ext.horizon')::interval
-       AND first_timestamp <= to_time + current_setting('trace_ext.clock_skew')::interval
-       AND access_count > 0;
-    END;
-COMMENT ON FUNCTION overlapping_traces(timestamptz, timestamptz) IS
-    'traces with accesses that ran within a time, give or take trace_ext.clock_skew, as of the last fold';
 
 -- Bring findings in line with race_pairs.
 CREATE FUNCTION refresh_findings(ids uuid[]) RETURNS void
@@ -158,9 +143,9 @@ CREATE FUNCTION refresh_findings(ids uuid[]) RETURNS void
 COMMENT ON FUNCTION refresh_findings(uuid[]) IS
     'sums up race_pairs for these findings; open ones that nothing supports any more go';
 
--- Look at some traces: home are those whose pairs may have changed, context those
--- that may order pairs of home. Returns the findings that changed.
-CREATE FUNCTION examine_traces(home uuid[], context uuid[]) RETURNS uuid[]
+-- Look at some traces: home are those whose pairs may have changed, rivals are what
+-- may race with them, others only order. Returns the findings that changed.
+CREATE FUNCTION examine_traces(home uuid[], rivals uuid[], others uuid[] = '{}', all_rivals boolean = true) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_column
@@ -168,79 +153,99 @@ DECLARE
     before uuid[];
     after uuid[];
 BEGIN
+    -- What is not looked at again stays as it is.
     WITH gone AS (
         DELETE FROM trace_ext.race_pairs
-         WHERE trace1 = ANY ($1) OR trace2 = ANY ($1) RETURNING finding_id
+         WHERE (trace1 = ANY ($1) OR trace2 = ANY ($1))
+           AND ($4 OR (trace1 = ANY ($1 || $2) AND trace2 = ANY ($1 || $2))) RETURNING finding_id
     ) SELECT array_agg(DISTINCT finding_id) INTO before FROM gone;
 
     WITH found AS MATERIALIZED (
-        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id,
-               least(event1_trace_id, event2_trace_id) AS trace1,
-               greatest(event1_trace_id, event2_trace_id) AS trace2
-          FROM trace_ext.pairs_of_traces($1, $2, 1000)
-    ), summed AS (
-        SELECT finding_id, trace1, trace2, count(*) AS occurrences,
-               min(event2_at) AS first_seen, max(event2_at) AS last_seen
-          FROM found GROUP BY finding_id, trace1, trace2
-    ), best AS (
-        SELECT DISTINCT ON (finding_id, trace1, trace2) *
-          FROM found
-         ORDER BY finding_id, trace1, trace2, confidence DESC, event1_at, event1_trace_id, event1_id,
-                  event2_trace_id, event2_id
+        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id
+          FROM trace_ext.pairs_of_traces($1, $2, $3, 1000)
     ), kept AS (
         INSERT INTO trace_ext.race_pairs
-        SELECT finding_id, trace1, trace2, s.occurrences, s.first_seen, s.last_seen, b.confidence,
-               b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
-          FROM summed s JOIN best b USING (finding_id, trace1, trace2)
+        SELECT finding_id, least(event1_trace_id, event2_trace_id), greatest(event1_trace_id, event2_trace_id),
+               occurrences, first_seen, last_seen, confidence,
+               event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence
+          FROM found
     ), named AS (
         INSERT INTO trace_ext.findings (id, kind, variable, location1, location2, severity, confidence, confirmed, occurrences)
         SELECT DISTINCT finding_id, kind, variable, location1, location2, severity, 0::float8, false, 0
-          FROM best
+          FROM found
         ON CONFLICT (id) DO NOTHING
     )
-    SELECT array_agg(DISTINCT finding_id) INTO after FROM best;
+    SELECT array_agg(DISTINCT finding_id) INTO after FROM found;
     RETURN before || after;
 END
 $$;
-COMMENT ON FUNCTION examine_traces(uuid[], uuid[]) IS
-    'replaces what the home traces add to findings; context are traces that may order them; returns the findings to refresh';
+COMMENT ON FUNCTION examine_traces(uuid[], uuid[], uuid[], boolean) IS
+    'replaces what the home traces add to findings, with each other and with their rivals; others may order them; '
+    'all_rivals: there are none beside those given; returns the findings to refresh';
 
-CREATE FUNCTION examine_batch(batch uuid[], from_time timestamptz, to_time timestamptz) RETURNS uuid[]
+-- Where very much ran at a time: what shares a variable with home, the latest first.
+CREATE FUNCTION rivals_of(home uuid[], from_time timestamptz, to_time timestamptz, most_events bigint,
+                          OUT rivals uuid[], OUT all_of_them boolean)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT coalesce(array_agg(q.trace_id) FILTER (WHERE q.total <= most_events), '{}'),
+           coalesce(bool_and(q.total <= most_events), true)
+      FROM (SELECT t.trace_id, sum(t.event_count) OVER (ORDER BY t.last_timestamp DESC, t.trace_id) AS total
+              FROM trace_ext.traces_between(from_time, to_time) t
+             WHERE t.access_count > 0 AND t.trace_id <> ALL (home)
+               AND t.trace_id IN (
+                   SELECT e.trace_id FROM trace_ext.events e
+                    WHERE e.kind = 'StateChange'
+                      AND e.name = ANY (ARRAY(SELECT h.name FROM trace_ext.events h
+                                               WHERE h.trace_id = ANY (home) AND h.kind = 'StateChange'))
+                      AND e."timestamp" BETWEEN from_time - current_setting('trace_ext.horizon')::interval
+                                            AND to_time + current_setting('trace_ext.horizon')::interval)) AS q;
+    END;
+COMMENT ON FUNCTION rivals_of(uuid[], timestamptz, timestamptz, bigint) IS
+    'traces that ran within a time and share a variable with home; of more than most_events events, the latest';
+
+-- More events than most_events are not read at once, but for those of the batch.
+CREATE FUNCTION examine_batch(batch uuid[], from_time timestamptz, to_time timestamptz, most_events bigint = 200000)
+    RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
-#variable_conflict use_column
 DECLARE
-    -- More events than this are not read to order a batch.
-    most_events constant bigint := 500000;
+    batch_from constant timestamptz := from_time;
+    batch_to constant timestamptz := to_time;
     home uuid[];
-    context uuid[];
+    rivals uuid[];
+    others uuid[];
     events bigint;
-    home_from timestamptz;
-    home_to timestamptz;
+    all_rivals boolean := true;
 BEGIN
-    SELECT array_agg(trace_id), min(first_timestamp), max(last_timestamp), sum(event_count)
-      INTO home, home_from, home_to, events
-      FROM trace_ext.overlapping_traces(from_time, to_time);
+    -- The batch may have changed the pairs of all that it overlaps.
+    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp), sum(t.event_count)
+      INTO home, from_time, to_time, events
+      FROM trace_ext.traces_between(batch_from, batch_to) t WHERE t.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
         RETURN trace_ext.examine_traces(batch, '{}');
-    ELSIF events > most_events THEN
-        RETURN trace_ext.examine_traces(batch, ARRAY(SELECT unnest(home) EXCEPT SELECT unnest(batch)));
     END IF;
-
     home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
 
-    -- Two steps: what races with home, and what may order that.
-    FOR step IN 1..2 LOOP
-        SELECT coalesce(array_agg(trace_id), '{}'), min(first_timestamp), max(last_timestamp), sum(event_count)
-          INTO context, home_from, home_to, events
-          FROM trace_ext.overlapping_traces(home_from, home_to);
-        EXIT WHEN events > most_events;
-    END LOOP;
-    RETURN trace_ext.examine_traces(home, ARRAY(SELECT unnest(context) EXCEPT SELECT unnest(home)));
+    -- What races with home, and what may order that.
+    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp), sum(t.event_count)
+      INTO rivals, from_time, to_time, events
+      FROM trace_ext.traces_between(from_time, to_time) t WHERE t.access_count > 0;
+    IF events <= most_events THEN
+        others := trace_ext.ordering_traces(from_time, to_time, most_events);
+    ELSE
+        -- Only the batch then, and only what shares a variable with it.
+        home := batch;
+        SELECT r.rivals, r.all_of_them INTO rivals, all_rivals
+          FROM trace_ext.rivals_of(home, batch_from, batch_to, most_events) r;
+        others := trace_ext.ordering_traces(batch_from, batch_to, most_events);
+    END IF;
+    rivals := ARRAY(SELECT unnest(rivals) EXCEPT SELECT unnest(home));
+    RETURN trace_ext.examine_traces(home, rivals, ARRAY(SELECT unnest(others) EXCEPT SELECT unnest(home || rivals)), all_rivals);
 END
 $$;
-COMMENT ON FUNCTION examine_batch(uuid[], timestamptz, timestamptz) IS
+COMMENT ON FUNCTION examine_batch(uuid[], timestamptz, timestamptz, bigint) IS
     'examines traces that changed, which ran within a time, and those whose pairs they may have changed; returns the findings to refresh';
 
 CREATE FUNCTION take_detect_queue() RETURNS uuid[]
@@ -316,9 +321,10 @@ CREATE FUNCTION detect() RETURNS bigint
 #variable_conflict use_column
 DECLARE
     -- A batch is complete with this many events, or at a gap.
-    batch_events constant bigint := 100000;
+    batch_events constant bigint := 20000;
     batch_gap constant interval := '1 minute';
     dirty uuid[];
+    ordering uuid[];
     batch uuid[] := '{}';
     changed uuid[] := '{}';
     events bigint := 0;
@@ -329,9 +335,12 @@ BEGIN
     PERFORM FROM trace_ext.detect_state FOR UPDATE;
     PERFORM trace_ext.fold();
     dirty := trace_ext.take_detect_queue();
+    ordering := ARRAY(SELECT trace_ext.traces_that_order(ARRAY(
+        SELECT s.trace_id FROM trace_ext.summary_base s WHERE s.trace_id = ANY (dirty) AND s.access_count = 0)));
     FOR t IN SELECT d.id, s.first_timestamp, s.last_timestamp, coalesce(s.event_count, 0) AS event_count
                FROM unnest(dirty) AS d (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = d.id
               WHERE s.trace_id IS NULL OR s.access_count > 0
+                 OR d.id = ANY (ordering)
               ORDER BY s.first_timestamp, d.id
     LOOP
         IF events + t.event_count > batch_events OR t.first_timestamp > to_time + batch_gap THEN

@@ -40,7 +40,7 @@ DECLARE
         'detect', 'set_finding_status', 'cache_reset', 'cache_refresh'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
         'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
-        'note_event', 'append_deltas', 'pairs_of_traces', 'overlapping_traces', 'refresh_findings', 'examine_traces',
+        'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
         'examine_batch', 'take_detect_queue', 'retire_race_pairs'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind

@@ -42,6 +42,7 @@ compare_ticks(const void *a, const void *b)
 	const Tick *x = a;
 	const Tick *y = b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->trace != y->trace)
 		return x->trace < y->trace ? -1 : 1;
 	if (x->component != y->component)
@@ -178,8 +179,11 @@ tex_add_clock_edges(TexHistory *history, TexEdges *edges)
 	ticks.components = tex_names_create();
 	ticks.ticks = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Tick) * (Size) room);
 	for (int32 i = 0; i < history->nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (own_tick(&ticks, i, &ticks.ticks[ticks.n]))
 			ticks.n++;
+	}
 	qsort(ticks.ticks, ticks.n, sizeof(Tick), compare_ticks);
 	drop_forked(&ticks);
 	for (int32 i = 0; i < history->nevents; i++)

@@ -14,20 +14,28 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "evidence.h"
 #include "guc.h"
 #include "overlaps.h"
-#include "race_rows.h"
+#include "patterns.h"
 #include "races.h"
 
-#define PAIR_COLUMNS	14
+#define GROUP_COLUMNS	15
+
+/*
+ * Pairs to look at in one batch, at most: where thousands of traces race with each
+ * other there are more than anybody wants to know.
+ */
+#define MOST_PAIRS		500000
 
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
 
 static void
-load_array(TexHistory *history, ArrayType *array, bool home)
+load_array(TexHistory *history, ArrayType *array, TexRole role)
 {
 	Datum	   *elements;
 	bool	   *isnull;
@@ -41,7 +49,7 @@ load_array(TexHistory *history, ArrayType *array, bool home)
 		if (!isnull[i])
 			ids[count++] = *DatumGetUUIDP(elements[i]);
 	for (int i = 0; i < count; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), home);
+		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), role);
 }
 
 /* Which of two code places comes first does not matter where neither's role does. */
@@ -51,66 +59,215 @@ is_symmetric(TexPattern pattern)
 	return pattern == TEX_WRITE_WRITE || pattern == TEX_READ_WRITE || pattern == TEX_POTENTIAL_RACE;
 }
 
-static void
-set_text(Datum *values, bool *isnull, int column, const char *text)
+/* What two traces add to one finding. */
+typedef struct PairGroupKey
 {
-	isnull[column] = text == NULL;
-	if (text)
-		values[column] = CStringGetTextDatum(text);
+	int32		pattern;
+	int32		variable;
+	int32		location1;
+	int32		location2;
+	int32		low_trace;
+	int32		high_trace;
+} PairGroupKey;
+
+typedef struct PairGroup
+{
+	PairGroupKey	key;
+	int64		occurrences;
+	TimestampTz first_seen;
+	TimestampTz last_seen;
+	TexPair		best;			/* the surest pair, of these the first */
+	TexVerdict	verdict;
+	int32		ends[2];		/* the events of that pair, earlier first */
+} PairGroup;
+
+static int
+compare_text(const TexHistory *history, int32 a, int32 b)
+{
+	const char *x = a == TEX_NO_NAME ? "" : tex_history_text(history, a);
+	const char *y = b == TEX_NO_NAME ? "" : tex_history_text(history, b);
+
+	return strcmp(x, y);
+}
+
+static PairGroupKey
+group_key(const TexHistory *history, TexPattern pattern, const int32 *ends)
+{
+	const TexEvent *a = &history->events[ends[0]];
+	const TexEvent *b = &history->events[ends[1]];
+	bool		swap = is_symmetric(pattern) &&
+		compare_text(history, a->data->location, b->data->location) > 0;
+
+	return (PairGroupKey) {
+		.pattern = pattern,.variable = a->name,
+		.location1 = swap ? b->data->location : a->data->location,
+		.location2 = swap ? a->data->location : b->data->location,
+		.low_trace = Min(a->trace, b->trace),.high_trace = Max(a->trace, b->trace)
+	};
+}
+
+static int
+compare_events(const TexHistory *history, int32 a, int32 b)
+{
+	const TexEvent *x = &history->events[a];
+	const TexEvent *y = &history->events[b];
+	int			order = memcmp(&history->traces[x->trace].id, &history->traces[y->trace].id,
+							   sizeof(pg_uuid_t));
+
+	return order != 0 ? order : memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+}
+
+/* Whether a pair is a better sample of its group: the order must not depend on what came when. */
+static bool
+is_better(const TexHistory *history, const PairGroup *group, const TexVerdict *verdict, const int32 *ends)
+{
+	TimestampTz at = history->events[ends[0]].at;
+	TimestampTz best_at = history->events[group->ends[0]].at;
+	int			order;
+
+	if (verdict->confidence != group->verdict.confidence)
+		return verdict->confidence > group->verdict.confidence;
+	if (at != best_at)
+		return at < best_at;
+	order = compare_events(history, ends[0], group->ends[0]);
+	if (order == 0)
+		order = compare_events(history, ends[1], group->ends[1]);
+	return order < 0;
 }
 
 static void
-return_pair(const TexRaceRow *row, ReturnSetInfo *result)
+group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
 {
-	Datum		values[PAIR_COLUMNS] = {0};
-	bool		isnull[PAIR_COLUMNS] = {0};
-	const char *location1 = row->ends[0].location;
-	const char *location2 = row->ends[1].location;
-	bool		swap = is_symmetric(row->pattern) &&
-		strcmp(location1 ? location1 : "", location2 ? location2 : "") > 0;
+	const TexHistory *history = races->history;
+	TexVerdict	verdict = tex_judge(races, failures, pair);
+	int32		ends[2] = {races->accesses[pair->first].event, races->accesses[pair->second].event};
+	PairGroupKey	key;
+	PairGroup	   *group;
+	bool		found;
+	TimestampTz seen;
 
-	set_text(values, isnull, 0, tex_pattern_name(row->pattern));
-	set_text(values, isnull, 1, row->variable);
-	set_text(values, isnull, 2, swap ? location2 : location1);
-	set_text(values, isnull, 3, swap ? location1 : location2);
-	set_text(values, isnull, 4, tex_pattern_severity(row->pattern));
-	values[5] = Float8GetDatum(row->confidence / 10.0);
-	values[6] = BoolGetDatum(row->confirmed);
-	values[7] = UUIDPGetDatum(&row->ends[0].trace_id);
-	values[8] = UUIDPGetDatum(&row->ends[1].trace_id);
-	values[9] = UUIDPGetDatum(&row->ends[0].id);
-	values[10] = UUIDPGetDatum(&row->ends[1].id);
-	values[11] = TimestampTzGetDatum(row->ends[0].at);
-	values[12] = TimestampTzGetDatum(row->ends[1].at);
-	set_text(values, isnull, 13, row->evidence);
+	/* Causes may carry later times than effects; shown is what the clocks say. */
+	if (history->events[ends[1]].at < history->events[ends[0]].at)
+	{
+		int32		later = ends[0];
+
+		ends[0] = ends[1];
+		ends[1] = later;
+	}
+	seen = history->events[ends[1]].at;
+	key = group_key(history, verdict.pattern, ends);
+	group = hash_search(groups, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		group->occurrences = 0;
+		group->first_seen = group->last_seen = seen;
+	}
+	if (!found || is_better(history, group, &verdict, ends))
+	{
+		group->best = *pair;
+		group->verdict = verdict;
+		memcpy(group->ends, ends, sizeof(ends));
+	}
+	group->occurrences++;
+	group->first_seen = Min(group->first_seen, seen);
+	group->last_seen = Max(group->last_seen, seen);
+}
+
+static HTAB *
+group_pairs(const TexRaces *races)
+{
+	HASHCTL		ctl = {.keysize = sizeof(PairGroupKey),.entrysize = sizeof(PairGroup),
+	.hcxt = CurrentMemoryContext};
+	HTAB	   *groups = hash_create("pairs by finding and traces", 256, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	TexFailures *failures = tex_failures_collect(races->history);
+
+	for (int64 i = 0; i < races->npairs; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		group_pair(groups, races, failures, &races->pairs[i]);
+	}
+	return groups;
+}
+
+static void
+set_name(const TexHistory *history, Datum *values, bool *isnull, int column, int32 name)
+{
+	isnull[column] = name == TEX_NO_NAME;
+	if (name != TEX_NO_NAME)
+		values[column] = CStringGetTextDatum(tex_history_text(history, name));
+}
+
+static void
+return_group(const TexRaces *races, const PairGroup *group, ReturnSetInfo *result)
+{
+	const TexHistory *history = races->history;
+	const TexEvent *a = &history->events[group->ends[0]];
+	const TexEvent *b = &history->events[group->ends[1]];
+	TexPattern	pattern = group->verdict.pattern;
+	Datum		values[GROUP_COLUMNS] = {0};
+	bool		isnull[GROUP_COLUMNS] = {0};
+
+	values[0] = CStringGetTextDatum(tex_pattern_name(pattern));
+	set_name(history, values, isnull, 1, group->key.variable);
+	set_name(history, values, isnull, 2, group->key.location1);
+	set_name(history, values, isnull, 3, group->key.location2);
+	values[4] = CStringGetTextDatum(tex_pattern_severity(pattern));
+	values[5] = Float8GetDatum(group->verdict.confidence / 10.0);
+	values[6] = Int64GetDatum(group->occurrences);
+	values[7] = TimestampTzGetDatum(group->first_seen);
+	values[8] = TimestampTzGetDatum(group->last_seen);
+	values[9] = TimestampTzGetDatum(a->at);
+	values[10] = UUIDPGetDatum(&a->id);
+	values[11] = UUIDPGetDatum(&history->traces[a->trace].id);
+	values[12] = UUIDPGetDatum(&b->id);
+	values[13] = UUIDPGetDatum(&history->traces[b->trace].id);
+	values[14] = CStringGetTextDatum(tex_evidence(races, &group->best, &group->verdict));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
+static void
+return_groups(const TexRaces *races, HTAB *groups, ReturnSetInfo *result)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext group",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HASH_SEQ_STATUS scan;
+	PairGroup	   *group;
+
+	hash_seq_init(&scan, groups);
+	while ((group = hash_seq_search(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		return_group(races, group, result);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
 /*
- * pairs_of_traces(home uuid[], context uuid[], max_pairs int): the pairs with an
- * end in a home trace, up to max_pairs of one variable between two traces.
+ * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the
+ * pairs with an end in a home trace and none in the others, up to max_pairs of one
+ * variable between two traces, added up by finding and traces.
  */
 Datum
 tex_pairs_of_traces(PG_FUNCTION_ARGS)
 {
-	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = PG_INT64_MAX,
-		.max_per_trace = PG_GETARG_INT32(2),.potential = tex_potential_races};
+	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = MOST_PAIRS,
+		.max_per_trace = PG_GETARG_INT32(3),.potential = tex_potential_races};
 	TexHistory *history;
-	TexRaceRows *rows;
+	TexRaces   *races;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	history = tex_history_create();
-	rows = tex_rows_create();
-	load_array(history, PG_GETARG_ARRAYTYPE_P(0), true);
-	load_array(history, PG_GETARG_ARRAYTYPE_P(1), false);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(1), TEX_ROLE_RIVAL);
+	load_array(history, PG_GETARG_ARRAYTYPE_P(2), TEX_ROLE_CONTEXT);
 	tex_history_prepare(history);
-	tex_rows_add(rows, tex_races_find(history, &options));
-	for (int64 i = 0; i < rows->n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		return_pair(&rows->rows[i], (ReturnSetInfo *) fcinfo->resultinfo);
-	}
+	races = tex_races_find(history, &options);
+	return_groups(races, group_pairs(races), (ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -4,7 +4,9 @@
  *
  * A sentence names who (the request or, inside one trace, the thread), what with
  * which value, and where: the location the client gave and the function around it.
- * Names and values are shortened; the columns beside the sentence have them whole.
+ * A pair that nothing orders says which locks each side held, for that is what is
+ * wrong or missing.  Names and values are shortened; the columns beside the sentence
+ * have them whole.
  */
 #include "postgres.h"
 
@@ -18,6 +20,7 @@
 
 #define LONGEST_NAME	120
 #define LONGEST_SHOWN	60
+#define MOST_LOCKS		3
 
 /* How far up the parents a function call is looked for. */
 #define PARENTS_TO_LOOK_AT 1000
@@ -27,6 +30,8 @@ typedef struct Sentence
 	StringInfoData text;
 	const TexRaces *races;
 	bool		one_trace;		/* speak of threads, not of requests */
+	bool		one_thread;		/* ... and of the branches of a thread */
+	int32		first_strand;	/* the branch mentioned first; -1: none yet */
 } Sentence;
 
 static void
@@ -91,6 +96,11 @@ put_who(Sentence *s, int32 access)
 		put_request(s, &s->races->history->traces[event->trace]);
 		return;
 	}
+	if (s->first_strand < 0)
+		s->first_strand = event->strand;
+	if (s->one_thread)
+		appendStringInfoString(&s->text, event->strand == s->first_strand ?
+							   "one branch of " : "another branch of ");
 	if (event->task != TEX_NO_NAME)
 	{
 		appendStringInfoString(&s->text, "task \"");
@@ -171,6 +181,31 @@ put_again(Sentence *s, int32 access, const char *verb)
 	put_where(s, access);
 }
 
+/* What a trace read, and what it made of that when it wrote. */
+static void
+put_read_and_write(Sentence *s, int32 read, int32 write, bool confirmed)
+{
+	const TexEvent *before = tex_access_event(s->races, read);
+	const TexEvent *event = tex_access_event(s->races, write);
+
+	put_access(s, read);
+	if (confirmed &&
+		tex_compare_values(tex_value_of(before), event->data->old_value) == TEX_VALUES_DIFFERENT)
+	{
+		appendStringInfoString(&s->text, ", found ");
+		put_value(s, event->data->old_value);
+		put_again(s, write, "when writing");
+		return;
+	}
+	appendStringInfoString(&s->text, ", then");
+	put_again(s, write, "wrote");
+	if (confirmed)
+	{
+		appendStringInfoString(&s->text, " in place of ");
+		put_value(s, event->data->old_value);
+	}
+}
+
 static void
 say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -188,21 +223,11 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	}
 	event = tex_access_event(s->races, write);
 	if (read != TEX_NO_ACCESS)
-	{
-		put_access(s, read);
-		appendStringInfoString(&s->text, verdict->confirmed ? ", found " : ", then");
-		if (verdict->confirmed)
-		{
-			put_value(s, event->data->old_value);
-			put_again(s, write, "when writing");
-		}
-		else
-			put_again(s, write, "wrote");
-	}
+		put_read_and_write(s, read, write, verdict->confirmed);
 	else
 	{
 		put_access(s, write);
-		appendStringInfoString(&s->text, " over ");
+		appendStringInfoString(&s->text, " in place of ");
 		put_value(s, event->data->old_value);
 	}
 	appendStringInfoString(&s->text, ": the update ");
@@ -220,7 +245,9 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	appendStringInfoString(&s->text, verdict->confirmed ? " was lost" : " in between may be lost");
 	if (pair->tier == TEX_TIER_PROVED)
 		appendStringInfoString(&s->text,
-							   "; each access was under a lock, but not all under one hold of it");
+							   "; a lock ordered the two writes, but the value it went by was older");
+	else
+		appendStringInfoString(&s->text, "; one lock must be held from the read to the write");
 }
 
 static void
@@ -266,7 +293,74 @@ say_check_then_act(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	put_where(s, verdict->third);
 	appendStringInfoString(&s->text, ", while ");
 	put_access(s, pair->second);
-	appendStringInfoString(&s->text, " in between: what was read no longer held");
+	appendStringInfoString(&s->text, " in between: what was read no longer held; one "
+						   "lock must be held from the check to the write");
+}
+
+/* "lock "a"", "locks "a", "b"", or "no lock". */
+static void
+put_locks(Sentence *s, int32 lock_set)
+{
+	int32		names[MOST_LOCKS];
+	int			n = tex_locks_names(s->races->order, lock_set, names, MOST_LOCKS);
+
+	if (n == 0)
+	{
+		appendStringInfoString(&s->text, "no lock");
+		return;
+	}
+	appendStringInfoString(&s->text, n == 1 ? "lock " : "locks ");
+	for (int i = 0; i < Min(n, MOST_LOCKS); i++)
+	{
+		appendStringInfoString(&s->text, i > 0 ? ", \"" : "\"");
+		put_name(s, names[i]);
+		appendStringInfoChar(&s->text, '"');
+	}
+	if (n > MOST_LOCKS)
+		appendStringInfoString(&s->text, ", ...");
+}
+
+/* Whether two sets of locks that are not the same look the same. */
+static bool
+same_names(const Sentence *s, int32 a, int32 b)
+{
+	int32		x[MOST_LOCKS];
+	int32		y[MOST_LOCKS];
+	int			n = tex_locks_names(s->races->order, a, x, MOST_LOCKS);
+
+	return n == tex_locks_names(s->races->order, b, y, MOST_LOCKS) &&
+		memcmp(x, y, sizeof(int32) * Min(n, MOST_LOCKS)) == 0;
+}
+
+/* Why nothing keeps two accesses apart. */
+static void
+put_unordered(Sentence *s, const TexPair *pair)
+{
+	int32		first = s->races->accesses[pair->first].lock_set;
+	int32		second = s->races->accesses[pair->second].lock_set;
+
+	if (first == 0 && second == 0)
+		appendStringInfoString(&s->text, ": no lock, message or task orders them");
+	else if (first == second)
+	{
+		appendStringInfoString(&s->text, ": both held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", but only shared, as readers do");
+	}
+	else if (same_names(s, first, second))
+	{
+		appendStringInfoString(&s->text, ": each held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, " of its own process, which does not keep them apart");
+	}
+	else
+	{
+		appendStringInfoString(&s->text, ": the first held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", the second ");
+		put_locks(s, second);
+		appendStringInfoString(&s->text, ", which does not keep them apart");
+	}
 }
 
 static void
@@ -281,7 +375,11 @@ say_plain(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 		appendStringInfoString(&s->text, ": in this run the hand-over of a lock happened to order "
 							   "them, but no lock protects both");
 	else
-		appendStringInfoString(&s->text, ": no lock, message or task orders them");
+		put_unordered(s, pair);
+	if (verdict->pattern == TEX_WRITE_WRITE)
+		appendStringInfoString(&s->text, "; it is left to chance which value remains");
+	else if (verdict->pattern == TEX_READ_WRITE)
+		appendStringInfoString(&s->text, "; it is left to chance what is read");
 }
 
 char *
@@ -292,6 +390,8 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 
 	initStringInfo(&s.text);
 	s.one_trace = first->trace == tex_access_event(races, pair->second)->trace;
+	s.one_thread = s.one_trace && first->thread == tex_access_event(races, pair->second)->thread;
+	s.first_strand = -1;
 	if (s.one_trace)
 	{
 		appendStringInfoString(&s.text, "in ");

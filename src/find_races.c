@@ -6,9 +6,6 @@
  * variables.  find_variable_races() takes all traces that accessed a variable, by
  * the time of their first access, in portions of bounded size: each portion is
  * compared within itself and with the earlier traces that overlap it.
- *
- * Known limit: order that passes through a trace which touches none of the
- * variables is not seen across traces.
  */
 #include "postgres.h"
 
@@ -140,7 +137,8 @@ load_portion(TexHistory *history, const Candidate *candidates, int from, int n)
 		}
 		for (int home = 0; home < 2; home++)
 			if (count[home] > 0)
-				tex_history_load(history, ids[home], count[home], home);
+				tex_history_load(history, ids[home], count[home],
+								 home ? TEX_ROLE_HOME : TEX_ROLE_RIVAL);
 	}
 	return from;
 }
@@ -170,12 +168,12 @@ load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 		ids[n++] = candidates[i].id;
 		if (n == TEX_TRACES_AT_ONCE)
 		{
-			tex_history_load(history, ids, n, false);
+			tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
 			n = 0;
 		}
 	}
 	if (n > 0)
-		tex_history_load(history, ids, n, false);
+		tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
 }
 
 static void
@@ -194,6 +192,7 @@ search_variable(Search *search, text *variable, TimestampTz since)
 
 		to = load_portion(history, candidates, from, n);
 		load_earlier(history, candidates, from, to);
+		tex_load_context(history);
 		tex_history_prepare(history);
 		search_history(search, history, name);
 		MemoryContextSwitchTo(old);

@@ -316,3 +316,9 @@ tex_locks_protect(const TexOrder *order, int32 a, int32 b)
 {
 	return tex_lock_sets_protect(order->locks, a, b);
 }
+
+int
+tex_locks_names(const TexOrder *order, int32 set, int32 *names, int room)
+{
+	return tex_lock_set_names(order->locks, set, names, room);
+}

@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -85,6 +86,7 @@ count_releases(TexLocks *locks)
 		bool		found;
 		ReleaseCount *count;
 
+		CHECK_FOR_INTERRUPTS();
 		if (event->kind != TEX_LOCK_RELEASE)
 			continue;
 		count = hash_search(locks->releases, &key, HASH_ENTER, &found);
@@ -406,4 +408,19 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 			j++;
 	}
 	return false;
+}
+
+/*
+ * The names of the locks in a set, as many as there is room for; returns how many
+ * there are.
+ */
+int
+tex_lock_set_names(const TexLocks *locks, int32 set, int32 *names, int room)
+{
+	const int32 *entries = (const int32 *) tex_names_text(locks->sets, set);
+	int			n = tex_names_len(locks->sets, set) / sizeof(int32);
+
+	for (int i = 0; i < Min(n, room); i++)
+		names[i] = tex_history_lock_name(locks->history, ENTRY_LOCK(entries[i]));
+	return n;
 }

@@ -232,6 +232,7 @@ list_ends(Messages *m, const int32 *order)
 		Span	   *span;
 		int32	   *list;
 
+		CHECK_FOR_INTERRUPTS();
 		if (events[e].span == TEX_NO_NAME ||
 			!(is_sending(&events[e]) || events[e].kind == TEX_HTTP_RESPONSE))
 			continue;
@@ -376,7 +377,10 @@ tex_add_message_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 	bool		any = false;
 
 	for (int32 i = 0; i < history->nevents && !any; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		any = history->events[i].upstream != TEX_NO_NAME;
+	}
 	if (any)
 	{
 		m.spans = hash_create("spans", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);

@@ -1,15 +1,24 @@
 /*
  * overlaps.c
- *		A trace, together with the traces that may race with it.
+ *		The traces that may race with a trace, and those that may order them.
  *
  * Which traces overlap?  Those that accessed one of its variables within its time
  * certainly do.  A trace that accessed one outside may run longer than its accesses,
  * so trace_ext.horizon to both sides is searched as well.
+ *
+ * Which traces order?  A chain of causes from an access to a later one passes only
+ * through what happened between the two.  So all that ran while the traces of the
+ * two did is enough, whatever it was about.  That is what ordering_traces()
+ * (sql/60_races.sql) returns, from the summaries.
+ *
+ * Known limit: where more than CONTEXT_EVENTS events ran at that time, order is
+ * only seen through traces that touch one of the variables.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -17,6 +26,12 @@
 
 #include "guc.h"
 #include "overlaps.h"
+
+/* More are not read only to find what is in order. */
+#define CONTEXT_EVENTS	200000
+
+static const char context_query[] =
+	"SELECT id FROM unnest(trace_ext.ordering_traces($1, $2, $3)) AS id ORDER BY id";
 
 static const char overlapping_query[] =
 	"WITH c AS (SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
@@ -51,6 +66,7 @@ variable_names(const TexHistory *history, const char *only, int *n)
 	{
 		const TexEvent *event = &history->events[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if (event->kind != TEX_STATE_CHANGE || event->name == TEX_NO_NAME || seen[event->name] ||
 			(only && strcmp(only, tex_history_text(history, event->name)) != 0))
 			continue;
@@ -60,13 +76,63 @@ variable_names(const TexHistory *history, const char *only, int *n)
 	return PointerGetDatum(construct_array(names, *n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/*
+ * Load the traces that the query before returned, but for those that are loaded.
+ */
+static void
+load_result(TexHistory *history, TexRole role)
+{
+	int			rows = SPI_processed;
+	SPITupleTable *table = SPI_tuptable;
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(rows, 1));
+	int			n = 0;
+
+	for (int i = 0; i < rows; i++)
+	{
+		bool		isnull;
+
+		ids[n] = *DatumGetUUIDP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull));
+		if (tex_history_trace(history, &ids[n]) < 0)
+			n++;
+	}
+	SPI_freetuptable(table);
+	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
+		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), role);
+	pfree(ids);
+}
+
+/*
+ * Load what may order the traces that are loaded, where there are two at least.
+ */
+void
+tex_load_context(TexHistory *history)
+{
+	Oid			types[3] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	Datum		args[3];
+	TimestampTz from = DT_NOEND;
+	TimestampTz to = DT_NOBEGIN;
+
+	if (history->ntraces < 2)
+		return;
+	tex_history_times(history);
+	for (int32 t = 0; t < history->ntraces; t++)
+	{
+		from = Min(from, history->traces[t].first_at);
+		to = Max(to, history->traces[t].last_at);
+	}
+	args[0] = TimestampTzGetDatum(from);
+	args[1] = TimestampTzGetDatum(to);
+	args[2] = Int64GetDatum(CONTEXT_EVENTS);
+	SPI_execute_with_args(context_query, 3, types, args, NULL, true, 0);
+	load_result(history, TEX_ROLE_CONTEXT);
+}
+
 static void
 load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *variable)
 {
 	const TexTrace *trace = &history->traces[tex_history_trace(history, trace_id)];
 	Oid			types[5] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, UUIDOID};
 	Datum		args[5];
-	pg_uuid_t  *ids;
 	int			n;
 
 	args[0] = variable_names(history, variable, &n);
@@ -77,34 +143,25 @@ load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *var
 	args[3] = tex_horizon_datum();
 	args[4] = UUIDPGetDatum(trace_id);
 	SPI_execute_with_args(overlapping_query, 5, types, args, NULL, true, 0);
-	n = SPI_processed;
-	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		bool		isnull;
-
-		ids[i] = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-											  1, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), false);
+	load_result(history, TEX_ROLE_RIVAL);
 }
 
 /*
- * A history of one trace, which is home, and of those that overlapped it and
- * accessed its variables, or the variable given.  Empty if there is no such trace.
+ * A history of one trace, which is home, of those that overlapped it and accessed
+ * its variables, or the variable given, and of what may order them.  Empty if there
+ * is no such trace.
  */
 TexHistory *
 tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
 {
 	TexHistory *history = tex_history_create();
 
-	tex_history_load(history, trace_id, 1, true);
+	tex_history_load(history, trace_id, 1, TEX_ROLE_HOME);
 	if (history->nevents == 0)
 		return history;
 	tex_history_times(history);
 	load_overlapping(history, trace_id, variable);
+	tex_load_context(history);
 	tex_history_prepare(history);
 	return history;
 }

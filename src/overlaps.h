@@ -1,6 +1,6 @@
 /*
  * overlaps.h
- *		A trace, together with the traces that may race with it.
+ *		The traces that may race with a trace, and those that may order them.
  */
 #ifndef TEX_OVERLAPS_H
 #define TEX_OVERLAPS_H
@@ -11,6 +11,7 @@
 #define TEX_TRACES_AT_ONCE 250
 
 extern Datum tex_horizon_datum(void);
+extern void tex_load_context(TexHistory *history);
 extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable);
 
 #endif							/* TEX_OVERLAPS_H */

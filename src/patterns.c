@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/hsearch.h"
 
 #include "patterns.h"
@@ -95,6 +96,7 @@ tex_failures_collect(const TexHistory *history)
 		const TexEvent *event = &history->events[i];
 		FailureKey	key = {event->trace, event->span};
 
+		CHECK_FOR_INTERRUPTS();
 		if (event->flags & TEX_EVENT_FAILED)
 			((Failure *) hash_search(failures->units, &key, HASH_ENTER, NULL))->event = i;
 	}

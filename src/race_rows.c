@@ -84,7 +84,6 @@ add_pair(TexRaceRows *rows, const TexRaces *races, const TexFailures *failures, 
 	bool		swap;
 
 	row->pattern = verdict.pattern;
-	row->confirmed = verdict.confirmed;
 	row->confidence = verdict.confidence;
 	row->variable = copy_name(races, tex_access_event(races, pair->first)->name);
 	/* Causes may carry later times than effects; shown is what the clocks say. */
@@ -132,6 +131,7 @@ compare_rows(const void *a, const void *b)
 	const TexRaceRow *y = b;
 	int			order = tex_pattern_rank(x->pattern) - tex_pattern_rank(y->pattern);
 
+	CHECK_FOR_INTERRUPTS();
 	if (order == 0)
 		order = y->confidence - x->confidence;
 	if (order == 0)

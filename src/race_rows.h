@@ -24,7 +24,6 @@ typedef struct TexRaceEnd
 typedef struct TexRaceRow
 {
 	TexPattern	pattern;
-	bool		confirmed;
 	int			confidence;		/* in tenths */
 	const char *variable;
 	TexRaceEnd	ends[2];		/* earlier first */

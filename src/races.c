@@ -11,9 +11,9 @@
  *	  accesses, less those that the clock covers, which are few if the clock is.
  * Nothing compares accesses pairwise; pairs are walked only as far as they are kept.
  *
- * Strands of other traces count only if the two traces overlap.  Traces that are
- * not "home" are context: they order, and race with home traces, but not with each
- * other.
+ * Strands of other traces count only if the two traces overlap, and if the pairs
+ * are wanted: between home traces, and between these and their rivals.  Traces that
+ * are context only order.
  *
  * Apart from races, a write may provably have lost an update although locks ordered
  * it after: each access was locked, the read and the write together were not.  Such
@@ -77,6 +77,7 @@ typedef struct Comparison
 	TexClass	class;
 	int32		lock_set;
 	int32		proved;			/* the access whose update it provably lost, or -1 */
+	Kept	   *kept;			/* of the trace it is being compared with, or NULL */
 } Comparison;
 
 /* Counts of one trace's accesses that a clock covers. */
@@ -130,41 +131,62 @@ add_pair(MemoryContext context, PairList *list, TexPair pair)
 	list->pairs[list->n++] = pair;
 }
 
-/* Whether a pair of these traces may still be kept, and if so, that it is. */
-static bool
-may_keep(TexRaces *races, const Comparison *c, int32 other)
+static KeptKey
+kept_key(const Comparison *c, int32 trace)
 {
-	const TexEvent *a = tex_access_event(races, c->access);
-	const TexEvent *b = tex_access_event(races, other);
-	KeptKey		key = {a->data->variable, Min(a->trace, b->trace), Max(a->trace, b->trace)};
-	bool		found;
-	Kept	   *kept;
+	const TexEvent *event = tex_access_event(c->races, c->access);
 
-	if (races->tables->plain.n >= races->options.max_pairs)
-		return false;
-	if (races->options.max_per_trace == 0)
-		return true;
-	kept = hash_search(races->tables->kept, &key, HASH_ENTER, &found);
-	if (!found)
-		kept->n = 0;
-	return kept->n++ < races->options.max_per_trace;
+	return (KeptKey) {event->data->variable, Min(event->trace, trace), Max(event->trace, trace)};
+}
+
+/* How many pairs with a trace were kept so far; NULL: none, or they are not limited. */
+static Kept *
+find_kept(const Comparison *c, int32 trace)
+{
+	KeptKey		key = kept_key(c, trace);
+
+	if (c->races->options.max_per_trace == 0)
+		return NULL;
+	return hash_search(c->races->tables->kept, &key, HASH_FIND, NULL);
+}
+
+/* One more pair with a trace is kept. */
+static void
+count_kept(Comparison *c, int32 trace)
+{
+	KeptKey		key = kept_key(c, trace);
+	bool		found;
+
+	if (c->races->options.max_per_trace == 0)
+		return;
+	if (c->kept == NULL)
+	{
+		c->kept = hash_search(c->races->tables->kept, &key, HASH_ENTER, &found);
+		if (!found)
+			c->kept->n = 0;
+	}
+	c->kept->n++;
+}
+
+/* Whether more pairs are kept, of the trace that the new access is compared with. */
+static bool
+wants_pairs(const Comparison *c)
+{
+	const TexRaces *races = c->races;
+
+	return races->tables->plain.n < races->options.max_pairs &&
+		(c->kept == NULL || c->kept->n < races->options.max_per_trace);
 }
 
 static void
 keep_pair(Comparison *c, int32 other, TexTier tier)
 {
-	TexRaces   *races = c->races;
-
 	/* The proved pair is kept whatever becomes of the others. */
-	if (other != c->proved && may_keep(races, c, other))
-		add_pair(races->tables->context, &races->tables->plain,
-				 (TexPair) {other, c->access, tier, false});
-}
-
-static bool
-wants_pairs(const TexRaces *races)
-{
-	return races->tables->plain.n < races->options.max_pairs;
+	if (other == c->proved || !wants_pairs(c))
+		return;
+	count_kept(c, tex_access_event(c->races, other)->trace);
+	add_pair(c->races->tables->context, &c->races->tables->plain,
+			 (TexPair) {other, c->access, tier, false});
 }
 
 /* Whether accesses of a kind conflict with the new one and no common lock protects. */
@@ -227,8 +249,7 @@ walk_entries(Comparison *c, const TexEntries *list, int32 from, int32 to, TexTie
 		if (!conflicts(c, list->entries[i].kind))
 			continue;
 		c->races->count++;
-		if (wants_pairs(c->races))
-			keep_pair(c, list->entries[i].access, tier);
+		keep_pair(c, list->entries[i].access, tier);
 	}
 }
 
@@ -253,7 +274,7 @@ take_suffix(Comparison *c, TexVarStrand *other, uint32 above, uint32 up_to, TexT
 		from = tex_entries_after(&list->entries, above);
 		to = up_to == PG_UINT32_MAX ? list->entries.n : tex_entries_after(&list->entries, up_to);
 		c->races->count += to - from;
-		for (; from < to && wants_pairs(c->races); from++)
+		for (; from < to && wants_pairs(c); from++)
 		{
 			CHECK_FOR_INTERRUPTS();
 			keep_pair(c, list->entries.entries[from].access, tier);
@@ -340,7 +361,7 @@ settle_by_clock(Comparison *c, TexVarTrace *trace)
 		trace->covered_by = c->strand;
 	if (covered.conflicting == conflicting)
 		return true;
-	if (wants_pairs(races) || races->options.mark)
+	if (wants_pairs(c) || races->options.mark)
 		return false;
 	races->count += conflicting - covered.conflicting;
 	return true;
@@ -351,6 +372,7 @@ compare_trace(Comparison *c, TexVarTrace *trace)
 {
 	if (trace->covered_by == c->strand)
 		return;
+	c->kept = find_kept(c, trace->trace);
 	if (trace->nstrands > MANY_STRANDS && !c->races->options.potential &&
 		settle_by_clock(c, trace))
 		return;
@@ -372,7 +394,7 @@ compare(Comparison *c)
 		CHECK_FOR_INTERRUPTS();
 		if (history->traces[trace->trace].last_at + skew < history->traces[mine].first_at)
 			break;				/* and all that end before it */
-		if ((history->traces[mine].home || history->traces[trace->trace].home) &&
+		if (tex_traces_wanted(&history->traces[mine], &history->traces[trace->trace]) &&
 			tex_traces_overlap(history, mine, trace->trace))
 			compare_trace(c, trace);
 	}
@@ -394,7 +416,7 @@ lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access)
 		return -1;
 	other = tex_access_event(races, remote);
 	if (!tex_classes_conflict(tex_class_of(other->access), tex_class_of(write->access)) ||
-		!(races->history->traces[other->trace].home || races->history->traces[write->trace].home) ||
+		!tex_traces_wanted(&races->history->traces[other->trace], &races->history->traces[write->trace]) ||
 		!tex_traces_overlap(races->history, other->trace, write->trace))
 		return -1;
 	/* What the remote write knew of came before it, not under it. */

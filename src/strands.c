@@ -90,6 +90,7 @@ cut_cycles(TexHistory *history)
 		CHECK_FOR_INTERRUPTS();
 		while (at != TEX_NO_EVENT && color[at] == 0)
 		{
+			CHECK_FOR_INTERRUPTS();
 			color[at] = start + 1;
 			at = events[at].parent;
 		}
@@ -98,13 +99,19 @@ cut_cycles(TexHistory *history)
 			int32		earliest = at;
 
 			for (int32 e = events[at].parent; e != at; e = events[e].parent)
+			{
+				CHECK_FOR_INTERRUPTS();
 				earliest = Min(earliest, e);
+			}
 			events[earliest].parent = TEX_NO_EVENT;
 			events[earliest].flags |= TEX_EVENT_IN_CYCLE;
 			history->traces[events[earliest].trace].parent_missing = true;
 		}
 		for (at = start; at != TEX_NO_EVENT && color[at] == start + 1; at = events[at].parent)
+		{
+			CHECK_FOR_INTERRUPTS();
 			color[at] = -1;
+		}
 	}
 	pfree(color);
 }
@@ -120,8 +127,11 @@ order_by_parents(TexHistory *history)
 	TexSchedule *schedule;
 
 	for (int32 i = 0; i < history->nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (history->events[i].parent != TEX_NO_EVENT)
 			tex_edges_add(tree, history->events[i].parent, i);
+	}
 	tex_add_clock_edges(history, tree);
 
 	schedule = tex_schedule_create(tree->indegree, history->nevents);
@@ -273,6 +283,7 @@ renumber(Assignment *a)
 	{
 		const Strand *strand = &a->strands[history->events[i].strand];
 
+		CHECK_FOR_INTERRUPTS();
 		history->events[i].strand = history->traces[strand->trace].first_strand + strand->local;
 	}
 }
@@ -301,17 +312,27 @@ compare_stays(const void *a, const void *b)
 }
 
 /*
- * Under "auto": order the traces that a thread served, if it did so in turn.
- * Event numbers are places in time.
+ * Under "auto": order the traces that a thread served, where it did so in turn.
+ * A stay that another one overlaps is an event loop's.  That is seen from the stays
+ * around it alone: it must not depend on what else is loaded.  Event numbers are
+ * places in time.
  */
 static void
 order_stays(Assignment *a, const Stay *stays, int32 n)
 {
-	for (int32 i = 0; i + 1 < n; i++)
-		if (stays[i].last > stays[i + 1].first)
-			return;				/* an event loop */
-	for (int32 i = 0; i + 1 < n; i++)
-		tex_edges_add(a->edges, stays[i].last, stays[i + 1].first);
+	int32		busy_until = -1;
+	bool		before_alone = false;
+
+	for (int32 i = 0; i < n; i++)
+	{
+		bool		alone = busy_until < stays[i].first &&
+			(i + 1 == n || stays[i].last < stays[i + 1].first);
+
+		if (alone && before_alone)
+			tex_edges_add(a->edges, stays[i - 1].last, stays[i].first);
+		before_alone = alone;
+		busy_until = Max(busy_until, stays[i].last);
+	}
 }
 
 /*
@@ -328,6 +349,7 @@ order_thread(Assignment *a, const int32 *order, const int32 *group, int32 ngroup
 		int32		e = order[i];
 		int32		g = group[events[e].thread];
 
+		CHECK_FOR_INTERRUPTS();
 		if (g < 0)
 			continue;
 		if (last[g] != TEX_NO_EVENT && events[last[g]].trace != events[e].trace)

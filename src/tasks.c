@@ -75,6 +75,7 @@ name_tasks(Tasks *tasks)
 	{
 		const TexEvent *event = &history->events[i];
 
+		CHECK_FOR_INTERRUPTS();
 		if ((event->kind == TEX_ASYNC_SPAWN || event->kind == TEX_ASYNC_AWAIT) &&
 			event->name != TEX_NO_NAME)
 		{
@@ -224,8 +225,11 @@ tex_add_task_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 				find_task(&tasks, event->trace, event->name, HASH_FIND)->spawn = order[i];
 		}
 		for (int32 i = 0; i < history->nevents; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (history->events[i].kind == TEX_ASYNC_AWAIT)
 				join_task(&tasks, i, edges);
+		}
 		pfree(tasks.root);
 		pfree(tasks.last);
 		pfree(tasks.first_child);

@@ -109,7 +109,7 @@ enlarge(TexHistory *history, void *array, Size size)
 }
 
 static int32
-add_trace(TexHistory *history, const pg_uuid_t *id, bool home)
+add_trace(TexHistory *history, const pg_uuid_t *id, TexRole role)
 {
 	bool		found;
 	TraceEntry *entry = hash_search(history->trace_index, id, HASH_ENTER, &found);
@@ -127,7 +127,7 @@ add_trace(TexHistory *history, const pg_uuid_t *id, bool home)
 	trace = &history->traces[entry->trace];
 	memset(trace, 0, sizeof(TexTrace));
 	trace->id = *id;
-	trace->home = home;
+	trace->role = role;
 	trace->first_event = trace->request = TEX_NO_EVENT;
 	return entry->trace;
 }
@@ -159,15 +159,18 @@ name_of_datum(TexHistory *history, Row *row, int col)
 	return tex_names_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
+/* What stands for a tuple of names among the names. */
+typedef struct Composed
+{
+	char		tag[4];
+	int32		parts[3];
+} Composed;
+
 /* The name of a tuple of names, told apart from others by a tag. */
 static int32
 compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
 {
-	struct
-	{
-		char		tag[4];
-		int32		parts[3];
-	}			key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
+	Composed	key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
 
 	return tex_names_add(history->names, (const char *) &key, sizeof(key));
 }
@@ -215,6 +218,16 @@ lock_identity(TexHistory *history, const TexEvent *event, int32 name)
 		return TEX_NO_NAME;
 	global = is_global_lock(tex_history_text(history, name));
 	return compose(history, 'l', global ? TEX_NO_NAME : event->place, name, 0);
+}
+
+/* What clients call a lock, given its identity. */
+int32
+tex_history_lock_name(const TexHistory *history, int32 lock)
+{
+	Composed	key;
+
+	memcpy(&key, tex_names_text(history->names, lock), sizeof(key));
+	return key.parts[1];
 }
 
 static int32
@@ -419,10 +432,10 @@ read_origin(TexHistory *history, TexEvent *event, Row *row)
 }
 
 static void
-read_row(TexHistory *history, Row *row, bool home)
+read_row(TexHistory *history, Row *row, TexRole role)
 {
 	TexEvent   *event;
-	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), home);
+	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), role);
 
 	event = add_event(history);
 	event->trace = trace;
@@ -463,7 +476,7 @@ tex_uuid_array(const pg_uuid_t *ids, int n)
  * Add the events of some traces.  Call within an SPI connection.
  */
 void
-tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home)
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
 	Oid			type = UUIDARRAYOID;
 	Datum		array = tex_uuid_array(ids, n);
@@ -484,7 +497,7 @@ tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home)
 
 			CHECK_FOR_INTERRUPTS();
 			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
-			read_row(history, &row, home);
+			read_row(history, &row, role);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_context);
 		}

@@ -76,6 +76,14 @@ typedef struct TexEvent
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;
 
+/* Why a trace is loaded. */
+typedef enum TexRole
+{
+	TEX_ROLE_HOME,				/* pairs are wanted that have an end in it */
+	TEX_ROLE_RIVAL,				/* ... and the other end may be in this */
+	TEX_ROLE_CONTEXT			/* only for what it orders */
+} TexRole;
+
 typedef struct TexTrace
 {
 	pg_uuid_t	id;
@@ -86,7 +94,7 @@ typedef struct TexTrace
 	int32		instance;		/* the only instance it ran in, or TEX_NO_NAME */
 	int32		first_strand;
 	int32		nstrands;
-	bool		home;			/* pairs are wanted that have an end in it */
+	TexRole		role;
 	bool		has_sync;		/* has events that can order others */
 	bool		parent_missing;
 } TexTrace;
@@ -109,11 +117,20 @@ typedef struct TexHistory
 } TexHistory;
 
 extern TexHistory *tex_history_create(void);
-extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, bool home);
+extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role);
 extern void tex_history_times(TexHistory *history);
 extern void tex_history_prepare(TexHistory *history);
 extern int32 tex_history_trace(const TexHistory *history, const pg_uuid_t *id);
+extern int32 tex_history_lock_name(const TexHistory *history, int32 lock);
 extern Datum tex_uuid_array(const pg_uuid_t *ids, int n);
+
+/* Whether pairs between two traces are wanted. */
+static inline bool
+tex_traces_wanted(const TexTrace *a, const TexTrace *b)
+{
+	return (a->role == TEX_ROLE_HOME && b->role != TEX_ROLE_CONTEXT) ||
+		(b->role == TEX_ROLE_HOME && a->role != TEX_ROLE_CONTEXT);
+}
 
 static inline const char *
 tex_history_text(const TexHistory *history, int32 name)

@@ -131,6 +131,7 @@ tex_history_times(TexHistory *history)
 	{
 		TexTrace   *trace = &history->traces[history->events[i].trace];
 
+		CHECK_FOR_INTERRUPTS();
 		trace->first_at = Min(trace->first_at, history->events[i].at);
 		trace->last_at = Max(trace->last_at, history->events[i].at);
 	}
@@ -153,6 +154,7 @@ describe_traces(TexHistory *history)
 		const TexEvent *event = &history->events[i];
 		TexTrace   *trace = &history->traces[event->trace];
 
+		CHECK_FOR_INTERRUPTS();
 		if (trace->first_event == TEX_NO_EVENT)
 		{
 			trace->first_event = i;

@@ -76,3 +76,14 @@ SELECT :inserted AS inserted, :duplicates AS duplicates, :rejected AS rejected,
 \echo '7. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
 \pset footer on
 SELECT * FROM verify_summaries();
+
+\pset footer off
+\echo '8. The same question twice, and once more after a write: SELECT ... FROM cached(''SELECT ... FROM event_counts'')'
+\echo '   (the second answer comes from shared memory; the write makes it stale when it commits, and no sooner)'
+SELECT 'first' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric)
+UNION ALL
+SELECT 'again', n FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
+INSERT INTO events (trace_id, id, "timestamp", kind, name, attributes)
+VALUES (:'trace_id', gen_random_uuid(), now(), 'StateChange', 'demo', '{"access_type": "Write"}');
+SELECT 'after a write' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
+SELECT local_hits, shared_hits, misses, stores FROM cache_stats;

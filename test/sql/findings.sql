@@ -125,7 +125,7 @@ SELECT md5('later' || trace_id)::uuid, md5('later' || id)::uuid, md5('later' || 
        kind, name, service_name, instance_id, process_id, thread_id || 'later', attributes FROM requests;
 SELECT trace_ext.detect();
 SELECT count(*) FILTER (WHERE trace1 IS NULL) = (SELECT count(*) FROM before) AS one_sum_a_finding,
-       min(last_seen) FILTER (WHERE trace1 IS NOT NULL) > '2020-01-02' AS others_are_new
+       min(last_seen) FILTER (WHERE trace1 IS NOT NULL) > '2020-01-02 00:00+00' AS others_are_new
   FROM trace_ext.race_pairs;
 SELECT count(*) AS findings, count(*) FILTER (WHERE f.occurrences = 2 * b.occurrences) AS twice_as_often,
        count(*) FILTER (WHERE f.evidence = b.evidence AND f.first_seen = b.first_seen AND f.last_seen = b.last_seen + interval '1 day') AS same_sample

@@ -171,3 +171,41 @@ SELECT count(*) FROM trace_ext.find_variable_races('accounts.alice.balance');
 SELECT count(*) FROM (SELECT DISTINCT trace_id FROM trace_ext.events WHERE service_name = 'banking-api') t,
        trace_ext.find_races(t.trace_id);
 ROLLBACK;
+
+-- What the sentence says of locks, and of branches of one thread.
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - T2 w x
+    b - T1 acq L
+    c - T1 w x
+    d - T1 rel L $$);
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - T1 acq L
+    b - T2 acq M
+    c - T1 r x
+    d - T2 w x
+    e - T1 rel L
+    f - T2 rel M $$);
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - T1 acq L type=RwLock::Read
+    b - T2 acq L type=RwLock::Read
+    c - T1 w x
+    d - T2 w x
+    e - T1 rel L type=RwLock::Read
+    f - T2 rel L type=RwLock::Read $$);
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - T1 w x locks=a,b,c,d,e
+    b - T2 w x locks=f $$);
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - MainThread call handler
+    b a MainThread call fetch
+    c a MainThread call fetch
+    d b MainThread r total new=1
+    e c MainThread w total new=2
+    f d MainThread w total new=2 $$);
+SELECT pair, evidence FROM pg_temp.kinds_of($$
+    a - svc/i1/1/T1 acq L
+    b - svc/i1/2/T2 acq L
+    c - svc/i1/1/T1 w x
+    d - svc/i1/2/T2 w x
+    e - svc/i1/1/T1 rel L
+    f - svc/i1/2/T2 rel L $$);
