@@ -17,6 +17,7 @@ OBJS = \
 	src/summary.o \
 	src/fold.o \
 	src/folder.o \
+	src/worker_slots.o \
 	src/deltas.o \
 	src/aggregates.o \
 	src/reads.o \
@@ -67,6 +68,12 @@ OBJS = \
 	src/cache_reports.o \
 	src/cache_keep.o \
 	src/cache_views.o \
+	src/keep_out.o \
+	src/job_call.o \
+	src/job_process.o \
+	src/worker.o \
+	src/launcher.o \
+	src/worker_rows.o \
 	src/shmem.o \
 	src/trace_ext.o
 

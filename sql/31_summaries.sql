@@ -124,19 +124,40 @@ COMMENT ON FUNCTION fold_lock(boolean) IS
 -- the events it recomputes from. Its caller holds the fold lock. Nested loops
 -- and indexes, because base and events are large and are to be probed, whatever
 -- the planner thinks of the number of deltas, or thought when it kept a plan.
-CREATE FUNCTION fold_deltas() RETURNS bigint
+--
+-- It takes no more than "most" deltas, so that memory and the time that partitions
+-- are locked stay bounded. Deltas add up, so any part of them may be folded. But a
+-- trace that is read again brings the effect of all its deltas, so these go with
+-- it, wherever they are. IS TRUE keeps the tests on a few traces hashed: the planner
+-- would make joins of them, and has only nested loops for that here.
+CREATE FUNCTION fold_deltas(most bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     folded bigint;
+    came bigint;
+    came_ids uuid[];
+    changed bigint;
+    changed_ids uuid[];
 BEGIN
-    WITH taken AS (
-        DELETE FROM trace_ext.summary_deltas RETURNING *
+    WITH chunk AS MATERIALIZED (
+        SELECT ctid AS place, trace_id FROM trace_ext.summary_deltas LIMIT most
+    ), marked AS MATERIALIZED (
+        SELECT DISTINCT trace_id FROM trace_ext.summary_deltas
+         WHERE recompute AND (trace_id IN (SELECT trace_id FROM chunk)) IS TRUE
+    ), taken AS (
+        DELETE FROM trace_ext.summary_deltas
+         WHERE ctid = ANY (ARRAY(SELECT place FROM chunk
+                                  WHERE (trace_id IN (SELECT trace_id FROM marked)) IS NOT TRUE))
+        RETURNING *
+    ), replaced_deltas AS (
+        DELETE FROM trace_ext.summary_deltas
+         WHERE EXISTS (SELECT FROM marked) AND (trace_id IN (SELECT trace_id FROM marked)) IS TRUE
+        RETURNING 1
     ), merged AS MATERIALIZED (
         SELECT trace_id,
-               bool_or(recompute) AS recompute,
                sum(event_count)::bigint AS event_count,
                sum(error_count)::bigint AS error_count,
                sum(access_count)::bigint AS access_count,
@@ -150,14 +171,13 @@ BEGIN
           FROM taken GROUP BY trace_id
     ), recomputed AS MATERIALIZED (
         SELECT m.trace_id AS stale_id, r.*
-          FROM merged m LEFT JOIN LATERAL trace_ext.recompute_summary(m.trace_id) r ON true
-         WHERE m.recompute
+          FROM marked m LEFT JOIN LATERAL trace_ext.recompute_summary(m.trace_id) r ON true
     ), added AS (
         -- xmax tells an inserted row (0) from one that was there.
         INSERT INTO trace_ext.summary_base AS b
         SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
                root_timestamp, root_id, root_name, root_service
-          FROM merged WHERE NOT recompute
+          FROM merged
         ON CONFLICT (trace_id) DO UPDATE SET
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,
@@ -171,7 +191,7 @@ BEGIN
                                             (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
                                     AS n (t, i, name, service)
                      ORDER BY n.t NULLS LAST, n.i LIMIT 1)
-        RETURNING b.xmax = 0 AS is_new
+        RETURNING b.trace_id, b.xmax = 0 AS is_new
     ), replaced AS (
         INSERT INTO trace_ext.summary_base AS b
         SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
@@ -183,16 +203,19 @@ BEGIN
                ROW (excluded.event_count, excluded.error_count, excluded.access_count,
                     excluded.first_timestamp, excluded.last_timestamp, excluded.services,
                     excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service)
-        RETURNING b.xmax = 0 AS is_new
+        RETURNING b.trace_id, b.xmax = 0 AS is_new
     ), gone AS (
         DELETE FROM trace_ext.summary_base b USING recomputed r
          WHERE b.trace_id = r.stale_id AND r.trace_id IS NULL
         RETURNING 1
     ), queued AS (
         -- Whoever detects races looks at these again.
-        INSERT INTO trace_ext.detect_queue (trace_id) SELECT trace_id FROM merged
+        INSERT INTO trace_ext.detect_queue (trace_id)
+        SELECT trace_id FROM merged UNION ALL SELECT trace_id FROM marked
     ), taken_counts AS (
-        DELETE FROM trace_ext.count_deltas RETURNING *
+        DELETE FROM trace_ext.count_deltas
+         WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))
+        RETURNING *
     ), counted AS (
         INSERT INTO trace_ext.count_base AS b
         SELECT hour, service_name, kind, sum(event_count), sum(error_count)
@@ -208,18 +231,45 @@ BEGIN
                                          + (SELECT count(*) FROM replaced WHERE is_new)
                                          - (SELECT count(*) FROM gone)
         RETURNING 1
+    ), touched AS MATERIALIZED (
+        SELECT trace_id, is_new FROM added UNION ALL SELECT trace_id, is_new FROM replaced
     )
-    SELECT count(*) INTO folded FROM taken;
+    -- In the same statement: what is announced is what was folded.
+    SELECT (SELECT count(*) FROM taken) + (SELECT count(*) FROM replaced_deltas),
+           (SELECT count(*) FROM touched WHERE is_new), ARRAY(SELECT trace_id FROM touched WHERE is_new LIMIT 100),
+           (SELECT count(*) FROM touched), ARRAY(SELECT trace_id FROM touched LIMIT 100)
+      INTO folded, came, came_ids, changed, changed_ids;
+    PERFORM trace_ext.announce('trace_ext_traces', came, came_ids);
+    PERFORM trace_ext.announce('trace_ext_summaries', changed, changed_ids);
     RETURN folded;
 END
 $$;
-COMMENT ON FUNCTION fold_deltas() IS 'does the work of fold(); the caller holds the fold lock';
+COMMENT ON FUNCTION fold_deltas(bigint) IS
+    'folds up to so many deltas of summaries, and of counts (NULL: all), in one statement; the caller holds the fold lock; returns the number of summary deltas folded';
+
+CREATE FUNCTION fold_all() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    -- 100 pages hold no more than 20,000 deltas.
+    parts constant bigint := greatest(pg_relation_size('trace_ext.summary_deltas'), pg_relation_size('trace_ext.count_deltas'))
+                             / current_setting('block_size')::bigint / 100;
+    folded bigint := 0;
+BEGIN
+    FOR part IN 1 .. parts LOOP
+        folded := folded + trace_ext.fold_deltas(20000);
+    END LOOP;
+    -- All that is left, so that nothing is that was there before.
+    RETURN folded + trace_ext.fold_deltas(NULL);
+END
+$$;
+COMMENT ON FUNCTION fold_all() IS 'folds all that is outstanding, part by part; the caller holds the fold lock';
 
 CREATE FUNCTION fold() RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         SELECT trace_ext.fold_lock(true);
-        SELECT trace_ext.fold_deltas();
+        SELECT trace_ext.fold_all();
     END;
 COMMENT ON FUNCTION fold() IS
     'adds outstanding deltas to their base rows; waits for another fold; returns the number of summary deltas folded. '
@@ -230,7 +280,7 @@ CREATE FUNCTION fold_if_free() RETURNS bigint
     AS $$
 BEGIN
     IF trace_ext.fold_lock(false) THEN
-        RETURN trace_ext.fold_deltas();
+        RETURN trace_ext.fold_all();
     END IF;
     RETURN 0;
 END

@@ -63,7 +63,9 @@ DECLARE
     forgotten_events bigint;
 BEGIN
     PERFORM trace_ext.require_read_committed('dropping or detaching a partition of events');
-    PERFORM trace_ext.fold();
+    PERFORM trace_ext.fold_lock(true);
+    -- All in one statement: a delta that is left would be of a trace that is gone.
+    PERFORM trace_ext.fold_deltas(NULL);
 
     DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high;
     GET DIAGNOSTICS forgotten_traces = ROW_COUNT;

@@ -1,13 +1,30 @@
 -- What an operator looks at first.
 
-CREATE FUNCTION preloaded() RETURNS boolean
+-- What to do where workers do not work, in the words of an operator.
+CREATE FUNCTION worker_advice(state text) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT 'trace_ext' = ANY (string_to_array(replace(replace(current_setting('shared_preload_libraries'), ' ', ''), '"', ''), ','));
+    SELECT CASE
+        WHEN NOT trace_ext.preloaded() THEN
+            'no workers: add trace_ext to shared_preload_libraries and restart the server; until then call run_job(), and writers have deltas folded'
+        WHEN pg_is_in_recovery() THEN 'no workers: this is a standby, they start when it is promoted'
+        WHEN state = 'not running' THEN 'no launcher: max_worker_processes was too small when the server started; increase it and restart the server'
+        WHEN state = 'off' THEN 'no workers: trace_ext.workers is off'
+        WHEN state = 'no slot' THEN 'no background worker slot is free: increase max_worker_processes and restart the server'
+        WHEN state = 'failed' THEN 'the worker fails: see its error in workers() and the server log'
+        END;
     END;
-COMMENT ON FUNCTION preloaded() IS 'whether shared_preload_libraries names trace_ext';
+COMMENT ON FUNCTION worker_advice(text) IS 'what an operator has to do in a state of workers; NULL: nothing';
 
 CREATE VIEW status AS
+WITH worker AS MATERIALIZED (
+    SELECT * FROM trace_ext.workers()
+), mine AS MATERIALIZED (
+    SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'launcher' AND w.state <> 'running'),
+                    (SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
+), job AS MATERIALIZED (
+    SELECT * FROM trace_ext.jobs
+)
 SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ext') AS version,
        trace_ext.count_events() AS events,
        trace_ext.count_traces() AS traces,
@@ -19,7 +36,24 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
-       trace_ext.preloaded() AS preloaded;
+       trace_ext.preloaded() AS preloaded,
+       (SELECT state FROM mine) AS worker_state,
+       (SELECT trace_ext.worker_advice(state) FROM mine) AS worker_advice,
+       (SELECT w.error FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()) AS worker_error,
+       (SELECT string_agg(w.job, ', ' ORDER BY w.job) FROM worker w WHERE w.database = current_database() AND w.state = 'busy') AS running_jobs,
+       trace_ext.fold_lag() AS fold_lag,
+       (SELECT last_success FROM job WHERE name = 'fold') AS last_fold,
+       (SELECT detected_at FROM trace_ext.detect_state) AS last_detection,
+       (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
+       (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
+       (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
+       (SELECT max(last_error_at) FROM job) AS last_job_error_at,
+       CASE WHEN NOT trace_ext.preloaded() THEN 'not preloaded'
+            WHEN (SELECT c.size = 0 FROM trace_ext.cache_stats c) THEN 'off: trace_ext.cache_size is 0'
+            ELSE current_setting('trace_ext.cache_mode') END AS cache_state,
+       (SELECT c.hit_ratio FROM trace_ext.cache_stats c) AS cache_hit_ratio,
+       (SELECT c.bytes FROM trace_ext.cache_stats c) AS cache_bytes,
+       (SELECT count(*) FROM trace_ext.cache_failures f WHERE f.database = current_database() AND f.state <> 'closed') AS cache_open_failures;
 COMMENT ON VIEW status IS 'one row: is the store well?';
 COMMENT ON COLUMN status.version IS 'version of the extension in this database';
 COMMENT ON COLUMN status.events IS 'exact number of events';
@@ -33,3 +67,19 @@ COMMENT ON COLUMN status.rejected_events IS 'rows in ingest_errors';
 COMMENT ON COLUMN status.last_rejection IS 'why the last of them was rejected';
 COMMENT ON COLUMN status.last_rejection_at IS 'when';
 COMMENT ON COLUMN status.preloaded IS 'whether the server preloads the library, as background workers need';
+COMMENT ON COLUMN status.worker_state IS
+    'of the worker of this database: busy, waiting, asleep (none is needed at the moment), starting, failed, no slot, off, kept out; none where there are no workers';
+COMMENT ON COLUMN status.worker_advice IS 'what to do about it; NULL: nothing';
+COMMENT ON COLUMN status.worker_error IS 'why the worker failed';
+COMMENT ON COLUMN status.running_jobs IS 'jobs that workers run right now';
+COMMENT ON COLUMN status.fold_lag IS 'how long outstanding deltas have waited at most';
+COMMENT ON COLUMN status.last_fold IS 'end of the last run of the job fold that ended well';
+COMMENT ON COLUMN status.last_detection IS 'end of the last detect()';
+COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at yet';
+COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
+COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
+COMMENT ON COLUMN status.last_job_error_at IS 'when that was';
+COMMENT ON COLUMN status.cache_state IS 'trace_ext.cache_mode, or why there is no result cache';
+COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answered, by all calls, of all databases';
+COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';
+COMMENT ON COLUMN status.cache_open_failures IS 'cached queries that kept failing and are not tried for a while; see cache_failures';

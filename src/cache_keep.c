@@ -38,10 +38,12 @@
 #include "cache_settings.h"
 #include "cached.h"
 #include "owner.h"
+#include "worker_slots.h"
 
 PG_FUNCTION_INFO_V1(tex_cache_keep);
 PG_FUNCTION_INFO_V1(tex_cache_forget);
 PG_FUNCTION_INFO_V1(tex_cache_refresh);
+PG_FUNCTION_INFO_V1(tex_cache_wanted);
 
 #define REST_BY_COST 9
 
@@ -293,6 +295,15 @@ tex_cache_refresh(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(refreshed);
 }
 
+/*
+ * cache_wanted() returns boolean
+ */
+Datum
+tex_cache_wanted(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(tex_cache_is_there() && tex_entries_list(is_wanted_here, NULL) != NIL);
+}
+
 /* Runs a statement on cache_kept, for the caller, with the rights of the owner. */
 static uint64
 change_kept(const char *sql, int n_args, Oid *types, Datum *values, const char *nulls)
@@ -307,6 +318,30 @@ change_kept(const char *sql, int n_args, Oid *types, Datum *values, const char *
 	SPI_finish();
 	tex_become_caller(&owner);
 	return changed;
+}
+
+/* This transaction keeps a query that the worker does not know of yet. */
+static bool has_news = false;
+
+static void
+tell_worker(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (has_news && event == XACT_EVENT_COMMIT)
+		tex_worker_wake(MyDatabaseId);
+	has_news = false;
+}
+
+static void
+tell_worker_at_commit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(tell_worker, NULL);
+	registered = true;
+	has_news = true;
 }
 
 static Datum
@@ -348,6 +383,7 @@ tex_cache_keep(PG_FUNCTION_ARGS)
 				" ON CONFLICT (role, md5(query))"
 				" DO UPDATE SET ttl = excluded.ttl, settings = excluded.settings, kept_at = now()",
 				4, types, values, nulls);
+	tell_worker_at_commit();
 	PG_RETURN_VOID();
 }
 

@@ -5,12 +5,17 @@
 #include "postgres.h"
 
 #include "cache_refresh.h"
+#include "worker_slots.h"
 
 /*
- * Asks for a newer result than that; false where nobody would compute it.
+ * Asks for a newer result than that; false where no worker would compute it.
  */
 bool
 tex_refresh_ask(const TexEntryInfo *info)
 {
-	return false;
+	if (!tex_worker_folds())
+		return false;
+	if (tex_entry_want(info))
+		tex_worker_wake(info->key.database);
+	return true;
 }

@@ -77,4 +77,15 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 	heap_form_minimal_tuple(desc, values, isnull)
 #endif
 
+/*
+ * Runs a portal to its end.  Until 17 the caller says whether he runs it once.
+ */
+#if PG_VERSION_NUM >= 180000
+#define tex_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)
+#else
+#define tex_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
+#endif
+
 #endif							/* TEX_COMPAT_H */

@@ -48,6 +48,7 @@
 #include "guc.h"
 #include "owner.h"
 #include "summary.h"
+#include "worker_slots.h"
 
 #define PENDING_TRACES 20000
 #define WRITER_SLOTS 256
@@ -535,6 +536,9 @@ fold_now_and_then(void)
 	if (tex_fold_threshold == 0 ||
 		pg_prng_double(&pg_global_prng_state) >= (double) appended_deltas / tex_fold_threshold)
 		return;
+	/* The worker of the database is told after the commit. */
+	if (tex_worker_folds())
+		return;
 	/* It may have been dropped in this transaction. */
 	if (!OidIsValid(get_extension_oid("trace_ext", true)))
 		return;
@@ -567,6 +571,9 @@ at_transaction_end(XactEvent event, void *arg)
 			before_commit(false);	/* would hold the fold lock for long */
 			break;
 		case XACT_EVENT_COMMIT:
+			if (appended_deltas > 0)
+				tex_worker_wake(MyDatabaseId);
+			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			pending_sets = NULL;	/* freed with TopTransactionContext */

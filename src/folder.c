@@ -10,6 +10,9 @@
  * vacuum frees them.  Autovacuum would come once a minute at best, and a reader
  * of 4,000 such pages takes 10 ms longer, so the folder vacuums at once.
  *
+ * Where the library is preloaded the worker of the database folds (worker.c), and
+ * this one is for times when there is none.
+ *
  * It lives for milliseconds, so nothing that waits for the last connection to a
  * database has to wait for it for long; where no worker slot is free the writer
  * folds himself.
@@ -126,8 +129,12 @@ pages_of(const char *table)
 	return pages;
 }
 
-static void
-vacuum_deltas(const char *table)
+/*
+ * Vacuums a table of the extension, between transactions.  PortalContext must
+ * outlive them.
+ */
+void
+tex_vacuum_if_large(const char *table)
 {
 	BlockNumber pages = pages_of(table);
 	MemoryContext context;
@@ -172,7 +179,7 @@ tex_folder_main(Datum argument)
 	pgstat_report_activity(STATE_RUNNING, "folding");
 	fold();
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
-	vacuum_deltas("summary_deltas");
-	vacuum_deltas("count_deltas");
+	tex_vacuum_if_large("summary_deltas");
+	tex_vacuum_if_large("count_deltas");
 	proc_exit(0);
 }

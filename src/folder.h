@@ -6,6 +6,7 @@
 #define TEX_FOLDER_H
 
 extern bool tex_folder_start(void);
+extern void tex_vacuum_if_large(const char *table);
 extern PGDLLEXPORT void tex_folder_main(Datum argument);
 
 #endif							/* TEX_FOLDER_H */

@@ -2,8 +2,8 @@
  * guc.c
  *		Settings of trace_ext: one place that defines them all.
  *
- * partition_interval and partitions_ahead are read by SQL functions through
- * current_setting(), so nothing here refers to their variables again.
+ * Those whose variables are static here are read by SQL functions through
+ * current_setting().
  */
 #include "postgres.h"
 
@@ -18,6 +18,10 @@
 int			tex_fold_threshold = 2000;
 int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
+
+bool		tex_workers_on = true;
+int			tex_naptime = 60;
+int			tex_job_processes = 2;
 
 int			tex_thread_kind = TEX_THREAD_AUTO;
 int			tex_variable_scope = TEX_SCOPE_GLOBAL;
@@ -59,6 +63,11 @@ static const struct config_enum_entry variable_scopes[] = {
 
 static char *partition_interval;
 static int	partitions_ahead;
+static char *retention_age;
+static int	retention_size;
+static int	retention_traces;
+static int	notify_interval;
+static int	job_history;
 
 /* What the race detector goes by. */
 static void
@@ -156,11 +165,61 @@ define_cache(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/* Background workers, and what their jobs go by. */
+static void
+define_workers(void)
+{
+	DefineCustomBoolVariable("trace_ext.workers",
+							 "Whether background workers run the jobs.",
+							 NULL, &tex_workers_on, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.naptime",
+							"How often the launcher looks for databases that came or went unnoticed.",
+							NULL, &tex_naptime, 60, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.job_processes",
+							"How many jobs of users run at once in a database.",
+							"Each is a background worker of its own, as long as it runs. 0: none runs.",
+							&tex_job_processes, 2, 0, 16,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.job_history",
+							"How many runs of each job are kept in job_runs.",
+							NULL, &job_history, 1000, 1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.notify_interval",
+							"Least time between two notifications on a channel.",
+							"-1 sends none.",
+							&notify_interval, 1000, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_retention(void)
+{
+	DefineCustomStringVariable("trace_ext.retention_age",
+							   "Age at which traces leave, by their last event.",
+							   "An interval; empty keeps them for ever.",
+							   &retention_age, "",
+							   PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.retention_size",
+							"Size of the events above which the oldest traces leave.",
+							"0 sets no limit.",
+							&retention_size, 0, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.retention_traces",
+							"Number of traces above which the oldest leave.",
+							"0 sets no limit.",
+							&retention_traces, 0, 0, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
 void
 tex_guc_init(void)
 {
 	define_detection();
 	define_cache();
+	define_workers();
+	define_retention();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
 							"Outstanding deltas after which a writing transaction has them folded.",
 							"Each transaction that appends n deltas does so with probability "

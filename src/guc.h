@@ -25,6 +25,11 @@ extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
 extern int	tex_max_nesting;
 
+/* Background workers. */
+extern bool tex_workers_on;
+extern int	tex_naptime;		/* in seconds */
+extern int	tex_job_processes;
+
 /* What a thread id names. */
 typedef enum TexThreadKind
 {

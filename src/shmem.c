@@ -20,6 +20,7 @@
 #include "cache_locks.h"
 #include "cache_relations.h"
 #include "shmem.h"
+#include "worker_slots.h"
 
 typedef struct SharedPart
 {
@@ -34,6 +35,7 @@ static const SharedPart parts[] = {
 	{tex_blocks_shmem_size, tex_blocks_shmem_attach},
 	{tex_entries_shmem_size, tex_entries_shmem_attach},
 	{tex_failures_shmem_size, tex_failures_shmem_attach},
+	{tex_workers_size, tex_workers_attach},
 	{NULL, NULL}
 };
 

@@ -9,6 +9,8 @@
 #include "cache_writes.h"
 #include "deltas.h"
 #include "guc.h"
+#include "keep_out.h"
+#include "launcher.h"
 #include "reads.h"
 #include "shmem.h"
 #include "truncate.h"
@@ -25,5 +27,7 @@ _PG_init(void)
 	tex_reads_init();
 	tex_deltas_init();
 	tex_truncate_init();
+	tex_keep_out_init();
 	tex_shmem_init();
+	tex_launcher_init();
 }

@@ -161,12 +161,13 @@ pg_regress_suite()
 	end_in_cluster "$passed" "$(at_least_one_if "$status" $((total - passed)))"
 }
 
-# With its shared memory and worker, and without: both must give the same.
+# With its shared memory, and without: both must give the same. Tests that look at
+# what is outstanding need nobody else to fold; TAP tests see the workers at work.
 suite_regress()
 {
 	restart
 	pg_regress_suite "regress, not preloaded" 'sql/*.sql' ISOLATION=
-	restart shared_preload_libraries=trace_ext
+	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 	pg_regress_suite "regress, preloaded" 'sql/*.sql' ISOLATION=
 }
 
@@ -358,7 +359,7 @@ main()
 	say "building with warnings as errors for $VERSION${SANITIZE:+, with sanitizers}"
 	build_and_install "${BUILD_ARGS[@]}"
 	cluster_make "$CLUSTER"
-	restart shared_preload_libraries=trace_ext
+	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 	for suite in $SUITES; do
 		"suite_$suite"
 	done

@@ -58,7 +58,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('write totals', $$UPDATE trace_ext.totals SET event_count = 0$$),
     ('write errors', $$INSERT INTO trace_ext.ingest_errors ("position", reason) VALUES (1, 'forged')$$),
     ('write partitions', $$DELETE FROM trace_ext.partitions$$),
-    ('fold_deltas', $$SELECT trace_ext.fold_deltas()$$),
+    ('fold_deltas', $$SELECT trace_ext.fold_deltas(1)$$),
     ('fold_lock', $$SELECT trace_ext.fold_lock(true)$$),
     ('count_rows', $$SELECT trace_ext.count_rows('trace_ext.events_default'::regclass, 1)$$),
     ('reconcile', $$SELECT trace_ext.reconcile_partitions()$$),

@@ -86,6 +86,15 @@ cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.summary_delt
 exact_ok($node, 'exact before the dump');
 
 # md5 over a row needs its columns in one order, which a restore keeps.
+# Jobs are configuration: what was changed of ours, and those of users.
+$node->safe_psql('postgres', q{
+	SELECT trace_ext.alter_job('fold', "interval" => '7 s', priority => 77), trace_ext.alter_job('retention', enabled => false);
+	CREATE PROCEDURE nightly() LANGUAGE sql AS 'SELECT 1';
+	SELECT trace_ext.add_job('nightly', 'nightly', '1 day', timeout => '2 hours');
+	SELECT trace_ext.run_job('fold'), trace_ext.run_job('nightly');});
+my $jobs = 'SELECT name, procedure, owner, builtin, enabled, "interval", timeout, max_attempts, backoff, max_backoff, priority, condition FROM trace_ext.jobs ORDER BY name';
+my $original_jobs = $node->safe_psql('postgres', $jobs);
+
 my $original = answers($node);
 
 #
@@ -166,6 +175,8 @@ sub restored_ok
 	is(answers($node, $db), $original, "$name: equal answers after a fold");
 	is($node->safe_psql($db, 'SELECT nextval(\'trace_ext.ingest_errors_id_seq\') > max(id) FROM trace_ext.ingest_errors'),
 		't', "$name: the sequence goes on");
+	is($node->safe_psql($db, $jobs), $original_jobs, "$name: the same jobs");
+	is($node->safe_psql($db, "SELECT (trace_ext.run_job('nightly')).state"), 'succeeded', "$name: they run") unless $options{rows_only};
 	goes_on_ok($name, $db) if $options{goes_on};
 }
 
@@ -264,7 +275,7 @@ my $remains = q{
 	UNION ALL SELECT 'operator', oid::regoperator::text FROM pg_operator WHERE oid >= 16384};
 for my $what ('postgres', $db)
 {
-	$node->safe_psql($what, 'DROP EXTENSION trace_ext');
+	$node->safe_psql($what, 'DROP EXTENSION trace_ext; DROP PROCEDURE nightly()');
 	is($node->safe_psql($what, $remains), '', "$what: DROP EXTENSION leaves nothing behind");
 	$node->safe_psql($what, 'CREATE EXTENSION trace_ext; ' . insert_sql(rows(20, '2021-03-01', 20)) . ' CALL trace_ext.maintain_partitions();');
 	exact_ok($node, "$what: exact after CREATE EXTENSION", $what);

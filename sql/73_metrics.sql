@@ -1,0 +1,102 @@
+-- What Prometheus scrapes: a view of samples, and its text form.
+
+-- One row a sample. Labels come from bounded sets only: jobs, channels, states.
+CREATE VIEW metrics AS
+WITH job AS (
+    SELECT j.*, jsonb_build_object('job', j.name) AS label FROM trace_ext.jobs j
+), worker AS MATERIALIZED (
+    SELECT * FROM trace_ext.workers()
+), cache AS MATERIALIZED (
+    SELECT * FROM trace_ext.cache_counters()
+), mine AS (
+    SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
+)
+SELECT * FROM (
+    SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
+    UNION ALL SELECT 'trace_ext_traces', 'gauge', 'Traces stored', '{}', trace_ext.count_traces()
+    UNION ALL SELECT 'trace_ext_summary_backlog', 'gauge', 'Summary deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.summary_deltas)
+    UNION ALL SELECT 'trace_ext_count_backlog', 'gauge', 'Count deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.count_deltas)
+    UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
+              extract(epoch FROM trace_ext.fold_lag())
+    UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
+    UNION ALL SELECT 'trace_ext_traces_examined_total', 'counter', 'Traces that detect() has looked at, each time counted', '{}',
+              (SELECT traces_examined FROM trace_ext.detect_state)
+    UNION ALL SELECT 'trace_ext_findings', 'gauge', 'Findings, by severity and status',
+              jsonb_build_object('severity', severity, 'status', status), count(*) FROM trace_ext.findings GROUP BY severity, status
+    UNION ALL SELECT 'trace_ext_partitions', 'gauge', 'Partitions of events beside the default one', '{}',
+              (SELECT count(*) FROM trace_ext.partitions WHERE NOT is_default)
+    UNION ALL SELECT 'trace_ext_partitioned_seconds', 'gauge', 'Time ahead of now for which partitions are ready', '{}',
+              (SELECT greatest(extract(epoch FROM max(upper_bound) - now()), 0) FROM trace_ext.partitions WHERE isfinite(upper_bound))
+    UNION ALL SELECT 'trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}',
+              (SELECT coalesce(sum(pg_total_relation_size(part::regclass)), 0) FROM trace_ext.partitions)
+    UNION ALL SELECT 'trace_ext_ingest_errors', 'gauge', 'Rejected events that are kept', '{}', (SELECT count(*) FROM trace_ext.ingest_errors)
+    UNION ALL SELECT 'trace_ext_preloaded', 'gauge', '1 where the server preloads the library', '{}', trace_ext.preloaded()::int
+    UNION ALL SELECT 'trace_ext_launcher_up', 'gauge', '1 while the launcher runs', '{}',
+              (SELECT count(*) FROM worker WHERE kind = 'launcher' AND state = 'running')
+    UNION ALL SELECT 'trace_ext_worker_state', 'gauge', '1 for the state that the worker of this database is in',
+              jsonb_build_object('state', s.state), (s.state = mine.state)::int
+              FROM mine, unnest(ARRAY['none', 'not looked at yet', 'starting', 'waiting', 'busy', 'asleep', 'failed', 'no slot', 'kept out', 'off']) AS s (state)
+    UNION ALL SELECT 'trace_ext_job_enabled', 'gauge', '1 where the job runs by itself', label, enabled::int FROM job
+    UNION ALL SELECT 'trace_ext_job_runs_total', 'counter', 'Runs that ended, well or not', label, runs FROM job
+    UNION ALL SELECT 'trace_ext_job_failures_total', 'counter', 'Runs that failed, timed out or were lost', label, failures FROM job
+    UNION ALL SELECT 'trace_ext_job_skipped_total', 'counter', 'Runs that were not begun, or gave way to a lock', label, skipped FROM job
+    UNION ALL SELECT 'trace_ext_job_seconds_total', 'counter', 'Time spent in runs', label, extract(epoch FROM total_time) FROM job
+    UNION ALL SELECT 'trace_ext_job_failed_attempts', 'gauge', 'Failed attempts in a row', label, attempts FROM job
+    UNION ALL SELECT 'trace_ext_job_last_duration_seconds', 'gauge', 'How long the last run took that ended well', label,
+              extract(epoch FROM last_duration) FROM job WHERE last_duration IS NOT NULL
+    UNION ALL SELECT 'trace_ext_job_last_success_timestamp_seconds', 'gauge', 'End of the last run that ended well', label,
+              extract(epoch FROM last_success) FROM job WHERE last_success IS NOT NULL
+    UNION ALL SELECT 'trace_ext_notifications_total', 'counter', 'Notifications sent', jsonb_build_object('channel', channel), sent
+              FROM trace_ext.announcements
+    UNION ALL SELECT 'trace_ext_notifications_dropped_total', 'counter', 'Notifications not sent because nobody read them',
+              jsonb_build_object('channel', channel), dropped FROM trace_ext.announcements
+    UNION ALL SELECT 'trace_ext_cache_hits_total', 'counter', 'Calls answered from the result cache, of all databases',
+              jsonb_build_object('level', h.level), h.hits
+              FROM cache, LATERAL (VALUES ('local', local_hits), ('shared', shared_hits), ('stale', stale_hits)) AS h (level, hits)
+    UNION ALL SELECT 'trace_ext_cache_misses_total', 'counter', 'Calls that computed their result', '{}', misses FROM cache
+    UNION ALL SELECT 'trace_ext_cache_bypasses_total', 'counter', 'Calls that kept away from the cache', '{}', bypasses FROM cache
+    UNION ALL SELECT 'trace_ext_cache_waits_total', 'counter', 'Calls that waited for another one''s computation', '{}', waits FROM cache
+    UNION ALL SELECT 'trace_ext_cache_evictions_total', 'counter', 'Results dropped to make room', '{}', evictions FROM cache
+    UNION ALL SELECT 'trace_ext_cache_invalidations_total', 'counter', 'Results found out of date, or dropped on demand', '{}', invalidations FROM cache
+    UNION ALL SELECT 'trace_ext_cache_refreshes_total', 'counter', 'Results computed anew before they were too old', '{}', refreshes FROM cache
+    UNION ALL SELECT 'trace_ext_cache_failures_total', 'counter', 'Computations that failed', '{}', failures FROM cache
+    UNION ALL SELECT 'trace_ext_cache_saved_seconds_total', 'counter', 'Time that answered calls would have taken', '{}', saved_us / 1e6 FROM cache
+    UNION ALL SELECT 'trace_ext_cache_entries', 'gauge', 'Results in the cache', '{}', entries FROM cache
+    UNION ALL SELECT 'trace_ext_cache_bytes', 'gauge', 'Memory that they take', '{}', bytes FROM cache
+    UNION ALL SELECT 'trace_ext_cache_size_bytes', 'gauge', 'Memory that there is for them', '{}', size FROM cache
+) AS samples
+WHERE value IS NOT NULL;
+COMMENT ON VIEW metrics IS 'samples for monitoring: name, type, help, labels and value';
+COMMENT ON COLUMN metrics.name IS 'name of the metric';
+COMMENT ON COLUMN metrics.type IS 'counter or gauge';
+COMMENT ON COLUMN metrics.help IS 'what it says';
+COMMENT ON COLUMN metrics.labels IS 'labels of the sample, as an object';
+COMMENT ON COLUMN metrics.value IS 'its value';
+
+CREATE FUNCTION metric_labels(labels jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+    SELECT CASE WHEN count(*) = 0 THEN '' ELSE '{' || string_agg(
+               key || '="' || replace(replace(replace(value, '\', '\\'), '"', '\"'), E'\n', '\n') || '"', ',' ORDER BY key) || '}' END
+      FROM jsonb_each_text(labels);
+    END;
+COMMENT ON FUNCTION metric_labels(jsonb) IS 'labels as Prometheus writes them';
+
+CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+    AS $$
+    WITH sample AS MATERIALIZED (
+        SELECT * FROM trace_ext.metrics
+    )
+    SELECT line
+      FROM (SELECT name, 0 AS part, '' AS labels, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
+              FROM sample GROUP BY name, help
+            UNION ALL
+            SELECT name, 1, '', '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
+            UNION ALL
+            SELECT name, 2, trace_ext.metric_labels(labels), name || trace_ext.metric_labels(labels) || ' '
+                   || CASE value WHEN 'Infinity' THEN '+Inf' WHEN '-Infinity' THEN '-Inf' ELSE value::text END
+              FROM sample) AS lines
+     ORDER BY name, part, labels
+    $$;
+COMMENT ON FUNCTION prometheus_metrics() IS 'the view metrics in the text format of Prometheus, a line a row';
