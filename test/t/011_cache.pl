@@ -132,8 +132,8 @@ sub askers
 	return map {
 		my ($out, $err) = ('', '');
 		my $asker = { out => \$out, err => \$err };
-		$asker->{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $sql ],
-			'<', \undef, '>', \$out, '2>', \$err);
+		$asker->{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
+			'<', \$sql, '>', \$out, '2>', \$err);
 		$asker;
 	} 1 .. $n;
 }
