@@ -128,12 +128,12 @@ hit_ok(cached_sql($count), 2, 'kept after a crash');
 # Sessions that ask in the background; each is a psql of its own.
 sub askers
 {
-	my ($n, $sql) = @_;
+	my ($n, @sql) = @_;
 	return map {
 		my ($out, $err) = ('', '');
 		my $asker = { out => \$out, err => \$err };
-		$asker->{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-			'<', \$sql, '>', \$out, '2>', \$err);
+		$asker->{run} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), map { ('-c', $_) } @sql ],
+			'<', \undef, '>', \$out, '2>', \$err);
 		$asker;
 	} 1 .. $n;
 }
@@ -179,7 +179,7 @@ for my $way ([ 'cancelled', 'SELECT pg_cancel_backend(%d)', qr/user request/ ],
 }
 # By his own statement_timeout, and by an error
 reset_runs();
-my @impatient = askers(1, 'SET statement_timeout = 1000; ' . cached_sql('SELECT slow(1.5)'));
+my @impatient = askers(1, 'SET statement_timeout = 1000', cached_sql('SELECT slow(1.5)'));
 wait_for(1, "wait_event = 'PgSleep'");
 @askers = askers(5, cached_sql('SELECT slow(1.5)'));
 like((finish(@impatient))[0], qr/statement timeout/, 'the one who computes times out');
@@ -190,9 +190,9 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM trace_ext.cache_failures")
 reset_runs();
 @askers = askers(1, cached_sql('SELECT slow(2)'));
 wait_for(1, "wait_event = 'PgSleep'");
-@impatient = askers(1, 'SET statement_timeout = 300; ' . cached_sql('SELECT slow(2)'));
+@impatient = askers(1, 'SET statement_timeout = 300', cached_sql('SELECT slow(2)'));
 like((finish(@impatient))[0], qr/statement timeout/, 'who waits too long times out');
-@impatient = askers(1, 'SET lock_timeout = 100; ' . cached_sql('SELECT slow(2)'));
+@impatient = askers(1, 'SET lock_timeout = 100', cached_sql('SELECT slow(2)'));
 is((finish(@impatient))[0], "2\n", 'lock_timeout is about locks that one asked for');
 is((finish(@askers))[0], "2\n", 'the one who computes does not mind');
 is(runs(), 1, 'one computation');
@@ -271,7 +271,7 @@ $rr->query_safe('COMMIT');
 $rr->quit;
 $node->safe_psql('postgres', 'DELETE FROM t WHERE n = 3');
 reset_runs();
-my @pollers = askers(4, join('', map { cached_sql("SELECT slow(0) + extract(epoch FROM now())::bigint * 0", '2 seconds') . '; SELECT pg_sleep(0.1);' } 1 .. 30));
+my @pollers = askers(4, map { (cached_sql('SELECT slow(0) + extract(epoch FROM now())::bigint * 0', '2 seconds'), 'SELECT pg_sleep(0.1)') } 1 .. 30);
 finish(@pollers);
 cmp_ok(runs(), '<=', 8, 'what moves with time is computed anew once in a ttl, not once a session: ' . runs());
 cmp_ok(runs(), '>=', 2, 'but it is');
@@ -322,7 +322,7 @@ is(as('bob', cached_sql('SELECT 100 + count(*) FROM t')), 102, 'for her alone');
 # While she computes
 $node->safe_psql('postgres', 'GRANT SELECT ON t, switch TO alice');
 reset_runs();
-@askers = askers(1, 'SET ROLE alice; ' . cached_sql('SELECT slow(1.5) + (SELECT count(*) FROM switch)', '1 hour'));
+@askers = askers(1, 'SET ROLE alice', cached_sql('SELECT slow(1.5) + (SELECT count(*) FROM switch)', '1 hour'));
 wait_for(1, "wait_event = 'PgSleep'");
 $node->safe_psql('postgres', 'REVOKE SELECT ON switch FROM alice');
 is((finish(@askers))[0], "3\n", 'who began before a REVOKE has an answer');
@@ -369,7 +369,7 @@ $node->safe_psql('postgres', q{
 			END IF;
 		END LOOP;
 	END $$;});
-my @churners = map { (askers(1, 'SET trace_ext.cache_local_size = 0; CALL churn(6, ' . rand() . ')'))[0] } 1 .. 4;
+my @churners = map { (askers(1, 'SET trace_ext.cache_local_size = 0', 'CALL churn(6, ' . rand() . ')'))[0] } 1 .. 4;
 is(join('', finish(@churners)), '', 'four sessions fill it over and over');
 my ($evictions, $stores, $no_space, $bytes) = split(/\|/, stats('evictions, stores, no_space, bytes'));
 cmp_ok($evictions, '>', 200, "$evictions evictions, $stores stores");
