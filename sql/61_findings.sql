@@ -90,7 +90,7 @@ COMMENT ON COLUMN findings.severity IS 'CRITICAL, WARNING or INFO';
 COMMENT ON COLUMN findings.confidence IS 'of the best pair, from 0 to 1';
 COMMENT ON COLUMN findings.confirmed IS 'values prove it';
 COMMENT ON COLUMN findings.occurrences IS
-    'pairs seen; of one variable between two traces, at most 1000 are counted. 0: later events showed that it was none';
+    'pairs seen; of one variable between two traces, at most 1000 are counted, and of one batch at most 500000. 0: later events showed that it was none';
 COMMENT ON COLUMN findings.first_seen IS 'time of the later access of the first pair';
 COMMENT ON COLUMN findings.last_seen IS 'time of the later access of the last pair';
 COMMENT ON COLUMN findings.event1_id IS 'the earlier access of the best pair, the first such';

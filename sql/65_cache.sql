@@ -54,7 +54,7 @@ COMMENT ON COLUMN cache_stats.not_current IS 'results not stored, because their 
 COMMENT ON COLUMN cache_stats.too_large IS 'results not stored, because of trace_ext.cache_entry_size';
 COMMENT ON COLUMN cache_stats.no_space IS 'results not stored, because nothing could be evicted';
 COMMENT ON COLUMN cache_stats.evictions IS 'results dropped to make room';
-COMMENT ON COLUMN cache_stats.invalidations IS 'results found out of date, or dropped by cache_invalidate()';
+COMMENT ON COLUMN cache_stats.invalidations IS 'results replaced by newer ones, or dropped by cache_invalidate()';
 COMMENT ON COLUMN cache_stats.refreshes IS 'results computed anew before they were too old';
 COMMENT ON COLUMN cache_stats.failures IS 'computations that failed';
 COMMENT ON COLUMN cache_stats.refused IS 'calls refused at once, because the query kept failing';

@@ -382,7 +382,10 @@ tex_entry_store(TexEntryInfo *info, const char *bytes)
 	entry->in_table = true;
 	LWLockRelease(lock);
 	if (old)
+	{
+		tex_cache_count(TEX_CACHE_INVALIDATIONS, 1);
 		free_entry(old);
+	}
 	return true;
 }
 

@@ -48,11 +48,11 @@ tex_flight_end(const TexCacheKey *key)
 }
 
 /*
- * Waits until nobody computes the result.  statement_timeout ends that; lock_timeout
- * does not, as it is no lock that anybody asked for.
+ * Locks, however long it takes.  statement_timeout ends that; lock_timeout does not,
+ * as it is no lock that anybody asked for.
  */
-void
-tex_flight_wait(const TexCacheKey *key)
+static void
+lock(const TexCacheKey *key, LOCKMODE mode)
 {
 	LOCKTAG		tag = tag_of(key);
 	int			lock_timeout = LockTimeout;
@@ -60,12 +60,32 @@ tex_flight_wait(const TexCacheKey *key)
 	LockTimeout = 0;
 	PG_TRY();
 	{
-		(void) LockAcquire(&tag, ShareLock, false, false);
+		(void) LockAcquire(&tag, mode, false, false);
 	}
 	PG_FINALLY();
 	{
 		LockTimeout = lock_timeout;
 	}
 	PG_END_TRY();
+}
+
+/*
+ * Waits until nobody computes the result.
+ */
+void
+tex_flight_wait(const TexCacheKey *key)
+{
+	LOCKTAG		tag = tag_of(key);
+
+	lock(key, ShareLock);
 	LockRelease(&tag, ShareLock, false);
+}
+
+/*
+ * The same, and is the next one.
+ */
+void
+tex_flight_take(const TexCacheKey *key)
+{
+	lock(key, ExclusiveLock);
 }

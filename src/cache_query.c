@@ -35,12 +35,21 @@ typedef struct Examination
 	TexNeeds	needs;
 } Examination;
 
-/*
- * Parses, analyses and rewrites the text of one SELECT, in the current memory
- * context.  Locks its relations until the transaction ends, as any query does.
- */
-TexQuery *
-tex_query_parse(const char *text, const Oid *types, int n_types)
+/* The place of an error is one in the query, not in that of the caller. */
+static void
+show_query(void *text)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(text);
+}
+
+static TexQuery *
+parse(const char *text, const Oid *types, int n_types)
 {
 	TexQuery   *query = palloc0(sizeof(TexQuery));
 	List	   *statements = raw_parser(text, RAW_PARSE_DEFAULT);
@@ -63,6 +72,26 @@ tex_query_parse(const char *text, const Oid *types, int n_types)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a cached query must be a SELECT that creates nothing")));
 	query->desc = ExecCleanTypeFromTL(query->tree->targetList);
+	return query;
+}
+
+/*
+ * Parses, analyses and rewrites the text of one SELECT, in the current memory
+ * context.  Locks its relations until the transaction ends, as any query does.
+ */
+TexQuery *
+tex_query_parse(const char *text, const Oid *types, int n_types)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = show_query,
+		.arg = unconstify(char *, text)
+	};
+	TexQuery   *query;
+
+	error_context_stack = &context;
+	query = parse(text, types, n_types);
+	error_context_stack = context.previous;
 	return query;
 }
 

@@ -17,10 +17,12 @@
  * transaction needs nothing special: it is marked when it is prepared, and seen
  * when it is committed, by whomever, however long after.
  *
- * "since" answers for those who were about to commit when tracking began, and did
- * not find the slot: they have transaction ids below it.  A snapshot to which one
- * of these may still be running is never given a result, nor is its own kept.
- * That includes transactions that were prepared before the server started.
+ * Who is about to commit when tracking begins may not have found the slot.  Each
+ * transaction says that it is about to commit, before it looks for slots, and until
+ * it is over ("committing"); so whoever begins to track a relation finds it there,
+ * and marks it in its stead.  Those that are prepared are over only much later:
+ * "since" answers for them.  A snapshot to which one of the transactions below it
+ * may still be running is never given a result, nor is its own kept.
  *
  * Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results with
  * fewer writes are right for nobody any more.
@@ -50,6 +52,7 @@
 
 #include "cache_locks.h"
 #include "cache_relations.h"
+#include "compat.h"
 #include "guc.h"
 
 #define WRITERS 32
@@ -65,7 +68,7 @@ typedef struct Slot
 	pg_atomic_uint64 writes;	/* number of marks */
 	pg_atomic_uint64 newest;	/* highest transaction id of all marks */
 	slock_t		mutex;
-	uint64		since;			/* transactions below may have gone unmarked */
+	uint64		since;			/* prepared transactions below may have gone unmarked */
 	uint64		wiped;			/* number of the last mark that wiped */
 	uint64		wiper;			/* its transaction id, and when it was made */
 	TimestampTz wiped_at;
@@ -77,21 +80,41 @@ typedef struct Relations
 {
 	pg_atomic_uint64 version;	/* changes when a slot gets another relation */
 	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL */
+	pg_atomic_uint64 prepared;	/* no transaction with a higher id was prepared ... */
+	pg_atomic_uint64 recovered; /* ... nor before the server started; 0: not known yet */
+	uint32		n_processes;
 	uint32		n;
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
 } Relations;
 
 static Relations *relations;
 
+/* Of each process, the id of its transaction while that is about to commit, or 0. */
+static pg_atomic_uint64 *committing;
+
 /* Those of this database as of "known_version". */
 static TexTracked *known;
 static int	n_known;
 static uint64 known_version;
 
+static Size
+slots_size(void)
+{
+	return MAXALIGN(add_size(offsetof(Relations, slots),
+							 mul_size(tex_cache_relations, sizeof(Slot))));
+}
+
+/* Auxiliary processes have numbers as well. */
+static uint32
+process_count(void)
+{
+	return MaxBackends + 64;
+}
+
 Size
 tex_relations_shmem_size(void)
 {
-	return add_size(offsetof(Relations, slots), mul_size(tex_cache_relations, sizeof(Slot)));
+	return add_size(slots_size(), mul_size(process_count(), sizeof(pg_atomic_uint64)));
 }
 
 void
@@ -100,10 +123,16 @@ tex_relations_shmem_attach(void)
 	bool		found;
 
 	relations = ShmemInitStruct("trace_ext cache relations", tex_relations_shmem_size(), &found);
+	committing = (pg_atomic_uint64 *) ((char *) relations + slots_size());
 	if (found)
 		return;
 	memset(relations, 0, tex_relations_shmem_size());
 	relations->n = tex_cache_relations;
+	relations->n_processes = process_count();
+	for (uint32 i = 0; i < relations->n_processes; i++)
+		pg_atomic_init_u64(&committing[i], 0);
+	pg_atomic_init_u64(&relations->prepared, 0);
+	pg_atomic_init_u64(&relations->recovered, 0);
 	pg_atomic_init_u64(&relations->version, 1);
 	pg_atomic_init_u64(&relations->replayed, 1);
 	for (uint32 i = 0; i < relations->n; i++)
@@ -152,6 +181,47 @@ find_slot(Oid database, Oid relation, uint32 *unused)
 }
 
 /*
+ * Takes note of the transactions that were there when the server started: some may
+ * be prepared.  The sooner it is called the fewer others it takes for these.
+ */
+void
+tex_relations_note_start(void)
+{
+	uint64		none = 0;
+
+	pg_atomic_compare_exchange_u64(&relations->recovered, &none,
+								   U64FromFullTransactionId(ReadNextFullTransactionId()));
+}
+
+/*
+ * Says that this transaction is about to commit, or to be prepared.
+ */
+void
+tex_relations_committing(bool prepare)
+{
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+	uint64		highest = pg_atomic_read_u64(&relations->prepared);
+
+	while (prepare && highest < xid &&
+		   !pg_atomic_compare_exchange_u64(&relations->prepared, &highest, xid))
+		;
+	Assert((uint32) tex_my_proc_number() < relations->n_processes);
+	/* Before it looks for slots: an exchange is a barrier, too. */
+	pg_atomic_exchange_u64(&committing[tex_my_proc_number()], xid);
+}
+
+/*
+ * Says that it is over: that snapshots see it, or that it failed.
+ */
+void
+tex_relations_committed(void)
+{
+	pg_atomic_write_u64(&committing[tex_my_proc_number()], 0);
+}
+
+static void mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at);
+
+/*
  * Puts a relation into a slot, whose earlier one, if any, is tracked no more:
  * results that depend on that are not right for anybody any more.
  */
@@ -172,13 +242,19 @@ occupy(Slot *slot, Oid database, Oid relation)
 	SpinLockRelease(&slot->mutex);
 	pg_atomic_fetch_add_u64(&relations->version, 1);
 
-	/*
-	 * Whoever comes to his commit from here on finds the slot.  Those before have
-	 * their transaction ids already.
-	 */
+	/* Whoever says that he is about to commit from here on finds the slot. */
 	pg_memory_barrier();
+	for (uint32 i = 0; i < relations->n_processes; i++)
+	{
+		uint64		xid = pg_atomic_read_u64(&committing[i]);
+
+		if (xid != 0)
+			mark(slot, xid, false, 0);
+	}
+	tex_relations_note_start();
 	SpinLockAcquire(&slot->mutex);
-	slot->since = U64FromFullTransactionId(ReadNextFullTransactionId());
+	slot->since = Max(pg_atomic_read_u64(&relations->recovered),
+					  pg_atomic_read_u64(&relations->prepared) + 1);
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -369,7 +445,10 @@ tex_relation_wiped(const TexDependency *dependency)
 	return !copy_slot(dependency, &copy) || copy.wiped > dependency->writes;
 }
 
-/* After so long a transaction that was about to commit has told others of its changes. */
+/*
+ * After so long a transaction that was about to commit has told others of its
+ * changes.  Of one that was prepared nobody knows when it commits.
+ */
 #define LONG_AGO (10 * USECS_PER_MINUTE)
 
 /*
@@ -432,16 +511,10 @@ tex_relations_tracked(TexTracked **tracked)
 	return n_known;
 }
 
-/*
- * Marks this transaction as a writer of a relation.  A slot that has another one
- * by now is marked in vain.
- */
-void
-tex_relation_mark(const TexTracked *tracked, bool wipe)
+/* Marks a transaction as a writer of a relation. */
+static void
+mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
 {
-	Slot	   *slot = &relations->slots[tracked->slot];
-	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	TimestampTz now = wipe ? GetCurrentTimestamp() : 0;
 	uint64		n;
 	uint64	   *place;
 
@@ -455,12 +528,24 @@ tex_relation_mark(const TexTracked *tracked, bool wipe)
 	{
 		slot->wiped = n;
 		slot->wiper = xid;
-		slot->wiped_at = now;
+		slot->wiped_at = at;
 	}
 	if (xid > pg_atomic_read_u64(&slot->newest))
 		pg_atomic_write_u64(&slot->newest, xid);
 	pg_atomic_write_u64(&slot->writes, n);
 	SpinLockRelease(&slot->mutex);
+}
+
+/*
+ * Marks this transaction as a writer of a relation, at the time that it commits, or
+ * DT_NOEND where that is to come.  A slot that has another relation by now is marked
+ * in vain.
+ */
+void
+tex_relation_mark(const TexTracked *tracked, bool wipe, TimestampTz at)
+{
+	mark(&relations->slots[tracked->slot], U64FromFullTransactionId(GetTopFullTransactionId()),
+		 wipe, at);
 }
 
 int

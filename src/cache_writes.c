@@ -206,7 +206,7 @@ is_changed(const Changes *changes, Oid relation)
 }
 
 static void
-mark_all(void)
+mark_all(TimestampTz at)
 {
 	Changes		changes = {0};
 	TexTracked *tracked;
@@ -218,9 +218,9 @@ mark_all(void)
 		Oid			relation = tracked[i].relation;
 
 		if (is_changed(&changes, relation) || holds(relation, AccessExclusiveLock))
-			tex_relation_mark(&tracked[i], true);
+			tex_relation_mark(&tracked[i], true, at);
 		else if (holds(relation, RowExclusiveLock))
-			tex_relation_mark(&tracked[i], false);
+			tex_relation_mark(&tracked[i], false, at);
 		else
 			continue;
 		last_write = GetCurrentTimestamp();
@@ -230,12 +230,24 @@ mark_all(void)
 static void
 on_transaction_end(XactEvent event, void *arg)
 {
+	static bool committing = false;
+
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-				mark_all();
+			if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+				break;
+			committing = true;
+			tex_relations_committing(event == XACT_EVENT_PRE_PREPARE);
+			mark_all(event == XACT_EVENT_PRE_PREPARE ? DT_NOEND : GetCurrentTimestamp());
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			if (committing)
+				tex_relations_committed();
+			committing = false;
 			break;
 		default:
 			break;

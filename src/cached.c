@@ -17,8 +17,10 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -215,72 +217,104 @@ answer_from_cache(TexCall *call, bool may_renew)
 		tex_entry_hit(&info);
 		tex_local_keep(&info, bytes);
 	}
-	else if (verdict == WRONG)
-		tex_cache_count(TEX_CACHE_INVALIDATIONS, 1);
 	pfree(bytes);
 	return verdict;
 }
 
-/*
- * Waits until nobody else computes the result.  True where it is of use to look for
- * it then: not for a transaction that has written, for others may wait for that.
- */
-static bool
-wait_for_others(TexCall *call)
+/* Computes it, after a last look, as who had it before may just have kept it. */
+static void
+look_or_compute(TexCall *call)
 {
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return false;
+	switch (answer_from_cache(call, false))
+	{
+		case RIGHT:
+		case YOUNG:
+		case RENEWED:
+			break;
+		case NOT_FOR_ME:
+			tex_cache_count(TEX_CACHE_BYPASSES, 1);
+			tex_compute(call);
+			tex_failures_clear(&call->key);
+			break;
+		case WRONG:
+			tex_cache_count(TEX_CACHE_MISSES, 1);
+			tex_compute_and_keep(call);
+			break;
+	}
+}
+
+/* Is it of use to look again, after another one computed the result? */
+static bool
+is_answered_after_wait(TexCall *call)
+{
+	Verdict		verdict;
+
+	tex_failures_check(&call->key);
+	verdict = answer_from_cache(call, false);
+	return verdict == RIGHT || verdict == YOUNG;
+}
+
+/*
+ * Another session computes the result: waits for that.  If it failed, one of those
+ * who waited is the next, and the others wait for him.  If it ended well but is of
+ * no use, as it was for another snapshot, computes beside others.
+ */
+static void
+answer_after_others(TexCall *call, uint32 successes)
+{
 	tex_cache_count(TEX_CACHE_WAITS, 1);
 	tex_flight_wait(&call->key);
-	tex_failures_check(&call->key);
-	return true;
+	if (is_answered_after_wait(call))
+		return;
+	if (tex_failures_successes(&call->key) == successes)
+	{
+		tex_flight_take(&call->key);
+		if (tex_failures_successes(&call->key) == successes)
+		{
+			look_or_compute(call);
+			tex_flight_end(&call->key);
+			return;
+		}
+		tex_flight_end(&call->key);
+	}
+	look_or_compute(call);
 }
 
-/* Looks once more, as who had it before may just have kept it; computes it if not. */
+/* What the query is known to read is tracked before it is computed, not only after. */
 static void
-answer_now(TexCall *call, bool compute, Verdict *verdict)
+track(const TexCall *call)
 {
-	*verdict = answer_from_cache(call, false);
-	if (*verdict == NOT_FOR_ME)
-	{
-		tex_cache_count(TEX_CACHE_BYPASSES, 1);
-		tex_compute(call);
-		tex_failures_clear(&call->key);
-	}
-	else if (*verdict == WRONG && compute)
-	{
-		tex_cache_count(TEX_CACHE_MISSES, 1);
-		tex_compute_and_keep(call);
-		*verdict = RENEWED;
-	}
+	TexDependency dependency;
+	ListCell   *cell;
+
+	if (RecoveryInProgress())
+		return;
+	foreach(cell, call->query.relations)
+		tex_relation_track(lfirst_oid(cell), &dependency);
+	tex_relation_track(TEX_DEFINITIONS, &dependency);
+	tex_relation_track(TEX_ROLES, &dependency);
+	tex_relation_track(TEX_NAMES, &dependency);
 }
 
 /*
- * Computes the result, unless another session does so at the moment: then waits for
- * that and takes its result.  If that ended well but is of no use, as it was for
- * another snapshot, computes beside others; if it failed, one of those who waited
- * is the next.
+ * Computes the result, or has another session's computation.  Who has written does
+ * not wait for others, as they may wait for him.
  */
 static void
 answer_by_computing(TexCall *call)
 {
-	Verdict		verdict = WRONG;
+	uint32		successes = tex_failures_successes(&call->key);
 
-	while (verdict == WRONG)
+	track(call);
+	if (tex_flight_begin(&call->key))
 	{
-		uint32		successes = tex_failures_successes(&call->key);
-
-		CHECK_FOR_INTERRUPTS();
-		if (tex_flight_begin(&call->key))
-		{
-			answer_now(call, true, &verdict);
-			tex_flight_end(&call->key);
-		}
-		else if (wait_for_others(call))
-			answer_now(call, tex_failures_successes(&call->key) != successes, &verdict);
-		else
-			answer_now(call, true, &verdict);
+		look_or_compute(call);
+		tex_flight_end(&call->key);
 	}
+	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		look_or_compute(call);
+	else
+		answer_after_others(call, successes);
 }
 
 /*

@@ -8,6 +8,7 @@
 #define TEX_COMPAT_H
 
 #include "mb/pg_wchar.h"
+#include "storage/proc.h"
 
 /*
  * tex_ereturn(escontext, result, (errcode(...), errmsg(...), ...)): from 16 on an
@@ -50,6 +51,13 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
 #else
 #define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* The number of this process among all. */
+#if PG_VERSION_NUM >= 170000
+#define tex_my_proc_number() MyProcNumber
+#else
+#define tex_my_proc_number() (MyProc->pgprocno)
 #endif
 
 /* Is that transaction over, its locks given up? */

@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(34);
+SELECT plan(40);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
@@ -28,6 +28,18 @@ SELECT is_procedure('trace_ext', 'maintain_partitions', ARRAY[]::text[], 'mainta
 SELECT volatility_is('trace_ext', f, v, f || ' is ' || v)
   FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('fold_if_free', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
                ('count_traces', 'stable'), ('list_traces', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
+
+-- Jobs
+SELECT is(pg_temp.signature('run_job'), 'name name', 'run_job(name)');
+SELECT is(pg_get_function_result('trace_ext.run_job'::regproc), 'trace_ext.job_runs', 'it returns its run');
+SELECT is(pg_temp.signature('alter_job'),
+    'name name, "interval" interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean, timeout interval DEFAULT NULL::interval, '
+    'max_attempts integer DEFAULT NULL::integer, backoff interval DEFAULT NULL::interval, max_backoff interval DEFAULT NULL::interval, '
+    'priority integer DEFAULT NULL::integer, next_run timestamp with time zone DEFAULT NULL::timestamp with time zone', 'alter_job(...)');
+SELECT matches(pg_temp.signature('add_job'), '^name name, procedure regproc, "interval" interval, ', 'add_job(...)');
+SELECT function_returns('trace_ext', 'prometheus_metrics', ARRAY[]::text[], 'setof text');
+SELECT is_empty($$SELECT j.name FROM trace_ext.jobs j LEFT JOIN pg_proc p ON p.oid = to_regproc(j.procedure) WHERE p.prokind IS DISTINCT FROM 'p' OR NOT p.prosecdef$$,
+    'each job is a procedure that runs with the rights of its owner');
 
 -- Rights
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc

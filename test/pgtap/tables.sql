@@ -2,7 +2,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(34);
+SELECT plan(37);
 
 SELECT has_extension('trace_ext');
 SELECT has_schema('trace_ext');
@@ -49,6 +49,12 @@ SELECT has_view('trace_ext', v, 'view ' || v)
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
     'events_in_default', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
     'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'failing_jobs', 'last_job_error', 'last_job_error_at']);
+
+SELECT is(pg_temp.columns_of('job_runs'),
+    'id bigint, job name, started_at timestamp with time zone, finished_at timestamp with time zone, state run_state, attempt integer, error text', 'columns of job_runs');
+SELECT columns_are('trace_ext', 'jobs', ARRAY['name', 'procedure', 'owner', 'builtin', 'enabled', 'interval', 'timeout', 'max_attempts', 'backoff', 'max_backoff',
+    'priority', 'condition', 'next_run', 'attempts', 'runs', 'failures', 'skipped', 'total_time', 'last_started', 'last_duration', 'last_success', 'last_error', 'last_error_at']);
+SELECT is(pg_temp.columns_of('metrics'), 'name text, type text, help text, labels jsonb, value double precision', 'columns of metrics');
 
 -- events: partitioned by time, one key that finds a trace and makes redelivery harmless
 SELECT is((SELECT pg_get_partkeydef('trace_ext.events'::regclass)), 'RANGE ("timestamp")', 'events is partitioned by range of time');

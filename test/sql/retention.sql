@@ -12,12 +12,13 @@ SET client_min_messages = error;
 \set VERBOSITY terse
 SELECT count(*) AS before FROM partitions \gset
 
--- A trace each hour of twelve days, up to now; two events each, a minute apart, but one trace a day that goes on for half an hour over midnight.
+-- A trace each hour of twelve days, up to now; two events each, a minute apart, but one trace a day of the last seven goes on over midnight for 45 minutes.
 CREATE FUNCTION plain.fill() RETURNS void LANGUAGE sql AS $$
     INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, service_name)
     SELECT md5('trace ' || i)::uuid, md5('event ' || i || ' ' || n)::uuid, at, 'Custom', 's' || n
       FROM generate_series(0, 287) i, generate_series(0, 1) n,
-           LATERAL (SELECT date_trunc('day', now()) + interval '1 hour' - i * interval '1 hour' + interval '30 min' + n * CASE WHEN i % 24 = 2 THEN interval '45 min' ELSE interval '1 min' END) AS t (at)
+           LATERAL (SELECT date_trunc('hour', now()) - interval '30 min' - i * interval '1 hour') AS b (began),
+           LATERAL (SELECT began + n * CASE WHEN extract(hour FROM began) = 23 AND i < 7 * 24 THEN interval '45 min' ELSE interval '1 min' END) AS t (at)
      WHERE at <= now()
 $$;
 CREATE FUNCTION plain.left_over() RETURNS TABLE (traces boolean, oldest interval, exact boolean) LANGUAGE sql AS $$
