@@ -15,18 +15,22 @@
 #include "access/tupdesc.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parser.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
 #include "cache_functions.h"
 #include "cache_query.h"
+#include "compat.h"
 
 typedef struct Examination
 {
@@ -138,6 +142,11 @@ examine_query(Examination *e, Query *tree)
 {
 	ListCell   *cell;
 
+	/*
+	 * Else done when it is executed, which it may not be.  A session that has not
+	 * looked at the query before may not have been told of a REVOKE, on a standby.
+	 */
+	tex_check_rights(tree);
 	if (tree->hasModifyingCTE)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -204,6 +213,8 @@ examine_constant(Examination *e, Const *constant)
 static bool
 examine_function(Oid function, void *arg)
 {
+	if (!tex_may_execute(function))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
 	tex_needs_of_function(function, &((Examination *) arg)->needs);
 	return false;
 }

@@ -53,6 +53,19 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* Fails where the caller lacks a right on a relation of a query, or on a function. */
+#if PG_VERSION_NUM >= 160000
+#define tex_check_rights(query) \
+	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+#define tex_may_execute(function) \
+	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define tex_check_rights(query) \
+	((void) ExecCheckRTPerms((query)->rtable, true))
+#define tex_may_execute(function) \
+	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 /* The number of this process among all. */
 #if PG_VERSION_NUM >= 170000
 #define tex_my_proc_number() MyProcNumber
