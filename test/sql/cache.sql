@@ -249,6 +249,8 @@ SELECT * FROM trace_ext.cached('SELECT count(*) FROM pg_catalog.pg_class') AS t(
 SELECT * FROM trace_ext.cached('SELECT table_name::text FROM information_schema.tables') AS t(v text);
 SELECT * FROM trace_ext.cached('SELECT pg_relation_size(''cache_test.item'')') AS t(v bigint);
 SELECT * FROM trace_ext.cached('SELECT has_table_privilege(''cache_test.item'', ''SELECT'')') AS t(v bool);
+SELECT * FROM trace_ext.cached('SELECT $1::regclass', NULL, 'item'::text) AS t(v regclass);
+SELECT * FROM trace_ext.cached('SELECT current_schemas(true)') AS t(v name[]);
 -- The same with a ttl
 SELECT count(*) FROM trace_ext.cached('SELECT now(), cache_test.deep(), date ''today''', '1 hour') AS t(a timestamptz, b int, c date);
 SELECT v > 100 AS many FROM trace_ext.cached('SELECT count(*) FROM pg_catalog.pg_class', '1 minute') AS t(v bigint);
@@ -310,6 +312,13 @@ DROP MATERIALIZED VIEW dear;
 ALTER TABLE item ALTER price TYPE float8;
 SELECT v FROM trace_ext.cached('SELECT price FROM cache_test.item WHERE id = 1') AS t(v numeric(10, 2));
 SELECT v FROM trace_ext.cached('SELECT price FROM cache_test.item WHERE id = 1') AS t(v float8);
+-- A child of a table that is this session's alone
+CREATE TEMP TABLE heir () INHERITS (cache_other.item);
+SELECT n FROM trace_ext.cached('SELECT count(*) FROM cache_other.item') AS t(n bigint);
+INSERT INTO heir (id) VALUES (1), (2);
+SELECT n FROM trace_ext.cached('SELECT count(*) FROM cache_other.item') AS t(n bigint);
+DROP TABLE heir;
+SELECT n FROM trace_ext.cached('SELECT count(*) FROM cache_other.item') AS t(n bigint);
 -- Settings that change what is printed
 SELECT v FROM trace_ext.cached('SELECT at::text FROM cache_test.item WHERE id = 1') AS t(v text);
 SET TimeZone = 'Asia/Kolkata';
