@@ -22,7 +22,7 @@ EVENTS=${BENCH_EVENTS:-1000000}
 LARGE=${BENCH_LARGE:-1}
 ROUNDS=${BENCH_ROUNDS:-3}
 SECONDS_EACH=${BENCH_SECONDS:-20}
-ALL=(copy ingest counts lists writers races workers)
+ALL=(copy ingest counts lists writers races cache workers)
 
 # A trace has 35 events in the mean; a few more, and LIMIT makes it exact.
 TRACES=$((EVENTS / 34 + 8))
@@ -38,6 +38,7 @@ SETTINGS=(
 	synchronous_commit=on
 	log_lock_waits=on
 	log_min_messages=warning
+	shared_preload_libraries=trace_ext
 )
 
 start_cluster()

@@ -20,9 +20,10 @@
  * Who is about to commit when tracking begins may not have found the slot.  Each
  * transaction says that it is about to commit, before it looks for slots, and until
  * it is over ("committing"); so whoever begins to track a relation finds it there,
- * and marks it in its stead.  Those that are prepared are over only much later:
- * "since" answers for them.  A snapshot to which one of the transactions below it
- * may still be running is never given a result, nor is its own kept.
+ * and marks it in its stead.  "since" answers for those that were over by then,
+ * unmarked, but are not seen by an older snapshot, and for those that are prepared:
+ * a snapshot to which one of the transactions below it may still be running is never
+ * given a result, nor is its own kept.
  *
  * Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results with
  * fewer writes are right for nobody any more.
@@ -68,7 +69,7 @@ typedef struct Slot
 	pg_atomic_uint64 writes;	/* number of marks */
 	pg_atomic_uint64 newest;	/* highest transaction id of all marks */
 	slock_t		mutex;
-	uint64		since;			/* prepared transactions below may have gone unmarked */
+	uint64		since;			/* transactions below may have gone unmarked */
 	uint64		wiped;			/* number of the last mark that wiped */
 	uint64		wiper;			/* its transaction id, and when it was made */
 	TimestampTz wiped_at;
@@ -228,6 +229,8 @@ static void mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at);
 static void
 occupy(Slot *slot, Oid database, Oid relation)
 {
+	uint64		since;
+
 	SpinLockAcquire(&slot->mutex);
 	slot->database = database;
 	slot->relation = relation;
@@ -249,12 +252,13 @@ occupy(Slot *slot, Oid database, Oid relation)
 		uint64		xid = pg_atomic_read_u64(&committing[i]);
 
 		if (xid != 0)
-			mark(slot, xid, false, 0);
+			mark(slot, xid, true, GetCurrentTimestamp());	/* it may be DDL */
 	}
 	tex_relations_note_start();
+	/* Snapshots that are older may not see who committed before, unmarked. */
+	since = U64FromFullTransactionId(ReadNextFullTransactionId());
 	SpinLockAcquire(&slot->mutex);
-	slot->since = Max(pg_atomic_read_u64(&relations->recovered),
-					  pg_atomic_read_u64(&relations->prepared) + 1);
+	slot->since = since;
 	SpinLockRelease(&slot->mutex);
 }
 

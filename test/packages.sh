@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# packages.sh demo|test|chroot
-#		Install the Debian packages that the demo, the tests or chroot.sh need.
+# packages.sh demo|test|chroot|redis
+#		Install the Debian packages that the demo, the tests, chroot.sh or a benchmark need.
 #
 # Does nothing when all are there. PostgreSQL is the one that the distribution
 # calls its own (15 on bookworm, 17 on trixie), unless one that extensions can
@@ -30,6 +30,10 @@ wanted()
 	local n
 	if [ "$1" = chroot ]; then
 		echo debootstrap debian-archive-keyring gpgv
+		return
+	fi
+	if [ "$1" = redis ]; then
+		echo redis-server redis-tools
 		return
 	fi
 	echo gcc libc6-dev make
@@ -118,7 +122,7 @@ require_tools()
 
 main()
 {
-	local purpose=${1:?usage: packages.sh demo|test|chroot}
+	local purpose=${1:?usage: packages.sh demo|test|chroot|redis}
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 		require_tools
 	elif [ -n "$(missing "$purpose")" ]; then

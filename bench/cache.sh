@@ -1,0 +1,130 @@
+# cache.sh
+#		A hit of 2 kB against a prepared SELECT 1 and against Redis GET of the same
+#		bytes; a heavy query cached and not; 64 callers that miss one key at once; and
+#		a skewed load while a writer ingests.
+#
+# The hit and SELECT 1 are two scripts of one run of pgbench, which draws between
+# them each time: so whatever else the machine does, both suffer alike. Redis is
+# measured by its own benchmark, in turns with that, over a Unix socket as well, and
+# started here; without its package its rows are left out.
+#
+# shellcheck shell=bash
+
+CACHE_SECONDS=5
+
+# start_redis: false where it is not there and cannot be installed.
+start_redis()
+{
+	"$ROOT/test/packages.sh" redis >"$WORK/redis.log" 2>&1 || return 1
+	command -v redis-server redis-benchmark >/dev/null || return 1
+	as_server redis-server --port 0 --unixsocket "$SOCKET/redis" --save '' --appendonly no --dir "$SOCKET" --daemonize yes \
+		--pidfile "$SOCKET/redis.pid" >>"$WORK/redis.log" 2>&1 || return 1
+	run_sql -c 'SELECT v FROM bench.payload WHERE k = 1' | tr -d '\n' |
+		as_server redis-cli -s "$SOCKET/redis" -x SET payload >/dev/null
+	[ "$(as_server redis-cli -s "$SOCKET/redis" STRLEN payload)" = 2048 ]
+}
+
+stop_redis()
+{
+	as_server redis-cli -s "$SOCKET/redis" SHUTDOWN NOSAVE >/dev/null 2>&1 || true
+}
+
+# redis_rate CLIENTS: GETs a second.
+redis_rate()
+{
+	as_server redis-benchmark -s "$SOCKET/redis" -c "$1" -n $((20000 * CACHE_SECONDS)) --csv GET payload 2>/dev/null |
+		sed -n '2s/^"[^"]*","\([0-9.]*\)".*/\1/p'
+}
+
+# hit_and_one CLIENTS: mean latency of SELECT 1 and of the hit, in one run.
+hit_and_one()
+{
+	pgbench_run cache_one.sql "$CACHE_SECONDS" -f "$BENCH/cache_hit.sql" -c "$1" |
+		awk '/^SQL script 1:/ { n = 1 } /^SQL script 2:/ { n = 2 } n && / - [0-9]+ transactions/ { sub(/.*tps = /, ""); done[n] = $1 + 0 }
+			n && /latency average = / { mean[n] = $(NF - 1) } END { print mean[1], mean[2] }'
+}
+
+# rate_of SCRIPT CLIENTS: transactions a second.
+rate_of()
+{
+	pgbench_run "$1" "$CACHE_SECONDS" -c "$2" | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
+}
+
+compare_hits()
+{
+	local clients=$1 round pair ones=() hits=() ratios=() rates=() redis=()
+	for ((round = 1; round <= ROUNDS; round++)); do
+		read -r -a pair <<<"$(hit_and_one "$clients")"
+		ones+=("${pair[0]}")
+		hits+=("${pair[1]}")
+		ratios+=("$(calc "${pair[0]} / ${pair[1]}")")
+		rates+=("$(rate_of cache_hit.sql "$clients")")
+		[ -z "$REDIS" ] || redis+=("$(redis_rate "$clients")")
+	done
+	result "hit of 2 kB / SELECT 1, $clients clients" "$(milliseconds "$(median "${hits[@]}")")" "$(milliseconds "$(median "${ones[@]}")")" \
+		"$(median "${ratios[@]}")" '>=' 0.9
+	if [ -n "$REDIS" ]; then
+		result "hit of 2 kB / Redis GET, $clients clients" "$(per_second "$(median "${rates[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
+			"$(calc "$(median "${rates[@]}") / $(median "${redis[@]}")")" '>=' 1
+	fi
+}
+
+compare_heavy()
+{
+	local ours peer
+	rate_of cache_heavy.sql 1 >/dev/null
+	ours=$(quick_query cache_heavy.sql "$CACHE_SECONDS")
+	peer=$(quick_query cache_heavy_peer.sql 20)
+	result "GROUP BY over $EVENTS events, cached" "$(milliseconds "$ours")" "$(milliseconds "$peer")" "$(calc "$peer / $ours")" -
+}
+
+# How many computations 64 callers of one key make: each of them calls once.
+stampede()
+{
+	local before after
+	run_sql -c "SELECT trace_ext.cache_invalidate('%')" >/dev/null
+	before=$(run_sql -c 'SELECT misses FROM trace_ext.cache_stats')
+	as_server "$BINDIR/pgbench" -n -f "$BENCH/cache_heavy.sql" -c 64 -j 2 -t 1 bench >/dev/null 2>>"$WORK/pgbench.log" || die "pgbench failed"
+	after=$(run_sql -c 'SELECT misses FROM trace_ext.cache_stats')
+	result "64 callers miss one key, computations" "$((after - before))" 64 "$((after - before))" '<=' 1
+}
+
+# Hit ratio and 99th percentile of 4 clients, while batches of 100 events arrive.
+skewed()
+{
+	local writers p99 ratio log=$WORK/skewed
+	run_sql -c 'SELECT trace_ext.cache_reset()' >/dev/null
+	PGAPPNAME=writers as_server "$BINDIR/pgbench" -n -M prepared -f "$BENCH/lists_writer.sql" -T 3600 -c 1 \
+		-D events="$EVENTS" bench >"$WORK/writers.log" 2>&1 &
+	writers=$!
+	pgbench_run cache_skewed.sql "$SECONDS_EACH" -c 4 -j 2 >/dev/null
+	run_sql -c 'SELECT trace_ext.cache_reset()' >/dev/null
+	pgbench_run cache_skewed.sql "$SECONDS_EACH" -c 4 -j 2 -l --log-prefix="$log" >/dev/null
+	ratio=$(run_sql -c 'SELECT hit_ratio FROM trace_ext.cache_stats')
+	run_sql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'writers'" >/dev/null
+	wait "$writers" || true
+	p99=$(cat "$log".* | awk '{ print $3 / 1000 }' | sort -g | awk '{ v[NR] = $1 } END { print v[int(NR * 0.99)] }')
+	result "Zipf over 10,000 keys, 1 writer: 99 % below" "$(milliseconds "$p99")" - 0 -
+	result "the same: hit ratio" "$ratio" - "$ratio" -
+}
+
+bench_cache()
+{
+	REDIS=
+	empty_events
+	load_days 1
+	run_sql -c 'CREATE TABLE bench.payload (k int PRIMARY KEY, v text)' \
+		-c "INSERT INTO bench.payload SELECT i, (SELECT string_agg(md5((i * 64 + j)::text), '') FROM generate_series(1, 64) j) FROM generate_series(1, 100) i" \
+		-c 'VACUUM ANALYZE bench.payload'
+	if start_redis; then
+		REDIS=yes
+	else
+		say "    Redis could not be installed or started: its rows are left out"
+	fi
+	compare_hits 1
+	compare_hits 8
+	stop_redis
+	compare_heavy
+	stampede
+	skewed
+}

@@ -1,0 +1,2 @@
+SELECT * FROM trace_ext.cached('SELECT service_name, kind, count(*), avg(duration_ns)::bigint FROM trace_ext.events GROUP BY 1, 2 ORDER BY 1, 2')
+	AS t(service_name text, kind trace_ext.event_kind, n bigint, mean bigint);
