@@ -17,13 +17,15 @@
  * transaction needs nothing special: it is marked when it is prepared, and seen
  * when it is committed, by whomever, however long after.
  *
- * Who is about to commit when tracking begins may not have found the slot.  Each
- * transaction says that it is about to commit, before it looks for slots, and until
- * it is over ("committing"); so whoever begins to track a relation finds it there,
- * and marks it in its stead.  "since" answers for those that were over by then,
- * unmarked, but are not seen by an older snapshot, and for those that are prepared:
- * a snapshot to which one of the transactions below it may still be running is never
- * given a result, nor is its own kept.
+ * "since" answers for those who wrote before tracking began, or were about to commit
+ * when it did and did not find the slot: they have transaction ids below it.  A
+ * snapshot to which one of these may still be running is never given a result, nor
+ * is its own kept.  That includes transactions that were prepared before the server
+ * started.  One that is about to commit may have changed definitions as well, and
+ * tells other sessions so only a moment after snapshots see it.  Each says that it is
+ * about to commit ("committing"), before it looks for slots, and lets that stand; so
+ * whoever begins to track a relation finds it there, and marks it in its stead.
+ * Whether it is over, its locks tell.
  *
  * Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results with
  * fewer writes are right for nobody any more.
@@ -81,8 +83,6 @@ typedef struct Relations
 {
 	pg_atomic_uint64 version;	/* changes when a slot gets another relation */
 	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL */
-	pg_atomic_uint64 prepared;	/* no transaction with a higher id was prepared ... */
-	pg_atomic_uint64 recovered; /* ... nor before the server started; 0: not known yet */
 	uint32		n_processes;
 	uint32		n;
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
@@ -90,7 +90,7 @@ typedef struct Relations
 
 static Relations *relations;
 
-/* Of each process, the id of its transaction while that is about to commit, or 0. */
+/* Of each process, the id of the last transaction that was about to commit, or 0. */
 static pg_atomic_uint64 *committing;
 
 /* Those of this database as of "known_version". */
@@ -132,8 +132,6 @@ tex_relations_shmem_attach(void)
 	relations->n_processes = process_count();
 	for (uint32 i = 0; i < relations->n_processes; i++)
 		pg_atomic_init_u64(&committing[i], 0);
-	pg_atomic_init_u64(&relations->prepared, 0);
-	pg_atomic_init_u64(&relations->recovered, 0);
 	pg_atomic_init_u64(&relations->version, 1);
 	pg_atomic_init_u64(&relations->replayed, 1);
 	for (uint32 i = 0; i < relations->n; i++)
@@ -182,42 +180,16 @@ find_slot(Oid database, Oid relation, uint32 *unused)
 }
 
 /*
- * Takes note of the transactions that were there when the server started: some may
- * be prepared.  The sooner it is called the fewer others it takes for these.
- */
-void
-tex_relations_note_start(void)
-{
-	uint64		none = 0;
-
-	pg_atomic_compare_exchange_u64(&relations->recovered, &none,
-								   U64FromFullTransactionId(ReadNextFullTransactionId()));
-}
-
-/*
  * Says that this transaction is about to commit, or to be prepared.
  */
 void
-tex_relations_committing(bool prepare)
+tex_relations_committing(void)
 {
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
-	uint64		highest = pg_atomic_read_u64(&relations->prepared);
 
-	while (prepare && highest < xid &&
-		   !pg_atomic_compare_exchange_u64(&relations->prepared, &highest, xid))
-		;
 	Assert((uint32) tex_my_proc_number() < relations->n_processes);
 	/* Before it looks for slots: an exchange is a barrier, too. */
 	pg_atomic_exchange_u64(&committing[tex_my_proc_number()], xid);
-}
-
-/*
- * Says that it is over: that snapshots see it, or that it failed.
- */
-void
-tex_relations_committed(void)
-{
-	pg_atomic_write_u64(&committing[tex_my_proc_number()], 0);
 }
 
 static void mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at);
@@ -254,7 +226,6 @@ occupy(Slot *slot, Oid database, Oid relation)
 		if (xid != 0)
 			mark(slot, xid, true, GetCurrentTimestamp());	/* it may be DDL */
 	}
-	tex_relations_note_start();
 	/* Snapshots that are older may not see who committed before, unmarked. */
 	since = U64FromFullTransactionId(ReadNextFullTransactionId());
 	SpinLockAcquire(&slot->mutex);

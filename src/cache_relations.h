@@ -45,9 +45,7 @@ extern uint64 tex_relations_replayed(void);
 extern void tex_relations_note_replayed(void);
 
 extern int	tex_relations_tracked(TexTracked **tracked);
-extern void tex_relations_note_start(void);
-extern void tex_relations_committing(bool prepare);
-extern void tex_relations_committed(void);
+extern void tex_relations_committing(void);
 extern void tex_relation_mark(const TexTracked *tracked, bool wipe, TimestampTz at);
 
 extern int	tex_relations_in_use(void);

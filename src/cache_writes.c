@@ -230,28 +230,12 @@ mark_all(TimestampTz at)
 static void
 on_transaction_end(XactEvent event, void *arg)
 {
-	static bool committing = false;
-
-	switch (event)
-	{
-		case XACT_EVENT_PRE_COMMIT:
-		case XACT_EVENT_PRE_PREPARE:
-			if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-				break;
-			committing = true;
-			tex_relations_committing(event == XACT_EVENT_PRE_PREPARE);
-			mark_all(event == XACT_EVENT_PRE_PREPARE ? DT_NOEND : GetCurrentTimestamp());
-			break;
-		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			if (committing)
-				tex_relations_committed();
-			committing = false;
-			break;
-		default:
-			break;
-	}
+	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+		return;
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return;
+	tex_relations_committing();
+	mark_all(event == XACT_EVENT_PRE_PREPARE ? DT_NOEND : GetCurrentTimestamp());
 }
 
 static void

@@ -35,7 +35,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "cache_relations.h"
 #include "guc.h"
 #include "launcher.h"
 #include "worker_slots.h"
@@ -425,8 +424,6 @@ tex_launcher_main(Datum argument)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	announce_launcher();
-	/* Soon after the start, so that the cache takes few others for prepared transactions. */
-	tex_relations_note_start();
 	pgstat_report_appname("trace_ext launcher");
 	run();
 	/* Asked to go by the postmaster, or by somebody who wants it to come back. */
