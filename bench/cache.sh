@@ -52,20 +52,25 @@ rate_of()
 
 compare_hits()
 {
-	local clients=$1 round pair ones=() hits=() ratios=() rates=() redis=()
+	local clients=$1 round pair ones=() hits=() ratios=() rates=() plain=() redis=()
 	for ((round = 1; round <= ROUNDS; round++)); do
 		read -r -a pair <<<"$(hit_and_one "$clients")"
 		ones+=("${pair[0]}")
 		hits+=("${pair[1]}")
 		ratios+=("$(calc "${pair[0]} / ${pair[1]}")")
 		rates+=("$(rate_of cache_hit.sql "$clients")")
-		[ -z "$REDIS" ] || redis+=("$(redis_rate "$clients")")
+		if [ -n "$REDIS" ]; then
+			redis+=("$(redis_rate "$clients")")
+			plain+=("$(rate_of cache_one.sql "$clients")")
+		fi
 	done
 	result "hit of 2 kB / SELECT 1, $clients clients" "$(milliseconds "$(median "${hits[@]}")")" "$(milliseconds "$(median "${ones[@]}")")" \
 		"$(median "${ratios[@]}")" '>=' 0.9
 	if [ -n "$REDIS" ]; then
 		result "hit of 2 kB / Redis GET, $clients clients" "$(per_second "$(median "${rates[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
 			"$(calc "$(median "${rates[@]}") / $(median "${redis[@]}")")" '>=' 1
+		result "SELECT 1 / Redis GET, $clients clients" "$(per_second "$(median "${plain[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
+			"$(calc "$(median "${plain[@]}") / $(median "${redis[@]}")")" -
 	fi
 }
 
