@@ -52,20 +52,25 @@ rate_of()
 
 compare_hits()
 {
-	local clients=$1 round pair ones=() hits=() ratios=() rates=() redis=()
+	local clients=$1 round pair ones=() hits=() ratios=() rates=() plain=() redis=()
 	for ((round = 1; round <= ROUNDS; round++)); do
 		read -r -a pair <<<"$(hit_and_one "$clients")"
 		ones+=("${pair[0]}")
 		hits+=("${pair[1]}")
 		ratios+=("$(calc "${pair[0]} / ${pair[1]}")")
 		rates+=("$(rate_of cache_hit.sql "$clients")")
-		[ -z "$REDIS" ] || redis+=("$(redis_rate "$clients")")
+		if [ -n "$REDIS" ]; then
+			redis+=("$(redis_rate "$clients")")
+			plain+=("$(rate_of cache_one.sql "$clients")")
+		fi
 	done
 	result "hit of 2 kB / SELECT 1, $clients clients" "$(milliseconds "$(median "${hits[@]}")")" "$(milliseconds "$(median "${ones[@]}")")" \
 		"$(median "${ratios[@]}")" '>=' 0.9
 	if [ -n "$REDIS" ]; then
 		result "hit of 2 kB / Redis GET, $clients clients" "$(per_second "$(median "${rates[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
 			"$(calc "$(median "${rates[@]}") / $(median "${redis[@]}")")" '>=' 1
+		result "SELECT 1 / Redis GET, $clients clients" "$(per_second "$(median "${plain[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
+			"$(calc "$(median "${plain[@]}") / $(median "${redis[@]}")")" -
 	fi
 }
 
@@ -92,15 +97,17 @@ stampede()
 # Hit ratio and 99th percentile of 4 clients, while batches of 100 events arrive.
 skewed()
 {
-	local writers p99 ratio log=$WORK/skewed
+	local writers p99 ratio before log=$WORK/skewed
+	local counted='SELECT h, h + misses + bypasses FROM trace_ext.cache_stats, LATERAL (SELECT local_hits + shared_hits + stale_hits AS h) x'
 	run_sql -c 'SELECT trace_ext.cache_reset()' >/dev/null
 	PGAPPNAME=writers as_server "$BINDIR/pgbench" -n -M prepared -f "$BENCH/lists_writer.sql" -T 3600 -c 1 \
 		-D events="$EVENTS" bench >"$WORK/writers.log" 2>&1 &
 	writers=$!
+	# The counters start anew only together with the cache, so take their difference.
 	pgbench_run cache_skewed.sql "$SECONDS_EACH" -c 4 -j 2 >/dev/null
-	run_sql -c 'SELECT trace_ext.cache_reset()' >/dev/null
+	before=$(run_sql -F ' ' -c "$counted")
 	pgbench_run cache_skewed.sql "$SECONDS_EACH" -c 4 -j 2 -l --log-prefix="$log" >/dev/null
-	ratio=$(run_sql -c 'SELECT hit_ratio FROM trace_ext.cache_stats')
+	ratio=$(echo "$before $(run_sql -F ' ' -c "$counted")" | awk '{ printf "%.4f", ($3 - $1) / ($4 - $2) }')
 	run_sql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'writers'" >/dev/null
 	wait "$writers" || true
 	p99=$(cat "$log".* | awk '{ print $3 / 1000 }' | sort -g | awk '{ v[NR] = $1 } END { print v[int(NR * 0.99)] }')
