@@ -149,6 +149,7 @@ tex_call_identify(TexCall *call)
 
 	find_query(call);
 	set_key(call, call->query.needs_settings);
+	call->flight = call->key;
 }
 
 /*

@@ -21,6 +21,7 @@ typedef struct TexCall
 	Datum	   *values;
 	bool	   *nulls;
 	int64		ttl;			/* in microseconds, or TEX_NO_TTL */
+	bool		is_report;		/* of the extension: depends on no settings but those that are in each key */
 	TupleDesc	desc;			/* of the rows that the caller takes; NULL: as they are */
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
@@ -31,6 +32,7 @@ typedef struct TexCall
 	TexQuery   *fresh;			/* with its tree, where it had to be parsed */
 	uint64		definitions;	/* tex_definitions_seen() before that */
 	TexCacheKey key;
+	TexCacheKey flight;			/* the same, but stays as it is when the key turns out to be another */
 } TexCall;
 
 extern void tex_call_identify(TexCall *call);

@@ -284,7 +284,7 @@ keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *need
 		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
 		return;
 	}
-	if (needs->needs & TEX_NEEDS_SETTING)
+	if ((needs->needs & TEX_NEEDS_SETTING) && !call->is_report)
 	{
 		info->repeatable = false;
 		tex_call_needs_settings(call);
@@ -309,7 +309,7 @@ note_failure(TexCall *call, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	tex_failures_note(&call->key, error);
+	tex_failures_note(&call->flight, error);
 	FreeErrorData(error);
 }
 
@@ -348,7 +348,7 @@ tex_compute_and_keep(TexCall *call)
 	PG_END_TRY();
 	tex_reads_end(&reads);
 	info.cost = microseconds_since(begin);
-	tex_failures_clear(&call->key);
+	tex_failures_clear(&call->flight);
 	keep_if_right(call, &info, &reads, &needs, &rows);
 	ExecDropSingleTupleTableSlot(rows.slot);
 }

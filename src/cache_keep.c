@@ -105,11 +105,11 @@ renew(Work *work)
 		tex_entry_drop(&info->key, info->id);
 		return;
 	}
-	if (!tex_flight_begin(&call.key))
+	if (!tex_flight_begin(&call.flight))
 		return;
 	call.desc = CreateTupleDescCopy(call.query.desc);
 	tex_compute_and_keep(&call);
-	tex_flight_end(&call.key);
+	tex_flight_end(&call.flight);
 	tex_cache_count(TEX_CACHE_REFRESHES, 1);
 }
 

@@ -66,7 +66,7 @@ set_arguments(TexCall *call, FunctionCallInfo fcinfo)
 static Datum
 answer(FunctionCallInfo fcinfo, const char *name, int64 ttl)
 {
-	TexCall		call = {.ttl = ttl};
+	TexCall		call = {.ttl = ttl, .is_report = true};
 
 	set_arguments(&call, fcinfo);
 	call.text = query_of(name, call.n_args);

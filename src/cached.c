@@ -165,7 +165,7 @@ is_to_be_renewed(const TexCall *call, const TexEntryInfo *info, Verdict verdict,
 		return false;
 	if (info->repeatable && tex_refresh_ask(info))
 		return false;
-	return tex_flight_begin(&call->key);
+	return tex_flight_begin(&call->flight);
 }
 
 static Verdict
@@ -179,7 +179,7 @@ answer_from(TexCall *call, TexEntryInfo *info, char *bytes, TexCounter counter, 
 	if (call->ttl != TEX_NO_TTL && may_renew && is_to_be_renewed(call, info, verdict, age))
 	{
 		tex_compute_and_keep(call);
-		tex_flight_end(&call->key);
+		tex_flight_end(&call->flight);
 		tex_cache_count(TEX_CACHE_REFRESHES, 1);
 		return RENEWED;
 	}
@@ -234,7 +234,7 @@ look_or_compute(TexCall *call)
 		case NOT_FOR_ME:
 			tex_cache_count(TEX_CACHE_BYPASSES, 1);
 			tex_compute(call);
-			tex_failures_clear(&call->key);
+			tex_failures_clear(&call->flight);
 			break;
 		case WRONG:
 			tex_cache_count(TEX_CACHE_MISSES, 1);
@@ -249,7 +249,7 @@ is_answered_after_wait(TexCall *call)
 {
 	Verdict		verdict;
 
-	tex_failures_check(&call->key);
+	tex_failures_check(&call->flight);
 	verdict = answer_from_cache(call, false);
 	return verdict == RIGHT || verdict == YOUNG;
 }
@@ -263,19 +263,19 @@ static void
 answer_after_others(TexCall *call, uint32 successes)
 {
 	tex_cache_count(TEX_CACHE_WAITS, 1);
-	tex_flight_wait(&call->key);
+	tex_flight_wait(&call->flight);
 	if (is_answered_after_wait(call))
 		return;
-	if (tex_failures_successes(&call->key) == successes)
+	if (tex_failures_successes(&call->flight) == successes)
 	{
-		tex_flight_take(&call->key);
-		if (tex_failures_successes(&call->key) == successes)
+		tex_flight_take(&call->flight);
+		if (tex_failures_successes(&call->flight) == successes)
 		{
 			look_or_compute(call);
-			tex_flight_end(&call->key);
+			tex_flight_end(&call->flight);
 			return;
 		}
-		tex_flight_end(&call->key);
+		tex_flight_end(&call->flight);
 	}
 	look_or_compute(call);
 }
@@ -303,13 +303,13 @@ track(const TexCall *call)
 static void
 answer_by_computing(TexCall *call)
 {
-	uint32		successes = tex_failures_successes(&call->key);
+	uint32		successes = tex_failures_successes(&call->flight);
 
 	track(call);
-	if (tex_flight_begin(&call->key))
+	if (tex_flight_begin(&call->flight))
 	{
 		look_or_compute(call);
-		tex_flight_end(&call->key);
+		tex_flight_end(&call->flight);
 	}
 	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		look_or_compute(call);
@@ -405,7 +405,7 @@ tex_cached_answer(TexCall *call)
 			tex_compute(call);
 			break;
 		case WRONG:
-			tex_failures_check(&call->key);
+			tex_failures_check(&call->flight);
 			answer_by_computing(call);
 			break;
 	}
