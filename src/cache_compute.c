@@ -16,7 +16,6 @@
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "optimizer/planner.h"
 #include "portability/instr_time.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"

@@ -211,6 +211,7 @@ mark_all(TimestampTz at)
 	Changes		changes = {0};
 	TexTracked *tracked;
 	int			n = tex_relations_tracked(&tracked);
+	bool		marked = false;
 
 	read_messages(&changes);
 	for (int i = 0; i < n; i++)
@@ -223,8 +224,10 @@ mark_all(TimestampTz at)
 			tex_relation_mark(&tracked[i], false, at);
 		else
 			continue;
-		last_write = GetCurrentTimestamp();
+		marked = true;
 	}
+	if (marked)
+		last_write = GetCurrentTimestamp();
 }
 
 static void
