@@ -14,8 +14,8 @@ WITH job AS (
 SELECT * FROM (
     SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
     UNION ALL SELECT 'trace_ext_traces', 'gauge', 'Traces stored', '{}', trace_ext.count_traces()
-    UNION ALL SELECT 'trace_ext_summary_backlog', 'gauge', 'Summary deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.summary_deltas)
-    UNION ALL SELECT 'trace_ext_count_backlog', 'gauge', 'Count deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.count_deltas)
+    UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "summaries"}', (SELECT count(*) FROM trace_ext.summary_deltas)
+    UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "counts"}', (SELECT count(*) FROM trace_ext.count_deltas)
     UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
               extract(epoch FROM trace_ext.fold_lag())
     UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
