@@ -271,7 +271,7 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults readme_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -308,6 +308,21 @@ versions_that_differ()
 		say "META.json has version $release, trace_ext.control $sql"
 	grep -qF "## [$release]" "$SRC/CHANGELOG.md" ||
 		say "CHANGELOG.md has no section on $release"
+}
+
+# Every line of SQL in the README, in its order, must work; its Python sends the
+# captured batch, and then there is a lost update to be found. Notices are no
+# faults; what it sets for the server is taken back.
+readme_faults()
+{
+	local load="SELECT inserted FROM trace_ext.ingest_events(pg_read_file('$SRC/test/data/express-banking.json'));"
+	psql -d postgres -c 'CREATE DATABASE readme'
+	awk -v load="$load" '/^```python$/ { print load } /^```/ { sql = /^```sql$/; next } sql' "$SRC/README.md" >"$WORK/readme.sql"
+	give "$WORK/readme.sql"
+	psql -d readme -f "$WORK/readme.sql" >"$OUTPUT" 2>&1 || true
+	grep -E 'ERROR|FATAL|invalid command' "$OUTPUT" || true
+	grep -q '^kind|lost update$' "$OUTPUT" || say "no lost update was found"
+	psql -d readme -c 'ALTER SYSTEM RESET ALL' -c 'SELECT pg_reload_conf()' >/dev/null
 }
 
 # The rules of layout that need no parser.
