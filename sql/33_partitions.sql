@@ -497,16 +497,18 @@ END
 $$;
 COMMENT ON FUNCTION partition_name(timestamptz) IS 'a free name for a partition that begins then';
 
-CREATE FUNCTION grant_partition(part regclass) RETURNS void
+CREATE FUNCTION partition_table(name text) RETURNS regclass
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    EXECUTE format('GRANT SELECT ON %s TO trace_ext_reader, trace_ext_admin', part);
-    EXECUTE format('GRANT INSERT ON %s TO trace_ext_writer', part);
-    EXECUTE format('GRANT INSERT, UPDATE, DELETE, TRUNCATE ON %s TO trace_ext_admin', part);
+    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', name);
+    EXECUTE format('GRANT SELECT ON trace_ext.%I TO trace_ext_reader, trace_ext_admin', name);
+    EXECUTE format('GRANT INSERT ON trace_ext.%I TO trace_ext_writer', name);
+    EXECUTE format('GRANT INSERT, UPDATE, DELETE, TRUNCATE ON trace_ext.%I TO trace_ext_admin', name);
+    RETURN format('trace_ext.%I', name)::regclass;
 END
 $$;
-COMMENT ON FUNCTION grant_partition(regclass) IS 'gives the roles of the extension their rights on a partition of events';
+COMMENT ON FUNCTION partition_table(text) IS 'a new table like events, with the rights of the roles of the extension';
 
 -- Rows only change place, so nothing is counted: partitions_changed() finds the
 -- table partitions as it has to be at each command.
@@ -552,6 +554,7 @@ BEGIN
         PERFORM trace_ext.trust_check(source, 'trace_ext_proof');
     END IF;
     PERFORM trace_ext.attach_partition(part, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
+    EXECUTE format('COMMENT ON TABLE %s IS %L', part, format('events from %s to %s', low, high));
     IF source IS NOT NULL THEN
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT trace_ext_proof', source);
     END IF;
@@ -562,7 +565,7 @@ COMMENT ON FUNCTION make_by_moving(regclass, timestamptz, timestamptz) IS
 
 -- The default partition takes that range, under a name like the others, and a new
 -- one takes its place, its name, and its membership of the extension.
-CREATE FUNCTION make_by_turning(fresh regclass, low timestamptz, high timestamptz, part text) RETURNS void
+CREATE FUNCTION make_by_turning(fresh regclass, part text, low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
     AS $$
 DECLARE
@@ -597,7 +600,7 @@ BEGIN
     PERFORM trace_ext.dump_rows(fresh);
 END
 $$;
-COMMENT ON FUNCTION make_by_turning(regclass, timestamptz, timestamptz, text) IS
+COMMENT ON FUNCTION make_by_turning(regclass, text, timestamptz, timestamptz) IS
     'makes the default partition that of a range of time, for most of its rows are of it, and a new table the default partition';
 
 CREATE FUNCTION make_partition(low timestamptz, high timestamptz, way text) RETURNS void
@@ -609,9 +612,6 @@ DECLARE
     -- While it waited for the locks a few rows more may have come.
     most constant int := 2 * trace_ext.partition_step_rows();
 BEGIN
-    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
-    PERFORM trace_ext.grant_partition(format('trace_ext.%I', part)::regclass);
-    EXECUTE format('COMMENT ON TABLE trace_ext.%I IS %L', part, format('events from %s to %s', low, high));
     -- One maintainer at a time; readers of this table go on.
     LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
     -- Others wait here, before they choose partitions. One that waited for the
@@ -633,11 +633,9 @@ BEGIN
         RAISE EXCEPTION 'events changed while the step waited for them' USING ERRCODE = 'lock_not_available';
     END IF;
     IF way = 'rows move' THEN
-        PERFORM trace_ext.make_by_moving(format('trace_ext.%I', part)::regclass, low, high);
+        PERFORM trace_ext.make_by_moving(trace_ext.partition_table(part), low, high);
     ELSE
-        -- The new table becomes the default partition, and the old one takes this name.
-        EXECUTE format('ALTER TABLE trace_ext.%I RENAME TO events_default_fresh', part);
-        PERFORM trace_ext.make_by_turning('trace_ext.events_default_fresh', low, high, part);
+        PERFORM trace_ext.make_by_turning(trace_ext.partition_table('events_default_fresh'), part, low, high);
     END IF;
 END
 $$;
@@ -667,6 +665,72 @@ $$;
 COMMENT ON FUNCTION partition_step(boolean) IS
     'one step of maintain_partitions(): makes one partition, with or without those that only rows in the default partition need; '
     'returns made, made for rows, busy (somebody has events locked: try again) or done';
+
+-- Exact up to 100,000; above that, estimated from some pages of the table.
+CREATE FUNCTION default_rows(reach timestamptz, until timestamptz, OUT rows bigint, OUT far bigint)
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    exactly constant int := 100000;
+    pages_read constant float8 := 1000;
+    source constant regclass := trace_ext.default_partition();
+    percent float8;
+BEGIN
+    rows := trace_ext.waiting_rows('-infinity', 'infinity', exactly + 1);
+    IF rows <= exactly THEN
+        far := trace_ext.waiting_rows('-infinity', reach, exactly) + trace_ext.waiting_rows(until, 'infinity', exactly);
+        RETURN;
+    END IF;
+    percent := least(100, 100 * pages_read / (pg_relation_size(source) / current_setting('block_size')::bigint));
+    EXECUTE format('SELECT greatest($4 + 1, count(*) * 100 / $3), count(*) FILTER (WHERE "timestamp" < $1 OR "timestamp" >= $2) * 100 / $3
+                      FROM %s TABLESAMPLE SYSTEM ($3)', source)
+       INTO rows, far USING reach, until, percent, exactly;
+END
+$$;
+COMMENT ON FUNCTION default_rows(timestamptz, timestamptz) IS 'rows of the default partition, and how many of them are not of that range of time; estimated where they are many';
+
+CREATE FUNCTION partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
+                                  OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    settings record;
+    today timestamptz;
+    newest timestamptz;
+    first_one record;
+BEGIN
+    BEGIN
+        settings := trace_ext.partition_settings();
+    EXCEPTION WHEN data_exception THEN
+        advice := SQLERRM;
+        events_in_default := (trace_ext.default_rows('-infinity', 'infinity')).rows;
+        RETURN;
+    END;
+    SELECT d.rows, d.far INTO events_in_default, far_events FROM trace_ext.default_rows(settings.reach, settings.until) d;
+    oldest_far_event := coalesce((trace_ext.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext.waiting_ends(settings.until, 'infinity')).oldest);
+    newest_far_event := coalesce((trace_ext.waiting_ends(settings.until, 'infinity')).newest, (trace_ext.waiting_ends('-infinity', settings.reach)).newest);
+
+    today := trace_ext.partition_begin(now(), settings.width);
+    SELECT count(*) INTO partitions_to_make FROM generate_series(0, settings.ahead) n,
+           LATERAL trace_ext.free_range(today + n * settings.width, today + (n + 1) * settings.width) f WHERE f.low IS NOT NULL;
+    newest := today;
+    LOOP
+        newest := (trace_ext.waiting_ends(settings.reach, newest)).newest;
+        EXIT WHEN newest IS NULL OR partitions_to_make >= trace_ext.most_partitions();
+        partitions_to_make := partitions_to_make + 1;
+        newest := trace_ext.partition_begin(newest, settings.width);
+    END LOOP;
+    IF partitions_to_make > 0 THEN
+        first_one := trace_ext.next_partition(true);
+        advice := CASE WHEN first_one.low IS NOT NULL THEN NULL
+                       WHEN (SELECT count(*) FROM trace_ext.partitions) > trace_ext.most_partitions() THEN
+                           'there are so many partitions that none is made for events that wait: drop old ones, or make trace_ext.partition_interval longer'
+                       ELSE 'events of several times wait in events_default, too many of each to move while nobody reads: '
+                            'delete those that are far off, or move them by hand to tables that you attach' END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION partition_backlog() IS 'what the default partition holds, and what maintain_partitions() has left to do';
 
 CREATE PROCEDURE maintain_partitions()
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_maintain_partitions';
