@@ -48,7 +48,7 @@ DECLARE
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
         'examine_batch', 'take_detect_queue', 'retire_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'job_due_at', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
-        'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'announce_findings', 'notify_due_at',
+        'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind
