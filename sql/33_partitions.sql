@@ -529,8 +529,13 @@ COMMENT ON FUNCTION attach_partition(regclass, text, timestamptz, timestamptz) I
 CREATE FUNCTION move_rows(source regclass, target regclass, condition text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
     AS $$
+DECLARE
+    -- By name: a table that somebody attached may have them in another order.
+    columns constant text := (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+                               WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND NOT attisdropped);
 BEGIN
-    EXECUTE format('WITH moved AS (DELETE FROM %s WHERE %s RETURNING *) INSERT INTO %s SELECT * FROM moved', source, condition, target);
+    EXECUTE format('WITH moved AS (DELETE FROM %1$s WHERE %2$s RETURNING %4$s) INSERT INTO %3$s (%4$s) SELECT %4$s FROM moved',
+                   source, condition, target, columns);
 END
 $$;
 COMMENT ON FUNCTION move_rows(regclass, regclass, text) IS 'moves rows from one table to another';

@@ -497,7 +497,7 @@ BEGIN
         RAISE EXCEPTION 'trace_ext.events is in use' USING ERRCODE = 'lock_not_available';
     END IF;
     -- In a worker each call is a transaction. In run_job() all are one, which must end.
-    again := state <> 'done' AND clock_timestamp() < transaction_timestamp() + interval '2 s';
+    again := state <> 'done' AND clock_timestamp() < transaction_timestamp() + interval '1 s';
 END
 $$;
 COMMENT ON PROCEDURE job_partitions(boolean) IS
