@@ -69,7 +69,7 @@ COMMENT ON COLUMN status.summary_backlog IS 'summary deltas that fold() has not 
 COMMENT ON COLUMN status.count_backlog IS 'count deltas that fold() has not folded';
 COMMENT ON COLUMN status.partitions IS 'partitions of events beside the default one';
 COMMENT ON COLUMN status.partitioned_until IS 'events from here on go to events_default; maintain_partitions() moves it on';
-COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; exact up to 100,000, estimated above that';
+COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; exact where they take up to 8 MB, estimated above that';
 COMMENT ON COLUMN status.far_events IS
     'those of them that get none, for they are older than trace_ext.partition_reach or farther ahead than trace_ext.partitions_ahead: mostly of clients whose clocks are wrong';
 COMMENT ON COLUMN status.oldest_far_event IS 'time of the first of these';

@@ -97,6 +97,7 @@ nobody_waits('past', sub { $node->safe_psql('postgres', 'CALL trace_ext.maintain
 is(value('SELECT count(*) FROM trace_ext.events_default'), 500, 'they have their partition');
 exact_ok($node, 'exact after a past was loaded');
 
+$node->safe_psql('postgres', q{TRUNCATE trace_ext.events;} . load_sql('far', 500, "now() - interval '3 years' - i * interval '1 day'"));
 $node->safe_psql('postgres', load_sql('days', 40000, "now() - (30 + i % 20) * interval '1 day'") . 'SELECT trace_ext.fold();');
 nobody_waits('days', sub { $node->safe_psql('postgres', 'CALL trace_ext.maintain_partitions()') });
 is(value('SELECT count(*) FROM trace_ext.events_default'), 500, 'days of 2,000 events have theirs');
