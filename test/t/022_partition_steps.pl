@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -102,6 +103,34 @@ $node->safe_psql('postgres', load_sql('days', 40000, "now() - (30 + i % 20) * in
 nobody_waits('days', sub { $node->safe_psql('postgres', 'CALL trace_ext.maintain_partitions()') });
 is(value('SELECT count(*) FROM trace_ext.events_default'), 500, 'days of 2,000 events have theirs');
 exact_ok($node, 'exact after many days');
+
+#
+# A statement that waits while the default partition turns goes on in the right one
+#
+$node->safe_psql('postgres', load_sql('turn', 5000, "date_trunc('day', now()) - interval '5 days' + i * interval '1 s'") . 'SELECT trace_ext.fold();');
+my $mover = $node->background_psql('postgres');
+$mover->query_safe('BEGIN; CALL trace_ext.maintain_partitions();');
+my $columns = '(trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), ';
+my @waiting = map {
+	my %run = (err => '', out => '');
+	$run{harness} = IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-c', $_ ], '>', \$run{out}, '2>', \$run{err});
+	\%run
+} ("INSERT INTO trace_ext.events $columns now() - interval '5 days', 'Error')",
+	"INSERT INTO trace_ext.events_default $columns '1990-01-01', 'Error')",
+	"UPDATE trace_ext.events SET service_name = 'waited' WHERE trace_id = md5('turn 7')::uuid",
+	"DELETE FROM trace_ext.events WHERE trace_id = md5('turn 8')::uuid AND \"timestamp\" > now() - interval '6 days'",
+	"SELECT count(*) FROM trace_ext.events WHERE \"timestamp\" < now() - interval '4 days' AND trace_id = md5('turn 9')::uuid");
+ok($node->poll_query_until('postgres', 'SELECT count(DISTINCT pid) = 5 FROM pg_locks WHERE NOT granted'), 'five statements wait');
+$mover->query_safe('COMMIT');
+$mover->quit;
+$_->{harness}->finish foreach @waiting;
+is(join('', map { $_->{err} } @waiting), '', 'they go on');
+is($waiting[4]{out}, "10\n", 'one reads what turned');
+is(value(q{SELECT count(*) FROM trace_ext.events_default WHERE "timestamp" < '1991-01-01'}), 1, 'one writes to the new default partition');
+is(value(q{SELECT count(*) FROM trace_ext.events_default WHERE "timestamp" > now() - interval '6 days'}), 0, 'none to it that is of another');
+is(value(q{SELECT count(*) || ' ' || count(*) FILTER (WHERE service_name = 'waited') FROM trace_ext.events WHERE trace_id IN (md5('turn 7')::uuid, md5('turn 8')::uuid)}),
+	'10 10', 'one updates and one deletes what turned');
+exact_ok($node, 'exact after statements waited');
 
 #
 # A dump of it comes back
