@@ -47,6 +47,24 @@ $$;
 COMMENT ON FUNCTION retention_excess() IS
     'what has to leave: traces whose last event is older than "before" (rows wait for their partition for "patience"), and the oldest so many traces or events';
 
+CREATE FUNCTION retention_backlog() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    most constant bigint := 10000;
+    excess record;
+BEGIN
+    -- In C: the call loads the library, which defines the settings.
+    PERFORM trace_ext.count_events();
+    excess := trace_ext.retention_excess();
+    RETURN greatest(excess.traces, ceil(excess.events::numeric * trace_ext.count_traces() / greatest(trace_ext.count_events(), 1)),
+                    (SELECT count(*) FROM (SELECT FROM trace_ext.summary_base WHERE last_timestamp < excess.before LIMIT most) AS old));
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;        -- the job says which setting is wrong
+END
+$$;
+COMMENT ON FUNCTION retention_backlog() IS 'how many traces are over the limits of retention; those that are too old are counted up to 10,000';
+
 -- The oldest partition, if all that it has may leave. A trace that goes on in the
 -- next one is not torn apart, unless it runs for longer than the horizon.
 CREATE FUNCTION expired_partition(excess record) RETURNS regclass

@@ -40,6 +40,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT b.newest_far_event FROM backlog b) AS newest_far_event,
        (SELECT b.partitions_to_make FROM backlog b) AS partitions_to_make,
        (SELECT b.advice FROM backlog b) AS partition_advice,
+       trace_ext.retention_backlog() AS traces_to_leave,
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
@@ -76,6 +77,7 @@ COMMENT ON COLUMN status.oldest_far_event IS 'time of the first of these';
 COMMENT ON COLUMN status.newest_far_event IS 'time of the last of these';
 COMMENT ON COLUMN status.partitions_to_make IS 'partitions that maintain_partitions() has left to make';
 COMMENT ON COLUMN status.partition_advice IS 'why it cannot make them, and what to do; NULL: it can';
+COMMENT ON COLUMN status.traces_to_leave IS 'traces over the limits of retention, at least: those that are too old are counted up to 10,000';
 COMMENT ON COLUMN status.rejected_events IS 'rows in ingest_errors';
 COMMENT ON COLUMN status.last_rejection IS 'why the last of them was rejected';
 COMMENT ON COLUMN status.last_rejection_at IS 'when';
