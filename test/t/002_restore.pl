@@ -44,7 +44,7 @@ sub fill
 	$node->safe_psql($db, join("\n",
 		# Partitions made ahead, and of an old range.
 		copy_sql(rows(300, '2020-02-29', 60)),
-		'CALL trace_ext.maintain_partitions();',
+		"SET trace_ext.partition_reach = '100 years'; CALL trace_ext.maintain_partitions();",
 		'INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), \'Custom\');',
 		# By a user: bounds within an hour, columns in another order, names of
 		# his own for the key, the index and the table.
