@@ -24,6 +24,7 @@ OBJS = \
 	src/outstanding.o \
 	src/list.o \
 	src/truncate.o \
+	src/partitions.o \
 	src/restore.o \
 	src/names.o \
 	src/spelling.o \

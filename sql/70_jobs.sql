@@ -483,14 +483,25 @@ $$;
 COMMENT ON PROCEDURE job_detect(boolean) IS 'calls detect()';
 
 CREATE PROCEDURE job_partitions(INOUT again boolean DEFAULT NULL)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    state text;
 BEGIN
-    CALL trace_ext.maintain_partitions();
-    again := false;
+    FOR attempt IN 1 .. 5 LOOP
+        state := trace_ext.partition_step(true);
+        EXIT WHEN state <> 'busy';
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    IF state = 'busy' THEN
+        RAISE EXCEPTION 'trace_ext.events is in use' USING ERRCODE = 'lock_not_available';
+    END IF;
+    -- In a worker each call is a transaction. In run_job() all are one, which must end.
+    again := state <> 'done' AND clock_timestamp() < transaction_timestamp() + interval '2 s';
 END
 $$;
-COMMENT ON PROCEDURE job_partitions(boolean) IS 'calls maintain_partitions(); gives up after waiting a second for a lock';
+COMMENT ON PROCEDURE job_partitions(boolean) IS
+    'one step of maintain_partitions(): makes one partition; gives way to others after a second; returns whether there may be more to do';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext.fold_needed'),

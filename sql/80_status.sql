@@ -24,6 +24,8 @@ WITH worker AS MATERIALIZED (
                     (SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
 ), job AS MATERIALIZED (
     SELECT * FROM trace_ext.jobs
+), backlog AS MATERIALIZED (
+    SELECT * FROM trace_ext.partition_backlog()
 )
 SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ext') AS version,
        trace_ext.count_events() AS events,
@@ -32,7 +34,12 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT count(*) FROM trace_ext.count_deltas) AS count_backlog,
        (SELECT count(*) FROM trace_ext.partitions WHERE NOT is_default) AS partitions,
        (SELECT max(upper_bound) FROM trace_ext.partitions) AS partitioned_until,
-       (SELECT count(*) FROM (SELECT FROM trace_ext.events_default LIMIT 100000) AS waiting) AS events_in_default,
+       (SELECT b.events_in_default FROM backlog b) AS events_in_default,
+       (SELECT b.far_events FROM backlog b) AS far_events,
+       (SELECT b.oldest_far_event FROM backlog b) AS oldest_far_event,
+       (SELECT b.newest_far_event FROM backlog b) AS newest_far_event,
+       (SELECT b.partitions_to_make FROM backlog b) AS partitions_to_make,
+       (SELECT b.advice FROM backlog b) AS partition_advice,
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
@@ -62,7 +69,13 @@ COMMENT ON COLUMN status.summary_backlog IS 'summary deltas that fold() has not 
 COMMENT ON COLUMN status.count_backlog IS 'count deltas that fold() has not folded';
 COMMENT ON COLUMN status.partitions IS 'partitions of events beside the default one';
 COMMENT ON COLUMN status.partitioned_until IS 'events from here on go to events_default; maintain_partitions() moves it on';
-COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; at most 100000 are counted';
+COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; exact up to 100,000, estimated above that';
+COMMENT ON COLUMN status.far_events IS
+    'those of them that get none, for they are older than trace_ext.partition_reach or farther ahead than trace_ext.partitions_ahead: mostly of clients whose clocks are wrong';
+COMMENT ON COLUMN status.oldest_far_event IS 'time of the first of these';
+COMMENT ON COLUMN status.newest_far_event IS 'time of the last of these';
+COMMENT ON COLUMN status.partitions_to_make IS 'partitions that maintain_partitions() has left to make';
+COMMENT ON COLUMN status.partition_advice IS 'why it cannot make them, and what to do; NULL: it can';
 COMMENT ON COLUMN status.rejected_events IS 'rows in ingest_errors';
 COMMENT ON COLUMN status.last_rejection IS 'why the last of them was rejected';
 COMMENT ON COLUMN status.last_rejection_at IS 'when';

@@ -36,11 +36,15 @@ GRANT UPDATE ON findings TO trace_ext_admin;
 DO $$
 DECLARE
     f record;
-    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions',
+    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
         'detect', 'set_finding_status', 'cache_reset', 'cache_refresh',
         'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
-        'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
+        'reconcile_partitions', 'make_partition', 'make_by_moving', 'make_by_turning', 'move_rows', 'attach_partition', 'partition_table',
+        'partition_settings', 'partition_begin', 'default_rows',
+        'partition_name', 'trust_check', 'dump_rows', 'next_partition', 'partition_way', 'free_range', 'waiting_rows', 'waiting_ends',
+        'default_partition', 'partition_step_rows', 'most_partitions', 'time_plus',
+        'comment_default', 'lock_derived', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
         'examine_batch', 'take_detect_queue', 'retire_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'job_due_at', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',

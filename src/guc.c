@@ -63,6 +63,7 @@ static const struct config_enum_entry variable_scopes[] = {
 
 static char *partition_interval;
 static int	partitions_ahead;
+static char *partition_reach;
 static char *retention_age;
 static int	retention_size;
 static int	retention_traces;
@@ -243,5 +244,10 @@ tex_guc_init(void)
 							"Number of partitions that maintain_partitions() keeps ready ahead of now.",
 							NULL, &partitions_ahead, 3, 0, 1000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.partition_reach",
+							   "How old events may be for which maintain_partitions() makes a partition.",
+							   "An interval. Older ones stay in events_default, as do those of the far future.",
+							   &partition_reach, "1 year",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("trace_ext");
 }

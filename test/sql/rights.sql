@@ -62,7 +62,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('fold_lock', $$SELECT trace_ext.fold_lock(true)$$),
     ('count_rows', $$SELECT trace_ext.count_rows('trace_ext.events_default'::regclass, 1)$$),
     ('reconcile', $$SELECT trace_ext.reconcile_partitions()$$),
-    ('make_partition', $$SELECT trace_ext.make_partition('2005-01-01', '2005-01-02')$$),
+    ('make_partition', $$SELECT trace_ext.make_partition('2005-01-01', '2005-01-02', 'rows move')$$),
     ('CREATE in schema', $$CREATE TABLE trace_ext.mine ()$$),
     ('ATTACH', $$ALTER TABLE trace_ext.events DETACH PARTITION public.events_p2001$$),
     ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext.note_event()$$);
