@@ -6,13 +6,15 @@ CREATE TABLE partitions (
     part         oid         PRIMARY KEY,
     is_default   boolean     NOT NULL,
     lower_bound  timestamptz,
-    upper_bound  timestamptz
+    upper_bound  timestamptz,
+    automatic    boolean     NOT NULL DEFAULT false
 );
 COMMENT ON TABLE partitions IS 'the partitions of events whose rows are counted';
 COMMENT ON COLUMN partitions.part IS 'oid of the partition';
 COMMENT ON COLUMN partitions.is_default IS 'whether it is the default partition';
 COMMENT ON COLUMN partitions.lower_bound IS 'first timestamp it takes; -infinity for MINVALUE';
 COMMENT ON COLUMN partitions.upper_bound IS 'first timestamp it does not take any more; infinity for MAXVALUE';
+COMMENT ON COLUMN partitions.automatic IS 'whether maintain_partitions() made it: it gives way to one that a user or a dump brings, while it is empty';
 
 CREATE FUNCTION partition_ranges()
     RETURNS TABLE (part oid, is_default boolean, lower_bound timestamptz, upper_bound timestamptz)
@@ -151,8 +153,8 @@ BEGIN
                     DETAIL = 'Counts and summaries could not be kept for a foreign or partitioned table.';
     END IF;
     -- First, for the DDL below fires partitions_changed() again.
-    INSERT INTO trace_ext.partitions
-    SELECT r.* FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
+    INSERT INTO trace_ext.partitions (part, is_default, lower_bound, upper_bound)
+    SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
@@ -245,7 +247,7 @@ CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
 -- As the triggers on events: session_replication_role must not hide a partition.
 ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
 ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;
@@ -554,6 +556,7 @@ BEGIN
         PERFORM trace_ext.trust_check(source, 'trace_ext_proof');
     END IF;
     PERFORM trace_ext.attach_partition(part, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
+    UPDATE trace_ext.partitions p SET automatic = true WHERE p.part = make_by_moving.part;
     EXECUTE format('COMMENT ON TABLE %s IS %L', part, format('events from %s to %s', low, high));
     IF source IS NOT NULL THEN
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT trace_ext_proof', source);
@@ -731,6 +734,101 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION partition_backlog() IS 'what the default partition holds, and what maintain_partitions() has left to do';
+
+--
+-- What gives way to a partition that a user or a dump brings
+--
+
+CREATE FUNCTION event_columns() RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+     WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '';
+    END;
+COMMENT ON FUNCTION event_columns() IS 'the columns of events that hold what was sent, for a statement that names them';
+
+-- Its rows leave the counts with it, and are counted again where they go: into the
+-- arriving table, which will be counted when it is attached, or back to events.
+CREATE FUNCTION dissolve_partition(part regclass, arriving regclass, low timestamptz, high timestamptz) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
+    AS $$
+DECLARE
+    columns constant text := trace_ext.event_columns();
+BEGIN
+    EXECUTE format('CREATE TABLE trace_ext.events_moving AS SELECT %s FROM %s', columns, part);
+    EXECUTE format('DROP TABLE %s', part);
+    EXECUTE format('INSERT INTO %s (%2$s) SELECT %2$s FROM trace_ext.events_moving WHERE "timestamp" >= %3$L AND "timestamp" < %4$L',
+                   arriving, columns, low, high);
+    EXECUTE format('INSERT INTO trace_ext.events (%1$s) SELECT %1$s FROM trace_ext.events_moving WHERE NOT ("timestamp" >= %2$L AND "timestamp" < %3$L)',
+                   columns, low, high);
+    DROP TABLE trace_ext.events_moving;
+END
+$$;
+COMMENT ON FUNCTION dissolve_partition(regclass, regclass, timestamptz, timestamptz) IS
+    'drops a partition of events; its rows of that range of time go to an arriving table, the others back to events';
+
+CREATE FUNCTION make_room(arriving oid, low timestamptz, high timestamptz, with_rows boolean) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
+    AS $$
+DECLARE
+    taken trace_ext.partitions;
+    source regclass;
+    filled boolean;
+BEGIN
+    -- One that is being made is there or not, and no other is begun until this is committed.
+    LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
+    FOR taken IN SELECT * FROM trace_ext.partitions p
+                  WHERE p.automatic AND p.part <> make_room.arriving AND p.lower_bound < high AND p.upper_bound > low LOOP
+        LOCK TABLE ONLY trace_ext.events IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', taken.part::regclass);
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', taken.part::regclass) INTO filled;
+        IF NOT filled THEN
+            -- Nothing is to be subtracted.
+            DELETE FROM trace_ext.partitions p WHERE p.part = taken.part;
+            EXECUTE format('DROP TABLE %s', taken.part::regclass);
+        ELSIF with_rows THEN
+            PERFORM trace_ext.dissolve_partition(taken.part, arriving, low, high);
+        END IF;
+    END LOOP;
+    source := trace_ext.default_partition();
+    IF with_rows AND source IS NOT NULL AND trace_ext.waiting_rows(low, high, 1) > 0 THEN
+        LOCK TABLE ONLY trace_ext.events IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', source);
+        EXECUTE format('WITH moved AS (DELETE FROM %1$s WHERE "timestamp" >= %4$L AND "timestamp" < %5$L RETURNING %2$s)
+                        INSERT INTO %3$s (%2$s) SELECT %2$s FROM moved', source, trace_ext.event_columns(), arriving::regclass, low, high);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION make_room(oid, timestamptz, timestamptz, boolean) IS
+    'drops what maintain_partitions() made of a range of time that another partition is about to have, where it is empty; '
+    'with_rows: also where not, and rows of the range move into the arriving table';
+
+CREATE FUNCTION give_up_name(wanted name) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    ours constant oid := (SELECT p.part FROM trace_ext.partitions p JOIN pg_class c ON c.oid = p.part
+                           WHERE p.automatic AND c.relname = wanted AND c.relnamespace = 'trace_ext'::regnamespace);
+    index record;
+    name text;
+BEGIN
+    IF ours IS NULL THEN
+        RETURN;
+    END IF;
+    name := trace_ext.partition_name((SELECT p.lower_bound FROM trace_ext.partitions p WHERE p.part = ours));
+    FOR index IN SELECT i.indexrelid::regclass AS oid, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                  WHERE i.indrelid = ours AND left(c.relname, length(wanted)) = wanted LOOP
+        EXECUTE format('ALTER INDEX %s RENAME TO %I', index.oid, name || substr(index.relname, length(wanted) + 1));
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s RENAME TO %I', ours::regclass, name);
+END
+$$;
+COMMENT ON FUNCTION give_up_name(name) IS 'renames a partition that maintain_partitions() made, so that another table can have its name';
+
+CREATE FUNCTION restoring() RETURNS boolean
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_restoring';
+COMMENT ON FUNCTION restoring() IS
+    'whether a dump is being restored into this database, or was within the last minute: workers make no partitions, look for no races and let no data leave then';
 
 CREATE PROCEDURE maintain_partitions()
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_maintain_partitions';
