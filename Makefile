@@ -18,6 +18,7 @@ OBJS = \
 	src/fold.o \
 	src/folder.o \
 	src/worker_slots.o \
+	src/restore.o \
 	src/deltas.o \
 	src/aggregates.o \
 	src/reads.o \
@@ -25,7 +26,6 @@ OBJS = \
 	src/list.o \
 	src/truncate.o \
 	src/partitions.o \
-	src/restore.o \
 	src/names.o \
 	src/spelling.o \
 	src/trace_load.o \

@@ -6,13 +6,15 @@ CREATE TABLE partitions (
     part         oid         PRIMARY KEY,
     is_default   boolean     NOT NULL,
     lower_bound  timestamptz,
-    upper_bound  timestamptz
+    upper_bound  timestamptz,
+    automatic    boolean     NOT NULL DEFAULT false
 );
 COMMENT ON TABLE partitions IS 'the partitions of events whose rows are counted';
 COMMENT ON COLUMN partitions.part IS 'oid of the partition';
 COMMENT ON COLUMN partitions.is_default IS 'whether it is the default partition';
 COMMENT ON COLUMN partitions.lower_bound IS 'first timestamp it takes; -infinity for MINVALUE';
 COMMENT ON COLUMN partitions.upper_bound IS 'first timestamp it does not take any more; infinity for MAXVALUE';
+COMMENT ON COLUMN partitions.automatic IS 'whether maintain_partitions() made it: it gives way to one that a user or a dump brings, while it is empty';
 
 CREATE FUNCTION partition_ranges()
     RETURNS TABLE (part oid, is_default boolean, lower_bound timestamptz, upper_bound timestamptz)
@@ -151,8 +153,8 @@ BEGIN
                     DETAIL = 'Counts and summaries could not be kept for a foreign or partitioned table.';
     END IF;
     -- First, for the DDL below fires partitions_changed() again.
-    INSERT INTO trace_ext.partitions
-    SELECT r.* FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
+    INSERT INTO trace_ext.partitions (part, is_default, lower_bound, upper_bound)
+    SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
@@ -245,7 +247,7 @@ CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
 -- As the triggers on events: session_replication_role must not hide a partition.
 ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
 ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;

@@ -302,6 +302,7 @@ BEGIN
         PERFORM trace_ext.trust_check(source, 'trace_ext_proof');
     END IF;
     PERFORM trace_ext.attach_partition(part, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
+    UPDATE trace_ext.partitions p SET automatic = true WHERE p.part = make_by_moving.part;
     EXECUTE format('COMMENT ON TABLE %s IS %L', part, format('events from %s to %s', low, high));
     IF source IS NOT NULL THEN
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT trace_ext_proof', source);

@@ -101,6 +101,24 @@ COMMENT ON COLUMN findings.evidence IS 'that pair in a sentence';
 COMMENT ON COLUMN findings.status IS 'open, acknowledged or ignored; detection does not change it';
 SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
+-- A dump brings findings with what was decided about them. detect() may have found
+-- some of them again by then: what the dump says replaces that.
+CREATE FUNCTION keep_finding() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    UPDATE trace_ext.findings f SET status = NEW.status WHERE f.id = NEW.id;
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION keep_finding() IS 'row trigger on findings: lets a restored dump set the status of those that were found again already';
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON findings
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION keep_finding();
+COMMENT ON TRIGGER trace_ext_keep ON findings IS 'lets a restored dump set the status of findings that were found again already';
+
 CREATE FUNCTION pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
     kind text, variable text, location1 text, location2 text, severity text, confidence double precision,

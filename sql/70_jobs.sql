@@ -163,6 +163,10 @@ BEGIN
         -- One that runs in its own process is not due before that ends.
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext.job_due_at(job);
+        -- What a dump brings comes before what these would make of it.
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh') AND trace_ext.restoring() THEN
+            due := greatest(due, clock_timestamp() + interval '5 seconds');
+        END IF;
         IF due > clock_timestamp() THEN
             earliest := least(earliest, due);
         ELSIF due IS NOT NULL THEN
@@ -482,6 +486,16 @@ END
 $$;
 COMMENT ON PROCEDURE job_detect(boolean) IS 'calls detect()';
 
+-- A database that has no event yet may be about to get some with a dump.
+CREATE FUNCTION partitions_needed() RETURNS timestamptz
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.totals WHERE event_count > 0)
+                  OR EXISTS (SELECT FROM trace_ext.count_deltas)
+                  OR EXISTS (SELECT FROM trace_ext.partitions WHERE automatic) THEN '-infinity'::timestamptz END;
+    END;
+COMMENT ON FUNCTION partitions_needed() IS 'when partitions may have to be made: not before there are events, or somebody had partitions made by hand';
+
 CREATE PROCEDURE job_partitions(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
@@ -506,4 +520,4 @@ COMMENT ON PROCEDURE job_partitions(boolean) IS
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext.fold_needed'),
     ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext.detect_needed'),
-    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  NULL);
+    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext.partitions_needed');

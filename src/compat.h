@@ -57,11 +57,14 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #if PG_VERSION_NUM >= 160000
 #define tex_check_rights(query) \
 	((void) ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true))
+#define tex_owns_relation(relation) \
+	object_ownercheck(RelationRelationId, relation, GetUserId())
 #define tex_may_execute(function) \
 	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
 #else
 #define tex_check_rights(query) \
 	((void) ExecCheckRTPerms((query)->rtable, true))
+#define tex_owns_relation(relation) pg_class_ownercheck(relation, GetUserId())
 #define tex_may_execute(function) \
 	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
 #endif

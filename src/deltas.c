@@ -47,6 +47,7 @@
 #include "folder.h"
 #include "guc.h"
 #include "owner.h"
+#include "restore.h"
 #include "summary.h"
 #include "worker_slots.h"
 
@@ -511,6 +512,7 @@ tex_append_deltas(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"append_deltas\" must be fired for a statement")));
 
+	tex_note_restorer();
 	set = find_pending(GetCurrentSubTransactionId());
 	if (set != NULL)
 		append_pending(set);

@@ -41,6 +41,8 @@ typedef struct TexDatabaseSlot
 	TimestampTz started_at;
 	TimestampTz wake_at;		/* without a process: when to start one */
 	int			kept_out;		/* transactions that want the database for themselves */
+	int			restorers;		/* sessions that restore a dump into it */
+	TimestampTz restored_at;	/* when the last of them ended; 0: never */
 	int			failures;		/* of the worker itself, in a row */
 	bool		folds;			/* writers may leave folding to it */
 	NameData	job;			/* what it runs, if busy */
