@@ -20,6 +20,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -44,7 +45,7 @@ static const char load_query[] =
 	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
 	"process_id, thread_id, span_id, upstream_span_id, attributes, tags ->> 'task_id', "
 	"causality_vector, lock_set "
-	"FROM trace_ext.events WHERE trace_id = ANY ($1)";
+	"FROM trace_ext.events WHERE trace_id = ANY ($1) AND \"timestamp\" >= $2 AND \"timestamp\" <= $3";
 
 typedef struct TraceEntry
 {
@@ -473,17 +474,53 @@ tex_uuid_array(const pg_uuid_t *ids, int n)
 }
 
 /*
+ * What summaries say of when traces ran, read once: a history is of one snapshot.
+ */
+const TexRanges *
+tex_history_ranges(TexHistory *history)
+{
+	if (history->ranges == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(history->context);
+
+		history->ranges = tex_ranges_create();
+		MemoryContextSwitchTo(old);
+	}
+	return history->ranges;
+}
+
+/*
+ * A cursor on the rows of some traces.  It is planned with these values: partitions
+ * outside the range are never opened, and none is where the range is empty.
+ */
+static Portal
+open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
+{
+	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[3];
+	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
+	Portal		portal;
+	int			nesting;
+
+	args[0] = tex_uuid_array(ids, n);
+	args[1] = TimestampTzGetDatum(range.first);
+	args[2] = TimestampTzGetDatum(range.last);
+	nesting = tex_no_jit();
+	portal = SPI_cursor_open_with_args(NULL, load_query, 3, types, args, NULL,
+									   true, CURSOR_OPT_NO_SCROLL);
+	AtEOXact_GUC(false, nesting);
+	return portal;
+}
+
+/*
  * Add the events of some traces.  Call within an SPI connection.
  */
 void
 tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
-	Oid			type = UUIDARRAYOID;
-	Datum		array = tex_uuid_array(ids, n);
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
 													  ALLOCSET_DEFAULT_SIZES);
-	Portal		portal = SPI_cursor_open_with_args(NULL, load_query, 1, &type, &array, NULL,
-												   true, CURSOR_OPT_NO_SCROLL);
+	Portal		portal = open_rows(history, ids, n);
 
 	for (;;)
 	{
