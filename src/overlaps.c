@@ -107,8 +107,7 @@ load_result(TexHistory *history, TexRole role, const TexRange *within)
 		n++;
 	}
 	SPI_freetuptable(table);
-	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), role);
+	tex_history_load(history, ids, n, role);
 	pfree(ids);
 }
 
