@@ -23,6 +23,9 @@ OBJS = \
 	src/aggregates.o \
 	src/reads.o \
 	src/outstanding.o \
+	src/trace_range.o \
+	src/recompute.o \
+	src/trace_events.o \
 	src/list.o \
 	src/truncate.o \
 	src/partitions.o \

@@ -42,8 +42,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM trace_ext.require_read_committed('attaching, detaching or truncating a partition of events');
-    EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
-                    SELECT DISTINCT trace_id, 0, 0, 0, true FROM %s', part::regclass);
+    -- With their times: whoever reads these traces again must know where they are.
+    EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count,
+                                                          first_timestamp, last_timestamp, recompute)
+                    SELECT trace_id, 0, 0, 0, min("timestamp"), max("timestamp"), true FROM %s GROUP BY trace_id', part::regclass);
     EXECUTE format('INSERT INTO trace_ext.count_deltas
                     SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
                            $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))

@@ -364,8 +364,8 @@ merge_into(TexSummarySet *set, TexSummary *to, const TexSummary *from)
 	to->error_count += from->error_count;
 	to->access_count += from->access_count;
 	tex_summary_add_times(to, from->first_timestamp, from->last_timestamp);
-	for (int i = 0; i < from->service_count; i++)
-		tex_summary_add_service(set, to, from->services[i]);
+	for (int i = 0; i < from->services.count; i++)
+		tex_summary_add_service(set, to, from->services.texts[i]);
 	if (from->has_root)
 		tex_summary_add_root(set, to, from->root_timestamp, &from->root_id,
 							 from->root_name, from->root_service);
@@ -469,16 +469,7 @@ passes(const Filter *filter, const TexSummary *s)
 {
 	if (s->event_count < filter->min_events || s->event_count <= 0)
 		return false;
-	if (filter->service == NULL)
-		return true;
-	for (int i = 0; i < s->service_count; i++)
-	{
-		if (VARSIZE_ANY_EXHDR(s->services[i]) == VARSIZE_ANY_EXHDR(filter->service) &&
-			memcmp(VARDATA_ANY(s->services[i]), VARDATA_ANY(filter->service),
-				   VARSIZE_ANY_EXHDR(filter->service)) == 0)
-			return true;
-	}
-	return false;
+	return filter->service == NULL || tex_text_set_has(&s->services, filter->service);
 }
 
 /* In the order of the columns of trace_summaries. */
@@ -492,9 +483,9 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 	values[1] = Int64GetDatum(s->event_count);
 	values[2] = TimestampTzGetDatum(s->first_timestamp);
 	values[3] = TimestampTzGetDatum(s->last_timestamp);
-	values[4] = Float8GetDatum((s->last_timestamp - s->first_timestamp) / 1000.0);
+	values[4] = Float8GetDatum(tex_milliseconds(s->first_timestamp, s->last_timestamp));
 	values[5] = tex_summary_services(s);
-	values[6] = Int32GetDatum(s->service_count);
+	values[6] = Int32GetDatum(s->services.count);
 	values[7] = Int64GetDatum(s->error_count);
 	values[8] = Int64GetDatum(s->access_count);
 	isnull[9] = !s->has_root || s->root_name == NULL;
