@@ -212,8 +212,8 @@ BEGIN
         RETURNING 1
     ), queued AS (
         -- Whoever detects races looks at these again.
-        INSERT INTO trace_ext.detect_queue (trace_id)
-        SELECT trace_id FROM merged UNION ALL SELECT trace_id FROM marked
+        INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp)
+        SELECT trace_id, first_timestamp FROM merged UNION ALL SELECT stale_id, first_timestamp FROM recomputed
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))

@@ -469,10 +469,9 @@ CREATE FUNCTION detect_needed() RETURNS timestamptz
     BEGIN ATOMIC
     SELECT CASE
         WHEN trace_ext.fold_needed() IS NOT NULL THEN '-infinity'
-        WHEN EXISTS (SELECT FROM trace_ext.detect_queue WHERE queued_at > s.detected_at) THEN '-infinity'
+        WHEN EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits) THEN '-infinity'
         -- Those that wait for a parent.
-        ELSE (SELECT min(queued_at) + current_setting('trace_ext.lateness')::interval FROM trace_ext.detect_queue) END
-      FROM (SELECT coalesce(detected_at, '-infinity') AS detected_at FROM trace_ext.detect_state) AS s;
+        ELSE (SELECT min(queued_at) + current_setting('trace_ext.lateness')::interval FROM trace_ext.detect_queue WHERE waits) END;
     END;
 COMMENT ON FUNCTION detect_needed() IS 'when detect() has something to look at';
 
@@ -480,11 +479,15 @@ CREATE PROCEDURE job_detect(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM trace_ext.detect();
-    again := false;
+    again := (SELECT s.taken > 0 FROM trace_ext.detect_step('infinity') s);
+    -- Who has no worker for it finds what is new as well.
+    IF NOT again AND trace_ext.fold_needed() IS NOT NULL THEN
+        CALL trace_ext.job_fold(again);
+        again := again OR EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits);
+    END IF;
 END
 $$;
-COMMENT ON PROCEDURE job_detect(boolean) IS 'calls detect()';
+COMMENT ON PROCEDURE job_detect(boolean) IS 'one step of detection, about a second''s work; folds where nothing is queued; returns whether there may be more to do';
 
 -- A database that has no event yet may be about to get some with a dump.
 CREATE FUNCTION partitions_needed() RETURNS timestamptz

@@ -53,6 +53,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT last_success FROM job WHERE name = 'fold') AS last_fold,
        (SELECT detected_at FROM trace_ext.detect_state) AS last_detection,
        (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
+       (SELECT greatest(clock_timestamp() - min(q.queued_at), interval '0') FROM trace_ext.detect_queue q) AS detect_lag,
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
        (SELECT max(last_error_at) FROM job) AS last_job_error_at,
@@ -91,6 +92,7 @@ COMMENT ON COLUMN status.fold_lag IS 'how long outstanding deltas have waited at
 COMMENT ON COLUMN status.last_fold IS 'end of the last run of the job fold that ended well';
 COMMENT ON COLUMN status.last_detection IS 'end of the last detect()';
 COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at yet';
+COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; up to trace_ext.lateness is normal; NULL: none waits';
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';
