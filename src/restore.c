@@ -44,12 +44,15 @@
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
+#include "compat.h"
 #include "event.h"
 
 PG_FUNCTION_INFO_V1(tex_restore_partition);
@@ -61,13 +64,17 @@ events_oid(void)
 	return get_relname_relid("events", get_namespace_oid("trace_ext", true));
 }
 
+/*
+ * Only one that the caller owns: this comes before the command checks his rights, and
+ * nothing may be locked or changed for who has none.
+ */
 static bool
 is_partition_of_events(Oid oid)
 {
 	Oid			events = events_oid();
 
 	return OidIsValid(events) && get_rel_relispartition(oid) &&
-		get_partition_parent(oid, false) == events;
+		get_partition_parent(oid, false) == events && tex_owns_relation(oid);
 }
 
 /*
