@@ -35,8 +35,11 @@
 PG_FUNCTION_INFO_V1(tex_cache_refresh);
 PG_FUNCTION_INFO_V1(tex_cache_wanted);
 
-/* How often the kept queries of a role are looked at, unless one is new. */
-#define LOOK_MS 5000
+/*
+ * How often the kept queries of a role are looked at, unless one is new: each time that
+ * the job runs for them, which is every five seconds.
+ */
+#define LOOK_MS 4000
 
 /* A role whose process fails is left alone for twice as long each time. */
 #define FIRST_PAUSE_MS 5000
@@ -157,6 +160,14 @@ find_kept(TimestampTz now)
  *		Turns
  * ----------------------------------------------------------------
  */
+/* Its pause is over, or longer than any: the clock was set back. */
+static bool
+is_rested(const Role *role, TimestampTz now)
+{
+	return role->failures == 0 || role->not_before <= now ||
+		role->not_before > TimestampTzPlusMilliseconds(now, LONGEST_PAUSE_MS);
+}
+
 /* The role that has waited longest, and waits no more after this; NULL if none waits. */
 static Role *
 next_role(TimestampTz now)
@@ -170,7 +181,7 @@ next_role(TimestampTz now)
 	hash_seq_init(&all, roles);
 	while ((role = hash_seq_search(&all)) != NULL)
 	{
-		if (role->wants && (role->failures == 0 || role->not_before <= now) &&
+		if (role->wants && is_rested(role, now) &&
 			(next == NULL || role->last_turn < next->last_turn))
 			next = role;
 	}

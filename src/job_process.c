@@ -143,7 +143,7 @@ reserve_for_refresh(Oid role, bool may_log_in)
 }
 
 static bool
-start(TexJobProcess *process, const char *function, const char *what, const char *name)
+start(TexJobProcess *process, const char *function, const char *type, const char *name)
 {
 	BackgroundWorker worker = {0};
 
@@ -154,8 +154,8 @@ start(TexJobProcess *process, const char *function, const char *what, const char
 	worker.bgw_main_arg = Int32GetDatum((int32) (process - tex_workers->processes));
 	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "trace_ext %s %s", what, name);
-	snprintf(worker.bgw_type, sizeof(worker.bgw_type), "trace_ext %s", what);
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "%s %s", type, name);
+	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
 	if (RegisterDynamicBackgroundWorker(&worker, NULL))
 		return true;
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
@@ -174,7 +174,7 @@ tex_job_process_start(const TexJob *job)
 
 	if (process == NULL)
 		return "too many jobs of users run already";
-	if (!start(process, "tex_job_process_main", "job", NameStr(job->name)))
+	if (!start(process, "tex_job_process_main", "trace_ext job", NameStr(job->name)))
 		return "no background worker slot is free; max_worker_processes is too small";
 	return NULL;
 }
@@ -188,7 +188,7 @@ tex_refresh_process_start(Oid role, bool may_log_in)
 	TexJobProcess *process = reserve_for_refresh(role, may_log_in);
 
 	return process != NULL &&
-		start(process, "tex_cache_turn_main", "cache of", GetUserNameFromId(role, false));
+		start(process, "tex_cache_turn_main", "trace_ext cache", GetUserNameFromId(role, false));
 }
 
 /*

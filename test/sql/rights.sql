@@ -30,11 +30,11 @@ SELECT 'schema', nspname FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acld
 -- Who may call what, function by function; those that run as the owner first. A new function
 -- changes this list: grant it to whom it is for, and to nobody else.
 \pset format unaligned
-SELECT CASE WHEN p.prosecdef THEN 'as owner' ELSE 'as caller' END AS runs,
+SELECT CASE WHEN p.prosecdef THEN 'as owner' ELSE 'as caller' END COLLATE "C" AS runs,
        coalesce((SELECT string_agg(replace(a.grantee::regrole::text, 'trace_ext_', ''), ', ' ORDER BY a.grantee::regrole::text COLLATE "C")
-                   FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner), 'nobody') AS callers,
-       format('%s(%s)', p.proname, (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, n))) AS function
-  FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace ORDER BY runs DESC, callers, function COLLATE "C";
+                   FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner), 'nobody') COLLATE "C" AS callers,
+       format('%s(%s)', p.proname, (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (t, n))) COLLATE "C" AS function
+  FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace ORDER BY 1 DESC, 2, 3;
 \pset format aligned
 -- As the owner only with a search_path that nobody can lead astray.
 SELECT oid::regprocedure FROM pg_proc p WHERE pronamespace = 'trace_ext'::regnamespace AND prosecdef
