@@ -75,6 +75,8 @@ OBJS = \
 	src/keep_out.o \
 	src/job_call.o \
 	src/job_process.o \
+	src/cache_turn.o \
+	src/cache_roles.o \
 	src/worker.o \
 	src/launcher.o \
 	src/worker_rows.o \

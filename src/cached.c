@@ -412,6 +412,21 @@ tex_cached_answer(TexCall *call)
 }
 
 /*
+ * Has the cache what a call would be given?  Nothing is computed, but for a result that
+ * grows old a newer one is asked for.
+ */
+bool
+tex_cached_has(TexCall *call)
+{
+	AcceptInvalidationMessages();
+	tex_call_identify(call);
+	tex_cached_require_ttl(call);
+	if (call->desc == NULL)
+		call->desc = CreateTupleDescCopy(call->query.desc);
+	return may_use_cache(call) && answer_from_cache(call, true) != WRONG;
+}
+
+/*
  * A ttl in microseconds; a month has 30 days.
  */
 int64

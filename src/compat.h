@@ -69,6 +69,27 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
+/* Is the current user the owner, or has the right? */
+#if PG_VERSION_NUM >= 160000
+#define tex_owns_database(oid) object_ownercheck(DatabaseRelationId, oid, GetUserId())
+#define tex_owns_extension(oid) object_ownercheck(ExtensionRelationId, oid, GetUserId())
+#define tex_owns_relation(oid) object_ownercheck(RelationRelationId, oid, GetUserId())
+#define tex_owns_schema(oid) object_ownercheck(NamespaceRelationId, oid, GetUserId())
+#define tex_role_may_connect(database, role) \
+	(object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK)
+#define tex_may_use_tablespace(oid) \
+	(object_aclcheck(TableSpaceRelationId, oid, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#else
+#define tex_owns_database(oid) pg_database_ownercheck(oid, GetUserId())
+#define tex_owns_extension(oid) pg_extension_ownercheck(oid, GetUserId())
+#define tex_owns_relation(oid) pg_class_ownercheck(oid, GetUserId())
+#define tex_owns_schema(oid) pg_namespace_ownercheck(oid, GetUserId())
+#define tex_role_may_connect(database, role) \
+	(pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK)
+#define tex_may_use_tablespace(oid) \
+	(pg_tablespace_aclcheck(oid, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#endif
+
 /* The number of this process among all. */
 #if PG_VERSION_NUM >= 170000
 #define tex_my_proc_number() MyProcNumber

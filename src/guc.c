@@ -22,6 +22,8 @@ int			tex_max_nesting = 100;
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
 int			tex_job_processes = 2;
+int			tex_cache_processes = 2;
+int			tex_cache_refresh_timeout = 30;
 
 int			tex_thread_kind = TEX_THREAD_AUTO;
 int			tex_variable_scope = TEX_SCOPE_GLOBAL;
@@ -183,6 +185,15 @@ define_workers(void)
 							"Each is a background worker of its own, as long as it runs. 0: none runs.",
 							&tex_job_processes, 2, 0, 16,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_processes",
+							"In how many processes cached results are computed in the background, in a database.",
+							"Each is of one role. 0: none is; callers compute.",
+							&tex_cache_processes, 2, 0, 16,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_refresh_timeout",
+							"How long the computation of one cached result may take in the background.",
+							NULL, &tex_cache_refresh_timeout, 30, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.job_history",
 							"How many runs of each job are kept in job_runs.",
 							NULL, &job_history, 1000, 1, INT_MAX,

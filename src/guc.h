@@ -29,6 +29,8 @@ extern int	tex_max_nesting;
 extern bool tex_workers_on;
 extern int	tex_naptime;		/* in seconds */
 extern int	tex_job_processes;
+extern int	tex_cache_processes;
+extern int	tex_cache_refresh_timeout;	/* in seconds */
 
 /* What a thread id names. */
 typedef enum TexThreadKind

@@ -92,13 +92,17 @@ events_oid(void)
 	return get_relname_relid("events", get_namespace_oid("trace_ext", true));
 }
 
+/*
+ * Only one that the caller owns: this comes before the command checks his rights, and
+ * nothing may be locked or changed for who has none.
+ */
 static bool
 is_partition_of_events(Oid oid)
 {
 	Oid			events = events_oid();
 
 	return OidIsValid(events) && get_rel_relispartition(oid) &&
-		get_partition_parent(oid, false) == events;
+		get_partition_parent(oid, false) == events && tex_owns_relation(oid);
 }
 
 /*
