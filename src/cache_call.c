@@ -3,8 +3,7 @@
  *		One call of cached(), and what its result is known by.
  *
  * The key of a result is made of the database, the role, what the query means, its
- * arguments and the settings: without a ttl those that can change what queries return,
- * and all of them where it may depend on more than is known.
+ * arguments and the settings that it may depend on.
  */
 #include "postgres.h"
 
@@ -14,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -86,14 +86,12 @@ add_argument(Oid type, Datum value, bool isnull)
 							   (int) datumGetSize(value, by_value, length));
 }
 
-/* What may depend on anything has all settings, and whose session it is. */
+/* What belongs to the session: whose it is, and itself where it alone knows. */
 static void
 add_session(const TexCall *call)
 {
 	Oid			user = GetSessionUserId();
 
-	appendBinaryStringInfo(&buffer, (const char *) call->settings->all,
-						   sizeof(call->settings->all));
 	appendBinaryStringInfo(&buffer, (char *) &user, sizeof(Oid));
 	if (call->query.of_session || OidIsValid(tex_temporary_schema()))
 	{
@@ -103,14 +101,28 @@ add_session(const TexCall *call)
 }
 
 static void
+add_settings(const TexCall *call)
+{
+	ListCell   *cell;
+
+	appendBinaryStringInfo(&buffer, (const char *) call->settings->hash[call->query.scope],
+						   sizeof(call->settings->hash[0]));
+	foreach(cell, call->query.settings)
+	{
+		const char *value = GetConfigOptionByName(lfirst(cell), NULL, true);
+
+		appendStringInfoChar(&buffer, value != NULL);
+		appendBinaryStringInfo(&buffer, value ? value : "", value ? strlen(value) + 1 : 0);
+	}
+}
+
+static void
 set_key(TexCall *call)
 {
 	begin();
-	if (call->query.needs_settings)
+	add_settings(call);
+	if (call->query.scope == TEX_SETTINGS_ALL)
 		add_session(call);
-	else
-		appendBinaryStringInfo(&buffer, (const char *) call->settings->relevant,
-							   sizeof(call->settings->relevant));
 	appendBinaryStringInfo(&buffer, (const char *) call->query.hash, sizeof(call->query.hash));
 	for (int i = 0; i < call->n_args; i++)
 		add_argument(call->types[i], call->values[i], call->nulls[i]);
@@ -140,8 +152,8 @@ tex_call_identify(TexCall *call)
 
 	call->settings = tex_settings_now();
 	begin();
-	appendBinaryStringInfo(&buffer, (const char *) call->settings->relevant,
-						   sizeof(call->settings->relevant));
+	appendBinaryStringInfo(&buffer, (const char *) call->settings->hash[TEX_SETTINGS_CORE],
+						   sizeof(call->settings->hash[0]));
 	for (int i = 0; i < call->n_args; i++)
 		appendBinaryStringInfo(&buffer, (char *) &call->types[i], sizeof(Oid));
 	appendBinaryStringInfo(&buffer, call->text, strlen(call->text));

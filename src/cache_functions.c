@@ -119,9 +119,17 @@ static const char *const ours[] = {
 	"find_variable_races", "findings_page", "list_traces"
 };
 
+/* These need a ttl, but depend on no more than the time and settings. */
+static const Oid by_time[] = {
+	F_NOW, F_TRANSACTION_TIMESTAMP, F_STATEMENT_TIMESTAMP, F_AGE_TIMESTAMP, F_AGE_TIMESTAMPTZ,
+	F_TIMETZ_TIME, F_TIMEZONE_TEXT_TIMETZ, F_DATE_IN, F_TIME_IN, F_TIMETZ_IN, F_TIMESTAMP_IN,
+	F_TIMESTAMPTZ_IN
+};
+
 /* What differs between sessions of one role with the same settings. */
 static const Oid of_session[] = {
-	F_PG_BACKEND_PID, F_PG_MY_TEMP_SCHEMA, F_PG_IS_OTHER_TEMP_SCHEMA, F_INET_CLIENT_ADDR,
+	F_CURRENT_SCHEMA, F_CURRENT_SCHEMAS, F_PG_BACKEND_PID, F_PG_MY_TEMP_SCHEMA,
+	F_PG_IS_OTHER_TEMP_SCHEMA, F_INET_CLIENT_ADDR,
 	F_INET_CLIENT_PORT, F_INET_SERVER_ADDR, F_INET_SERVER_PORT, F_PG_LISTENING_CHANNELS,
 	F_PG_CURSOR, F_PG_PREPARED_STATEMENT, F_PG_TRIGGER_DEPTH, F_PG_CURRENT_XACT_ID,
 	F_PG_CURRENT_XACT_ID_IF_ASSIGNED, F_TXID_CURRENT, F_TXID_CURRENT_IF_ASSIGNED
@@ -147,7 +155,11 @@ trust_in_builtin(Oid function)
 		return TEX_KNOWN;
 	if (IS_ONE_OF(function, prints))
 		return TEX_PRINTS;
-	return IS_ONE_OF(function, reads) ? TEX_READS : TEX_UNKNOWN;
+	if (IS_ONE_OF(function, reads))
+		return TEX_READS;
+	if (IS_ONE_OF(function, by_time))
+		return TEX_TIMED;
+	return IS_ONE_OF(function, of_session) ? TEX_OF_SESSION : TEX_UNKNOWN;
 }
 
 static bool
@@ -214,10 +226,15 @@ tex_function_executes(HeapTuple function)
 		!(proc->provolatile == PROVOLATILE_IMMUTABLE && proc->prolang == ClanguageId);
 }
 
+/*
+ * Is it PostgreSQL's, or ours, so that settings of other extensions do not concern it?
+ */
 bool
-tex_function_of_session(Oid function)
+tex_function_is_builtin(HeapTuple function)
 {
-	return IS_ONE_OF(function, of_session);
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(function);
+
+	return proc->oid < FirstNormalObjectId || is_ours(proc);
 }
 
 static bool

@@ -13,6 +13,8 @@ typedef enum TexTrust
 {
 	TEX_UNKNOWN,				/* its result may change with anything */
 	TEX_KNOWN,					/* depends on its arguments, the tables it reads and settings */
+	TEX_TIMED,					/* the same, and the time */
+	TEX_OF_SESSION,				/* differs between sessions of one role with the same settings */
 	TEX_PRINTS,					/* the same, but for the output functions of what it is given */
 	TEX_READS,					/* the same, but for the input functions of what it returns */
 	TEX_TRUSTED,				/* the caller says that it is known */
@@ -30,7 +32,7 @@ typedef enum TexTypeTrait
 
 extern TexTrust tex_function_trust(HeapTuple function);
 extern bool tex_function_executes(HeapTuple function);
-extern bool tex_function_of_session(Oid function);
+extern bool tex_function_is_builtin(HeapTuple function);
 extern int	tex_type_traits(Oid type, List **relations);
 extern bool tex_time_is_fixed(const char *literal);
 

@@ -221,6 +221,7 @@ forget(TexQuery *query)
 {
 	list_free(query->relations);
 	list_free(query->names);
+	list_free_deep(query->settings);
 	if (query->desc)
 		FreeTupleDesc(query->desc);
 	if (query->ttl_reason)
@@ -236,6 +237,7 @@ tex_memo_keep(const TexMemoKey *key, const TexQuery *query, const TexDefinitions
 {
 	MemoryContext old;
 	TexQuery	copy;
+	ListCell   *cell;
 	TexMemo    *memo;
 	bool		found;
 
@@ -254,6 +256,9 @@ tex_memo_keep(const TexMemoKey *key, const TexQuery *query, const TexDefinitions
 	copy.literals = NIL;
 	copy.relations = list_copy(query->relations);
 	copy.names = list_copy(query->names);
+	copy.settings = NIL;
+	foreach(cell, query->settings)
+		copy.settings = lappend(copy.settings, pstrdup(lfirst(cell)));
 	copy.desc = CreateTupleDescCopy(query->desc);
 	copy.ttl_reason = query->ttl_reason ? pstrdup(query->ttl_reason) : NULL;
 	MemoryContextSwitchTo(old);

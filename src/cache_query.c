@@ -38,6 +38,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
@@ -162,7 +163,14 @@ need_ttl(Examination *e, const char *reason)
 {
 	if (e->query->ttl_reason == NULL)
 		e->query->ttl_reason = reason;
-	e->query->needs_settings = true;
+}
+
+/* It may depend on anything that belongs to the session, too. */
+static void
+distrust(Examination *e, const char *reason)
+{
+	need_ttl(e, reason);
+	e->query->scope = TEX_SETTINGS_ALL;
 }
 
 /*
@@ -275,13 +283,19 @@ examine_trust(Examination *e, Oid function, HeapTuple tuple)
 			e->reads = true;
 			break;
 		case TEX_TRUSTED:
-			e->query->needs_settings = true;
+			e->query->scope = TEX_SETTINGS_ALL;
 			break;
 		case TEX_VOLATILE:
 			refuse_volatile(function);
 			break;
+		case TEX_TIMED:
+			need_ttl(e, psprintf("%s changes with time.", format_procedure(function)));
+			break;
+		case TEX_OF_SESSION:
+			e->query->of_session = true;
+			/* FALLTHROUGH */
 		case TEX_UNKNOWN:
-			need_ttl(e, psprintf("%s is only STABLE: what it depends on, beside tables, is not known.",
+			distrust(e, psprintf("%s is STABLE: what it depends on, beside tables, is not known.",
 								 format_procedure(function)));
 			break;
 	}
@@ -301,7 +315,8 @@ examine_function(Oid function, void *arg)
 		elog(ERROR, "cache lookup failed for function %u", function);
 	examine_trust(e, function, tuple);
 	e->query->has_functions |= tex_function_executes(tuple);
-	e->query->of_session |= tex_function_of_session(function);
+	if (!tex_function_is_builtin(tuple))
+		e->query->scope = Max(e->query->scope, TEX_SETTINGS_EXTENSIONS);
 	if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE &&
 		function >= FirstNormalObjectId)
 		examine_aggregate(e, function);
@@ -360,7 +375,7 @@ examine_constant(Examination *e, const Const *constant)
 			note_type(e, DatumGetObjectId(constant->constvalue));
 	}
 	else if (traits & TEX_STRANGE_INPUT)
-		need_ttl(e, psprintf("What a literal of type %s means may change.",
+		distrust(e, psprintf("What a literal of type %s means may change.",
 							 format_type_be(constant->consttype)));
 	else if ((traits & TEX_NAMES_TIMES) && (literal == NULL || !tex_time_is_fixed(literal)))
 		need_ttl(e, "The meaning of a time like 'now' or 'today' changes with time.");
@@ -386,9 +401,12 @@ examine_value_function(Examination *e, const SQLValueFunction *function)
 		case SVFOP_USER:
 		case SVFOP_CURRENT_CATALOG:
 			break;				/* in the key; renaming one wipes */
-		case SVFOP_SESSION_USER:
 		case SVFOP_CURRENT_SCHEMA:
-			need_ttl(e, "The session user or the current schema is not part of what the query means.");
+			/* May be that of temporary tables. */
+			e->query->of_session = true;
+			/* FALLTHROUGH */
+		case SVFOP_SESSION_USER:
+			distrust(e, "The session user or the current schema is not part of what the query means.");
 			break;
 		default:
 			need_ttl(e, "The current date or time changes with time.");
@@ -425,7 +443,7 @@ examine_source(Examination *e, const RangeTblEntry *entry)
 				 errmsg("cannot cache a query that takes a random sample"),
 				 errhint("Add REPEATABLE to TABLESAMPLE.")));
 	if (entry->tablesample->tsmhandler >= FirstNormalObjectId)
-		need_ttl(e, "A method of TABLESAMPLE that is used is not known.");
+		distrust(e, "A method of TABLESAMPLE that is used is not known.");
 }
 
 static void
@@ -446,108 +464,102 @@ examine_query(const Query *tree)
 				 errmsg("cannot cache a query that locks rows")));
 }
 
-/* The nodes that are no expressions, and depend on nothing but what is in them. */
+/* Asks for a setting by its name, whose value is then in the key. */
 static bool
-is_known_clause(Examination *e, Node *node)
+asks_for_setting(Examination *e, const FuncExpr *call)
 {
+	Const	   *name;
+
+	if (call->funcid != F_CURRENT_SETTING_TEXT && call->funcid != F_CURRENT_SETTING_TEXT_BOOL)
+		return false;
+	name = linitial(call->args);
+	if (!IsA(name, Const) || name->constisnull)
+		return false;
+	e->query->settings = lappend(e->query->settings, TextDatumGetCString(name->constvalue));
+	return true;
+}
+
+/* Clauses that depend on nothing but what is in them. */
+static const NodeTag known_clauses[] = {
+	T_List, T_TargetEntry, T_RangeTblRef, T_JoinExpr, T_FromExpr, T_SetOperationStmt,
+	T_GroupingSet, T_WindowClause, T_CommonTableExpr, T_CTESearchClause, T_CTECycleClause,
+	T_TableSampleClause, T_CaseWhen, T_RangeTblEntry, T_RangeTblFunction, T_SortGroupClause,
+	T_TableFunc,
+#if PG_VERSION_NUM >= 170000
+	T_JsonBehavior,
+#endif
+};
+
+/* Expressions that do, but for functions and types that occur in them. */
+static const NodeTag known_expressions[] = {
+	T_Const, T_Var, T_Param, T_Aggref, T_GroupingFunc, T_WindowFunc, T_SubscriptingRef, T_FuncExpr,
+	T_NamedArgExpr, T_OpExpr, T_DistinctExpr, T_NullIfExpr, T_ScalarArrayOpExpr, T_BoolExpr,
+	T_SubLink, T_FieldSelect, T_RelabelType, T_CoerceViaIO, T_ArrayCoerceExpr, T_ConvertRowtypeExpr,
+	T_CollateExpr, T_CaseExpr, T_CaseTestExpr, T_ArrayExpr, T_RowExpr, T_RowCompareExpr,
+	T_CoalesceExpr, T_MinMaxExpr, T_SQLValueFunction, T_XmlExpr, T_NullTest, T_BooleanTest,
+#if PG_VERSION_NUM >= 160000
+	T_JsonValueExpr, T_JsonIsPredicate, T_JsonConstructorExpr,
+#endif
+#if PG_VERSION_NUM >= 170000
+	T_JsonExpr,
+#endif
+};
+
+static bool
+is_one_of(const Node *node, const NodeTag *tags, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		if (nodeTag(node) == tags[i])
+			return true;
+	}
+	return false;
+}
+
+/* What is particular to some of them. */
+static void
+examine_details(Examination *e, Node *node)
+{
+	ListCell   *cell;
+
 	switch (nodeTag(node))
 	{
 		case T_RangeTblEntry:
 			examine_source(e, (RangeTblEntry *) node);
-			return true;
+			break;
 		case T_RangeTblFunction:
 			examine_function_in_from(e, (RangeTblFunction *) node);
-			return true;
+			break;
 		case T_SortGroupClause:
 			examine_sorting(e, (SortGroupClause *) node);
-			return true;
+			break;
 		case T_TableFunc:
 			e->reads = true;
-			for (int i = 0; i < list_length(((TableFunc *) node)->coltypes); i++)
-				note_type(e, list_nth_oid(((TableFunc *) node)->coltypes, i));
-			return true;
-		case T_List:
-		case T_TargetEntry:
-		case T_RangeTblRef:
-		case T_JoinExpr:
-		case T_FromExpr:
-		case T_SetOperationStmt:
-		case T_GroupingSet:
-		case T_WindowClause:
-		case T_CommonTableExpr:
-		case T_CTESearchClause:
-		case T_CTECycleClause:
-		case T_TableSampleClause:
-		case T_CaseWhen:
-#if PG_VERSION_NUM >= 170000
-		case T_JsonBehavior:
-#endif
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* The expressions that depend on nothing but what is in them. */
-static bool
-is_known_expression(Examination *e, Node *node)
-{
-	switch (nodeTag(node))
-	{
+			foreach(cell, ((TableFunc *) node)->coltypes)
+				note_type(e, lfirst_oid(cell));
+			break;
 		case T_Const:
 			examine_constant(e, (Const *) node);
-			return true;
+			break;
 		case T_Var:
 			examine_column(e, (Var *) node);
-			return true;
+			break;
 		case T_SQLValueFunction:
 			examine_value_function(e, (SQLValueFunction *) node);
-			return true;
+			break;
 #if PG_VERSION_NUM >= 170000
 		case T_JsonExpr:
+			e->reads = true;
+			/* FALLTHROUGH */
 #endif
 #if PG_VERSION_NUM >= 160000
 		case T_JsonConstructorExpr:
 #endif
 		case T_XmlExpr:
-			e->prints = e->reads = true;
-			return true;
-		case T_Param:
-		case T_Aggref:
-		case T_GroupingFunc:
-		case T_WindowFunc:
-		case T_SubscriptingRef:
-		case T_FuncExpr:
-		case T_NamedArgExpr:
-		case T_OpExpr:
-		case T_DistinctExpr:
-		case T_NullIfExpr:
-		case T_ScalarArrayOpExpr:
-		case T_BoolExpr:
-		case T_SubLink:
-		case T_FieldSelect:
-		case T_RelabelType:
-		case T_CoerceViaIO:
-		case T_ArrayCoerceExpr:
-		case T_ConvertRowtypeExpr:
-		case T_CollateExpr:
-		case T_CaseExpr:
-		case T_CaseTestExpr:
-		case T_ArrayExpr:
-		case T_RowExpr:
-		case T_RowCompareExpr:
-		case T_CoalesceExpr:
-		case T_MinMaxExpr:
-		case T_NullTest:
-		case T_BooleanTest:
-#if PG_VERSION_NUM >= 160000
-		case T_JsonValueExpr:
-		case T_JsonIsPredicate:
-#endif
-			return true;
-		case T_CoerceToDomain:	/* its constraints may call anything, and be changed */
+			e->prints = true;
+			break;
 		default:
-			return false;
+			break;
 	}
 }
 
@@ -564,18 +576,20 @@ examine_node(Node *node, void *arg)
 		return query_tree_walker((Query *) node, examine_node, arg,
 								 QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
 	}
-	if (!is_known_clause(e, node))
-	{
-		if (!is_known_expression(e, node))
-			need_ttl(e, IsA(node, CoerceToDomain) ?
-					 "A cast to a domain depends on its constraints, whose change is not noticed." :
-					 "It has an expression of a kind that is not known.");
-		note_type(e, exprType(node));
-		(void) check_functions_in_node(node, examine_call, arg);
-	}
-	/* These refer to what the query has elsewhere. */
+	examine_details(e, node);
+	/* The walker has what is in them elsewhere. */
 	if (IsA(node, RangeTblEntry) || IsA(node, SortGroupClause))
 		return false;
+	if (!is_one_of(node, known_clauses, lengthof(known_clauses)))
+	{
+		if (IsA(node, CoerceToDomain))
+			distrust(e, "A cast to a domain depends on its constraints, whose change is not noticed.");
+		else if (!is_one_of(node, known_expressions, lengthof(known_expressions)))
+			distrust(e, "It has an expression of a kind that is not known.");
+		note_type(e, exprType(node));
+		if (!IsA(node, FuncExpr) || !asks_for_setting(e, (FuncExpr *) node))
+			(void) check_functions_in_node(node, examine_call, arg);
+	}
 	return expression_tree_walker(node, examine_node, arg);
 }
 
@@ -627,9 +641,9 @@ tex_query_examine(TexQuery *query)
 		e.schemas = lappend_oid(e.schemas, schemas[i]);
 	(void) examine_node((Node *) query->tree, &e);
 	if (e.prints && (e.traits & TEX_STRANGE_OUTPUT))
-		need_ttl(&e, "It makes text of values, and of a type that occurs what is printed may change.");
+		distrust(&e, "It makes text of values, and of a type that occurs what is printed may change.");
 	if (e.reads && (e.traits & (TEX_NAMES_TIMES | TEX_STRANGE_INPUT)))
-		need_ttl(&e, "It makes values of text, and of a type that occurs what is read may change, as 'now' does.");
+		distrust(&e, "It makes values of text, and of a type that occurs what is read may change, as 'now' does.");
 	for (int i = 0; i < query->desc->natts; i++)
 	{
 		if (TupleDescAttr(query->desc, i)->atttypid == RECORDOID ||

@@ -8,6 +8,8 @@
 #include "access/tupdesc.h"
 #include "nodes/parsenodes.h"
 
+#include "cache_settings.h"
+
 typedef struct TexQuery
 {
 	Query	   *tree;			/* analysed and rewritten */
@@ -17,7 +19,8 @@ typedef struct TexQuery
 	List	   *relations;		/* Oids of those it names, partitions excepted, and of row types */
 	List	   *names;			/* hashes (TYPENAMENSP) of names that mean something to it */
 	bool		has_functions;	/* executes statements inside functions */
-	bool		needs_settings; /* may depend on any setting of the session */
+	TexSettingsScope scope;		/* which settings it may depend on */
+	List	   *settings;		/* names of those that it asks for (char *) */
 	bool		of_session;		/* belongs to the session alone */
 	const char *ttl_reason;		/* why it cannot be cached for ever, or NULL */
 } TexQuery;

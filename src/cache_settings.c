@@ -4,13 +4,16 @@
  *
  * Which of them change a result nobody can say: pg_trgm.similarity_threshold does, and
  * gin_fuzzy_search_limit.  So all are in the key that are not what every session begins
- * with; where no more than known functions is called, but for a list of those that
- * are about how a query is executed, logged or sent, not about what it returns.
+ * with.  Where all that is called is known, those are left out of which a list says that
+ * they are about how a query is logged or sent, not about what it returns; and where it
+ * also came with PostgreSQL, those of extensions, which it does not know of.
  *
  * They are looked at for each hit, so their values are read where they are, and hashed
  * only when one of them has changed.
  */
 #include "postgres.h"
+
+#include <fnmatch.h>
 
 #include "common/hashfn.h"
 #include "utils/guc.h"
@@ -22,21 +25,21 @@
 
 /*
  * In no key, and left alone by tex_settings_apply(): the role, which has a place of its
- * own, and what concerns the process or the transaction.  % stands for anything.
+ * own, and what concerns the process or the transaction.
  */
 static const char *const of_process[] = {
-	"role", "session_authorization", "seed", "%_timeout", "%transaction_read_only",
-	"%transaction_deferrable", "client_connection_check_interval", "tcp_%"
+	"role", "session_authorization", "seed", "*_timeout", "*transaction_read_only",
+	"*transaction_deferrable", "client_connection_check_interval", "tcp_*"
 };
 
-/* In no key where only known functions are called. */
+/* In no key where all that is called is known. */
 static const char *const irrelevant[] = {
 	"application_name",			/* who asks */
 	"client_encoding",			/* what rows are translated to when they are sent */
-	"client_min_messages", "lc_messages", "log_%", "auto_explain.%",	/* what is told, where */
-	"track_%", "pg_stat_statements.%",	/* what is counted */
+	"client_min_messages", "lc_messages", "log_*", "auto_explain.*",	/* what is told, where */
+	"track_*", "pg_stat_statements.*",	/* what is counted */
 	"work_mem", "maintenance_work_mem", "temp_buffers",	/* how much memory it may take */
-	"synchronous_commit", "commit_%"	/* how safe commits are */
+	"synchronous_commit", "commit_*"	/* how safe commits are */
 };
 
 #define IS_ONE_OF(name, list) is_one_of(name, list, lengthof(list))
@@ -46,14 +49,7 @@ is_one_of(const char *name, const char *const *list, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 	{
-		size_t		length = strlen(list[i]);
-		size_t		whole = strlen(name);
-
-		if (list[i][0] == '%' && whole >= length - 1 &&
-			strcmp(name + whole - (length - 1), list[i] + 1) == 0)
-			return true;
-		if (list[i][length - 1] == '%' ? strncmp(name, list[i], length - 1) == 0
-			: strcmp(name, list[i]) == 0)
+		if (fnmatch(list[i], name, 0) == 0)
 			return true;
 	}
 	return false;
@@ -110,29 +106,37 @@ is_set(const struct config_generic *setting)
 	return setting->source != PGC_S_DEFAULT && setting->context > PGC_SIGHUP;
 }
 
+/* The smallest scope that has the setting. */
+static TexSettingsScope
+scope_of(const char *name)
+{
+	if (IS_ONE_OF(name, irrelevant))
+		return TEX_SETTINGS_ALL;
+	return strchr(name, '.') && strncmp(name, "trace_ext.", 10) != 0 ?
+		TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
+}
+
 static void
 hash_settings(TexSettings *hashes)
 {
-	StringInfoData relevant;
-	StringInfoData all;
+	StringInfoData bytes;
 	TexSettingsScan scan;
 	struct config_generic *setting;
 
-	initStringInfo(&relevant);
-	initStringInfo(&all);
-	tex_settings_begin(&scan);
-	while ((setting = tex_settings_next(&scan)) != NULL)
+	initStringInfo(&bytes);
+	for (TexSettingsScope scope = 0; scope < TEX_SETTINGS_SCOPES; scope++)
 	{
-		if (!is_set(setting) || IS_ONE_OF(setting->name, of_process))
-			continue;
-		add_setting(&all, setting);
-		if (!IS_ONE_OF(setting->name, irrelevant))
-			add_setting(&relevant, setting);
+		resetStringInfo(&bytes);
+		tex_settings_begin(&scan);
+		while ((setting = tex_settings_next(&scan)) != NULL)
+		{
+			if (is_set(setting) && !IS_ONE_OF(setting->name, of_process) &&
+				scope_of(setting->name) <= scope)
+				add_setting(&bytes, setting);
+		}
+		tex_hash_bytes(&bytes, hashes->hash[scope]);
 	}
-	tex_hash_bytes(&relevant, hashes->relevant);
-	tex_hash_bytes(&all, hashes->all);
-	pfree(relevant.data);
-	pfree(all.data);
+	pfree(bytes.data);
 }
 
 static void

@@ -7,11 +7,19 @@
 
 #include "lib/stringinfo.h"
 
+/* Which settings a result may depend on. */
+typedef enum TexSettingsScope
+{
+	TEX_SETTINGS_CORE,			/* those that can change what PostgreSQL returns, or we */
+	TEX_SETTINGS_EXTENSIONS,	/* and those of extensions */
+	TEX_SETTINGS_ALL,
+	TEX_SETTINGS_SCOPES
+} TexSettingsScope;
+
 /* Hashes of those that are not what every session begins with. */
 typedef struct TexSettings
 {
-	uint64		relevant[2];	/* of those that can change what known functions return */
-	uint64		all[2];
+	uint64		hash[TEX_SETTINGS_SCOPES][2];
 } TexSettings;
 
 extern const TexSettings *tex_settings_now(void);
