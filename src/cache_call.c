@@ -20,6 +20,7 @@
 #include "cache_call.h"
 #include "cache_memo.h"
 #include "cache_settings.h"
+#include "guc.h"
 #include "cache_writes.h"
 
 /* A longer buffer is not kept for the next call. */
@@ -156,6 +157,9 @@ tex_call_identify(TexCall *call)
 						   sizeof(call->settings->hash[0]));
 	for (int i = 0; i < call->n_args; i++)
 		appendBinaryStringInfo(&buffer, (char *) &call->types[i], sizeof(Oid));
+	/* What is refused depends on it. */
+	appendBinaryStringInfo(&buffer, tex_cache_trusted_functions,
+						   strlen(tex_cache_trusted_functions) + 1);
 	appendBinaryStringInfo(&buffer, call->text, strlen(call->text));
 	memset(&call->memo_key, 0, sizeof(TexMemoKey));
 	call->memo_key.role = GetUserId();

@@ -226,17 +226,6 @@ tex_function_executes(HeapTuple function)
 		!(proc->provolatile == PROVOLATILE_IMMUTABLE && proc->prolang == ClanguageId);
 }
 
-/*
- * Is it PostgreSQL's, or ours, so that settings of other extensions do not concern it?
- */
-bool
-tex_function_is_builtin(HeapTuple function)
-{
-	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(function);
-
-	return proc->oid < FirstNormalObjectId || is_ours(proc);
-}
-
 static bool
 is_known_builtin(Oid function)
 {

@@ -32,7 +32,6 @@ typedef enum TexTypeTrait
 
 extern TexTrust tex_function_trust(HeapTuple function);
 extern bool tex_function_executes(HeapTuple function);
-extern bool tex_function_is_builtin(HeapTuple function);
 extern int	tex_type_traits(Oid type, List **relations);
 extern bool tex_time_is_fixed(const char *literal);
 

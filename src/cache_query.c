@@ -315,7 +315,7 @@ examine_function(Oid function, void *arg)
 		elog(ERROR, "cache lookup failed for function %u", function);
 	examine_trust(e, function, tuple);
 	e->query->has_functions |= tex_function_executes(tuple);
-	if (!tex_function_is_builtin(tuple))
+	if (function >= FirstNormalObjectId)
 		e->query->scope = Max(e->query->scope, TEX_SETTINGS_EXTENSIONS);
 	if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE &&
 		function >= FirstNormalObjectId)

@@ -28,13 +28,14 @@
  * own, and what concerns the process or the transaction.
  */
 static const char *const of_process[] = {
-	"role", "session_authorization", "seed", "*_timeout", "*transaction_read_only",
-	"*transaction_deferrable", "client_connection_check_interval", "tcp_*"
+	"role", "session_authorization", "seed", "*_timeout", "*transaction_isolation",
+	"*transaction_read_only", "*transaction_deferrable", "client_connection_check_interval", "tcp_*"
 };
 
 /* In no key where all that is called is known. */
 static const char *const irrelevant[] = {
 	"application_name",			/* who asks */
+	"trace_ext.cache_*", "trace_ext.fold_threshold", "trace_ext.max_field_size",
 	"client_encoding",			/* what rows are translated to when they are sent */
 	"client_min_messages", "lc_messages", "log_*", "auto_explain.*",	/* what is told, where */
 	"track_*", "pg_stat_statements.*",	/* what is counted */
@@ -112,8 +113,7 @@ scope_of(const char *name)
 {
 	if (IS_ONE_OF(name, irrelevant))
 		return TEX_SETTINGS_ALL;
-	return strchr(name, '.') && strncmp(name, "trace_ext.", 10) != 0 ?
-		TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
+	return strchr(name, '.') ? TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
 }
 
 static void
@@ -185,7 +185,7 @@ static bool
 is_portable(const struct config_generic *setting)
 {
 	return is_set(setting) && setting->context >= PGC_SUSET &&
-		!IS_ONE_OF(setting->name, of_process) && strncmp(setting->name, "transaction_", 12) != 0;
+		!IS_ONE_OF(setting->name, of_process);
 }
 
 /*

@@ -10,7 +10,7 @@
 /* Which settings a result may depend on. */
 typedef enum TexSettingsScope
 {
-	TEX_SETTINGS_CORE,			/* those that can change what PostgreSQL returns, or we */
+	TEX_SETTINGS_CORE,			/* those that can change what PostgreSQL returns */
 	TEX_SETTINGS_EXTENSIONS,	/* and those of extensions */
 	TEX_SETTINGS_ALL,
 	TEX_SETTINGS_SCOPES
