@@ -64,31 +64,44 @@ add_string(StringInfo bytes, const char *value)
 	appendStringInfoChar(bytes, '\0');
 }
 
-static void
-add_setting(StringInfo bytes, struct config_generic *setting)
+/* Where the value of a setting is, or that which the server was built with. */
+static const void *
+value_of(const struct config_generic *setting, bool built_in, Size *size)
 {
-	add_string(bytes, setting->name);
+	const char *text;
+
+#define PLACE(type) (built_in ? (const void *) &((const type *) setting)->boot_val : ((const type *) setting)->variable)
 	switch (setting->vartype)
 	{
 		case PGC_BOOL:
-			appendStringInfoChar(bytes, *((struct config_bool *) setting)->variable);
-			break;
+			*size = sizeof(bool);
+			return PLACE(struct config_bool);
 		case PGC_INT:
-			appendBinaryStringInfo(bytes, (char *) ((struct config_int *) setting)->variable,
-								   sizeof(int));
-			break;
+			*size = sizeof(int);
+			return PLACE(struct config_int);
 		case PGC_ENUM:
-			appendBinaryStringInfo(bytes, (char *) ((struct config_enum *) setting)->variable,
-								   sizeof(int));
-			break;
+			*size = sizeof(int);
+			return PLACE(struct config_enum);
 		case PGC_REAL:
-			appendBinaryStringInfo(bytes, (char *) ((struct config_real *) setting)->variable,
-								   sizeof(double));
-			break;
+			*size = sizeof(double);
+			return PLACE(struct config_real);
 		case PGC_STRING:
-			add_string(bytes, *((struct config_string *) setting)->variable);
 			break;
 	}
+	text = *(const char *const *) PLACE(struct config_string);
+	*size = text ? strlen(text) + 1 : 0;
+	return text;
+}
+
+static void
+add_setting(StringInfo bytes, const struct config_generic *setting)
+{
+	Size		size;
+	const void *value = value_of(setting, false, &size);
+
+	add_string(bytes, setting->name);
+	if (value)
+		appendBinaryStringInfo(bytes, value, (int) size);
 }
 
 void
@@ -104,7 +117,16 @@ tex_hash_bytes(const StringInfoData *bytes, uint64 *hash)
 static bool
 is_set(const struct config_generic *setting)
 {
-	return setting->source != PGC_S_DEFAULT && setting->context > PGC_SIGHUP;
+	Size		size;
+	Size		built_in_size;
+	const void *value;
+	const void *built_in;
+
+	if (setting->source == PGC_S_DEFAULT || setting->context <= PGC_SIGHUP)
+		return false;
+	value = value_of(setting, false, &size);
+	built_in = value_of(setting, true, &built_in_size);
+	return size != built_in_size || (size > 0 && memcmp(value, built_in, size) != 0);
 }
 
 /* The smallest scope that has the setting. */
@@ -188,6 +210,30 @@ is_portable(const struct config_generic *setting)
 		!IS_ONE_OF(setting->name, of_process);
 }
 
+/* A value as it is written in SET. */
+static const char *
+text_of(const struct config_generic *setting, bool built_in)
+{
+	Size		size;
+	const void *value = value_of(setting, built_in, &size);
+
+	switch (setting->vartype)
+	{
+		case PGC_BOOL:
+			return *(const bool *) value ? "on" : "off";
+		case PGC_INT:
+			return psprintf("%d", *(const int *) value);
+		case PGC_ENUM:
+			return config_enum_lookup_by_value((struct config_enum *) setting,
+											   *(const int *) value);
+		case PGC_REAL:
+			return psprintf("%.17g", *(const double *) value);
+		case PGC_STRING:
+			break;
+	}
+	return value;
+}
+
 /*
  * Writes down the settings for tex_settings_apply(): names and values, each ended by a
  * zero byte, and an empty name.
@@ -204,26 +250,24 @@ tex_settings_write(StringInfo recipe)
 		if (!is_portable(setting))
 			continue;
 		add_string(recipe, setting->name);
-		if (setting->vartype == PGC_REAL)
-			add_string(recipe, psprintf("%.17g", *((struct config_real *) setting)->variable));
-		else
-			add_string(recipe, GetConfigOption(setting->name, true, false));
+		add_string(recipe, text_of(setting, false));
 	}
 	appendStringInfoChar(recipe, '\0');
 }
 
+/* Refusal is an error at that level; 0 stands for ERROR. */
 static void
-set(const char *name, const char *value)
+set(const char *name, const char *value, int level)
 {
 	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+							 GUC_ACTION_SAVE, true, level, false);
 }
 
 /* What is set here and was not there; not while the list of what is set is walked. */
 static void
-reset_others(void)
+set_built_in(void)
 {
-	List	   *names = NIL;
+	List	   *others = NIL;
 	ListCell   *cell;
 	TexSettingsScan scan;
 	struct config_generic *setting;
@@ -232,10 +276,10 @@ reset_others(void)
 	while ((setting = tex_settings_next(&scan)) != NULL)
 	{
 		if (is_portable(setting))
-			names = lappend(names, pstrdup(setting->name));
+			others = lappend(others, setting);
 	}
-	foreach(cell, names)
-		set(lfirst(cell), NULL);
+	foreach(cell, others)
+		set(((struct config_generic *) lfirst(cell))->name, text_of(lfirst(cell), true), DEBUG3);
 }
 
 /*
@@ -245,14 +289,14 @@ reset_others(void)
 const char *
 tex_settings_apply(const char *recipe, const char *end)
 {
-	reset_others();
+	set_built_in();
 	while (recipe < end && *recipe)
 	{
 		const char *name = recipe;
 		const char *value = name + strlen(name) + 1;
 
 		recipe = value + strlen(value) + 1;
-		set(name, value);
+		set(name, value, 0);
 	}
 	return recipe + 1;
 }
