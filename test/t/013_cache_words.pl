@@ -54,7 +54,7 @@ sub expression
 	my ($value) = @_;
 	my $at = 1 + int(rand(length($value) - 1));
 	return pick("('" . substr($value, 0, $at) . "' || '" . substr($value, $at) . "')", "lower('$value')", "'$value'::text", "trim(' $value ')",
-		"(SELECT '$value'::text)", "concat('$value')", "replace('x$value', 'x', '')", "('{$value}'::text[])[1]", "'[\"$value\"]'::jsonb ->> 0");
+		"(SELECT '$value'::text)", "concat('$value')", "replace('x$value', 'x', '')", "('{$value}'::text[])[1]", "(jsonb_build_array('$value') ->> 0)");
 }
 
 my %types = (timestamptz => 'tstzrange', timestamp => 'tsrange', date => 'daterange');
@@ -76,7 +76,7 @@ sub typed
 	push(@ways,
 		sub { '(SELECT at > ' . $spell->($value) . ' FROM t)' },
 		sub { '(SELECT greatest(at, ' . $spell->($value) . ') FROM t)' },
-		sub { '(SELECT count(*) FROM t WHERE at IN (now() - now() + at, ' . $spell->($value) . '))' =~ s/now\(\) - now\(\) \+ at/at/r },
+		sub { '(SELECT count(*) FROM t WHERE at IN (at, ' . $spell->($value) . '))' },
 		sub { 'ARRAY[' . $spell->($value) . "]::$type" . '[]' },
 		sub { "$type " . "'$value'" })
 	  if $of_literal;
