@@ -87,6 +87,17 @@ add_argument(Oid type, Datum value, bool isnull)
 							   (int) datumGetSize(value, by_value, length));
 }
 
+/*
+ * Is the result for this session alone, because it asks for what only that knows, or
+ * because of what is not known, which may find its temporary tables?
+ */
+bool
+tex_call_is_of_session(const TexCall *call)
+{
+	return call->query.of_session ||
+		(call->query.scope == TEX_SETTINGS_ALL && OidIsValid(tex_temporary_schema()));
+}
+
 /* What belongs to the session: whose it is, and itself where it alone knows. */
 static void
 add_session(const TexCall *call)
@@ -94,7 +105,7 @@ add_session(const TexCall *call)
 	Oid			user = GetSessionUserId();
 
 	appendBinaryStringInfo(&buffer, (char *) &user, sizeof(Oid));
-	if (call->query.of_session || OidIsValid(tex_temporary_schema()))
+	if (tex_call_is_of_session(call))
 	{
 		appendBinaryStringInfo(&buffer, (char *) &MyProcPid, sizeof(int));
 		appendBinaryStringInfo(&buffer, (char *) &MyStartTimestamp, sizeof(TimestampTz));
@@ -195,6 +206,8 @@ tex_call_tree(TexCall *call)
 			set_key(call);
 		}
 	}
+	/* It is looked at afterwards, when other queries may have been. */
+	call->query.relations = list_copy(call->query.relations);
 	tree = call->fresh->tree;
 	/* The planner scribbles on it. */
 	call->fresh = NULL;

@@ -257,7 +257,7 @@ keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, const TexResul
 		return;
 	}
 	info->timed = call->query.ttl_reason != NULL;
-	info->repeatable = !call->query.of_session;
+	info->repeatable = !tex_call_is_of_session(call);
 	if (!make_dependencies(call, reads, &info->timed, &dependencies, &info->n_dependencies) ||
 		is_mine_alone(dependencies, info->n_dependencies))
 	{

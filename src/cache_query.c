@@ -342,6 +342,16 @@ examine_sorting(Examination *e, const SortGroupClause *clause)
 		(void) examine_function(get_opcode(clause->sortop), e);
 }
 
+/* The functions that find the ends of a frame by an offset. */
+static void
+examine_frame(Examination *e, const WindowClause *clause)
+{
+	if (OidIsValid(clause->startInRangeFunc))
+		(void) examine_function(clause->startInRangeFunc, e);
+	if (OidIsValid(clause->endInRangeFunc))
+		(void) examine_function(clause->endInRangeFunc, e);
+}
+
 /* What was written where a constant is, or NULL. */
 static const char *
 literal_of(const TexQuery *query, const Const *constant)
@@ -532,6 +542,9 @@ examine_details(Examination *e, Node *node)
 			break;
 		case T_SortGroupClause:
 			examine_sorting(e, (SortGroupClause *) node);
+			break;
+		case T_WindowClause:
+			examine_frame(e, (WindowClause *) node);
 			break;
 		case T_TableFunc:
 			e->reads = true;

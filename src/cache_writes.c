@@ -94,7 +94,9 @@ note_catalog_message(Changes *changes, int cache)
 		case OPEROID:
 		case CASTSOURCETARGET:
 		case ENUMOID:
-		case CONSTROID:
+		case COLLOID:
+		case CLAOID:
+		case AMOPOPID:
 		case NAMESPACEOID:
 		case TSCONFIGMAP:
 		case TSCONFIGOID:
