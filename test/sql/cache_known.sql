@@ -231,6 +231,7 @@ CREATE TABLE many (a int[]);
 INSERT INTO many SELECT ARRAY[1, i] FROM generate_series(1, 3000) i;
 CREATE INDEX ON many USING gin (a);
 SET enable_seqscan = off;
+SET jit = off;
 SET escape_string_warning = off;
 CREATE PROCEDURE set_all() LANGUAGE plpgsql AS $$
 DECLARE
