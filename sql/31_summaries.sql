@@ -346,7 +346,7 @@ CREATE FUNCTION list_traces(
     search text = NULL, before timestamptz = NULL, before_id uuid = NULL)
     RETURNS SETOF trace_summaries
     LANGUAGE c STABLE ROWS 20
-    AS 'MODULE_PATHNAME', 'tex_cached_list_traces';
+    AS 'MODULE_PATHNAME', 'tex_list_traces';
 COMMENT ON FUNCTION list_traces(int, int, bigint, text, text, timestamptz, uuid) IS
     'traces, newest first: by last_timestamp, then trace_id, descending. page_size 1 to 10000; page from 1, '
     'or the traces after one already seen: before and before_id take its last_timestamp and trace_id. Only traces with '

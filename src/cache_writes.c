@@ -13,7 +13,7 @@
  * messages that it is about to send.
  *
  * What a transaction did itself it also sees before it commits; tex_i_wrote() and
- * tex_i_changed_definitions() say that it must keep away from the cache.
+ * tex_i_changed_definitions() (cache_memo.c) say that it must keep away from the cache.
  *
  * Not noticed: relations written by code that releases its lock before the end of
  * the transaction, against the rule of PostgreSQL for user tables; and what another
@@ -52,12 +52,6 @@ typedef struct Changes
 	List	   *relations;
 } Changes;
 
-/* Grows whenever this session learns that what a query means may have changed. */
-static uint64 definitions_seen = 1;
-
-/* The transaction, with an id, in which it last did. */
-static TransactionId changed_in = InvalidTransactionId;
-
 /* When this session last committed a write to a tracked relation. */
 static TimestampTz last_write = 0;
 
@@ -81,28 +75,6 @@ tex_i_wrote(Oid relation)
 }
 
 /*
- * May this transaction have changed what queries mean?  Where another one did so
- * while this one had an id, it is told so as well.
- */
-bool
-tex_i_changed_definitions(void)
-{
-	TransactionId xid = GetTopTransactionIdIfAny();
-
-	return TransactionIdIsValid(xid) && xid == changed_in;
-}
-
-/*
- * A number that changes with all that a query may mean.  What was derived from its
- * text is good as long as it stays the same.
- */
-uint64
-tex_definitions_seen(void)
-{
-	return definitions_seen;
-}
-
-/*
  * When this session last wrote what cached results depend on.  Older results are
  * not young enough for it: who writes expects to see it.
  */
@@ -110,27 +82,6 @@ TimestampTz
 tex_last_write(void)
 {
 	return last_write;
-}
-
-static void
-definitions_changed(void)
-{
-	definitions_seen++;
-	changed_in = GetTopTransactionIdIfAny();
-	if (tex_cache_is_there() && RecoveryInProgress())
-		tex_relations_note_replayed();
-}
-
-static void
-on_relation_change(Datum argument, Oid relation)
-{
-	definitions_changed();
-}
-
-static void
-on_catalog_change(Datum argument, int cache, uint32 hash)
-{
-	definitions_changed();
 }
 
 static void
@@ -143,7 +94,9 @@ note_catalog_message(Changes *changes, int cache)
 		case OPEROID:
 		case CASTSOURCETARGET:
 		case ENUMOID:
-		case CONSTROID:
+		case COLLOID:
+		case CLAOID:
+		case AMOPOPID:
 		case NAMESPACEOID:
 		case TSCONFIGMAP:
 		case TSCONFIGOID:
@@ -241,20 +194,6 @@ on_transaction_end(XactEvent event, void *arg)
 	mark_all(event == XACT_EVENT_PRE_PREPARE ? DT_NOEND : GetCurrentTimestamp());
 }
 
-static void
-watch_catalogs(void)
-{
-	static const int caches[] = {
-		PROCOID, PROCNAMEARGSNSP, AGGFNOID, OPEROID, OPERNAMENSP, CASTSOURCETARGET, TYPEOID, ENUMOID,
-		NAMESPACEOID, NAMESPACENAME, CONSTROID, AUTHOID, AUTHMEMROLEMEM, AUTHMEMMEMROLE,
-		DATABASEOID, TSCONFIGMAP, TSCONFIGOID, TSDICTOID, TSPARSEROID, TSTEMPLATEOID
-	};
-
-	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
-	for (size_t i = 0; i < lengthof(caches); i++)
-		CacheRegisterSyscacheCallback(caches[i], on_catalog_change, (Datum) 0);
-}
-
 /*
  * It must be called before any other module's that writes tables when a transaction
  * commits: the callbacks are called in the reverse order.
@@ -264,5 +203,4 @@ tex_cache_writes_init(void)
 {
 	if (process_shared_preload_libraries_in_progress)
 		RegisterXactCallback(on_transaction_end, NULL);
-	watch_catalogs();
 }

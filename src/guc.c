@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/varlena.h"
 
 #include "guc.h"
 
@@ -41,6 +42,7 @@ int			tex_cache_mode = TEX_CACHE_ON;
 int			tex_cache_failure_limit = 3;
 int			tex_cache_retry_after = 5;
 int			tex_cache_report_ttl = 30;
+char	   *tex_cache_trusted_functions = NULL;
 
 static const struct config_enum_entry cache_modes[] = {
 	{"on", TEX_CACHE_ON, false},
@@ -141,6 +143,30 @@ define_cache_memory(void)
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
+/* A name without its schema could be anybody's function. */
+static bool
+check_trusted_functions(char **value, void **extra, GucSource source)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	if (!SplitGUCList(pstrdup(*value), ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	foreach(cell, names)
+	{
+		if (strchr(lfirst(cell), '.') == NULL)
+		{
+			GUC_check_errdetail("\"%s\" lacks its schema.", (char *) lfirst(cell));
+			GUC_check_errhint("Say for example \"app.total, reports.*\".");
+			return false;
+		}
+	}
+	return true;
+}
+
 /* What the result cache does. */
 static void
 define_cache(void)
@@ -156,6 +182,11 @@ define_cache(void)
 							"That is global_races(). 0 means not at all.",
 							&tex_cache_report_ttl, 30, 0, 24 * 3600,
 							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.cache_trusted_functions",
+							   "STABLE functions that depend on tables and settings alone.",
+							   "Queries that call them are cached without a ttl: \"schema.name\" or \"schema.*\".",
+							   &tex_cache_trusted_functions, "",
+							   PGC_USERSET, GUC_LIST_INPUT, check_trusted_functions, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.cache_failure_limit",
 							"Failures in a row after which a cached query is not tried for a while.",
 							"0 always tries.",

@@ -29,8 +29,6 @@ on_start(QueryDesc *query, int eflags)
 
 		reads->relations = list_concat_unique_oid(reads->relations,
 												  query->plannedstmt->relationOids);
-		if (reads->each)
-			reads->each(query->plannedstmt, query->sourceText, reads->arg);
 		MemoryContextSwitchTo(old);
 	}
 	if (previous_start)
