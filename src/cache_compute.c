@@ -96,7 +96,7 @@ tex_compute(TexCall *call)
 
 	tex_result_init(&rows, call->desc, call->store, 0);
 	execute(call, &rows);
-	ExecDropSingleTupleTableSlot(rows.slot);
+	tex_result_end(&rows);
 }
 
 /*
@@ -114,6 +114,7 @@ make_dependencies(TexCall *call, const TexReads *reads, TexNeeds *needs,
 	/* What a standby replays marks nothing. */
 	if (RecoveryInProgress())
 		return true;
+	tex_relations_computing();
 	foreach(cell, reads->relations)
 	{
 		Oid			relation = lfirst_oid(cell);
@@ -349,5 +350,5 @@ tex_compute_and_keep(TexCall *call)
 	info.cost = microseconds_since(begin);
 	tex_failures_clear(&call->flight);
 	keep_if_right(call, &info, &reads, &needs, &rows);
-	ExecDropSingleTupleTableSlot(rows.slot);
+	tex_result_end(&rows);
 }
