@@ -87,7 +87,7 @@ tex_compute(TexCall *call)
 
 	tex_result_init(&rows, call->desc, call->store, 0);
 	execute(call, &rows);
-	ExecDropSingleTupleTableSlot(rows.slot);
+	tex_result_end(&rows);
 }
 
 /*
@@ -106,6 +106,7 @@ make_dependencies(TexCall *call, const TexReads *reads, bool *timed,
 	/* What a standby replays marks nothing. */
 	if (RecoveryInProgress())
 		return true;
+	tex_relations_computing();
 	foreach(cell, relations)
 	{
 		Oid			relation = lfirst_oid(cell);
@@ -334,5 +335,5 @@ tex_compute_and_keep(TexCall *call)
 	info.cost = microseconds_since(begin);
 	tex_failures_clear(&call->flight);
 	keep_if_right(call, &info, &reads, &rows);
-	ExecDropSingleTupleTableSlot(rows.slot);
+	tex_result_end(&rows);
 }

@@ -259,15 +259,41 @@ take_free_entry(void)
 	return entry;
 }
 
-/* Frees an entry that is in the table no more, and its blocks. */
+/* Dependencies that are read at once. */
+#define SOME 32
+
+/* Says of what an entry that leaves depended on that it does so no more. */
 static void
-free_entry(Entry *entry)
+give_up_dependencies(Entry *entry)
 {
-	tex_blocks_give(entry->blocks);
+	TexDependency some[SOME];
+	uint32		n;
+
+	for (uint32 i = 0; i < entry->info.n_dependencies; i += n)
+	{
+		n = Min(entry->info.n_dependencies - i, SOME);
+		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) some,
+						n * sizeof(TexDependency));
+		tex_relations_use(some, n, -1);
+	}
+}
+
+static void
+put_free_entry(Entry *entry)
+{
 	SpinLockAcquire(&table->mutex);
 	entry->next = table->first_free;
 	table->first_free = entry - entries;
 	SpinLockRelease(&table->mutex);
+}
+
+/* Frees an entry that is in the table no more, and what it held. */
+static void
+free_entry(Entry *entry)
+{
+	give_up_dependencies(entry);
+	tex_blocks_give(entry->blocks);
+	put_free_entry(entry);
 }
 
 /* Drops an entry if it still is what the caller saw. */
@@ -343,7 +369,7 @@ make_room(Size size)
 	entry->blocks = blocks;
 	if (blocks != TEX_NO_BLOCK)
 		return entry;
-	free_entry(entry);
+	put_free_entry(entry);
 	return NULL;
 }
 
@@ -365,6 +391,7 @@ tex_entry_store(TexEntryInfo *info, const char *bytes)
 	info->id = pg_atomic_add_fetch_u64(&table->last_id, 1);
 	tex_blocks_write(entry->blocks, bytes, size);
 	entry->info = *info;
+	tex_relations_use((const TexDependency *) bytes, info->n_dependencies, 1);
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	old = find(&info->key);

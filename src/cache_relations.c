@@ -30,13 +30,25 @@
  * Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results with
  * fewer writes are right for nobody any more.
  *
+ * A slot that no entry depends on is released, and so is that of a dropped relation.
+ * What it knew is lost, so its incarnation is no more before writers cease to find
+ * it: whoever does not mark it is seen only by snapshots whose owners see that too.
+ * Tracking the relation again begins with nothing, as for any other one.  Nobody
+ * depends yet on what a computation in progress tracks, so each says since when it
+ * runs ("computing_since"), and what was tracked or asked for later is left alone.
+ *
  * The last WRITERS marks are known one by one.  Of those before, only the newest
  * transaction id is: a snapshot that may not see it is not served.
  *
- * Locks: "tracking" (LWLock) for who is in which slot, "mutex" of a slot for its
+ * Locks: "tracking" (LWLock) to change who is in which slot, "mutex" of a slot for its
  * marks.  "writes" and "newest" are also read without it: they only grow, and
  * whoever sees a transaction sees its mark as well, because both snapshots and
  * ends of transactions pass the lock of the process array.
+ *
+ * Who is about to commit looks for slots by "keys", without a lock, so that whoever
+ * wrote nothing tracked pays for a few words he reads, however many relations are
+ * tracked.  As long as a relation is tracked, its key stands in one place, and no
+ * place that is looked at before that one is NEVER_USED.
  */
 #include "postgres.h"
 
@@ -49,7 +61,6 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -63,11 +74,20 @@
 /* Slots to look at for one relation: beyond them the table counts as full. */
 #define PROBES 64
 
+/* Keys of slots that have no relation; chains of probes end at the first kind only. */
+#define NEVER_USED 0
+#define RELEASED 1
+
+/* Slots to look at for ones to release, whenever a relation comes to be tracked. */
+#define RELEASE_AT_ONCE 64
+
 typedef struct Slot
 {
 	Oid			database;		/* InvalidOid for what all databases share */
-	Oid			relation;		/* InvalidOid in a slot that was never used */
-	uint64		incarnation;
+	Oid			relation;		/* InvalidOid in a slot that is not in use */
+	uint64		incarnation;	/* changes with the relation, and when it is released */
+	uint32		entries;		/* that depend on it, as of this incarnation */
+	TimestampTz touched;		/* when it was last asked for */
 	pg_atomic_uint64 writes;	/* number of marks */
 	pg_atomic_uint64 newest;	/* highest transaction id of all marks */
 	slock_t		mutex;
@@ -81,28 +101,47 @@ typedef struct Slot
 
 typedef struct Relations
 {
-	pg_atomic_uint64 version;	/* changes when a slot gets another relation */
 	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL */
+	pg_atomic_uint32 n_tracked;	/* slots in use */
+	uint32		hand;			/* the slot to look at next for one to release */
 	uint32		n_processes;
 	uint32		n;
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
 } Relations;
 
+/* What each process says of itself; each is written by that one only. */
+typedef union Process
+{
+	struct
+	{
+		/* Its last transaction that was about to commit, or 0. */
+		pg_atomic_uint64 committing;
+		/* When its transaction first had something to compute, or 0. */
+		pg_atomic_uint64 computing_since;
+	};
+	char		line[PG_CACHE_LINE_SIZE];	/* no two processes contend for one */
+} Process;
+
 static Relations *relations;
 
-/* Of each process, the id of the last transaction that was about to commit, or 0. */
-static pg_atomic_uint64 *committing;
+/* Who is in which slot: database and relation in one word. */
+static pg_atomic_uint64 *keys;
+static Process *processes;
 
-/* Those of this database as of "known_version". */
-static TexTracked *known;
-static int	n_known;
-static uint64 known_version;
+/* This process has said since when it computes. */
+static bool computing = false;
 
 static Size
 slots_size(void)
 {
-	return MAXALIGN(add_size(offsetof(Relations, slots),
-							 mul_size(tex_cache_relations, sizeof(Slot))));
+	return CACHELINEALIGN(add_size(offsetof(Relations, slots),
+								   mul_size(tex_cache_relations, sizeof(Slot))));
+}
+
+static Size
+keys_size(void)
+{
+	return CACHELINEALIGN(mul_size(tex_cache_relations, sizeof(pg_atomic_uint64)));
 }
 
 /* Auxiliary processes have numbers as well. */
@@ -115,7 +154,8 @@ process_count(void)
 Size
 tex_relations_shmem_size(void)
 {
-	return add_size(slots_size(), mul_size(process_count(), sizeof(pg_atomic_uint64)));
+	return add_size(add_size(slots_size(), keys_size()),
+					mul_size(process_count(), sizeof(Process)));
 }
 
 void
@@ -124,18 +164,23 @@ tex_relations_shmem_attach(void)
 	bool		found;
 
 	relations = ShmemInitStruct("trace_ext cache relations", tex_relations_shmem_size(), &found);
-	committing = (pg_atomic_uint64 *) ((char *) relations + slots_size());
+	keys = (pg_atomic_uint64 *) ((char *) relations + slots_size());
+	processes = (Process *) ((char *) keys + keys_size());
 	if (found)
 		return;
 	memset(relations, 0, tex_relations_shmem_size());
 	relations->n = tex_cache_relations;
 	relations->n_processes = process_count();
 	for (uint32 i = 0; i < relations->n_processes; i++)
-		pg_atomic_init_u64(&committing[i], 0);
-	pg_atomic_init_u64(&relations->version, 1);
+	{
+		pg_atomic_init_u64(&processes[i].committing, 0);
+		pg_atomic_init_u64(&processes[i].computing_since, 0);
+	}
 	pg_atomic_init_u64(&relations->replayed, 1);
+	pg_atomic_init_u32(&relations->n_tracked, 0);
 	for (uint32 i = 0; i < relations->n; i++)
 	{
+		pg_atomic_init_u64(&keys[i], NEVER_USED);
 		SpinLockInit(&relations->slots[i].mutex);
 		pg_atomic_init_u64(&relations->slots[i].writes, 0);
 		pg_atomic_init_u64(&relations->slots[i].newest, 0);
@@ -148,11 +193,23 @@ database_of(Oid relation)
 	return relation == TEX_ROLES ? InvalidOid : MyDatabaseId;
 }
 
-/* The n'th slot to look at for a relation. */
-static uint32
-probe(Oid database, Oid relation, uint32 n)
+static uint64
+key_of(Oid database, Oid relation)
 {
-	return (hash_combine(murmurhash32(database), murmurhash32(relation)) + n) % relations->n;
+	return (uint64) database << 32 | relation;
+}
+
+/* The first slot to look at for a relation; the others come after it. */
+static uint32
+first_probe(Oid database, Oid relation)
+{
+	return hash_combine(murmurhash32(database), murmurhash32(relation)) % relations->n;
+}
+
+static uint32
+next_probe(uint32 i)
+{
+	return i + 1 < relations->n ? i + 1 : 0;
 }
 
 /*
@@ -162,21 +219,33 @@ probe(Oid database, Oid relation, uint32 n)
 static int
 find_slot(Oid database, Oid relation, uint32 *unused)
 {
+	uint64		wanted = key_of(database, relation);
+	uint32		i = first_probe(database, relation);
+	bool		has_unused = false;
+
 	for (uint32 n = 0; n < Min(PROBES, relations->n); n++)
 	{
-		uint32		i = probe(database, relation, n);
-		Slot	   *slot = &relations->slots[i];
+		uint64		key = pg_atomic_read_u64(&keys[i]);
 
-		if (!OidIsValid(slot->relation))
-		{
-			if (unused)
-				*unused = i;
-			return -1;
-		}
-		if (slot->relation == relation && slot->database == database)
+		if (key == wanted)
 			return i;
+		if (unused && !has_unused && key <= RELEASED)
+		{
+			*unused = i;
+			has_unused = true;
+		}
+		if (key == NEVER_USED)
+			return -1;
+		i = next_probe(i);
 	}
 	return -1;
+}
+
+static Process *
+my_process(void)
+{
+	Assert((uint32) tex_my_proc_number() < relations->n_processes);
+	return &processes[tex_my_proc_number()];
 }
 
 /*
@@ -187,26 +256,63 @@ tex_relations_committing(void)
 {
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
 
-	Assert((uint32) tex_my_proc_number() < relations->n_processes);
 	/* Before it looks for slots: an exchange is a barrier, too. */
-	pg_atomic_exchange_u64(&committing[tex_my_proc_number()], xid);
+	pg_atomic_exchange_u64(&my_process()->committing, xid);
+}
+
+/*
+ * Says that this transaction has something to compute: from here on to its end, what
+ * it tracks stays tracked, although no entry depends on it yet.
+ */
+void
+tex_relations_computing(void)
+{
+	if (computing)
+		return;
+	pg_atomic_exchange_u64(&my_process()->computing_since, (uint64) GetCurrentTimestamp());
+	computing = true;
+}
+
+/*
+ * To be called when a transaction ends.
+ */
+void
+tex_relations_end_computing(void)
+{
+	if (!computing)
+		return;
+	pg_atomic_write_u64(&my_process()->computing_since, 0);
+	computing = false;
+}
+
+/* Nothing that was asked for before is needed by a computation in progress. */
+static TimestampTz
+oldest_computation(void)
+{
+	TimestampTz oldest = DT_NOEND;
+
+	for (uint32 i = 0; i < relations->n_processes; i++)
+	{
+		TimestampTz since = (TimestampTz) pg_atomic_read_u64(&processes[i].computing_since);
+
+		if (since != 0 && since < oldest)
+			oldest = since;
+	}
+	return oldest;
 }
 
 static void mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at);
 
-/*
- * Puts a relation into a slot, whose earlier one, if any, is tracked no more:
- * results that depend on that are not right for anybody any more.
- */
+/* Gives a slot another incarnation: what depended on it is right for nobody any more. */
 static void
-occupy(Slot *slot, Oid database, Oid relation)
+begin_incarnation(Slot *slot, Oid database, Oid relation)
 {
-	uint64		since;
-
 	SpinLockAcquire(&slot->mutex);
 	slot->database = database;
 	slot->relation = relation;
 	slot->incarnation++;
+	pg_write_barrier();			/* for those who read without the mutex */
+	slot->entries = 0;
 	pg_atomic_write_u64(&slot->writes, 0);
 	pg_atomic_write_u64(&slot->newest, 0);
 	slot->wiped = 0;
@@ -215,13 +321,70 @@ occupy(Slot *slot, Oid database, Oid relation)
 	slot->forgotten = 0;
 	slot->since = PG_UINT64_MAX;
 	SpinLockRelease(&slot->mutex);
-	pg_atomic_fetch_add_u64(&relations->version, 1);
+	/* Before writers find or miss its relation. */
+	pg_memory_barrier();
+}
+
+/*
+ * Tracks the relation of a slot no more.  The lock is held exclusively.
+ */
+static void
+release(uint32 i)
+{
+	begin_incarnation(&relations->slots[i], InvalidOid, InvalidOid);
+	pg_atomic_write_u64(&keys[i], RELEASED);
+	pg_atomic_fetch_sub_u32(&relations->n_tracked, 1);
+	if (pg_atomic_read_u64(&keys[next_probe(i)]) != NEVER_USED)
+		return;
+	/* Nobody is looked for beyond it, nor beyond those before it. */
+	while (pg_atomic_read_u64(&keys[i]) == RELEASED)
+	{
+		pg_atomic_write_u64(&keys[i], NEVER_USED);
+		i = i > 0 ? i - 1 : relations->n - 1;
+	}
+}
+
+static bool
+is_unused(uint32 i, TimestampTz oldest)
+{
+	return pg_atomic_read_u64(&keys[i]) > RELEASED &&
+		relations->slots[i].entries == 0 && relations->slots[i].touched < oldest;
+}
+
+/* Releases those of the next "n" slots that nobody needs.  The lock is held exclusively. */
+static void
+release_unused(uint32 n)
+{
+	TimestampTz oldest = oldest_computation();
+
+	while (n-- > 0)
+	{
+		relations->hand = next_probe(relations->hand);
+		if (is_unused(relations->hand, oldest))
+			release(relations->hand);
+	}
+}
+
+/*
+ * Puts a relation into a slot, whose earlier one, if any, is tracked no more.  The
+ * lock is held exclusively.
+ */
+static void
+occupy(uint32 i, Oid database, Oid relation)
+{
+	Slot	   *slot = &relations->slots[i];
+	uint64		since;
+
+	begin_incarnation(slot, database, relation);
+	if (pg_atomic_read_u64(&keys[i]) <= RELEASED)
+		pg_atomic_fetch_add_u32(&relations->n_tracked, 1);
+	pg_atomic_write_u64(&keys[i], key_of(database, relation));
 
 	/* Whoever says that he is about to commit from here on finds the slot. */
 	pg_memory_barrier();
 	for (uint32 i = 0; i < relations->n_processes; i++)
 	{
-		uint64		xid = pg_atomic_read_u64(&committing[i]);
+		uint64		xid = pg_atomic_read_u64(&processes[i].committing);
 
 		if (xid != 0)
 			mark(slot, xid, true, GetCurrentTimestamp());	/* it may be DDL */
@@ -233,46 +396,85 @@ occupy(Slot *slot, Oid database, Oid relation)
 	SpinLockRelease(&slot->mutex);
 }
 
+/* The lock is held, in any mode; so who asked for the same at once asked then, too. */
 static void
-fill_dependency(TexDependency *dependency, Oid relation, uint32 slot)
+fill_dependency(TexDependency *dependency, Oid relation, uint32 slot, TimestampTz now)
 {
 	dependency->relation = relation;
 	dependency->slot = slot;
 	dependency->incarnation = relations->slots[slot].incarnation;
 	dependency->writes = 0;
+	relations->slots[slot].touched = now;
+}
+
+/*
+ * Which relation must give way, where all slots to look at are in use: one that no
+ * entry depends on, if there is one.  Any may, as that is seen by its incarnation.
+ */
+static uint32
+choose_slot(Oid database, Oid relation)
+{
+	uint32		first = first_probe(database, relation);
+	uint32		n = Min(PROBES, relations->n);
+	uint32		i = first;
+
+	for (uint32 probes = 0; probes < n; probes++)
+	{
+		if (relations->slots[i].entries == 0)
+			return i;
+		i = next_probe(i);
+	}
+	return (first + relation % n) % relations->n;
 }
 
 /*
  * Tracks a relation from now on, if it is not tracked yet.
- *
- * Where all slots to look at are in use, one of a dropped relation, or of another
- * database perhaps, must give way; any may, as that is seen by its incarnation.
  */
 void
 tex_relation_track(Oid relation, TexDependency *dependency)
 {
 	Oid			database = database_of(relation);
+	TimestampTz now = GetCurrentTimestamp();
 	int			found;
 	uint32		slot;
 
 	LWLockAcquire(TEX_TRACKING_LOCK, LW_SHARED);
 	found = find_slot(database, relation, NULL);
 	if (found >= 0)
-		fill_dependency(dependency, relation, found);
+		fill_dependency(dependency, relation, found, now);
 	LWLockRelease(TEX_TRACKING_LOCK);
 	if (found >= 0)
 		return;
 
 	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
-	slot = probe(database, relation, relation % Min(PROBES, relations->n));
+	release_unused(RELEASE_AT_ONCE);
+	slot = relations->n;
 	found = find_slot(database, relation, &slot);
 	if (found < 0)
 	{
-		occupy(&relations->slots[slot], database, relation);
-		found = slot;
+		found = slot < relations->n ? slot : choose_slot(database, relation);
+		occupy(found, database, relation);
 	}
-	fill_dependency(dependency, relation, found);
+	fill_dependency(dependency, relation, found, now);
 	LWLockRelease(TEX_TRACKING_LOCK);
+}
+
+/*
+ * Says that an entry comes to depend on these, or depends on them no more.  Of a slot
+ * that has another incarnation by now, nothing has to be said.
+ */
+void
+tex_relations_use(const TexDependency *dependencies, uint32 n, int entries)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		Slot	   *slot = &relations->slots[dependencies[i].slot];
+
+		SpinLockAcquire(&slot->mutex);
+		if (slot->incarnation == dependencies[i].incarnation)
+			slot->entries += entries;
+		SpinLockRelease(&slot->mutex);
+	}
 }
 
 /* The transaction id with its epoch; it is not later than the next one. */
@@ -396,14 +598,17 @@ tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 	 * Mostly nothing was written since and all writers are long gone.  Whoever
 	 * kept the result saw that "since" is below the snapshots he served.
 	 */
-	if (slot->incarnation == dependency->incarnation &&
-		pg_atomic_read_u64(&slot->writes) == dependency->writes)
+	if (pg_atomic_read_u64(&slot->writes) == dependency->writes)
 	{
 		uint64		seen = seen_below(snapshot);
 
-		if (pg_atomic_read_u64(&slot->newest) < seen && slot->since <= seen &&
-			slot->incarnation == dependency->incarnation)
-			return true;
+		if (pg_atomic_read_u64(&slot->newest) < seen && slot->since <= seen)
+		{
+			/* Another incarnation says so before any other change of it is seen. */
+			pg_read_barrier();
+			if (slot->incarnation == dependency->incarnation)
+				return true;
+		}
 	}
 	return copy_slot(dependency, &copy) && sees_exactly(&copy, dependency->writes, snapshot);
 }
@@ -457,48 +662,31 @@ tex_relations_note_replayed(void)
 	pg_atomic_fetch_add_u64(&relations->replayed, 1);
 }
 
-/*
- * The relations of this database that are tracked, and what all databases share.
- * The array is the callee's.
- */
-int
-tex_relations_tracked(TexTracked **tracked)
+/* The number of a new mark of a transaction; of its last one, where that is the last of all. */
+static uint64
+add_mark(Slot *slot, uint64 xid)
 {
-	uint64		version = pg_atomic_read_u64(&relations->version);
-
-	if (version != known_version)
-	{
-		if (known == NULL)
-			known = MemoryContextAlloc(TopMemoryContext, sizeof(TexTracked) * relations->n);
-		LWLockAcquire(TEX_TRACKING_LOCK, LW_SHARED);
-		n_known = 0;
-		for (uint32 i = 0; i < relations->n; i++)
-		{
-			Slot	   *slot = &relations->slots[i];
-
-			if (OidIsValid(slot->relation) && slot->database == database_of(slot->relation))
-				known[n_known++] = (TexTracked) {slot->relation, i};
-		}
-		known_version = pg_atomic_read_u64(&relations->version);
-		LWLockRelease(TEX_TRACKING_LOCK);
-	}
-	*tracked = known;
-	return n_known;
-}
-
-/* Marks a transaction as a writer of a relation. */
-static void
-mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
-{
-	uint64		n;
+	uint64		n = pg_atomic_read_u64(&slot->writes);
 	uint64	   *place;
 
-	SpinLockAcquire(&slot->mutex);
-	n = pg_atomic_read_u64(&slot->writes) + 1;
+	if (n > 0 && slot->writers[(n - 1) % WRITERS] == xid)
+		return n;
+	n++;
 	place = &slot->writers[(n - 1) % WRITERS];
 	if (n > WRITERS)
 		slot->forgotten = Max(slot->forgotten, *place);
 	*place = xid;
+	return n;
+}
+
+/* Marks a transaction as a writer of a relation; a second mark of it adds nothing. */
+static void
+mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
+{
+	uint64		n;
+
+	SpinLockAcquire(&slot->mutex);
+	n = add_mark(slot, xid);
 	if (wipe)
 	{
 		slot->wiped = n;
@@ -512,25 +700,78 @@ mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
 }
 
 /*
- * Marks this transaction as a writer of a relation, at the time that it commits, or
- * DT_NOEND where that is to come.  A slot that has another relation by now is marked
- * in vain.
+ * Is anything tracked at all?  To be asked after tex_relations_committing().
  */
-void
-tex_relation_mark(const TexTracked *tracked, bool wipe, TimestampTz at)
+bool
+tex_relations_any(void)
 {
-	mark(&relations->slots[tracked->slot], U64FromFullTransactionId(GetTopFullTransactionId()),
-		 wipe, at);
+	return pg_atomic_read_u32(&relations->n_tracked) > 0;
 }
 
+bool
+tex_relation_is_tracked(Oid relation)
+{
+	return find_slot(database_of(relation), relation, NULL) >= 0;
+}
+
+/*
+ * Marks this transaction as a writer of a relation, if that is tracked, at the time
+ * that it commits, or DT_NOEND where that is to come.  A slot that has another
+ * relation by now is marked in vain.
+ */
+bool
+tex_relation_mark(Oid relation, bool wipe, TimestampTz at)
+{
+	int			slot = find_slot(database_of(relation), relation, NULL);
+
+	if (slot < 0)
+		return false;
+	mark(&relations->slots[slot], U64FromFullTransactionId(GetTopFullTransactionId()), wipe, at);
+	return true;
+}
+
+/*
+ * Marks this transaction as one that may have changed each relation of its database.
+ */
+void
+tex_relations_wipe_all(TimestampTz at)
+{
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
+
+	for (uint32 i = 0; i < relations->n; i++)
+	{
+		uint64		key = pg_atomic_read_u64(&keys[i]);
+
+		if (key > RELEASED && key == key_of(database_of((Oid) key), (Oid) key))
+			mark(&relations->slots[i], xid, true, at);
+	}
+}
+
+/*
+ * Tracks a relation no more, as it is about to be gone.
+ */
+void
+tex_relation_forget(Oid relation)
+{
+	int			slot;
+
+	if (!tex_relation_is_tracked(relation))
+		return;
+	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
+	slot = find_slot(database_of(relation), relation, NULL);
+	if (slot >= 0)
+		release(slot);
+	LWLockRelease(TEX_TRACKING_LOCK);
+}
+
+/*
+ * How many relations are tracked, after those that nobody needs were released.
+ */
 int
 tex_relations_in_use(void)
 {
-	int			n = 0;
-
-	LWLockAcquire(TEX_TRACKING_LOCK, LW_SHARED);
-	for (uint32 i = 0; i < relations->n; i++)
-		n += OidIsValid(relations->slots[i].relation);
+	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
+	release_unused(relations->n);
 	LWLockRelease(TEX_TRACKING_LOCK);
-	return n;
+	return (int) pg_atomic_read_u32(&relations->n_tracked);
 }

@@ -19,13 +19,6 @@ typedef struct TexDependency
 	uint64		writes;
 } TexDependency;
 
-/* One that a transaction may have to tell of its writes. */
-typedef struct TexTracked
-{
-	Oid			relation;
-	uint32		slot;
-} TexTracked;
-
 /* What is no relation but can change results, by the catalogs that define it. */
 #define TEX_DEFINITIONS ProcedureRelationId /* functions, operators, casts, enums */
 #define TEX_NAMES RelationRelationId	/* which relation a name means */
@@ -44,9 +37,16 @@ extern TransactionId tex_relation_recent_wiper(const TexDependency *dependency, 
 extern uint64 tex_relations_replayed(void);
 extern void tex_relations_note_replayed(void);
 
-extern int	tex_relations_tracked(TexTracked **tracked);
 extern void tex_relations_committing(void);
-extern void tex_relation_mark(const TexTracked *tracked, bool wipe, TimestampTz at);
+extern bool tex_relations_any(void);
+extern bool tex_relation_is_tracked(Oid relation);
+extern bool tex_relation_mark(Oid relation, bool wipe, TimestampTz at);
+extern void tex_relations_wipe_all(TimestampTz at);
+extern void tex_relation_forget(Oid relation);
+
+extern void tex_relations_computing(void);
+extern void tex_relations_end_computing(void);
+extern void tex_relations_use(const TexDependency *dependencies, uint32 n, int entries);
 
 extern int	tex_relations_in_use(void);
 

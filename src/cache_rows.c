@@ -8,9 +8,34 @@
 #include "access/htup_details.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 #include "cache_rows.h"
 #include "compat.h"
+
+static bool
+is_elsewhere(const TexResult *rows, const TupleTableSlot *slot, int i)
+{
+	return !slot->tts_isnull[i] && TupleDescAttr(rows->desc, i)->attlen == -1 &&
+		VARATT_IS_EXTERNAL(DatumGetPointer(slot->tts_values[i]));
+}
+
+/*
+ * Do the values of a row that are stored out of line fit into what is left?  That is
+ * known before any of them is fetched.
+ */
+static bool
+fits(const TexResult *rows, const TupleTableSlot *slot)
+{
+	Size		size = rows->bytes.len;
+
+	for (int i = 0; i < rows->desc->natts && size <= rows->limit; i++)
+	{
+		if (is_elsewhere(rows, slot, i))
+			size += toast_datum_size(slot->tts_values[i]);
+	}
+	return size <= rows->limit;
+}
 
 /*
  * A copy of a row that refers to nothing outside of it: a value that is stored out
@@ -19,15 +44,11 @@
 static MinimalTuple
 flatten(TexResult *rows, TupleTableSlot *slot)
 {
-	slot_getallattrs(slot);
 	for (int i = 0; i < rows->desc->natts; i++)
 	{
-		Form_pg_attribute attr = TupleDescAttr(rows->desc, i);
-
 		rows->values[i] = slot->tts_values[i];
 		rows->isnull[i] = slot->tts_isnull[i];
-		if (!rows->isnull[i] && attr->attlen == -1 &&
-			VARATT_IS_EXTERNAL(DatumGetPointer(rows->values[i])))
+		if (is_elsewhere(rows, slot, i))
 			rows->values[i] = PointerGetDatum(detoast_external_attr((struct varlena *)
 																	DatumGetPointer(rows->values[i])));
 	}
@@ -35,39 +56,58 @@ flatten(TexResult *rows, TupleTableSlot *slot)
 }
 
 static void
-collect(TexResult *rows, MinimalTuple tuple)
+append(TexResult *rows, MinimalTuple tuple)
 {
 	Size		size = MAXALIGN(tuple->t_len);
 
-	if (rows->too_large || rows->limit == 0)
-		return;
-	if (rows->bytes.len + size > rows->limit)
-	{
-		rows->too_large = true;
-		pfree(rows->bytes.data);
-		return;
-	}
 	enlargeStringInfo(&rows->bytes, (int) size);
 	memcpy(rows->bytes.data + rows->bytes.len, tuple, tuple->t_len);
 	memset(rows->bytes.data + rows->bytes.len + tuple->t_len, 0, size - tuple->t_len);
 	rows->bytes.len += (int) size;
 }
 
+/* From here on rows go to the caller only; the cache has no use for what there is. */
+static void
+stop_collecting(TexResult *rows)
+{
+	rows->too_large = true;
+	pfree(rows->bytes.data);
+	rows->bytes.data = NULL;
+	rows->bytes.len = 0;
+}
+
+/* Adds a row to what is collected; its memory is given back before the next one. */
+static void
+collect(TexResult *rows, TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(rows->row);
+	MinimalTuple tuple = NULL;
+
+	slot_getallattrs(slot);
+	if (fits(rows, slot))
+		tuple = flatten(rows, slot);
+	MemoryContextSwitchTo(old);
+	if (tuple && rows->bytes.len + MAXALIGN(tuple->t_len) <= rows->limit)
+		append(rows, tuple);
+	else
+		stop_collecting(rows);
+	MemoryContextReset(rows->row);
+}
+
+/*
+ * The caller's row is the one of the query: what is stored out of line stays there,
+ * as with any other function, for the snapshot of the caller is that of the query.
+ */
 static bool
 receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	TexResult    *rows = (TexResult *) self;
-	MinimalTuple tuple = flatten(rows, slot);
 
-	collect(rows, tuple);
+	if (rows->limit > 0 && !rows->too_large)
+		collect(rows, slot);
 	rows->n++;
 	if (rows->store)
-	{
-		ExecStoreMinimalTuple(tuple, rows->slot, false);
-		tuplestore_puttupleslot(rows->store, rows->slot);
-		ExecClearTuple(rows->slot);
-	}
-	heap_free_minimal_tuple(tuple);
+		tuplestore_puttupleslot(rows->store, slot);
 	return true;
 }
 
@@ -96,11 +136,25 @@ tex_result_init(TexResult *rows, TupleDesc desc, Tuplestorestate *store, Size li
 	rows->dest.mydest = DestNone;
 	rows->desc = desc;
 	rows->store = store;
-	rows->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	rows->row = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row of a cached result",
+									  ALLOCSET_DEFAULT_SIZES);
 	rows->values = palloc(desc->natts * sizeof(Datum));
 	rows->isnull = palloc(desc->natts * sizeof(bool));
 	rows->limit = limit;
 	initStringInfo(&rows->bytes);
+}
+
+/*
+ * Gives back what was collected.
+ */
+void
+tex_result_end(TexResult *rows)
+{
+	MemoryContextDelete(rows->row);
+	if (rows->bytes.data)
+		pfree(rows->bytes.data);
+	pfree(rows->values);
+	pfree(rows->isnull);
 }
 
 /*

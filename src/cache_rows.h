@@ -15,9 +15,9 @@ typedef struct TexResult
 	DestReceiver dest;			/* first, so that one is the other */
 	TupleDesc	desc;
 	Tuplestorestate *store;
-	TupleTableSlot *slot;
 	Datum	   *values;
 	bool	   *isnull;
+	MemoryContext row;			/* for what the copy of one row takes */
 	StringInfoData bytes;		/* MinimalTuples, each MAXALIGNed */
 	Size		limit;			/* for "bytes"; 0 to collect none */
 	uint32		n;
@@ -25,6 +25,7 @@ typedef struct TexResult
 } TexResult;
 
 extern void tex_result_init(TexResult *rows, TupleDesc desc, Tuplestorestate *store, Size limit);
+extern void tex_result_end(TexResult *rows);
 extern void tex_result_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n);
 
 #endif							/* TEX_CACHE_ROWS_H */

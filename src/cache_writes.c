@@ -9,6 +9,13 @@
  * transaction that has an id is about to commit, its locks say which of the tracked
  * relations it wrote.  Locks of a savepoint that was rolled back are gone by then.
  *
+ * It goes through its own locks and asks of each whether that relation is tracked,
+ * so it pays for what it locked and not for what others track.  A lock is in one of
+ * two places: the few weak ones of the fast path are in the entry of the process
+ * (PGPROC), all others in its lists of the lock table, one a partition.  Another
+ * process may move one from the first place to the second, never back; so the first
+ * is looked at before the second.
+ *
  * DDL that takes weaker locks, or none, as GRANT, is known by the invalidation
  * messages that it is about to send.
  *
@@ -42,14 +49,14 @@
 #include "cache_relations.h"
 #include "cache_writes.h"
 
-/* What the messages of a transaction say it changed. */
+/* What a transaction that is about to commit has told so far. */
 typedef struct Changes
 {
+	TimestampTz at;				/* that it commits, or DT_NOEND */
 	bool		definitions;
 	bool		names;
 	bool		roles;
-	bool		everything;
-	List	   *relations;
+	bool		marked;			/* as a writer of anything that is tracked */
 } Changes;
 
 /* When this session last committed a write to a tracked relation. */
@@ -116,22 +123,31 @@ note_catalog_message(Changes *changes, int cache)
 	}
 }
 
-/* A new or dropped relation may give a name another meaning; a temporary one only here. */
+/*
+ * A new or dropped relation may give a name another meaning; a temporary one only
+ * here.  Of one that is gone nobody needs to know who wrote it.
+ */
 static void
 note_relation_message(Changes *changes, Oid relation)
 {
-	Oid			schema;
+	Oid			schema = OidIsValid(relation) ? get_rel_namespace(relation) : InvalidOid;
 
-	if (!OidIsValid(relation))
-		changes->everything = true;
-	changes->relations = lappend_oid(changes->relations, relation);
-	schema = get_rel_namespace(relation);
 	if (!OidIsValid(schema) || !isAnyTempNamespace(schema))
 		changes->names = true;
+	if (!OidIsValid(relation))
+	{
+		tex_relations_wipe_all(changes->at);
+		changes->marked = true;
+	}
+	else if (OidIsValid(schema))
+		changes->marked |= tex_relation_mark(relation, true, changes->at);
+	else
+		tex_relation_forget(relation);
 }
 
+/* Marks what the messages that are about to be sent say was changed. */
 static void
-read_messages(Changes *changes)
+mark_changed(Changes *changes)
 {
 	SharedInvalidationMessage *messages;
 	bool		init_file;
@@ -144,54 +160,96 @@ read_messages(Changes *changes)
 		else if (messages[i].id == SHAREDINVALRELCACHE_ID)
 			note_relation_message(changes, messages[i].rc.relId);
 	}
+	if (changes->definitions)
+		changes->marked |= tex_relation_mark(TEX_DEFINITIONS, true, changes->at);
+	if (changes->names)
+		changes->marked |= tex_relation_mark(TEX_NAMES, true, changes->at);
+	if (changes->roles)
+		changes->marked |= tex_relation_mark(TEX_ROLES, true, changes->at);
 }
 
-static bool
-is_changed(const Changes *changes, Oid relation)
+/* What the fast path has is asked about again, as it forgets relations but not places. */
+static void
+mark_locked_fast(Changes *changes)
 {
-	if (relation == TEX_DEFINITIONS)
-		return changes->definitions;
-	if (relation == TEX_NAMES)
-		return changes->names;
-	if (relation == TEX_ROLES)
-		return changes->roles;
-	return changes->everything || list_member_oid(changes->relations, relation);
+	LWLockAcquire(&MyProc->fpInfoLock, LW_SHARED);
+	for (int group = 0; group < tex_fast_path_groups(); group++)
+	{
+		if (tex_fast_path_bits(group) == 0)
+			continue;
+		for (int i = 0; i < TEX_FAST_PATH_SLOTS; i++)
+		{
+			Oid			relation = MyProc->fpRelId[group * TEX_FAST_PATH_SLOTS + i];
+
+			if (OidIsValid(relation) && tex_relation_is_tracked(relation) &&
+				holds(relation, RowExclusiveLock))
+				changes->marked |= tex_relation_mark(relation, false, changes->at);
+		}
+	}
+	LWLockRelease(&MyProc->fpInfoLock);
 }
 
 static void
-mark_all(TimestampTz at)
+mark_locked(Changes *changes, const PROCLOCK *held)
 {
-	Changes		changes = {0};
-	TexTracked *tracked;
-	int			n = tex_relations_tracked(&tracked);
-	bool		marked = false;
+	const LOCKTAG *tag = &held->tag.myLock->tag;
+	bool		wipe = (held->holdMask & LOCKBIT_ON(AccessExclusiveLock)) != 0;
 
-	read_messages(&changes);
-	for (int i = 0; i < n; i++)
+	if (tag->locktag_type == LOCKTAG_RELATION && tag->locktag_field1 == MyDatabaseId &&
+		(wipe || (held->holdMask & LOCKBIT_ON(RowExclusiveLock)) != 0))
+		changes->marked |= tex_relation_mark(tag->locktag_field2, wipe, changes->at);
+}
+
+/* The lists of this process change by itself, or by others who hold the partition. */
+static void
+mark_locked_in_table(Changes *changes)
+{
+	for (int partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
 	{
-		Oid			relation = tracked[i].relation;
+		PROCLOCK   *held = tex_next_lock(partition, NULL);
 
-		if (is_changed(&changes, relation) || holds(relation, AccessExclusiveLock))
-			tex_relation_mark(&tracked[i], true, at);
-		else if (holds(relation, RowExclusiveLock))
-			tex_relation_mark(&tracked[i], false, at);
-		else
+		if (held == NULL)
 			continue;
-		marked = true;
+		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
+		for (held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
+			mark_locked(changes, held);
+		LWLockRelease(LockHashPartitionLockByIndex(partition));
 	}
-	if (marked)
+}
+
+static void
+mark_all(bool prepared)
+{
+	Changes		changes = {.at = prepared ? DT_NOEND : GetCurrentTimestamp()};
+
+	mark_changed(&changes);
+	mark_locked_fast(&changes);
+	mark_locked_in_table(&changes);
+	if (changes.marked)
 		last_write = GetCurrentTimestamp();
 }
 
 static void
 on_transaction_end(XactEvent event, void *arg)
 {
-	if (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
-		return;
-	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return;
-	tex_relations_committing();
-	mark_all(event == XACT_EVENT_PRE_PREPARE ? DT_NOEND : GetCurrentTimestamp());
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+				break;
+			tex_relations_committing();
+			if (tex_relations_any())
+				mark_all(event == XACT_EVENT_PRE_PREPARE);
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			tex_relations_end_computing();
+			break;
+		default:
+			break;
+	}
 }
 
 /*

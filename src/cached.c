@@ -277,6 +277,7 @@ track(const TexCall *call)
 
 	if (RecoveryInProgress())
 		return;
+	tex_relations_computing();
 	foreach(cell, call->query.relations)
 		tex_relation_track(lfirst_oid(cell), &dependency);
 	tex_relation_track(TEX_DEFINITIONS, &dependency);

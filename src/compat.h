@@ -97,6 +97,44 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #define tex_my_proc_number() (MyProc->pgprocno)
 #endif
 
+/*
+ * Relations that this process has locked by the fast path: where any bit of a group is
+ * set, its slots may name some.  Until 17 there is one group.
+ */
+#define TEX_FAST_PATH_SLOTS 16
+#if PG_VERSION_NUM >= 180000
+StaticAssertDecl(FP_LOCK_SLOTS_PER_GROUP == TEX_FAST_PATH_SLOTS, "slots of a group");
+#define tex_fast_path_groups() FastPathLockGroupsPerBackend
+#define tex_fast_path_bits(group) (MyProc->fpLockBits[group])
+#else
+StaticAssertDecl(FP_LOCK_SLOTS_PER_BACKEND == TEX_FAST_PATH_SLOTS, "slots of a process");
+#define tex_fast_path_groups() 1
+#define tex_fast_path_bits(group) (MyProc->fpLockBits)
+#endif
+
+/*
+ * The lock of this process after "held" (NULL: the first one) in a partition of the
+ * lock table, or NULL.
+ */
+static inline PROCLOCK *
+tex_next_lock(int partition, PROCLOCK *held)
+{
+#if PG_VERSION_NUM >= 160000
+	dlist_head *list = &MyProc->myProcLocks[partition];
+
+	if (held == NULL)
+		return dlist_is_empty(list) ? NULL : dlist_head_element(PROCLOCK, procLink, list);
+	if (!dlist_has_next(list, &held->procLink))
+		return NULL;
+	return dlist_container(PROCLOCK, procLink, dlist_next_node(list, &held->procLink));
+#else
+	SHM_QUEUE  *list = &MyProc->myProcLocks[partition];
+
+	return (PROCLOCK *) SHMQueueNext(list, held ? &held->procLink : list,
+									 offsetof(PROCLOCK, procLink));
+#endif
+}
+
 /* Is that transaction over, its locks given up? */
 #if PG_VERSION_NUM >= 180000
 #define tex_is_over(xid) ConditionalXactLockTableWait(xid, false)
