@@ -453,28 +453,32 @@ DECLARE
     since timestamptz[];
     waiting uuid[];
 BEGIN
-    UPDATE trace_ext.detect_queue SET waits = false WHERE waits AND queued_at <= fresh;
+    -- Rows that somebody else deletes are not waited for: he may wait for others of them.
+    UPDATE trace_ext.detect_queue SET waits = false
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE waits AND queued_at <= fresh FOR UPDATE SKIP LOCKED));
     ids := ARRAY(
         SELECT c.trace_id
           FROM (SELECT d.trace_id, coalesce(sum(b.event_count) OVER (ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
                   FROM (SELECT q.trace_id, min(q.place) AS place
                           FROM (SELECT trace_id, row_number() OVER (ORDER BY first_timestamp) AS place
                                   FROM trace_ext.detect_queue WHERE NOT waits AND queued_at <= until
-                                 ORDER BY first_timestamp LIMIT most_traces) AS q
-                         GROUP BY q.trace_id) AS d
+                                 -- A trace has a row for each fold that touched it.
+                                 ORDER BY first_timestamp LIMIT most_traces * 4) AS q
+                         GROUP BY q.trace_id ORDER BY place LIMIT most_traces) AS d
                   LEFT JOIN trace_ext.summary_base b ON b.trace_id = d.trace_id) AS c
          WHERE c.before < most_events);
+    WITH gone AS (
+        DELETE FROM trace_ext.detect_queue
+         WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE trace_id = ANY (ids) FOR UPDATE SKIP LOCKED))
+        RETURNING trace_id, queued_at
+    )
+    SELECT coalesce(array_agg(trace_id), '{}'), array_agg(trace_id) FILTER (WHERE queued_at > fresh),
+           array_agg(queued_at) FILTER (WHERE queued_at > fresh)
+      INTO ids, young, since
+      FROM (SELECT trace_id, min(queued_at) AS queued_at FROM gone GROUP BY trace_id) AS q;
     taken := cardinality(ids);
-    IF taken = 0 THEN
-        RETURN;
-    END IF;
 
     -- A parent that is missing may be under way.
-    WITH gone AS (
-        DELETE FROM trace_ext.detect_queue WHERE trace_id = ANY (ids) RETURNING trace_id, queued_at
-    )
-    SELECT array_agg(trace_id), array_agg(queued_at) INTO young, since
-      FROM (SELECT trace_id, min(queued_at) AS queued_at FROM gone GROUP BY trace_id) AS q WHERE queued_at > fresh;
     waiting := trace_ext.traces_that_miss_a_parent(young);
     IF waiting <> '{}' THEN
         INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp, waits)
@@ -487,8 +491,8 @@ $$;
 COMMENT ON FUNCTION take_detect_queue(timestamptz) IS
     'takes traces that were queued until a time, as many as one step looks at, from the queue; those with a missing parent go back and wait trace_ext.lateness';
 
--- Pairs both traces of which have left are added up. No trace is looked at again of
--- which there is neither an event nor a row in the queue.
+-- Pairs both traces of which have left are added up. A trace of which there is neither
+-- a summary nor a delta nor a row in the queue is not looked at again.
 CREATE FUNCTION sweep_race_pairs(most int) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -508,6 +512,8 @@ BEGIN
            AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = p.trace2)
            AND NOT EXISTS (SELECT FROM trace_ext.detect_queue q WHERE q.trace_id = p.trace1)
            AND NOT EXISTS (SELECT FROM trace_ext.detect_queue q WHERE q.trace_id = p.trace2)
+           AND p.trace1 NOT IN (SELECT d.trace_id FROM trace_ext.outstanding_deltas() d)
+           AND p.trace2 NOT IN (SELECT d.trace_id FROM trace_ext.outstanding_deltas() d)
         RETURNING *
     ), times AS (
         SELECT finding_id, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM old GROUP BY finding_id

@@ -21,6 +21,8 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
               extract(epoch FROM trace_ext.fold_lag())
     UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
+    UNION ALL SELECT 'trace_ext_detect_lag_seconds', 'gauge', 'How long the first of these traces has waited; 0 where none does', '{}',
+              (SELECT coalesce(extract(epoch FROM greatest(clock_timestamp() - min(queued_at), interval '0')), 0) FROM trace_ext.detect_queue)
     UNION ALL SELECT 'trace_ext_traces_examined_total', 'counter', 'Traces that detect() has looked at, each time counted', '{}',
               (SELECT traces_examined FROM trace_ext.detect_state)
     UNION ALL SELECT 'trace_ext_findings', 'gauge', 'Findings, by severity and status',

@@ -92,7 +92,7 @@ COMMENT ON COLUMN status.fold_lag IS 'how long outstanding deltas have waited at
 COMMENT ON COLUMN status.last_fold IS 'end of the last run of the job fold that ended well';
 COMMENT ON COLUMN status.last_detection IS 'end of the last detect()';
 COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at yet';
-COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; up to trace_ext.lateness is normal; NULL: none waits';
+COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; up to trace_ext.lateness is normal; 0: none waits';
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';
