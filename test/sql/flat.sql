@@ -120,6 +120,25 @@ SELECT days('130'), days('ad');
 DROP TABLE came;
 SELECT * FROM plain.differences();
 
+-- Nothing is compiled, however dear a plan looks (where the library is preloaded; else only within functions).
+SET jit = on;
+SET jit_above_cost = 0;
+CREATE FUNCTION compiled(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) ' || query LOOP
+        IF line ~ '^JIT' THEN
+            RETURN current_setting('shared_preload_libraries') ~ 'trace_ext';
+        END IF;
+    END LOOP;
+    RETURN false;
+END $$;
+SELECT compiled('SELECT count(*) FROM trace_ext.trace_summaries'), compiled('SELECT count(*) FROM trace_ext.distributed_spans'), compiled('SELECT count(*) FROM trace_ext.events');
+RESET jit_above_cost;
+RESET jit;
+DROP FUNCTION compiled;
+
 -- Pages, keyset and filters of trace_events(), and what it refuses.
 SELECT id, "timestamp" FROM trace_events(plain.id('120'), 2);
 SELECT id, "timestamp" FROM trace_events(plain.id('120'), 2, 2);
