@@ -18,7 +18,6 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
-#include "access/tupdesc.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
