@@ -422,14 +422,15 @@ tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 				 errmsg("a function that returns rows was called where there is no place for them"),
 				 errhint("Call it in FROM; cached() with a column definition list: "
 						 "SELECT * FROM trace_ext.cached('SELECT 1') AS t (n int)")));
+	/* The executor compares it with nothing then: check_columns() has. */
+	call->desc = info->expectedDesc;
 	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	call->desc = CreateTupleDescCopy(info->expectedDesc);
 	call->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
 										false, work_mem);
 	MemoryContextSwitchTo(old);
 	info->returnMode = SFRM_Materialize;
 	info->setResult = call->store;
-	info->setDesc = call->desc;
+	info->setDesc = NULL;
 }
 
 /*

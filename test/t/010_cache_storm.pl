@@ -153,10 +153,15 @@ my $call = q{SELECT n AS a FROM version \gset
 	SELECT in_order(:a, :b, :c);
 };
 
+# What was tracked is released, and tracked anew.
+my $release = q{SELECT trace_ext.cache_invalidate('%');
+	SELECT relations FROM trace_ext.cache_stats;
+};
+
 my $node = new_node('storm', shared_preload_libraries => 'trace_ext', 'trace_ext.cache_trusted_functions' => 'public.*',
 	max_prepared_transactions => 2 * $clients, deadlock_timeout => '100ms');
 $node->safe_psql('postgres', $setup);
-my @scripts = ([ $transaction, 200 ], [ $policy, 20 ], [ $ddl, 1 ], [ $replace, 1 ], [ $call, 20 ]);
+my @scripts = ([ $transaction, 200 ], [ $policy, 20 ], [ $ddl, 1 ], [ $replace, 1 ], [ $call, 20 ], [ $release, 2 ]);
 my @arguments;
 for my $i (0 .. $#scripts)
 {
