@@ -1,17 +1,24 @@
 # cache.sh
-#		A hit of 2 kB against a prepared SELECT 1 and against Redis GET of the same
-#		bytes; a heavy query cached and not; the reports that use the cache by themselves,
-#		with it and without; 64 callers that miss one key at once; and a skewed load while
-#		a writer ingests.
+#		A hit against the same rows made from nothing, against a prepared SELECT 1, and
+#		against Redis GET of the same bytes; a heavy query cached and not; the reports
+#		that use the cache by themselves, with it and without; 64 callers that miss one
+#		key at once; and a skewed load while a writer ingests.
 #
-# The hit and SELECT 1 are two scripts of one run of pgbench, which draws between
-# them each time: so whatever else the machine does, both suffer alike. Redis is
-# measured by its own benchmark, in turns with that, over a Unix socket as well, and
-# started here; without its package its rows are left out.
+# A hit is measured in three ways. "Apart": runs of their own, in turns, so that
+# each has the caches of the processor for itself. "Together": as two scripts of one
+# run of pgbench, which draws between them each time; whatever else the machine does,
+# both suffer alike, but each also pays for what the other drives out. "CPU": what
+# the server process uses, whatever pgbench and the other processes do. The same rows
+# made from nothing are constants beside generate_series(): the least that any
+# answer of that size costs.
+#
+# Redis is measured by its own benchmark, in turns with that, over a Unix socket as
+# well, and started here; without its package its rows are left out.
 #
 # shellcheck shell=bash
 
 CACHE_SECONDS=5
+HIT_SECONDS=2
 
 # start_redis: false where it is not there and cannot be installed.
 start_redis()
@@ -51,6 +58,48 @@ rate_of()
 	pgbench_run "$1" "$CACHE_SECONDS" -c "$2" | sed -n 's/^tps = \([0-9.]*\).*/\1/p'
 }
 
+# An answer of so many rows: by a hit in rows_hit.sql, made in rows_made.sql.
+write_rows()
+{
+	local columns="1000000007::bigint AS n, 'service-in-the-answer'::text AS name, '2026-01-01 00:00:00+00'::timestamptz AS at"
+	echo "SELECT i AS k, $columns FROM generate_series(1, $1) i;" >"$BENCH/rows_made.sql"
+	run_sql -c 'DROP TABLE IF EXISTS bench.answer' \
+		-c "CREATE TABLE bench.answer AS SELECT i AS k, $columns FROM generate_series(1, $1) i" -c 'VACUUM ANALYZE bench.answer'
+	echo "SELECT * FROM trace_ext.cached('SELECT k, n, name, at FROM bench.answer') AS t (k int, n bigint, name text, at timestamptz);" \
+		>"$BENCH/rows_hit.sql"
+}
+
+# against NAME CLIENTS TIMES HIT PEER: the hit and its peer, apart and by CPU.
+against()
+{
+	local name=$1 clients=$2 times=$3 hit=$4 peer=$5 round ours theirs
+	local rates=() peers=() ratios=() used=() peer_used=() cpu_ratios=()
+	for ((round = 1; round <= ROUNDS; round++)); do
+		ours=$(pgbench_run "$hit" "$HIT_SECONDS" -c "$clients" | sed -n 's/^latency average = \([0-9.]*\) ms/\1/p')
+		theirs=$(pgbench_run "$peer" "$HIT_SECONDS" -c "$clients" | sed -n 's/^latency average = \([0-9.]*\) ms/\1/p')
+		rates+=("$ours") peers+=("$theirs") ratios+=("$(calc "$theirs / $ours")")
+		ours=$(cpu_of_script "$hit" "$clients" "$times")
+		theirs=$(cpu_of_script "$peer" "$clients" "$times")
+		used+=("$ours") peer_used+=("$theirs") cpu_ratios+=("$(calc "$theirs / $ours")")
+	done
+	result "hit / $name, $clients clients, apart" "$(milliseconds "$(median "${rates[@]}")")" "$(milliseconds "$(median "${peers[@]}")")" \
+		"$(median "${ratios[@]}")" '>=' 0.9
+	result "hit / $name, $clients clients, CPU" "$(microseconds "$(median "${used[@]}")")" "$(microseconds "$(median "${peer_used[@]}")")" \
+		"$(median "${cpu_ratios[@]}")" '>=' 0.9
+}
+
+compare_rows()
+{
+	local rows
+	for rows in 1 30 1000; do
+		write_rows "$rows"
+		against "$rows rows made from nothing" "$1" $((rows == 1000 ? 10 : 50)) rows_hit.sql rows_made.sql
+	done
+	echo "SELECT repeat('x', 2048) AS v;" >"$BENCH/rows_made.sql"
+	against "2 kB made from nothing" "$1" 50 cache_hit.sql rows_made.sql
+	against "SELECT 1" "$1" 50 cache_hit.sql cache_one.sql
+}
+
 compare_hits()
 {
 	local clients=$1 round pair ones=() hits=() ratios=() rates=() plain=() redis=()
@@ -65,7 +114,7 @@ compare_hits()
 			plain+=("$(rate_of cache_one.sql "$clients")")
 		fi
 	done
-	result "hit of 2 kB / SELECT 1, $clients clients" "$(milliseconds "$(median "${hits[@]}")")" "$(milliseconds "$(median "${ones[@]}")")" \
+	result "hit of 2 kB / SELECT 1, $clients clients, together" "$(milliseconds "$(median "${hits[@]}")")" "$(milliseconds "$(median "${ones[@]}")")" \
 		"$(median "${ratios[@]}")" '>=' 0.9
 	if [ -n "$REDIS" ]; then
 		result "hit of 2 kB / Redis GET, $clients clients" "$(per_second "$(median "${rates[@]}")")" "$(per_second "$(median "${redis[@]}")")" \
@@ -150,6 +199,8 @@ bench_cache()
 	else
 		say "    Redis could not be installed or started: its rows are left out"
 	fi
+	compare_rows 1
+	compare_rows 8
 	compare_hits 1
 	compare_hits 8
 	stop_redis

@@ -59,6 +59,45 @@ pgbench_run()
 		die "pgbench failed: $(tail -5 "$WORK/pgbench.log")"
 }
 
+# Time on the clock says little on a machine that others use as well, and of what is
+# a fraction of a microsecond nothing. What a server process used of a CPU is known
+# to the nanosecond, and suffers less: the process itself says how much.
+CPU_SO_FAR="split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::bigint"
+
+# cpu_of_script SCRIPT CLIENTS TIMES: microseconds of CPU that a server process uses
+# for a statement, as the median of TIMES transactions of 50 of each client.
+cpu_of_script()
+{
+	{
+		echo "SELECT $CPU_SO_FAR AS a \gset"
+		for ((i = 0; i < 50; i++)); do cat "$BENCH/$1"; done
+		echo "SELECT $CPU_SO_FAR AS b \gset"
+		echo '\set used debug(:b - :a)'
+	} >"$BENCH/repeated.sql"
+	as_server "$BINDIR/pgbench" -n -M prepared -f "$BENCH/repeated.sql" -c "$2" -j 2 -t "$3" bench 2>&1 |
+		sed -n 's/^debug(.*int //p' | sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", v[int((NR + 1) / 2)] / 50000 }'
+}
+
+# cpu_of_statement SOCKET DATABASE TIMES STATEMENT: the mean for a statement, or for
+# several in a row, each of which is sent by itself, TIMES times in one session.
+cpu_of_statement()
+{
+	{
+		echo "SELECT $CPU_SO_FAR;"
+		echo '\o /dev/null'
+		yes "$4" | head -n "$3" || true
+		echo '\o'
+		echo "SELECT $CPU_SO_FAR;"
+	} >"$BENCH/repeated.sql"
+	PGOPTIONS='-c client_min_messages=error' as_server "$BINDIR/psql" -XAtq -v ON_ERROR_STOP=1 -h "$1" -d "$2" -f "$BENCH/repeated.sql" |
+		awk -v n="$3" 'NR == 1 { a = $1 } { b = $1 } END { printf "%.3f", (b - a) / n / 1000 }'
+}
+
+microseconds()
+{
+	awk "BEGIN { printf \"%.*f us\", $1 < 100 ? 1 : 0, $1 }"
+}
+
 # result WORK OURS PEER RATIO COMPARISON GOAL: a line of the table. COMPARISON is
 # >= or <=, or "-" where no goal is set.
 result()

@@ -55,6 +55,7 @@ foreach my $table ('large', 'middle', 'small')
 	my $measure = "sum(length(v)), count(DISTINCT left(v, 1))";
 	my ($grown, $answer) = growth("SELECT $measure FROM (" . cached("SELECT v FROM $table", 'text') . ') x');
 	is($answer, '60000000|26', "60 MB of $table values arrive");
+	note("$table: $grown MB");
 	cmp_ok($grown, '<', 10, "60 MB of $table values take no 10 MB");
 }
 is(sql(q{SELECT count(*) FROM trace_ext.cache_entries WHERE query LIKE '%large%'}), 0, 'they are not kept');
