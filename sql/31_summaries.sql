@@ -342,24 +342,24 @@ COMMENT ON FUNCTION rebuild_summaries() IS
     'computes all summaries and counts anew from the events; writers wait. For repair, and after data was restored with triggers disabled';
 
 CREATE FUNCTION list_traces(
-    page_size int = 20, page int = 1, min_events bigint = 1, service text = NULL,
+    page_size bigint = 20, page bigint = 1, min_events bigint = 1, service text = NULL,
     search text = NULL, before timestamptz = NULL, before_id uuid = NULL)
     RETURNS SETOF trace_summaries
     LANGUAGE c STABLE ROWS 20
     AS 'MODULE_PATHNAME', 'tex_list_traces';
-COMMENT ON FUNCTION list_traces(int, int, bigint, text, text, timestamptz, uuid) IS
+COMMENT ON FUNCTION list_traces(bigint, bigint, bigint, text, text, timestamptz, uuid) IS
     'traces, newest first: by last_timestamp, then trace_id, descending. page_size 1 to 10000; page from 1, '
     'or the traces after one already seen: before and before_id take its last_timestamp and trace_id. Only traces with '
     'min_events events or more, in which service took part, whose id starts with search (hex digits, hyphens as you like). '
     'A page costs the same at every size; a filter that few traces pass walks the others';
 
 CREATE FUNCTION trace_events(
-    trace_id uuid, page_size int = 100, page int = 1, after_timestamp timestamptz = NULL,
+    trace_id uuid, page_size bigint = 100, page bigint = 1, after_timestamp timestamptz = NULL,
     after_id uuid = NULL, kinds event_kind[] = NULL, service text = NULL)
     RETURNS SETOF events
     LANGUAGE c STABLE ROWS 100
     AS 'MODULE_PATHNAME', 'tex_trace_events';
-COMMENT ON FUNCTION trace_events(uuid, int, int, timestamptz, uuid, event_kind[], text) IS
+COMMENT ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, event_kind[], text) IS
     'the events of a trace, by (timestamp, id). page_size 1 to 10000; page from 1, or the events after one already seen: '
     'after_timestamp and after_id take its timestamp and id. Only events of some kinds, of a service. '
     'Costs the same with any number of partitions; no row for an unknown trace';

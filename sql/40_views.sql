@@ -13,11 +13,12 @@ SELECT name AS variable,
        attributes -> 'old_value' AS old_value,
        attributes -> 'new_value' AS value,
        attributes ->> 'location' AS location,
-       lock_set
+       lock_set,
+       attributes -> 'new_value' AS new_value
   FROM trace_ext.events
  WHERE kind = 'StateChange';
 COMMENT ON VIEW cross_trace_index IS
-    'one row an access of a variable, over all traces; an index finds those of one variable, by time';
+    'one row an access of a variable, over all traces; an index finds those of one variable, by time; value and new_value are the same';
 
 -- A state change as the model system's helper view shows it.
 CREATE VIEW state_changes AS
@@ -59,12 +60,14 @@ SELECT trace_id,
        trace_ext.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
        coalesce(trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
                 trace_ext.earliest("timestamp", id, name)) AS name,
-       CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status
+       CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status,
+       trace_ext.earliest("timestamp", id, service_name) AS service_name,
+       trace_ext.earliest("timestamp", id, instance_id) AS instance_id
   FROM trace_ext.events
  WHERE span_id IS NOT NULL
  GROUP BY trace_id, span_id;
 COMMENT ON VIEW distributed_spans IS
-    'one row a span of a trace: service and instance of its first event, name of its root or request (else of its first event), '
+    'one row a span of a trace: service and instance (also as service_name and instance_id) of its first event, name of its root or request (else of its first event), '
     'times of its first and last event; status is ERROR where '
     'an event of it is an error, else OK';
 

@@ -92,32 +92,49 @@ $$;
 COMMENT ON FUNCTION ordering_traces(timestamptz, timestamptz, bigint) IS
     'traces that ran within a time and can order what happened then; NULL if they have more events than may be read';
 
-CREATE FUNCTION find_races(trace_id uuid, max_pairs int = 1000) RETURNS TABLE (
+CREATE TYPE race AS (
     kind text, variable text, severity text, confidence double precision,
     event1_id uuid, event1_trace_id uuid, event1_timestamp timestamptz, event1_thread_id text,
     event1_access access_type, event1_value jsonb, event1_location text,
     event2_id uuid, event2_trace_id uuid, event2_timestamp timestamptz, event2_thread_id text,
     event2_access access_type, event2_value jsonb, event2_location text,
-    evidence text)
-    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_find_races';
-COMMENT ON FUNCTION find_races(uuid, int) IS
-    'races within a trace, and between it and traces that overlapped it: one row a pair, worst and surest first, the earlier event of each first; kind, severity (CRITICAL, WARNING, INFO), confidence from 0 to 1 (1: values prove it), evidence as a sentence; shows at most max_pairs and says in a NOTICE how many there are; no rows for an unknown trace';
+    evidence text,
+    event1_access_type access_type, event1_new_value jsonb, event2_access_type access_type, event2_new_value jsonb);
+COMMENT ON TYPE race IS
+    'two accesses that race, the earlier first: kind, severity (CRITICAL, WARNING, INFO), confidence from 0 to 1 (1: values prove it), evidence as a sentence; '
+    'event1_access and event1_access_type are the same, as are event1_value and event1_new_value';
 
-CREATE FUNCTION find_variable_races(variable text, since timestamptz = NULL, max_pairs int = 1000) RETURNS TABLE (
-    kind text, variable text, severity text, confidence double precision,
-    event1_id uuid, event1_trace_id uuid, event1_timestamp timestamptz, event1_thread_id text,
-    event1_access access_type, event1_value jsonb, event1_location text,
-    event2_id uuid, event2_trace_id uuid, event2_timestamp timestamptz, event2_thread_id text,
-    event2_access access_type, event2_value jsonb, event2_location text,
-    evidence text)
-    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_cached_find_variable_races';
-COMMENT ON FUNCTION find_variable_races(text, timestamptz, int) IS
-    'races on a variable, within and across all traces that accessed it at or after since (NULL: ever): one row a pair, worst and surest first, the earlier event of each first; kind, severity (CRITICAL, WARNING, INFO), confidence from 0 to 1 (1: values prove it), evidence as a sentence; shows at most max_pairs and says in a NOTICE how many there are';
+CREATE FUNCTION find_races(trace_id uuid, max_pairs bigint = 1000) RETURNS SETOF race
+    LANGUAGE c STABLE ROWS 20 AS 'MODULE_PATHNAME', 'tex_find_races';
+COMMENT ON FUNCTION find_races(uuid, bigint) IS
+    'races within a trace, and between it and traces that overlapped it: one row a pair, worst and surest first, the earlier event of each first; '
+    'shows at most max_pairs and says in a NOTICE how many there are; no rows, and a NOTICE, for a trace that is not stored';
+
+-- For drivers that send every string as text or varchar.
+CREATE FUNCTION find_races(trace_id text, max_pairs bigint = 1000) RETURNS SETOF race
+    LANGUAGE sql STABLE ROWS 20
+    BEGIN ATOMIC
+    SELECT * FROM trace_ext.find_races($1::uuid, $2);
+    END;
+COMMENT ON FUNCTION find_races(text, bigint) IS 'the same, with the id as text';
+
+CREATE FUNCTION find_variable_races(variable text, since timestamptz = NULL, max_pairs bigint = 1000) RETURNS SETOF race
+    LANGUAGE c STABLE ROWS 20 AS 'MODULE_PATHNAME', 'tex_cached_find_variable_races';
+COMMENT ON FUNCTION find_variable_races(text, timestamptz, bigint) IS
+    'races on a variable, within and across all traces that accessed it at or after since (NULL: ever): one row a pair, worst and surest first, the earlier event of each first; '
+    'shows at most max_pairs and says in a NOTICE how many there are; no rows, and a NOTICE, for a variable that nothing accessed';
 
 CREATE FUNCTION count_races(trace_id uuid) RETURNS bigint
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_count_races';
 COMMENT ON FUNCTION count_races(uuid) IS
     'exact number of pairs that find_races() would return without max_pairs';
+
+CREATE FUNCTION count_races(trace_id text) RETURNS bigint
+    LANGUAGE sql STABLE STRICT
+    BEGIN ATOMIC
+    SELECT trace_ext.count_races($1::uuid);
+    END;
+COMMENT ON FUNCTION count_races(text) IS 'the same, with the id as text';
 
 CREATE FUNCTION count_variable_races(variable text, since timestamptz = NULL) RETURNS bigint
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_count_variable_races';

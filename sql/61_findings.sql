@@ -624,7 +624,7 @@ $$;
 COMMENT ON PROCEDURE detect_all(bigint) IS
     'as detect(), but commits each step: others fold, and what was done is kept, whatever ends it; returns the number of traces that had changed';
 
-CREATE FUNCTION findings_page(severity text, variable text, page_size int, page int, include_ignored boolean)
+CREATE FUNCTION findings_page(severity text, variable text, page_size bigint, page bigint, include_ignored boolean)
     RETURNS SETOF findings
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -634,15 +634,15 @@ CREATE FUNCTION findings_page(severity text, variable text, page_size int, page 
        AND (findings_page.include_ignored OR f.status <> 'ignored')
      ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity), f.confidence DESC,
               f.occurrences DESC, f.last_seen DESC, f.id
-     LIMIT greatest(page_size, 0) OFFSET greatest(page_size, 0)::bigint * (greatest(page, 1) - 1);
+     LIMIT greatest(page_size, 0) OFFSET least(greatest(page_size, 0)::numeric * (greatest(page, 1) - 1), 9223372036854775807)::bigint;
     END;
-COMMENT ON FUNCTION findings_page(text, text, int, int, boolean) IS 'the query of global_races(), never cached';
+COMMENT ON FUNCTION findings_page(text, text, bigint, bigint, boolean) IS 'the query of global_races(), never cached';
 
-CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size int = 50, page int = 1,
+CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size bigint = 50, page bigint = 1,
                              include_ignored boolean = false) RETURNS SETOF findings
     LANGUAGE c STABLE ROWS 50
     AS 'MODULE_PATHNAME', 'tex_cached_global_races';
-COMMENT ON FUNCTION global_races(text, text, int, int, boolean) IS
+COMMENT ON FUNCTION global_races(text, text, bigint, bigint, boolean) IS
     'findings, worst and surest first; of one severity, or one variable, if given; by page, from 1; ignored ones only if asked for. '
     'With the cache the answer may be trace_ext.cache_report_ttl old, but a session sees what it changed itself at once';
 

@@ -21,7 +21,7 @@
 #include "race_rows.h"
 #include "races.h"
 
-#define AUDIT_COLUMNS 13
+#define AUDIT_COLUMNS 15
 
 PG_FUNCTION_INFO_V1(tex_audit_trail);
 
@@ -84,6 +84,10 @@ return_access(const TexRaces *races, int32 before, int32 access, ReturnSetInfo *
 	set_text(values, isnull, 10, link_between(races, before, access));
 	values[11] = BoolGetDatum(races->accesses[access].raced);
 	set_text(values, isnull, 12, remark_on(event));
+	/* Once more, by the names that the accesses have in cross_trace_index. */
+	values[13] = values[2];
+	values[14] = values[4];
+	isnull[14] = isnull[4];
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
@@ -122,7 +126,9 @@ tex_audit_trail(PG_FUNCTION_ARGS)
 	variable = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	SPI_connect();
 	history = tex_load_with_overlapping(trace_id, variable);
-	if (history->nevents > 0)
+	if (history->nevents == 0)
+		tex_notice_unknown_trace(trace_id);
+	else
 	{
 		options.variable = tex_names_add(history->names, variable, strlen(variable));
 		return_trail(tex_races_find(history, &options), tex_history_trace(history, trace_id),

@@ -7,10 +7,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/tuplestore.h"
 
 #include "cache_locks.h"
 #include "cached.h"
@@ -101,12 +105,49 @@ tex_cached_find_variable_races(PG_FUNCTION_ARGS)
 	return answer(fcinfo, "find_variable_races", TEX_NO_TTL);
 }
 
+/* A misspelled severity would look like good news. */
+static void
+check_severity(FunctionCallInfo fcinfo)
+{
+	char	   *severity = PG_ARGISNULL(0) ? "INFO" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (pg_strcasecmp(severity, "CRITICAL") != 0 && pg_strcasecmp(severity, "WARNING") != 0 &&
+		pg_strcasecmp(severity, "INFO") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("there is no severity \"%s\"", severity),
+				 errhint("Severities are CRITICAL, WARNING and INFO.")));
+}
+
+/* So would the name of a variable that nothing accesses. */
+static void
+notice_unknown_variable(FunctionCallInfo fcinfo)
+{
+	Tuplestorestate *rows = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
+	Oid			type = TEXTOID;
+	Datum		variable = fcinfo->args[1].value;
+
+	if (PG_ARGISNULL(1) || rows == NULL || tuplestore_tuple_count(rows) > 0)
+		return;
+	SPI_connect();
+	SPI_execute_with_args("SELECT FROM trace_ext.events WHERE kind OPERATOR(pg_catalog.=) 'StateChange'"
+						  " AND name OPERATOR(pg_catalog.=) $1 LIMIT 1", 1, &type, &variable, NULL, true, 1);
+	if (SPI_processed == 0)
+		ereport(NOTICE,
+				(errmsg("no access of variable \"%s\" is stored", TextDatumGetCString(variable)),
+				 errhint("See the view cross_trace_index for those that are.")));
+	SPI_finish();
+}
+
 /*
  * global_races(...) returns setof findings
  */
 Datum
 tex_cached_global_races(PG_FUNCTION_ARGS)
 {
-	return answer(fcinfo, "findings_page",
+	check_severity(fcinfo);
+	(void) answer(fcinfo, "findings_page",
 				  tex_cache_report_ttl > 0 ? (int64) tex_cache_report_ttl * 1000000 : TEX_NO_TTL);
+	notice_unknown_variable(fcinfo);
+	return (Datum) 0;
 }

@@ -55,10 +55,10 @@ typedef struct Search
 	TexRaceRows *rows;
 } Search;
 
-static int
+static int64
 max_pairs_arg(FunctionCallInfo fcinfo, int n)
 {
-	int			max_pairs = PG_ARGISNULL(n) ? 1000 : PG_GETARG_INT32(n);
+	int64		max_pairs = PG_ARGISNULL(n) ? 1000 : PG_GETARG_INT64(n);
 
 	if (max_pairs < 0)
 		ereport(ERROR,
@@ -92,6 +92,8 @@ search_trace(Search *search, const pg_uuid_t *trace_id)
 
 	if (history->nevents > 0)
 		search_history(search, history, NULL);
+	else
+		tex_notice_unknown_trace(trace_id);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -204,6 +206,10 @@ search_variable(Search *search, text *variable, TimestampTz since)
 	int			n;
 	Candidate  *candidates = candidates_of(variable, since, &n);
 
+	if (n == 0)
+		tex_notice(psprintf("no access of variable \"%s\" is stored%s", name,
+							TIMESTAMP_IS_NOBEGIN(since) ? "" : " at or after that time"),
+				   "See the view cross_trace_index for those that are.");
 	for (int from = 0, to; from < n; from = to)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

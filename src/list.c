@@ -124,8 +124,8 @@ invalid_argument(const char *message)
 static void
 read_arguments(FunctionCallInfo fcinfo, Filter *filter, int64 *skip, int64 *limit)
 {
-	int			page_size = PG_ARGISNULL(0) ? 20 : PG_GETARG_INT32(0);
-	int			page = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
+	int64		page_size = PG_ARGISNULL(0) ? 20 : PG_GETARG_INT64(0);
+	int64		page = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT64(1);
 
 	if (page_size < 1 || page_size > MAX_PAGE_SIZE)
 		invalid_argument("page_size must be between 1 and 10000");
@@ -152,7 +152,7 @@ read_arguments(FunctionCallInfo fcinfo, Filter *filter, int64 *skip, int64 *limi
 		invalid_argument("before_id needs before");
 
 	*limit = page_size;
-	*skip = (int64) page_size * (page - 1);
+	*skip = page > PG_INT64_MAX / page_size ? PG_INT64_MAX : page_size * (page - 1);
 }
 
 /* ----------------------------------------------------------------

@@ -22,12 +22,14 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "guc.h"
 #include "overlaps.h"
+#include "reads.h"
 
 /* More are not read only to find what is in order. */
 #define CONTEXT_EVENTS	200000
@@ -172,4 +174,15 @@ tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
 	AtEOXact_GUC(false, nesting);
 	tex_history_prepare(history);
 	return history;
+}
+
+/*
+ * No race in a trace is good news, unless there is no such trace.
+ */
+void
+tex_notice_unknown_trace(const pg_uuid_t *trace_id)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(trace_id)));
+
+	tex_notice(psprintf("no event of trace %s is stored", id), "See list_traces() for those that are.");
 }

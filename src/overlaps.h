@@ -12,5 +12,6 @@
 
 extern void tex_load_context(TexHistory *history);
 extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable);
+extern void tex_notice_unknown_trace(const pg_uuid_t *trace_id);
 
 #endif							/* TEX_OVERLAPS_H */

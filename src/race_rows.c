@@ -18,7 +18,10 @@
 #include "race_rows.h"
 
 #define END_COLUMNS		7
-#define ROW_COLUMNS		(4 + 2 * END_COLUMNS + 1)
+#define END_ACCESS		4		/* followed by the value */
+/* The last columns repeat access and value of both ends by the names of the table. */
+#define EVIDENCE_COLUMN	(4 + 2 * END_COLUMNS)
+#define ROW_COLUMNS		(EVIDENCE_COLUMN + 1 + 4)
 
 static const char *const access_names[] = {
 	[TEX_READ] = "Read",
@@ -197,6 +200,14 @@ set_end(const TexRaceEnd *end, TupleDesc desc, int column, Datum *values, bool *
 	set_text(&values[column + 6], &isnull[column + 6], end->location);
 }
 
+/* access_type and new_value of an end that is at "from". */
+static void
+repeat_end(int from, int to, Datum *values, bool *isnull)
+{
+	memcpy(&values[to], &values[from + END_ACCESS], 2 * sizeof(Datum));
+	memcpy(&isnull[to], &isnull[from + END_ACCESS], 2 * sizeof(bool));
+}
+
 /*
  * Return the first rows as the result of find_races() and its like.  Call within
  * an SPI connection.
@@ -220,7 +231,9 @@ tex_rows_return(const TexRaceRows *rows, int64 limit, ReturnSetInfo *result)
 		values[3] = Float8GetDatum(row->confidence / 10.0);
 		set_end(&row->ends[0], desc, 4, values, isnull);
 		set_end(&row->ends[1], desc, 4 + END_COLUMNS, values, isnull);
-		set_text(&values[ROW_COLUMNS - 1], &isnull[ROW_COLUMNS - 1], row->evidence);
+		set_text(&values[EVIDENCE_COLUMN], &isnull[EVIDENCE_COLUMN], row->evidence);
+		repeat_end(4, EVIDENCE_COLUMN + 1, values, isnull);
+		repeat_end(4 + END_COLUMNS, EVIDENCE_COLUMN + 3, values, isnull);
 		tuplestore_putvalues(result->setResult, desc, values, isnull);
 	}
 }

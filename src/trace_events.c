@@ -55,7 +55,7 @@ invalid_argument(const char *message)
 
 /* Without an id: strictly later, for no id comes after the highest. */
 static void
-add_keyset(PageQuery *query, FunctionCallInfo fcinfo, int page)
+add_keyset(PageQuery *query, FunctionCallInfo fcinfo, int64 page)
 {
 	pg_uuid_t  *after_id = palloc(sizeof(pg_uuid_t));
 
@@ -78,8 +78,8 @@ add_keyset(PageQuery *query, FunctionCallInfo fcinfo, int page)
 static void
 make_query(PageQuery *query, FunctionCallInfo fcinfo, TexRange range)
 {
-	int			page_size = PG_ARGISNULL(ARG_PAGE_SIZE) ? 100 : PG_GETARG_INT32(ARG_PAGE_SIZE);
-	int			page = PG_ARGISNULL(ARG_PAGE) ? 1 : PG_GETARG_INT32(ARG_PAGE);
+	int64		page_size = PG_ARGISNULL(ARG_PAGE_SIZE) ? 100 : PG_GETARG_INT64(ARG_PAGE_SIZE);
+	int64		page = PG_ARGISNULL(ARG_PAGE) ? 1 : PG_GETARG_INT64(ARG_PAGE);
 
 	if (page_size < 1 || page_size > MAX_PAGE_SIZE)
 		invalid_argument("page_size must be between 1 and 10000");
@@ -104,8 +104,9 @@ make_query(PageQuery *query, FunctionCallInfo fcinfo, TexRange range)
 	if (!PG_ARGISNULL(ARG_SERVICE))
 		appendStringInfo(&query->text, " AND service_name OPERATOR(pg_catalog.=) $%d",
 						 add_parameter(query, TEXTOID, PG_GETARG_DATUM(ARG_SERVICE)));
-	appendStringInfo(&query->text, " ORDER BY \"timestamp\", id LIMIT %d OFFSET " INT64_FORMAT,
-					 page_size, (int64) page_size * (page - 1));
+	appendStringInfo(&query->text, " ORDER BY \"timestamp\", id LIMIT " INT64_FORMAT " OFFSET " INT64_FORMAT,
+					 page_size,
+					 page > PG_INT64_MAX / page_size ? PG_INT64_MAX : page_size * (page - 1));
 }
 
 /* A row as the table has it: "*" leaves out columns that were dropped. */
