@@ -37,16 +37,24 @@ CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
 COMMENT ON FUNCTION traces_between(timestamptz, timestamptz) IS
     'traces that ran within a time, give or take trace_ext.clock_skew, and ended no later than trace_ext.horizon after it';
 
--- With times as constants, so that partitions outside are not even planned for.
+-- Neighbours in time by one query, with times as constants: it is not planned for
+-- other partitions, nor does it look for each trace in each of many.
 CREATE FUNCTION traces_that_order(ids uuid[]) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
+    few uuid[];
     low timestamptz;
     high timestamptz;
 BEGIN
-    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(ids) r;
-    IF low <= high THEN
+    FOR few IN
+        SELECT array_agg(n.id)
+          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 250 AS part
+                  FROM unnest(ids) AS i (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
+         GROUP BY n.part
+    LOOP
+        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
+        CONTINUE WHEN low > high;
         RETURN QUERY EXECUTE $q$
             SELECT trace_id FROM trace_ext.events
              WHERE trace_id = ANY ($1) AND "timestamp" >= $2 AND "timestamp" <= $3
@@ -55,8 +63,8 @@ BEGIN
                 -- A message from another trace; or a thread that hands over to another one.
                 OR bool_or(upstream_span_id IS NOT NULL AND parent_id IS NULL)
                 OR min(thread_id COLLATE "C") <> max(thread_id COLLATE "C")
-            $q$ USING ids, low, high;
-    END IF;
+            $q$ USING few, low, high;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION traces_that_order(uuid[]) IS

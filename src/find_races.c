@@ -126,6 +126,8 @@ candidates_of(text *variable, TimestampTz since, int *n)
 		bool		isnull;
 
 		candidate->id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		candidate->first_at = DT_NOEND;
+		candidate->last_at = DT_NOBEGIN;
 		candidate->home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 		if (!candidate->home)
 		{
@@ -168,32 +170,28 @@ static void
 load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 {
 	TimestampTz start = DT_NOEND;
-	pg_uuid_t	ids[TEX_TRACES_AT_ONCE];
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(from, 1));
 	int			n = 0;
 
 	tex_history_times(history);
 	for (int i = from; i < to; i++)
 	{
-		const TexTrace *trace = &history->traces[tex_history_trace(history, &candidates[i].id)];
+		int32		loaded = tex_history_trace(history, &candidates[i].id);
 
-		candidates[i].first_at = trace->first_at;
-		candidates[i].last_at = trace->last_at;
-		start = Min(start, trace->first_at);
+		if (loaded < 0)
+			continue;
+		candidates[i].first_at = history->traces[loaded].first_at;
+		candidates[i].last_at = history->traces[loaded].last_at;
+		start = Min(start, candidates[i].first_at);
 	}
 	for (int i = 0; i < from; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (tex_time_plus(candidates[i].last_at, tex_clock_skew_usecs()) < start)
-			continue;
-		ids[n++] = candidates[i].id;
-		if (n == TEX_TRACES_AT_ONCE)
-		{
-			tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
-			n = 0;
-		}
+		if (tex_time_plus(candidates[i].last_at, tex_clock_skew_usecs()) >= start)
+			ids[n++] = candidates[i].id;
 	}
-	if (n > 0)
-		tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
+	tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
+	pfree(ids);
 }
 
 static void

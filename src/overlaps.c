@@ -45,16 +45,6 @@ static const char overlapping_query[] =
 	" AND \"timestamp\" >= $4 AND \"timestamp\" <= $5 AND trace_id <> $6"
 	" GROUP BY trace_id ORDER BY trace_id";
 
-/* trace_ext.horizon as an interval. */
-Datum
-tex_horizon_datum(void)
-{
-	Interval   *interval = palloc0(sizeof(Interval));
-
-	interval->time = (int64) tex_horizon * USECS_PER_SEC;
-	return IntervalPGetDatum(interval);
-}
-
 /* The names of the variables that a history accesses, or of only one, as text[]. */
 static Datum
 variable_names(const TexHistory *history, const char *only, int *n)
@@ -107,8 +97,7 @@ load_result(TexHistory *history, TexRole role, const TexRange *within)
 		n++;
 	}
 	SPI_freetuptable(table);
-	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), role);
+	tex_history_load(history, ids, n, role);
 	pfree(ids);
 }
 

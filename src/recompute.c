@@ -28,8 +28,7 @@
 
 #include "event.h"
 #include "reads.h"
-#include "summary.h"
-#include "trace_range.h"
+#include "recompute.h"
 
 PG_FUNCTION_INFO_V1(tex_recompute_summary);
 PG_FUNCTION_INFO_V1(tex_trace_range);
@@ -110,8 +109,8 @@ add_partition(TexSummarySet *set, TexSummary *s, Relation rel, Oid index)
 /*
  * The summary of a trace, in the current memory context; NULL where it has no event.
  */
-static TexSummary *
-recompute(const TexRanges *ranges, const pg_uuid_t *trace_id)
+TexSummary *
+tex_recompute(const TexRanges *ranges, const pg_uuid_t *trace_id)
 {
 	TexRange	range = tex_range_of(ranges, trace_id, 1);
 	TexSummarySet *set = tex_summaries_create(CurrentMemoryContext);
@@ -191,7 +190,7 @@ tex_recompute_summary(PG_FUNCTION_ARGS)
 
 	require_summaries();
 	InitMaterializedSRF(fcinfo, 0);
-	s = recompute(ranges_of_query(fcinfo), PG_GETARG_UUID_P(0));
+	s = tex_recompute(ranges_of_query(fcinfo), PG_GETARG_UUID_P(0));
 	if (s != NULL)
 		put_summary((ReturnSetInfo *) fcinfo->resultinfo, s);
 	return (Datum) 0;

@@ -32,6 +32,7 @@
 
 #define FETCH_ROWS		2000
 #define LONGEST_VALUE	1024
+#define TRACES_OF_A_QUERY 250
 
 /* The columns of the query, from 1. */
 enum
@@ -512,11 +513,9 @@ open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
 	return portal;
 }
 
-/*
- * Add the events of some traces.  Call within an SPI connection.
- */
-void
-tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+/* Add the events of some traces, by one query. */
+static void
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
 													  ALLOCSET_DEFAULT_SIZES);
@@ -543,4 +542,50 @@ tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(portal);
 	MemoryContextDelete(row_context);
+}
+
+/* A trace and when it may begin. */
+typedef struct Start
+{
+	TimestampTz first;
+	pg_uuid_t	id;
+} Start;
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * Add the events of some traces, any number of them.  Call within an SPI connection.
+ *
+ * Those that a query takes are neighbours in time, so that it looks into as few
+ * partitions as may be.
+ */
+void
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
+	Start	   *starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(n, 1));
+	pg_uuid_t	some[TRACES_OF_A_QUERY];
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		starts[i] = (Start) {
+			tex_range_of(tex_history_ranges(history), &ids[i], 1).first, ids[i]
+		};
+	qsort(starts, n, sizeof(Start), compare_starts);
+	for (int i = 0; i < n; i++)
+	{
+		some[count++] = starts[i].id;
+		if (count == TRACES_OF_A_QUERY || i == n - 1)
+		{
+			load_rows(history, some, count, role);
+			count = 0;
+		}
+	}
+	pfree(starts);
 }
