@@ -62,6 +62,22 @@ compare_detect()
 	run_sql -c 'DROP SCHEMA peer CASCADE' -c 'DROP TABLE bench.batches, bench.peer_batches, bench.batched CASCADE' 2>/dev/null
 }
 
+# Small traces a second, one every 100 s: each has a time of its own.
+compare_sparse()
+{
+	local traces=6000 took rate
+	empty_events
+	run_sql -c 'TRUNCATE trace_ext.detect_queue, trace_ext.findings, trace_ext.race_pairs'
+	run_sql -c "INSERT INTO trace_ext.events (trace_id, id, \"timestamp\", kind, name, thread_id, attributes)
+		SELECT md5('sparse ' || t)::uuid, md5(t || ' ' || e)::uuid, '2025-03-01 00:00+00'::timestamptz + t * interval '100 s' + e * interval '5 ms',
+			'StateChange', 'v' || t % 7, 'T', '{\"access_type\": \"Write\"}'
+		  FROM generate_series(1, $traces) t, generate_series(1, 4) e" -c 'SELECT trace_ext.fold()' \
+		-c 'VACUUM ANALYZE trace_ext.events, trace_ext.summary_base' >/dev/null
+	took=$(time_sql 'SELECT trace_ext.detect()')
+	rate=$(calc "$traces * 1000 / $took")
+	result "detect(), sparse traces / 5,000 a second" "$(per_second "$rate")" "5,000/s" "$(calc "$rate / 5000")" '>=' 1
+}
+
 bench_races()
 {
 	local quarter full locked
@@ -81,6 +97,7 @@ bench_races()
 	locked=$(best_of "SELECT count(*) FROM trace_ext.find_races(md5('locked')::uuid)")
 	result "races, trace of 200,000 events / 2 s" "$(milliseconds "$locked")" "2000 ms" "$(calc "$locked / 2000")" '<=' 1
 	compare_detect
+	compare_sparse
 	empty_events
 	run_sql -c 'TRUNCATE trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue' >/dev/null
 }

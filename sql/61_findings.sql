@@ -38,13 +38,15 @@ COMMENT ON INDEX detect_queue_waiting_idx IS 'what waits for a parent, by when i
 CREATE TABLE detect_state (
     detected_at      timestamptz,
     traces_examined  bigint NOT NULL,
-    swept            uuid   NOT NULL
+    swept            uuid   NOT NULL,
+    at_once          int    NOT NULL
 );
-INSERT INTO detect_state VALUES (NULL, 0, '00000000-0000-0000-0000-000000000000');
+INSERT INTO detect_state VALUES (NULL, 0, '00000000-0000-0000-0000-000000000000', 1000);
 COMMENT ON TABLE detect_state IS 'one row: when detect() last ran and how many traces it has looked at';
 COMMENT ON COLUMN detect_state.detected_at IS 'end of the last step';
 COMMENT ON COLUMN detect_state.traces_examined IS 'traces looked at so far, each time counted';
 COMMENT ON COLUMN detect_state.swept IS 'rows of race_pairs are looked through for traces that have left, by trace1: up to here';
+COMMENT ON COLUMN detect_state.at_once IS 'traces that the next step takes: fewer after a step that took more than a second, more after short ones';
 
 -- What two traces add to a finding; NULL traces: the sum of a finding, with the
 -- best sample of traces that have left.
@@ -440,14 +442,13 @@ COMMENT ON FUNCTION traces_that_miss_a_parent(uuid[]) IS 'those of some traces i
 
 -- The earliest, by the times of their events: what is looked at together should have
 -- happened together.
-CREATE FUNCTION take_detect_queue(until timestamptz, OUT taken int, OUT ids uuid[])
+CREATE FUNCTION take_detect_queue(until timestamptz, most_traces int, OUT taken int, OUT ids uuid[])
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 #variable_conflict use_column
 DECLARE
-    most_traces constant int := 4000;
-    most_events constant bigint := 20000;
+    most_events constant bigint := most_traces * 5;
     fresh constant timestamptz := clock_timestamp() - current_setting('trace_ext.lateness')::interval;
     young uuid[];
     since timestamptz[];
@@ -488,8 +489,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION take_detect_queue(timestamptz) IS
-    'takes traces that were queued until a time, as many as one step looks at, from the queue; those with a missing parent go back and wait trace_ext.lateness';
+COMMENT ON FUNCTION take_detect_queue(timestamptz, int) IS
+    'takes up to so many traces that were queued until a time from the queue, fewer if they are long; those with a missing parent go back and wait trace_ext.lateness';
 
 -- Pairs both traces of which have left are added up. A trace of which there is neither
 -- a summary nor a delta nor a row in the queue is not looked at again.
@@ -550,9 +551,11 @@ DECLARE
     dirty uuid[];
     batch uuid[];
     changed uuid[];
+    begun timestamptz;
+    most int;
 BEGIN
-    PERFORM FROM trace_ext.detect_state FOR UPDATE;
-    SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext.take_detect_queue(until) q;
+    SELECT d.at_once, clock_timestamp() INTO most, begun FROM trace_ext.detect_state d FOR UPDATE;
+    SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext.take_detect_queue(until, most) q;
     IF examined > 0 THEN
         -- What neither accesses anything, nor did, nor orders others changes nothing.
         SELECT array_agg(d.id) FILTER (WHERE d.matters), array_agg(d.id) FILTER (WHERE NOT d.matters) INTO batch, dirty
@@ -567,7 +570,12 @@ BEGIN
         END IF;
     END IF;
     PERFORM trace_ext.sweep_race_pairs(2000);
-    UPDATE trace_ext.detect_state SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined;
+    UPDATE trace_ext.detect_state
+       SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined,
+           -- How much there is to see in a trace shows only when it was looked at.
+           at_once = CASE WHEN clock_timestamp() - begun > interval '1 s' THEN greatest(at_once / 2, 10)
+                          WHEN clock_timestamp() - begun < interval '400 ms' AND examined >= at_once / 2 THEN least(at_once * 2, 4000)
+                          ELSE at_once END;
 END
 $$;
 COMMENT ON FUNCTION detect_step(timestamptz) IS

@@ -27,8 +27,8 @@
 #define GROUP_COLUMNS	15
 
 /*
- * Pairs to look at in one batch, at most: where thousands of traces race with each
- * other there are more than anybody wants to know.
+ * Pairs to keep in memory at most.  Where there are more, the home traces are
+ * halved: what is counted must not depend on how many were looked at together.
  */
 #define MOST_PAIRS		500000
 
@@ -39,23 +39,37 @@ PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
 PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
 PG_FUNCTION_INFO_V1(tex_is_long_trace);
 
-static void
-load_array(TexHistory *history, ArrayType *array, TexRole role)
+/* Some trace ids. */
+typedef struct Ids
+{
+	pg_uuid_t  *ids;
+	int			n;
+} Ids;
+
+static Ids
+ids_of(ArrayType *array)
 {
 	Datum	   *elements;
 	bool	   *isnull;
-	pg_uuid_t  *ids;
 	int			n;
-	int			count = 0;
+	Ids			some = {0};
 
 	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &n);
-	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	some.ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 		if (!isnull[i])
-			ids[count++] = *DatumGetUUIDP(elements[i]);
-	/* All at once: the loader sorts them by time. */
-	tex_history_load(history, ids, count, role);
-	pfree(ids);
+			some.ids[some.n++] = *DatumGetUUIDP(elements[i]);
+	return some;
+}
+
+static Ids
+both(Ids a, Ids b)
+{
+	Ids			all = {palloc(sizeof(pg_uuid_t) * Max(a.n + b.n, 1)), a.n + b.n};
+
+	memcpy(all.ids, a.ids, sizeof(pg_uuid_t) * a.n);
+	memcpy(all.ids + a.n, b.ids, sizeof(pg_uuid_t) * b.n);
+	return all;
 }
 
 /* Which of two code places comes first does not matter where neither's role does. */
@@ -252,6 +266,46 @@ return_groups(const TexRaces *races, HTAB *groups, ReturnSetInfo *result)
 	MemoryContextDelete(context);
 }
 
+/* False where there are more pairs than may be kept, and the traces can be halved. */
+static bool
+return_if_few(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
+{
+	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = MOST_PAIRS,
+		.max_per_trace = max_per_trace,.potential = tex_potential_races};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TexHistory *history = tex_history_create();
+	TexRaces   *races;
+	bool		few;
+
+	tex_history_load(history, home.ids, home.n, TEX_ROLE_HOME);
+	tex_history_load(history, rivals.ids, rivals.n, TEX_ROLE_RIVAL);
+	tex_history_load(history, others.ids, others.n, TEX_ROLE_CONTEXT);
+	tex_history_prepare(history);
+	races = tex_races_find(history, &options);
+	few = races->npairs < MOST_PAIRS || home.n < 2;
+	if (few)
+		return_groups(races, group_pairs(races), result);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return few;
+}
+
+static void
+return_pairs(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
+{
+	Ids			first = {home.ids, home.n / 2};
+	Ids			second = {home.ids + home.n / 2, home.n - home.n / 2};
+
+	check_stack_depth();
+	if (return_if_few(home, rivals, others, max_per_trace, result))
+		return;
+	/* The pairs between the halves come with the first. */
+	return_pairs(first, both(rivals, second), others, max_per_trace, result);
+	return_pairs(second, rivals, both(others, first), max_per_trace, result);
+}
+
 /*
  * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the
  * pairs with an end in a home trace and none in the others, up to max_pairs of one
@@ -260,20 +314,13 @@ return_groups(const TexRaces *races, HTAB *groups, ReturnSetInfo *result)
 Datum
 tex_pairs_of_traces(PG_FUNCTION_ARGS)
 {
-	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = MOST_PAIRS,
-		.max_per_trace = PG_GETARG_INT32(3),.potential = tex_potential_races};
-	TexHistory *history;
-	TexRaces   *races;
+	Ids			home = ids_of(PG_GETARG_ARRAYTYPE_P(0));
+	Ids			rivals = ids_of(PG_GETARG_ARRAYTYPE_P(1));
+	Ids			others = ids_of(PG_GETARG_ARRAYTYPE_P(2));
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	history = tex_history_create();
-	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
-	load_array(history, PG_GETARG_ARRAYTYPE_P(1), TEX_ROLE_RIVAL);
-	load_array(history, PG_GETARG_ARRAYTYPE_P(2), TEX_ROLE_CONTEXT);
-	tex_history_prepare(history);
-	races = tex_races_find(history, &options);
-	return_groups(races, group_pairs(races), (ReturnSetInfo *) fcinfo->resultinfo);
+	return_pairs(home, rivals, others, PG_GETARG_INT32(3), (ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
 }
@@ -286,6 +333,7 @@ tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext old;
+	Ids			ids = ids_of(PG_GETARG_ARRAYTYPE_P(0));
 	TexHistory *history;
 	pg_uuid_t  *missing;
 	int			n = 0;
@@ -293,7 +341,7 @@ tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	history = tex_history_create();
-	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
+	tex_history_load(history, ids.ids, ids.n, TEX_ROLE_HOME);
 	tex_history_prepare(history);
 	missing = palloc(sizeof(pg_uuid_t) * Max(history->ntraces, 1));
 	for (int i = 0; i < history->ntraces; i++)

@@ -222,3 +222,12 @@ SELECT md5('long')::uuid, md5('long ' || t)::uuid, t, 'StateChange', 'ends', 'T3
 SELECT trace_ext.detect();
 SELECT occurrences, first_seen < last_seen AS apart, trace_ext.count_variable_races('ends') FROM trace_ext.findings WHERE variable = 'ends';
 TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+
+-- More pairs than are kept in memory at a time: none is left out.
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, thread_id, attributes)
+SELECT md5('hot ' || t)::uuid, md5('hot ' || t || ' ' || e)::uuid, '2021-01-01 00:00+00'::timestamptz + e * interval '1 s', 'StateChange', 'hot', 'T' || t,
+       '{"access_type": "Write"}'
+  FROM generate_series(1, 36) t, generate_series(1, 30) e;
+SELECT trace_ext.detect();
+SELECT sum(occurrences), sum(occurrences) = trace_ext.count_variable_races('hot') AS all_of_them FROM trace_ext.findings WHERE variable = 'hot';
+TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;

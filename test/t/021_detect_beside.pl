@@ -1,5 +1,6 @@
 # 021_detect_beside.pl
-#		Several detect() beside writers: none fails, nothing is counted twice.
+#		Several detect() beside writers, some cut short in the middle of a step, and
+#		beside partitions that come and go: none fails, nothing is counted twice.
 #
 # Traces that overlap grow under the eyes of three sessions that detect all the
 # time.  In the end the findings are those of one detect() over all events.  Nothing
@@ -50,6 +51,26 @@ VALUES (md5(:trace::text)::uuid, gen_random_uuid(),
 		CASE WHEN :what = 4 THEN ARRAY['L' || :name] END);
 });
 my $detect = script('detect', "SELECT trace_ext.detect();\n");
+# Cut short at some moment of a step: what earlier steps did stays, the rest is queued.
+my $cut_short = script('cut_short', q{
+\set ms random(1, 60)
+BEGIN;
+SELECT trace_ext.detect_step('infinity');
+\if :ms > 30
+ROLLBACK;
+\else
+COMMIT;
+\endif
+});
+# A partition of another year comes, is filled and goes.
+my $partition = script('partition', q{
+CREATE TABLE trace_ext.events_old PARTITION OF trace_ext.events FOR VALUES FROM ('1999-01-01 00:00+00') TO ('2000-01-01 00:00+00');
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, attributes)
+SELECT gen_random_uuid(), gen_random_uuid(), '1999-03-01 00:00+00', 'LockAcquire', 'L', '{}' FROM generate_series(1, 20);
+SELECT trace_ext.fold();
+DROP TABLE trace_ext.events_old;
+\sleep 500 ms
+});
 
 sub pgbench
 {
@@ -59,7 +80,17 @@ sub pgbench
 
 my @runs = (
 	pgbench('-c', 3, '-R', $PER_SECOND, '--random-seed', $seed, '-f', $write),
-	pgbench('-c', 3, '-f', $detect));
+	pgbench('-c', 3, '-f', $detect),
+	pgbench('-c', 1, '-f', $cut_short),
+	pgbench('-c', 1, '-f', $partition));
+# Killed in the middle, too.
+my $killer = psql_child(sub {
+	for (1 .. $SECONDS * 4)
+	{
+		$node->psql('postgres', "SET statement_timeout = '" . int(1 + rand(40)) . "ms'; SELECT trace_ext.detect_step('infinity')", on_error_stop => 0);
+		select(undef, undef, undef, 0.2);
+	}
+});
 my @outputs = map { '' } @runs;
 my @children = map { IPC::Run::start($runs[$_], '<', \undef, '>&', \$outputs[$_]) } 0 .. $#runs;
 
@@ -68,6 +99,7 @@ foreach my $i (0 .. $#children)
 	ok(IPC::Run::finish($children[$i]), "pgbench $i: no error") or diag $outputs[$i];
 	note join(' ', $outputs[$i] =~ /^(number of transactions actually processed: \d+)/m);
 }
+waitpid($killer, 0);
 unlike($outputs[1], qr/processed: 0\b/, 'detect() ran beside');
 
 my $answer = q{SELECT count(*) || ' findings, ' || sum(occurrences) || ' pairs: ' ||
