@@ -18,13 +18,17 @@ OBJS = \
 	src/fold.o \
 	src/folder.o \
 	src/worker_slots.o \
+	src/restore.o \
 	src/deltas.o \
 	src/aggregates.o \
 	src/reads.o \
 	src/outstanding.o \
+	src/trace_range.o \
+	src/recompute.o \
+	src/trace_events.o \
 	src/list.o \
 	src/truncate.o \
-	src/restore.o \
+	src/partitions.o \
 	src/names.o \
 	src/spelling.o \
 	src/trace_load.o \
@@ -71,6 +75,8 @@ OBJS = \
 	src/keep_out.o \
 	src/job_call.o \
 	src/job_process.o \
+	src/cache_turn.o \
+	src/cache_roles.o \
 	src/worker.o \
 	src/launcher.o \
 	src/worker_rows.o \

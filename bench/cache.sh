@@ -1,7 +1,8 @@
 # cache.sh
 #		A hit against the same rows made from nothing, against a prepared SELECT 1, and
-#		against Redis GET of the same bytes; a heavy query cached and not; 64 callers
-#		that miss one key at once; and a skewed load while a writer ingests.
+#		against Redis GET of the same bytes; a heavy query cached and not; the reports that
+#		use the cache by themselves, with it and without; 64 callers that miss one key at
+#		once; and a skewed load while a writer ingests.
 #
 # A hit is measured in three ways. "Apart": runs of their own, in turns, so that
 # each has the caches of the processor for itself. "Together": as two scripts of one
@@ -164,6 +165,27 @@ skewed()
 	result "the same: hit ratio" "$ratio" - "$ratio" -
 }
 
+# report_ms MODE WRITES REPORT: what a call takes, without and with the cache.
+report_ms()
+{
+	run_sql -c "SET trace_ext.cache_mode = $1" -c "CALL bench.ask('$3', false, 2, NULL)" -c "CALL bench.ask('$3', $2, 10, NULL)" | tail -1
+}
+
+# A report uses the cache by itself only where it wins: asked again, and after commits.
+reports()
+{
+	local report writes when ours peer
+	run_sql -f "$BENCH/cache_reports.sql"
+	for report in "trace_ext.find_variable_races(''accounts.user1'')" 'trace_ext.global_races()'; do
+		for writes in false true; do
+			when=$([ $writes = true ] && echo 'a commit before each' || echo 'asked again')
+			ours=$(report_ms on $writes "$report")
+			peer=$(report_ms bypass $writes "$report")
+			result "${report%%(*}(), $when" "$(milliseconds "$ours")" "$(milliseconds "$peer")" "$(calc "$peer / $ours")" '>=' 0.95
+		done
+	done
+}
+
 bench_cache()
 {
 	REDIS=
@@ -183,6 +205,7 @@ bench_cache()
 	compare_hits 8
 	stop_redis
 	compare_heavy
+	reports
 	stampede
 	skewed
 }

@@ -39,11 +39,11 @@ CREATE INDEX events_variable_idx ON events (name, "timestamp")
     WHERE kind = 'StateChange';
 
 CREATE TABLE events_default PARTITION OF events DEFAULT;
+-- Says at once whether rows of a range of time wait for their partition.
+CREATE INDEX events_default_timestamp_idx ON events_default ("timestamp");
 
 COMMENT ON TABLE events IS
     'one row an event; partitioned by range of "timestamp"; redelivery of (trace_id, id, "timestamp") conflicts';
-COMMENT ON TABLE events_default IS
-    'events for which no partition was made yet; maintain_partitions() moves them';
 COMMENT ON INDEX events_variable_idx IS 'accesses of a variable by time, over all traces';
 COMMENT ON COLUMN events.trace_id IS 'the request or job this event belongs to';
 COMMENT ON COLUMN events.id IS 'names the event within its trace';

@@ -12,6 +12,21 @@ CREATE AGGREGATE text_set(text) (
 CREATE AGGREGATE text_set(text[]) (
     SFUNC = text_set_add_all, STYPE = internal, FINALFUNC = text_set_final, PARALLEL = SAFE);
 
+CREATE FUNCTION text_set_union(text[], text[]) RETURNS text[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_text_set_union';
+COMMENT ON FUNCTION text_set_union(text[], text[]) IS
+    'the distinct texts of two results of text_set, ascending; the first one as it is where it has all of the second';
+
+-- The difference of two times can be more microseconds than an interval holds.
+CREATE FUNCTION duration_ms(first_timestamp timestamptz, last_timestamp timestamptz) RETURNS double precision
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_duration_ms';
+COMMENT ON FUNCTION duration_ms(timestamptz, timestamptz) IS
+    'milliseconds from one time to a later one, whatever lies between';
+CREATE FUNCTION shifted(at timestamptz, by interval) RETURNS timestamptz
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_shifted';
+COMMENT ON FUNCTION shifted(timestamptz, interval) IS
+    'a time moved by an interval (a day has 24 hours, a month 30 days); infinity, or -infinity, where there is no such time';
+
 CREATE FUNCTION earliest_add(internal, timestamptz, uuid, text) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_earliest_add';
 CREATE FUNCTION earliest_final(internal) RETURNS text
@@ -23,7 +38,7 @@ COMMENT ON FUNCTION text_set_add(internal, text) IS 'transition of text_set(text
 COMMENT ON FUNCTION text_set_add_all(internal, text[]) IS 'transition of text_set(text[])';
 COMMENT ON FUNCTION text_set_final(internal) IS 'result of text_set';
 COMMENT ON AGGREGATE text_set(text) IS
-    'the distinct texts, ascending, as an array; NULLs are left out; {} for no text. For few distinct texts: it walks them';
+    'the distinct texts, ascending, as an array; NULLs are left out; {} for no text';
 COMMENT ON AGGREGATE text_set(text[]) IS
     'the distinct texts of all arrays, ascending, as an array; NULLs are left out; {} for no text';
 COMMENT ON FUNCTION earliest_add(internal, timestamptz, uuid, text) IS 'transition of earliest';

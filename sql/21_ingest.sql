@@ -18,3 +18,19 @@ CREATE FUNCTION ingest_events(batch json, OUT inserted bigint, OUT duplicates bi
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_text';
 COMMENT ON FUNCTION ingest_events(json) IS
     'as ingest_events(text); the cast to json has checked the grammar of the whole batch before, but lets \u0000 through';
+
+-- A dump brings rejected events with their numbers, which others may have by then.
+CREATE FUNCTION keep_ingest_error() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    WHILE EXISTS (SELECT FROM trace_ext.ingest_errors e WHERE e.id = NEW.id) LOOP
+        NEW.id := nextval('trace_ext.ingest_errors_id_seq');
+    END LOOP;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION keep_ingest_error() IS 'row trigger on ingest_errors: gives an event of a restored dump another number where its own is taken';
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON ingest_errors
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION keep_ingest_error();
+COMMENT ON TRIGGER trace_ext_keep ON ingest_errors IS 'gives an event of a restored dump another number where its own is taken';

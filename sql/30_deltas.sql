@@ -116,7 +116,7 @@ BEGIN
     RETURN (SELECT trace_count FROM trace_ext.totals)
          + (SELECT coalesce(sum(CASE
                        WHEN NOT d.recompute THEN 1 - d.known
-                       ELSE (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = d.trace_id))::int - d.known END), 0)
+                       ELSE (EXISTS (SELECT FROM trace_ext.recompute_summary(d.trace_id)))::int - d.known END), 0)
               FROM (SELECT trace_id, bool_or(recompute) AS recompute,
                            (EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = s.trace_id))::int AS known
                       FROM trace_ext.summary_deltas s GROUP BY trace_id) AS d);

@@ -18,15 +18,18 @@ SELECT trace_id,
  GROUP BY trace_id;
 COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow, for checks and repair';
 
--- OFFSET 0 keeps the planner from turning the probe of one trace into a join
--- with the summaries of all.
+-- In C: the planner, who sees no further, would plan for every partition.
 CREATE FUNCTION recompute_summary(trace_id uuid) RETURNS SETOF summary_recomputed
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 1
-    BEGIN ATOMIC
-        SELECT * FROM trace_ext.summary_recomputed r WHERE r.trace_id = $1 OFFSET 0;
-    END;
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 1 COST 100
+    AS 'MODULE_PATHNAME', 'tex_recompute_summary';
 COMMENT ON FUNCTION recompute_summary(uuid) IS
     'the summary of one trace, computed from its events; no row where it has none';
+
+CREATE FUNCTION trace_range(ids uuid[], OUT first_timestamp timestamptz, OUT last_timestamp timestamptz)
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_trace_range';
+COMMENT ON FUNCTION trace_range(uuid[]) IS
+    'a range of time that has all events of some traces that the snapshot sees; infinity and -infinity where there are none. '
+    'Given as constants it keeps a query of events out of all other partitions';
 
 -- A table that is emptied all the time has no statistics to plan by: vacuum says
 -- 0 rows, and the planner would compare each base row with each delta. The
@@ -44,7 +47,7 @@ COMMENT ON FUNCTION outstanding_deltas() IS 'the rows of summary_deltas';
 CREATE VIEW trace_summaries AS
 WITH deltas AS MATERIALIZED (SELECT * FROM trace_ext.outstanding_deltas())
 SELECT trace_id, event_count, first_timestamp, last_timestamp,
-       (extract(epoch FROM last_timestamp - first_timestamp) * 1000)::double precision AS duration_ms,
+       trace_ext.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
        services, cardinality(services) AS service_count,
        error_count, access_count, root_name, root_service
   FROM (SELECT * FROM trace_ext.summary_base b
@@ -184,8 +187,7 @@ BEGIN
                access_count = b.access_count + excluded.access_count,
                first_timestamp = least(b.first_timestamp, excluded.first_timestamp),
                last_timestamp = greatest(b.last_timestamp, excluded.last_timestamp),
-               services = CASE WHEN b.services @> excluded.services THEN b.services ELSE
-                          (SELECT trace_ext.text_set(s) FROM unnest(b.services || excluded.services) s) END,
+               services = trace_ext.text_set_union(b.services, excluded.services),
                (root_timestamp, root_id, root_name, root_service) =
                    (SELECT n.* FROM (VALUES (b.root_timestamp, b.root_id, b.root_name, b.root_service),
                                             (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
@@ -210,8 +212,8 @@ BEGIN
         RETURNING 1
     ), queued AS (
         -- Whoever detects races looks at these again.
-        INSERT INTO trace_ext.detect_queue (trace_id)
-        SELECT trace_id FROM merged UNION ALL SELECT trace_id FROM marked
+        INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp)
+        SELECT trace_id, first_timestamp FROM merged UNION ALL SELECT stale_id, first_timestamp FROM recomputed
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))
@@ -290,12 +292,12 @@ COMMENT ON FUNCTION fold_if_free() IS
 
 CREATE FUNCTION verify_summaries()
     RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)
-    LANGUAGE sql STABLE
+    LANGUAGE sql STABLE SET jit = off
     BEGIN ATOMIC
     SELECT 'trace_summaries', coalesce(s.trace_id, r.trace_id)::text, to_jsonb(s), to_jsonb(r)
       FROM trace_ext.trace_summaries s
       FULL JOIN (SELECT trace_id, event_count, first_timestamp, last_timestamp,
-                        (extract(epoch FROM last_timestamp - first_timestamp) * 1000)::double precision AS duration_ms,
+                        trace_ext.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
                         services, cardinality(services) AS service_count,
                         error_count, access_count, root_name, root_service
                    FROM trace_ext.summary_recomputed) r ON s.trace_id = r.trace_id
@@ -318,7 +320,7 @@ COMMENT ON FUNCTION verify_summaries() IS
     'computes all summaries and counts from the events and returns those that differ from what is stored: no row means exact. Reads every event';
 
 CREATE FUNCTION rebuild_summaries() RETURNS void
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 BEGIN
     PERFORM trace_ext.require_read_committed('rebuild_summaries()');
@@ -344,9 +346,20 @@ CREATE FUNCTION list_traces(
     search text = NULL, before timestamptz = NULL, before_id uuid = NULL)
     RETURNS SETOF trace_summaries
     LANGUAGE c STABLE ROWS 20
-    AS 'MODULE_PATHNAME', 'tex_cached_list_traces';
+    AS 'MODULE_PATHNAME', 'tex_list_traces';
 COMMENT ON FUNCTION list_traces(int, int, bigint, text, text, timestamptz, uuid) IS
     'traces, newest first: by last_timestamp, then trace_id, descending. page_size 1 to 10000; page from 1, '
     'or the traces after one already seen: before and before_id take its last_timestamp and trace_id. Only traces with '
     'min_events events or more, in which service took part, whose id starts with search (hex digits, hyphens as you like). '
     'A page costs the same at every size; a filter that few traces pass walks the others';
+
+CREATE FUNCTION trace_events(
+    trace_id uuid, page_size int = 100, page int = 1, after_timestamp timestamptz = NULL,
+    after_id uuid = NULL, kinds event_kind[] = NULL, service text = NULL)
+    RETURNS SETOF events
+    LANGUAGE c STABLE ROWS 100
+    AS 'MODULE_PATHNAME', 'tex_trace_events';
+COMMENT ON FUNCTION trace_events(uuid, int, int, timestamptz, uuid, event_kind[], text) IS
+    'the events of a trace, by (timestamp, id). page_size 1 to 10000; page from 1, or the events after one already seen: '
+    'after_timestamp and after_id take its timestamp and id. Only events of some kinds, of a service. '
+    'Costs the same with any number of partitions; no row for an unknown trace';

@@ -6,13 +6,15 @@ CREATE TABLE partitions (
     part         oid         PRIMARY KEY,
     is_default   boolean     NOT NULL,
     lower_bound  timestamptz,
-    upper_bound  timestamptz
+    upper_bound  timestamptz,
+    automatic    boolean     NOT NULL DEFAULT false
 );
 COMMENT ON TABLE partitions IS 'the partitions of events whose rows are counted';
 COMMENT ON COLUMN partitions.part IS 'oid of the partition';
 COMMENT ON COLUMN partitions.is_default IS 'whether it is the default partition';
 COMMENT ON COLUMN partitions.lower_bound IS 'first timestamp it takes; -infinity for MINVALUE';
 COMMENT ON COLUMN partitions.upper_bound IS 'first timestamp it does not take any more; infinity for MAXVALUE';
+COMMENT ON COLUMN partitions.automatic IS 'whether maintain_partitions() made it: it gives way to one that a user or a dump brings, while it is empty';
 
 CREATE FUNCTION partition_ranges()
     RETURNS TABLE (part oid, is_default boolean, lower_bound timestamptz, upper_bound timestamptz)
@@ -40,8 +42,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM trace_ext.require_read_committed('attaching, detaching or truncating a partition of events');
-    EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
-                    SELECT DISTINCT trace_id, 0, 0, 0, true FROM %s', part::regclass);
+    -- With their times: whoever reads these traces again must know where they are.
+    EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count,
+                                                          first_timestamp, last_timestamp, recompute)
+                    SELECT trace_id, 0, 0, 0, min("timestamp"), max("timestamp"), true FROM %s GROUP BY trace_id', part::regclass);
     EXECUTE format('INSERT INTO trace_ext.count_deltas
                     SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
                            $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
@@ -87,25 +91,44 @@ BEGIN
     SELECT date_bin('1 hour', "timestamp", origin), service_name, kind,
            count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
       FROM trace_ext.events
-     WHERE ("timestamp" >= first_hour AND "timestamp" < first_hour + interval '1 hour' AND first_hour < low)
-        OR ("timestamp" >= last_hour AND "timestamp" < last_hour + interval '1 hour' AND last_hour < high)
+     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext.time_plus(first_hour, '1 hour') AND first_hour < low)
+        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext.time_plus(last_hour, '1 hour') AND last_hour < high)
      GROUP BY 1, 2, 3;
 END
 $$;
 COMMENT ON FUNCTION forget_range(timestamptz, timestamptz) IS
     'takes the events of a range of time that were dropped or detached out of summaries and counts';
 
+CREATE FUNCTION lock_derived() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
+    AS $$
+BEGIN
+    LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base IN ACCESS EXCLUSIVE MODE;
+END
+$$;
+COMMENT ON FUNCTION lock_derived() IS 'locks the tables of summaries and counts, or fails after 0.2 s';
+
+-- By TRUNCATE as well: it is what frees a full disk, where a DELETE finds no room
+-- for what it writes. A reader who has one of these tables may wait for events,
+-- which is locked here: then he is not waited for, and rows are deleted.
 CREATE FUNCTION forget_all() RETURNS void
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT trace_ext.require_read_committed('TRUNCATE of events');
-        SELECT trace_ext.fold_lock(true);
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM trace_ext.require_read_committed('TRUNCATE of events');
+    PERFORM trace_ext.fold_lock(true);
+    BEGIN
+        PERFORM trace_ext.lock_derived();
+        TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
         DELETE FROM trace_ext.count_deltas;
         DELETE FROM trace_ext.summary_base;
         DELETE FROM trace_ext.count_base;
-        UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
     END;
+    UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
+END
+$$;
 COMMENT ON FUNCTION forget_all() IS 'empties summaries and counts, after events was truncated';
 
 CREATE FUNCTION note_truncate() RETURNS trigger
@@ -132,8 +155,8 @@ BEGIN
                     DETAIL = 'Counts and summaries could not be kept for a foreign or partitioned table.';
     END IF;
     -- First, for the DDL below fires partitions_changed() again.
-    INSERT INTO trace_ext.partitions
-    SELECT r.* FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
+    INSERT INTO trace_ext.partitions (part, is_default, lower_bound, upper_bound)
+    SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
                     FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
@@ -184,10 +207,21 @@ $$;
 COMMENT ON FUNCTION reconcile_partitions() IS
     'counts the rows of partitions that came, and takes those that went out of counts and summaries';
 
+CREATE FUNCTION comment_default(part regclass) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    EXECUTE format('COMMENT ON TABLE %s IS %L', part, 'events for which no partition was made yet, or whose time is far from now; see maintain_partitions()');
+    EXECUTE format('COMMENT ON INDEX trace_ext.events_default_timestamp_idx IS %L', 'what waits for partitions, by time');
+    EXECUTE format('COMMENT ON TRIGGER trace_ext_append ON %s IS %L', part, 'keeps summaries and counts: appends deltas at the end of the statement');
+    EXECUTE format('COMMENT ON TRIGGER trace_ext_before_truncate ON %s IS %L', part, 'keeps summaries and counts when the partition is truncated');
+    EXECUTE format('COMMENT ON TRIGGER trace_ext_after_truncate ON %s IS %L', part, 'keeps summaries and counts when the partition is truncated');
+END
+$$;
+COMMENT ON FUNCTION comment_default(regclass) IS 'says what the default partition of events is for';
+
 SELECT adopt_partition('events_default');
-COMMENT ON TRIGGER trace_ext_append ON events_default IS 'keeps summaries and counts: appends deltas at the end of the statement';
-COMMENT ON TRIGGER trace_ext_before_truncate ON events_default IS 'keeps summaries and counts when the partition is truncated';
-COMMENT ON TRIGGER trace_ext_after_truncate ON events_default IS 'keeps summaries and counts when the partition is truncated';
+SELECT comment_default('events_default');
 
 CREATE FUNCTION partitions_changed() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -215,98 +249,10 @@ CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
     EXECUTE FUNCTION partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
 -- As the triggers on events: session_replication_role must not hide a partition.
 ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
 ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER trace_ext_partition_came IS 'notices partitions of trace_ext.events that come';
 COMMENT ON EVENT TRIGGER trace_ext_partition_gone IS 'notices partitions of trace_ext.events that go';
 COMMENT ON EVENT TRIGGER trace_ext_partition_restored IS 'lets pg_restore define partitions of trace_ext.events';
-
--- Makes one partition, of the first that is still free between low and high. Rows
--- that the default partition has of that range move: PostgreSQL would refuse else.
-CREATE FUNCTION make_partition(low timestamptz, high timestamptz) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
-    AS $$
-DECLARE
-    taken trace_ext.partitions;
-    name text;
-    part text;
-    number int := 1;
-BEGIN
-    FOR taken IN SELECT * FROM trace_ext.partitions p WHERE p.upper_bound > low AND p.lower_bound < high ORDER BY p.lower_bound LOOP
-        EXIT WHEN taken.lower_bound > low;
-        low := taken.upper_bound;
-    END LOOP;
-    SELECT least(high, min(p.lower_bound)) INTO high FROM trace_ext.partitions p
-     WHERE p.lower_bound > low AND p.lower_bound < high;
-    IF low >= high THEN
-        RETURN false;
-    END IF;
-
-    name := 'events_p' || to_char(low, CASE WHEN low = date_trunc('day', low) THEN 'YYYYMMDD' ELSE 'YYYYMMDD_HH24MI' END);
-    part := name;
-    -- A partition that was detached keeps its name.
-    WHILE to_regclass(format('trace_ext.%I', part)) IS NOT NULL LOOP
-        number := number + 1;
-        part := name || '_' || number;
-    END LOOP;
-    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', part);
-    -- Others wait here, before they choose partitions. One that waited for the
-    -- default partition with a choice made would not look into the new one: a
-    -- reader would miss the rows that moved, UPDATE and DELETE would pass over
-    -- them, and INSERT would be refused.
-    LOCK TABLE ONLY trace_ext.events IN ACCESS EXCLUSIVE MODE;
-    LOCK TABLE trace_ext.events_default IN ACCESS EXCLUSIVE MODE;
-    EXECUTE format('WITH moved AS (DELETE FROM trace_ext.events_default
-                                    WHERE "timestamp" >= $1 AND "timestamp" < $2 RETURNING *)
-                    INSERT INTO trace_ext.%I SELECT * FROM moved', part) USING low, high;
-    EXECUTE format('ALTER TABLE trace_ext.events ATTACH PARTITION trace_ext.%I FOR VALUES FROM (%L) TO (%L)', part, low, high);
-    EXECUTE format('GRANT SELECT ON trace_ext.%I TO trace_ext_reader, trace_ext_admin', part);
-    EXECUTE format('GRANT INSERT ON trace_ext.%I TO trace_ext_writer', part);
-    EXECUTE format('GRANT INSERT, UPDATE, DELETE, TRUNCATE ON trace_ext.%I TO trace_ext_admin', part);
-    EXECUTE format('COMMENT ON TABLE trace_ext.%I IS %L', part, format('events from %s to %s', low, high));
-    RETURN true;
-END
-$$;
-COMMENT ON FUNCTION make_partition(timestamptz, timestamptz) IS
-    'makes a partition of events for the first part of a range of time that no other partition has; returns whether there was one';
-
-CREATE PROCEDURE maintain_partitions()
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-DECLARE
-    width interval;
-    ahead int;
-    origin constant timestamptz := '2000-01-03 00:00:00+00';      -- a Monday
-    low timestamptz;
-BEGIN
-    -- In C: the call loads the library, which defines the settings.
-    PERFORM trace_ext.require_read_committed('maintain_partitions()');
-    width := current_setting('trace_ext.partition_interval');
-    ahead := current_setting('trace_ext.partitions_ahead');
-    IF width < interval '1 hour' OR extract(year FROM width) <> 0 OR extract(month FROM width) <> 0
-       OR extract(epoch FROM width) % 3600 <> 0 THEN
-        RAISE EXCEPTION 'trace_ext.partition_interval % is not a number of whole hours, days or weeks', width
-              USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    -- One maintainer at a time; readers of this table go on.
-    LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
-    -- First of events, then of its default partition, in the order of DROP TABLE.
-    LOCK TABLE ONLY trace_ext.events IN ACCESS SHARE MODE;
-
-    FOR low IN
-        SELECT DISTINCT date_bin(width, "timestamp", origin) FROM trace_ext.events_default
-        UNION
-        SELECT date_bin(width, now(), origin) + n * width FROM generate_series(0, ahead) n
-        ORDER BY 1
-    LOOP
-        WHILE trace_ext.make_partition(low, low + width) LOOP
-            NULL;       -- until nothing is free between others that are there
-        END LOOP;
-    END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE maintain_partitions() IS
-    'makes the partitions of events for now and trace_ext.partitions_ahead intervals of trace_ext.partition_interval, and for rows '
-    'that wait in events_default, which move. Safe to call at any time; where a partition is to be made, others wait until it is';

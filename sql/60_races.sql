@@ -8,7 +8,8 @@ CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     WITH span AS MATERIALIZED (
-        SELECT from_time - skew AS from_time, to_time + skew AS to_time, to_time + skew + horizon AS last_end
+        SELECT trace_ext.shifted(from_time, -skew) AS from_time, trace_ext.shifted(to_time, skew) AS to_time,
+               trace_ext.shifted(to_time, skew + horizon) AS last_end
           FROM (SELECT current_setting('trace_ext.clock_skew')::interval AS skew,
                        current_setting('trace_ext.horizon')::interval AS horizon) s
     ), deltas AS MATERIALIZED (
@@ -36,17 +37,36 @@ CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
 COMMENT ON FUNCTION traces_between(timestamptz, timestamptz) IS
     'traces that ran within a time, give or take trace_ext.clock_skew, and ended no later than trace_ext.horizon after it';
 
+-- Neighbours in time by one query, with times as constants: it is not planned for
+-- other partitions, nor does it look for each trace in each of many.
 CREATE FUNCTION traces_that_order(ids uuid[]) RETURNS SETOF uuid
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-    SELECT trace_id FROM trace_ext.events
-     WHERE trace_id = ANY (ids)
-     GROUP BY trace_id
-    HAVING bool_or(kind IN ('LockAcquire', 'LockRelease'))
-        -- A message from another trace; or a thread that hands over to another one.
-        OR bool_or(upstream_span_id IS NOT NULL AND parent_id IS NULL)
-        OR min(thread_id COLLATE "C") <> max(thread_id COLLATE "C");
-    END;
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    few uuid[];
+    low timestamptz;
+    high timestamptz;
+BEGIN
+    FOR few IN
+        SELECT array_agg(n.id)
+          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 250 AS part
+                  FROM unnest(ids) AS i (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
+         GROUP BY n.part
+    LOOP
+        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
+        CONTINUE WHEN low > high;
+        RETURN QUERY EXECUTE $q$
+            SELECT trace_id FROM trace_ext.events
+             WHERE trace_id = ANY ($1) AND "timestamp" >= $2 AND "timestamp" <= $3
+             GROUP BY trace_id
+            HAVING bool_or(kind IN ('LockAcquire', 'LockRelease'))
+                -- A message from another trace; or a thread that hands over to another one.
+                OR bool_or(upstream_span_id IS NOT NULL AND parent_id IS NULL)
+                OR min(thread_id COLLATE "C") <> max(thread_id COLLATE "C")
+            $q$ USING few, low, high;
+    END LOOP;
+END
+$$;
 COMMENT ON FUNCTION traces_that_order(uuid[]) IS
     'those of some traces without accesses that can order what other traces did';
 

@@ -5,58 +5,82 @@
 -- and at every trace that overlaps one of them, because an event that arrives can
 -- order, or no longer order, any two traces around it; what was known of them is
 -- replaced. So the pairs of traces depend on the events alone, and any order and
--- split of batches ends in the same findings. Pairs older than the horizon are
--- added up and no longer looked at, so that tables stay bounded.
+-- split of batches ends in the same findings.
+--
+-- What two traces added is remembered, in a small row, for as long as one of them
+-- is stored: no clock decides when a pair is done with, so none can make it count
+-- again. When both have left, their row is added up with others and leaves too.
+--
+-- The work is done in steps: detect_step() takes some traces from the queue, the
+-- earliest first, and all that it needs is in one transaction. Nothing is locked
+-- beyond it but by who calls it more than once in a transaction.
 
 CREATE TABLE detect_queue (
-    trace_id   uuid        NOT NULL,
-    queued_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    trace_id         uuid        NOT NULL,
+    queued_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    first_timestamp  timestamptz,
+    waits            boolean     NOT NULL DEFAULT false
 );
+-- Neighbours in time are looked at together.
+CREATE INDEX detect_queue_next_idx ON detect_queue (first_timestamp) WHERE NOT waits;
+CREATE INDEX detect_queue_trace_idx ON detect_queue (trace_id);
+CREATE INDEX detect_queue_waiting_idx ON detect_queue (queued_at) WHERE waits;
 COMMENT ON TABLE detect_queue IS 'traces that gained or lost events since detect() looked at them';
 COMMENT ON COLUMN detect_queue.trace_id IS 'the trace; more than one row is no harm';
 COMMENT ON COLUMN detect_queue.queued_at IS 'since when; a trace with a missing parent waits trace_ext.lateness from then';
+COMMENT ON COLUMN detect_queue.first_timestamp IS 'first of the events that came, as far as known: the earliest are looked at first';
+COMMENT ON COLUMN detect_queue.waits IS 'it was found to miss a parent, and waits for it';
+COMMENT ON INDEX detect_queue_next_idx IS 'what is looked at next';
+COMMENT ON INDEX detect_queue_trace_idx IS 'all rows of a trace';
+COMMENT ON INDEX detect_queue_waiting_idx IS 'what waits for a parent, by when it came';
 
 -- One row, locked by who detects: never two at once.
 CREATE TABLE detect_state (
     detected_at      timestamptz,
-    traces_examined  bigint NOT NULL
+    traces_examined  bigint NOT NULL,
+    swept            uuid   NOT NULL
 );
-INSERT INTO detect_state VALUES (NULL, 0);
+INSERT INTO detect_state VALUES (NULL, 0, '00000000-0000-0000-0000-000000000000');
 COMMENT ON TABLE detect_state IS 'one row: when detect() last ran and how many traces it has looked at';
-COMMENT ON COLUMN detect_state.detected_at IS 'end of the last run';
+COMMENT ON COLUMN detect_state.detected_at IS 'end of the last step';
 COMMENT ON COLUMN detect_state.traces_examined IS 'traces looked at so far, each time counted';
+COMMENT ON COLUMN detect_state.swept IS 'rows of race_pairs are looked through for traces that have left, by trace1: up to here';
 
--- What two traces add to a finding; NULL traces: all pairs behind the horizon.
+-- What two traces add to a finding; NULL traces: the sum of a finding, with the
+-- best sample of traces that have left.
 CREATE TABLE race_pairs (
     finding_id       uuid             NOT NULL,
     trace1           uuid,
     trace2           uuid,
     occurrences      bigint           NOT NULL,
-    first_seen       timestamptz      NOT NULL,
-    last_seen        timestamptz      NOT NULL,
-    confidence       double precision NOT NULL,
-    event1_at        timestamptz      NOT NULL,
-    event1_id        uuid             NOT NULL,
-    event1_trace_id  uuid             NOT NULL,
-    event2_id        uuid             NOT NULL,
-    event2_trace_id  uuid             NOT NULL,
-    evidence         text             NOT NULL
+    first_seen       timestamptz,
+    last_seen        timestamptz,
+    confidence       double precision,
+    event1_at        timestamptz,
+    event1_id        uuid,
+    event1_trace_id  uuid,
+    event2_id        uuid,
+    event2_trace_id  uuid,
+    evidence         text
 );
 -- What a trace that is looked at again had added.
 CREATE INDEX race_pairs_trace1_idx ON race_pairs (trace1);
 CREATE INDEX race_pairs_trace2_idx ON race_pairs (trace2);
--- What a finding consists of.
-CREATE INDEX race_pairs_finding_idx ON race_pairs (finding_id);
--- What is behind the horizon.
-CREATE INDEX race_pairs_last_seen_idx ON race_pairs (last_seen) WHERE trace1 IS NOT NULL;
-CREATE UNIQUE INDEX race_pairs_retired_idx ON race_pairs (finding_id) WHERE trace1 IS NULL;
+-- What a finding says, without a walk over all its pairs.
+CREATE INDEX race_pairs_first_idx ON race_pairs (finding_id, first_seen) WHERE trace1 IS NOT NULL;
+CREATE INDEX race_pairs_last_idx ON race_pairs (finding_id, last_seen) WHERE trace1 IS NOT NULL;
+CREATE INDEX race_pairs_best_idx ON race_pairs (finding_id, confidence DESC, event1_at) WHERE trace1 IS NOT NULL;
+CREATE UNIQUE INDEX race_pairs_sum_idx ON race_pairs (finding_id) WHERE trace1 IS NULL;
 COMMENT ON TABLE race_pairs IS
-    'what two traces add to a finding, and its best sample; trace1 and trace2 NULL: all that is behind trace_ext.horizon';
+    'what two traces add to a finding, as long as one of them is stored; trace1 and trace2 NULL: how often the finding occurred in all, '
+    'and for the rest what is left of traces that have gone';
+COMMENT ON COLUMN race_pairs.evidence IS 'its sentence, for the best pair of those looked at together: no other is ever shown';
 COMMENT ON INDEX race_pairs_trace1_idx IS 'what a trace added to findings';
 COMMENT ON INDEX race_pairs_trace2_idx IS 'what a trace added to findings';
-COMMENT ON INDEX race_pairs_finding_idx IS 'what a finding consists of';
-COMMENT ON INDEX race_pairs_last_seen_idx IS 'what is behind the horizon';
-COMMENT ON INDEX race_pairs_retired_idx IS 'one sum a finding of what is behind the horizon';
+COMMENT ON INDEX race_pairs_first_idx IS 'the first pair of a finding';
+COMMENT ON INDEX race_pairs_last_idx IS 'the last pair of a finding';
+COMMENT ON INDEX race_pairs_best_idx IS 'the best sample of a finding';
+COMMENT ON INDEX race_pairs_sum_idx IS 'one sum a finding';
 
 CREATE TYPE finding_status AS ENUM ('open', 'acknowledged', 'ignored');
 COMMENT ON TYPE finding_status IS 'what a reader decided about a finding';
@@ -101,6 +125,24 @@ COMMENT ON COLUMN findings.evidence IS 'that pair in a sentence';
 COMMENT ON COLUMN findings.status IS 'open, acknowledged or ignored; detection does not change it';
 SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
+-- A dump brings findings with what was decided about them. detect() may have found
+-- some of them again by then: what the dump says replaces that.
+CREATE FUNCTION keep_finding() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    UPDATE trace_ext.findings f SET status = NEW.status WHERE f.id = NEW.id;
+    IF FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION keep_finding() IS 'row trigger on findings: lets a restored dump set the status of those that were found again already';
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON findings
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION keep_finding();
+COMMENT ON TRIGGER trace_ext_keep ON findings IS 'lets a restored dump set the status of findings that were found again already';
+
 CREATE FUNCTION pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
     kind text, variable text, location1 text, location2 text, severity text, confidence double precision,
@@ -116,258 +158,471 @@ CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 t
     RETURN pg_catalog.md5(pg_catalog.jsonb_build_array(kind, variable, location1, location2)::text)::uuid;
 COMMENT ON FUNCTION finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
 
--- Bring findings in line with race_pairs.
-CREATE FUNCTION refresh_findings(ids uuid[]) RETURNS void
-    LANGUAGE sql VOLATILE
-    BEGIN ATOMIC
+-- Bring findings in line with race_pairs. The best sample may have no sentence,
+-- because a better one was found with it and is gone: then it is looked at again,
+-- unless it just was, or cannot be any more.
+CREATE FUNCTION refresh_findings(ids uuid[], looked_at uuid[] = '{}') RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+#variable_conflict use_column
+BEGIN
+    WITH best AS MATERIALIZED (
+        SELECT s.finding_id, s.occurrences, least(s.first_seen, a.first_seen) AS first_seen,
+               greatest(s.last_seen, z.last_seen) AS last_seen, b.*
+          FROM trace_ext.race_pairs s
+          LEFT JOIN LATERAL (SELECT p.first_seen FROM trace_ext.race_pairs p WHERE p.finding_id = s.finding_id AND p.trace1 IS NOT NULL
+                              ORDER BY p.first_seen LIMIT 1) AS a ON true
+          LEFT JOIN LATERAL (SELECT p.last_seen FROM trace_ext.race_pairs p WHERE p.finding_id = s.finding_id AND p.trace1 IS NOT NULL
+                              ORDER BY p.last_seen DESC LIMIT 1) AS z ON true
+          LEFT JOIN LATERAL (
+               SELECT c.* FROM (
+                   (SELECT p.trace1, p.trace2, p.confidence, p.event1_at, p.event1_id, p.event1_trace_id, p.event2_id, p.event2_trace_id, p.evidence
+                      FROM trace_ext.race_pairs p WHERE p.finding_id = s.finding_id AND p.trace1 IS NOT NULL
+                     ORDER BY p.confidence DESC, p.event1_at, p.event1_trace_id, p.event1_id, p.event2_trace_id, p.event2_id LIMIT 1)
+                   UNION ALL
+                   SELECT NULL, NULL, s.confidence, s.event1_at, s.event1_id, s.event1_trace_id, s.event2_id, s.event2_trace_id, s.evidence
+                    WHERE s.confidence IS NOT NULL) AS c
+                ORDER BY c.confidence DESC, c.event1_at, c.event1_trace_id, c.event1_id, c.event2_trace_id, c.event2_id LIMIT 1) AS b ON true
+         WHERE s.finding_id = ANY (ids) AND s.trace1 IS NULL AND s.occurrences > 0
+    ), again AS (
+        INSERT INTO trace_ext.detect_queue (trace_id, queued_at)
+        SELECT t.id, now() FROM best b, unnest(ARRAY[b.trace1, b.trace2]) AS t (id)
+         WHERE b.evidence IS NULL AND (b.trace1 <> ALL (looked_at) OR b.trace2 <> ALL (looked_at))
+           AND EXISTS (SELECT FROM trace_ext.summary_base s WHERE s.trace_id = b.trace1)
+           AND EXISTS (SELECT FROM trace_ext.summary_base s WHERE s.trace_id = b.trace2)
+    )
     UPDATE trace_ext.findings f
-       SET occurrences = s.occurrences, first_seen = s.first_seen, last_seen = s.last_seen,
+       SET occurrences = b.occurrences, first_seen = b.first_seen, last_seen = b.last_seen,
            confidence = b.confidence, confirmed = b.confidence = 1,
            event1_id = b.event1_id, event1_trace_id = b.event1_trace_id,
            event2_id = b.event2_id, event2_trace_id = b.event2_trace_id, evidence = b.evidence
-      FROM (SELECT finding_id, sum(occurrences)::bigint AS occurrences,
-                   min(first_seen) AS first_seen, max(last_seen) AS last_seen
-              FROM trace_ext.race_pairs WHERE finding_id = ANY (ids) GROUP BY finding_id) s
-      JOIN (SELECT DISTINCT ON (finding_id) *
-              FROM trace_ext.race_pairs WHERE finding_id = ANY (ids)
-             ORDER BY finding_id, confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id) b
-        USING (finding_id)
-     WHERE f.id = s.finding_id;
+      FROM best b WHERE f.id = b.finding_id;
+    DELETE FROM trace_ext.race_pairs s WHERE s.finding_id = ANY (ids) AND s.trace1 IS NULL AND s.occurrences <= 0;
     DELETE FROM trace_ext.findings f
      WHERE f.id = ANY (ids) AND f.status = 'open'
-       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id);
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id AND p.trace1 IS NULL);
     UPDATE trace_ext.findings f SET occurrences = 0
      WHERE f.id = ANY (ids) AND f.occurrences > 0
-       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id);
-    END;
-COMMENT ON FUNCTION refresh_findings(uuid[]) IS
-    'sums up race_pairs for these findings; open ones that nothing supports any more go';
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id AND p.trace1 IS NULL);
+END
+$$;
+COMMENT ON FUNCTION refresh_findings(uuid[], uuid[]) IS
+    'brings these findings in line with race_pairs; open ones that nothing supports any more go; looked_at need not be looked at again';
 
 -- Look at some traces: home are those whose pairs may have changed, rivals are what
 -- may race with them, others only order. Returns the findings that changed.
 CREATE FUNCTION examine_traces(home uuid[], rivals uuid[], others uuid[] = '{}', all_rivals boolean = true) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_mergejoin = off SET jit = off
     AS $$
 #variable_conflict use_column
 DECLARE
-    before uuid[];
-    after uuid[];
+    changed uuid[];
 BEGIN
-    -- What is not looked at again stays as it is.
-    WITH gone AS (
+    -- What is not looked at again stays as it is; so does what was counted of a trace
+    -- that has left since. One whose events were deleted is in home itself.
+    WITH known AS MATERIALIZED (
+        SELECT ctid AS place, trace1, trace2 FROM trace_ext.race_pairs WHERE trace1 = ANY ($1)
+        UNION
+        SELECT ctid, trace1, trace2 FROM trace_ext.race_pairs WHERE trace2 = ANY ($1)
+    ), gone AS (
         DELETE FROM trace_ext.race_pairs
-         WHERE (trace1 = ANY ($1) OR trace2 = ANY ($1))
-           AND ($4 OR (trace1 = ANY ($1 || $2) AND trace2 = ANY ($1 || $2))) RETURNING finding_id
-    ) SELECT array_agg(DISTINCT finding_id) INTO before FROM gone;
-
-    WITH found AS MATERIALIZED (
+         WHERE ctid = ANY (ARRAY(
+               SELECT place FROM known k
+                WHERE (k.trace1 = ANY ($1) OR EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = k.trace1))
+                  AND (k.trace2 = ANY ($1) OR EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = k.trace2))
+                  AND ($4 OR (k.trace1 = ANY ($1 || $2) AND k.trace2 = ANY ($1 || $2)))))
+        RETURNING finding_id, occurrences
+    ), found AS MATERIALIZED (
         SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id
           FROM trace_ext.pairs_of_traces($1, $2, $3, 1000)
     ), kept AS (
         INSERT INTO trace_ext.race_pairs
         SELECT finding_id, least(event1_trace_id, event2_trace_id), greatest(event1_trace_id, event2_trace_id),
                occurrences, first_seen, last_seen, confidence,
-               event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence
+               event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id,
+               CASE WHEN row_number() OVER (PARTITION BY finding_id
+                                            ORDER BY confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id) = 1
+                    THEN evidence END
           FROM found
     ), named AS (
         INSERT INTO trace_ext.findings (id, kind, variable, location1, location2, severity, confidence, confirmed, occurrences)
         SELECT DISTINCT finding_id, kind, variable, location1, location2, severity, 0::float8, false, 0
           FROM found
         ON CONFLICT (id) DO NOTHING
+    ), summed AS (
+        INSERT INTO trace_ext.race_pairs AS s (finding_id, occurrences)
+        SELECT finding_id, sum(n)
+          FROM (SELECT finding_id, -occurrences AS n FROM gone UNION ALL SELECT finding_id, occurrences FROM found) AS c
+         GROUP BY finding_id
+        ON CONFLICT (finding_id) WHERE trace1 IS NULL DO UPDATE SET occurrences = s.occurrences + excluded.occurrences
+        RETURNING finding_id
     )
-    SELECT array_agg(DISTINCT finding_id) INTO after FROM found;
-    RETURN before || after;
+    SELECT array_agg(finding_id) INTO changed FROM summed;
+    RETURN changed;
 END
 $$;
 COMMENT ON FUNCTION examine_traces(uuid[], uuid[], uuid[], boolean) IS
     'replaces what the home traces add to findings, with each other and with their rivals; others may order them; '
     'all_rivals: there are none beside those given; returns the findings to refresh';
 
+--
+-- Which traces to look at
+--
+
+CREATE FUNCTION is_long_trace(first_timestamp timestamptz, last_timestamp timestamptz) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_is_long_trace';
+COMMENT ON FUNCTION is_long_trace(timestamptz, timestamptz) IS 'whether a trace ran longer than 10 s';
+
+-- What overlaps a time ended in it or, unless it ran long, soon after. Only what ran
+-- long needs the dearer index.
+CREATE INDEX summary_base_long_idx ON summary_base USING gist (tstzrange(first_timestamp, last_timestamp, '[]'))
+    WHERE is_long_trace(first_timestamp, last_timestamp);
+COMMENT ON INDEX summary_base_long_idx IS 'traces that ran longer than 10 s, by when they ran';
+
+-- From the base alone: a trace with outstanding deltas is queued once they are folded.
+CREATE FUNCTION traces_within(from_times timestamptz[], to_times timestamptz[])
+    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint, access_count bigint)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+#variable_conflict use_column
+DECLARE
+    skew constant interval := current_setting('trace_ext.clock_skew')::interval;
+BEGIN
+    RETURN QUERY
+    WITH times AS MATERIALIZED (
+        SELECT trace_ext.shifted(r.f, - skew) AS from_time, trace_ext.shifted(r.t, skew) AS to_time,
+               trace_ext.shifted(r.t, skew + interval '10 s') AS last_end
+          FROM unnest(from_times, to_times) AS r (f, t)
+    )
+    SELECT DISTINCT o.*
+      FROM times r, LATERAL (
+          SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+            FROM trace_ext.summary_base b
+           WHERE b.last_timestamp >= r.from_time AND b.last_timestamp <= r.last_end AND b.first_timestamp <= r.to_time
+          UNION ALL
+          SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+            FROM trace_ext.summary_base b
+           WHERE trace_ext.is_long_trace(b.first_timestamp, b.last_timestamp)
+             AND tstzrange(b.first_timestamp, b.last_timestamp, '[]') && tstzrange(r.from_time, r.to_time, '[]')
+             AND b.last_timestamp > r.last_end) AS o;
+END
+$$;
+COMMENT ON FUNCTION traces_within(timestamptz[], timestamptz[]) IS
+    'traces that ran within one of some times, give or take trace_ext.clock_skew, as of the last fold';
+
+CREATE FUNCTION merge_times(firsts timestamptz[], lasts timestamptz[], OUT from_times timestamptz[], OUT to_times timestamptz[])
+    LANGUAGE sql IMMUTABLE
+    BEGIN ATOMIC
+    SELECT array_agg(m.f ORDER BY m.f), array_agg(m.t ORDER BY m.f)
+      FROM (SELECT min(n.f) AS f, max(n.t) AS t
+              FROM (SELECT g.f, g.t, count(*) FILTER (WHERE g.apart) OVER (ORDER BY g.f, g.t ROWS UNBOUNDED PRECEDING) AS number
+                      FROM (SELECT r.f, r.t,
+                                   r.f > trace_ext.shifted(max(r.t) OVER (ORDER BY r.f, r.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+                                                              interval '1 s') AS apart
+                              FROM unnest(firsts, lasts) AS r (f, t)) AS g) AS n
+             GROUP BY n.number) AS m;
+    END;
+COMMENT ON FUNCTION merge_times(timestamptz[], timestamptz[]) IS 'the times covered by some intervals; those a second apart or less are one';
+
 -- Where very much ran at a time: what shares a variable with home, the latest first.
 CREATE FUNCTION rivals_of(home uuid[], from_time timestamptz, to_time timestamptz, most_events bigint,
                           OUT rivals uuid[], OUT all_of_them boolean)
-    LANGUAGE sql STABLE
-    BEGIN ATOMIC
-    SELECT coalesce(array_agg(q.trace_id) FILTER (WHERE q.total <= most_events), '{}'),
-           coalesce(bool_and(q.total <= most_events), true)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+#variable_conflict use_column
+DECLARE
+    horizon constant interval := current_setting('trace_ext.horizon')::interval;
+BEGIN
+    -- With times as constants: partitions outside are not even planned for.
+    EXECUTE $q$
+    SELECT coalesce(array_agg(q.trace_id) FILTER (WHERE q.total <= $4), '{}'),
+           coalesce(bool_and(q.total <= $4), true)
       FROM (SELECT t.trace_id, sum(t.event_count) OVER (ORDER BY t.last_timestamp DESC, t.trace_id) AS total
-              FROM trace_ext.traces_between(from_time, to_time) t
-             WHERE t.access_count > 0 AND t.trace_id <> ALL (home)
+              FROM trace_ext.traces_within(ARRAY[$2], ARRAY[$3]) t
+             WHERE t.access_count > 0 AND t.trace_id <> ALL ($1)
                AND t.trace_id IN (
                    SELECT e.trace_id FROM trace_ext.events e
                     WHERE e.kind = 'StateChange'
                       AND e.name = ANY (ARRAY(SELECT h.name FROM trace_ext.events h
-                                               WHERE h.trace_id = ANY (home) AND h.kind = 'StateChange'))
-                      AND e."timestamp" BETWEEN from_time - current_setting('trace_ext.horizon')::interval
-                                            AND to_time + current_setting('trace_ext.horizon')::interval)) AS q;
-    END;
+                                               WHERE h.trace_id = ANY ($1) AND h.kind = 'StateChange'
+                                                 AND h."timestamp" BETWEEN $2 AND $3))
+                      AND e."timestamp" BETWEEN $5 AND $6)) AS q
+    $q$ INTO rivals, all_of_them
+    USING home, from_time, to_time, most_events, trace_ext.shifted(from_time, - horizon), trace_ext.shifted(to_time, horizon);
+END
+$$;
 COMMENT ON FUNCTION rivals_of(uuid[], timestamptz, timestamptz, bigint) IS
     'traces that ran within a time and share a variable with home; of more than most_events events, the latest';
 
--- More events than most_events are not read at once, but for those of the batch.
-CREATE FUNCTION examine_batch(batch uuid[], from_time timestamptz, to_time timestamptz, most_events bigint = 200000)
-    RETURNS uuid[]
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+-- What traces of a time may have changed: home; what races with that; and what may
+-- order those. Times apart from each other are looked at together, for a look costs
+-- some milliseconds however little there is to see: no pair is of two of them.
+CREATE FUNCTION examine_batch(batch uuid[], most_events bigint = 200000) RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
-    batch_from constant timestamptz := from_time;
-    batch_to constant timestamptz := to_time;
+    -- Of times that are apart, no more events than this are read together.
+    most_together constant bigint := 60000;
+    f timestamptz[];
+    t timestamptz[];
+    batch_from timestamptz;
+    batch_to timestamptz;
+    times int;
     home uuid[];
     rivals uuid[];
     others uuid[];
+    without uuid[];
     events bigint;
     all_rivals boolean := true;
 BEGIN
     -- The batch may have changed the pairs of all that it overlaps.
-    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp), sum(t.event_count)
-      INTO home, from_time, to_time, events
-      FROM trace_ext.traces_between(batch_from, batch_to) t WHERE t.access_count > 0;
+    SELECT array_agg(b.first_timestamp), array_agg(b.last_timestamp), min(b.first_timestamp), max(b.last_timestamp)
+      INTO f, t, batch_from, batch_to
+      FROM unnest(batch) AS d (id) JOIN trace_ext.summary_base b ON b.trace_id = d.id;
+    SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext.merge_times(f, t) m;
+    SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO home, f, t
+      FROM trace_ext.traces_within(f, t) w WHERE w.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
         RETURN trace_ext.examine_traces(batch, '{}');
     END IF;
-    home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
 
     -- What races with home, and what may order that.
-    SELECT array_agg(t.trace_id), min(t.first_timestamp), max(t.last_timestamp), sum(t.event_count)
-      INTO rivals, from_time, to_time, events
-      FROM trace_ext.traces_between(from_time, to_time) t WHERE t.access_count > 0;
-    IF events <= most_events THEN
-        others := trace_ext.ordering_traces(from_time, to_time, most_events);
+    SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO rivals, f, t
+      FROM trace_ext.merge_times(f, t) m, trace_ext.traces_within(m.from_times, m.to_times) w WHERE w.access_count > 0;
+    SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
+           sum(w.event_count)
+      INTO others, without, events
+      FROM trace_ext.merge_times(f, t) m, trace_ext.traces_within(m.from_times, m.to_times) w;
+
+    IF times > 1 AND events > most_together THEN
+        RETURN trace_ext.examine_halves(batch, most_events);
+    ELSIF events <= most_events THEN
+        home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
+        others := others || ARRAY(SELECT trace_ext.traces_that_order(without));
     ELSE
         -- Only the batch then, and only what shares a variable with it.
         home := batch;
-        SELECT r.rivals, r.all_of_them INTO rivals, all_rivals
-          FROM trace_ext.rivals_of(home, batch_from, batch_to, most_events) r;
+        SELECT r.rivals, r.all_of_them INTO rivals, all_rivals FROM trace_ext.rivals_of(home, batch_from, batch_to, most_events) r;
         others := trace_ext.ordering_traces(batch_from, batch_to, most_events);
     END IF;
     rivals := ARRAY(SELECT unnest(rivals) EXCEPT SELECT unnest(home));
-    RETURN trace_ext.examine_traces(home, rivals, ARRAY(SELECT unnest(others) EXCEPT SELECT unnest(home || rivals)), all_rivals);
+    others := ARRAY(SELECT unnest(others) EXCEPT SELECT unnest(home || rivals));
+    RETURN trace_ext.examine_traces(home, rivals, others, all_rivals);
 END
 $$;
-COMMENT ON FUNCTION examine_batch(uuid[], timestamptz, timestamptz, bigint) IS
-    'examines traces that changed, which ran within a time, and those whose pairs they may have changed; returns the findings to refresh';
+COMMENT ON FUNCTION examine_batch(uuid[], bigint) IS
+    'examines traces that changed, and those whose pairs they may have changed; returns the findings to refresh';
 
-CREATE FUNCTION take_detect_queue() RETURNS uuid[]
+CREATE FUNCTION examine_halves(batch uuid[], most_events bigint) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    by_time constant uuid[] := ARRAY(SELECT d.id FROM unnest(batch) AS d (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = d.id
+                                      ORDER BY b.first_timestamp, d.id);
+    half constant int := cardinality(batch) / 2;
+BEGIN
+    RETURN trace_ext.examine_batch(by_time[:half], most_events) || trace_ext.examine_batch(by_time[half + 1:], most_events);
+END
+$$;
+COMMENT ON FUNCTION examine_halves(uuid[], bigint) IS 'examines the earlier half of some traces, then the later one';
+
+--
+-- Step by step
+--
+
+CREATE FUNCTION traces_that_miss_a_parent(ids uuid[]) RETURNS uuid[]
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_traces_that_miss_a_parent';
+COMMENT ON FUNCTION traces_that_miss_a_parent(uuid[]) IS 'those of some traces in which an event names a parent that is not there';
+
+-- The earliest, by the times of their events: what is looked at together should have
+-- happened together.
+CREATE FUNCTION take_detect_queue(until timestamptz, OUT taken int, OUT ids uuid[])
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 #variable_conflict use_column
 DECLARE
-    taken uuid[];
+    most_traces constant int := 4000;
+    most_events constant bigint := 20000;
+    fresh constant timestamptz := clock_timestamp() - current_setting('trace_ext.lateness')::interval;
+    young uuid[];
     since timestamptz[];
     waiting uuid[];
 BEGIN
-    WITH t AS (DELETE FROM trace_ext.detect_queue RETURNING *)
-    SELECT array_agg(trace_id), array_agg(queued_at) INTO taken, since
-      FROM (SELECT trace_id, min(queued_at) AS queued_at FROM t GROUP BY trace_id) AS q;
+    -- Rows that somebody else deletes are not waited for: he may wait for others of them.
+    UPDATE trace_ext.detect_queue SET waits = false
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE waits AND queued_at <= fresh FOR UPDATE SKIP LOCKED));
+    ids := ARRAY(
+        SELECT c.trace_id
+          FROM (SELECT d.trace_id, coalesce(sum(b.event_count) OVER (ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                  FROM (SELECT q.trace_id, min(q.place) AS place
+                          FROM (SELECT trace_id, row_number() OVER (ORDER BY first_timestamp) AS place
+                                  FROM trace_ext.detect_queue WHERE NOT waits AND queued_at <= until
+                                 -- A trace has a row for each fold that touched it.
+                                 ORDER BY first_timestamp LIMIT most_traces * 4) AS q
+                         GROUP BY q.trace_id ORDER BY place LIMIT most_traces) AS d
+                  LEFT JOIN trace_ext.summary_base b ON b.trace_id = d.trace_id) AS c
+         WHERE c.before < most_events);
+    WITH gone AS (
+        DELETE FROM trace_ext.detect_queue
+         WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE trace_id = ANY (ids) FOR UPDATE SKIP LOCKED))
+        RETURNING trace_id, queued_at
+    )
+    SELECT coalesce(array_agg(trace_id), '{}'), array_agg(trace_id) FILTER (WHERE queued_at > fresh),
+           array_agg(queued_at) FILTER (WHERE queued_at > fresh)
+      INTO ids, young, since
+      FROM (SELECT trace_id, min(queued_at) AS queued_at FROM gone GROUP BY trace_id) AS q;
+    taken := cardinality(ids);
 
     -- A parent that is missing may be under way.
-    waiting := ARRAY(
-        SELECT DISTINCT e.trace_id
-          FROM trace_ext.events e
-         WHERE e.trace_id IN (SELECT q.id FROM unnest(taken, since) AS q (id, at)
-                               WHERE q.at > clock_timestamp() - current_setting('trace_ext.lateness')::interval)
-           AND e.parent_id IS NOT NULL
-           AND NOT EXISTS (SELECT FROM trace_ext.events p WHERE p.trace_id = e.trace_id AND p.id = e.parent_id));
-    IF waiting = '{}' THEN
-        RETURN coalesce(taken, '{}');
+    waiting := trace_ext.traces_that_miss_a_parent(young);
+    IF waiting <> '{}' THEN
+        INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp, waits)
+        SELECT y.id, y.at, (SELECT b.first_timestamp FROM trace_ext.summary_base b WHERE b.trace_id = y.id), true
+          FROM unnest(young, since) AS y (id, at) WHERE y.id = ANY (waiting);
+        ids := ARRAY(SELECT unnest(ids) EXCEPT SELECT unnest(waiting));
     END IF;
-    INSERT INTO trace_ext.detect_queue
-    SELECT q.id, q.at FROM unnest(taken, since) AS q (id, at) WHERE q.id = ANY (waiting);
-    RETURN ARRAY(SELECT unnest(taken) EXCEPT SELECT unnest(waiting));
 END
 $$;
-COMMENT ON FUNCTION take_detect_queue() IS
-    'empties the queue, but for traces with a missing parent that wait no longer than trace_ext.lateness yet';
+COMMENT ON FUNCTION take_detect_queue(timestamptz) IS
+    'takes traces that were queued until a time, as many as one step looks at, from the queue; those with a missing parent go back and wait trace_ext.lateness';
 
--- Add up what is behind the horizon: it is not looked at again.
-CREATE FUNCTION retire_race_pairs() RETURNS void
-    LANGUAGE sql VOLATILE
-    BEGIN ATOMIC
-    WITH old AS MATERIALIZED (
-        DELETE FROM trace_ext.race_pairs
-         WHERE trace1 IS NOT NULL
-           AND last_seen < (SELECT least(max(last_timestamp), now()) FROM trace_ext.summary_base)
-                           - current_setting('trace_ext.horizon')::interval
-        RETURNING *
-    ), best AS (
-        SELECT DISTINCT ON (finding_id) * FROM old
-         ORDER BY finding_id, confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id
-    )
-    INSERT INTO trace_ext.race_pairs AS r
-    SELECT b.finding_id, NULL, NULL, s.occurrences, s.first_seen, s.last_seen, b.confidence,
-           b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
-      FROM best b
-      JOIN (SELECT finding_id, sum(occurrences)::bigint AS occurrences, min(first_seen) AS first_seen,
-                   max(last_seen) AS last_seen FROM old GROUP BY finding_id) s USING (finding_id)
-    ON CONFLICT (finding_id) WHERE trace1 IS NULL DO UPDATE SET
-           occurrences = r.occurrences + excluded.occurrences,
-           first_seen = least(r.first_seen, excluded.first_seen),
-           last_seen = greatest(r.last_seen, excluded.last_seen),
-           (confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence) = (
-               SELECT v.confidence, v.event1_at, v.event1_id, v.event1_trace_id, v.event2_id, v.event2_trace_id, v.evidence
-                 FROM (SELECT r.confidence, r.event1_at, r.event1_id, r.event1_trace_id, r.event2_id, r.event2_trace_id, r.evidence
-                       UNION ALL
-                       SELECT excluded.confidence, excluded.event1_at, excluded.event1_id, excluded.event1_trace_id,
-                              excluded.event2_id, excluded.event2_trace_id, excluded.evidence) AS v
-                ORDER BY v.confidence DESC, v.event1_at, v.event1_trace_id, v.event1_id, v.event2_trace_id, v.event2_id
-                LIMIT 1);
-    END;
-COMMENT ON FUNCTION retire_race_pairs() IS 'adds up, finding by finding, the pairs that are behind trace_ext.horizon';
-
-CREATE FUNCTION detect() RETURNS bigint
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- Pairs both traces of which have left are added up. A trace of which there is neither
+-- a summary nor a delta nor a row in the queue is not looked at again.
+CREATE FUNCTION sweep_race_pairs(most int) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 #variable_conflict use_column
 DECLARE
-    -- A batch is complete with this many events, or at a gap.
-    batch_events constant bigint := 20000;
-    batch_gap constant interval := '1 minute';
+    since constant uuid := (SELECT swept FROM trace_ext.detect_state);
+    reached uuid;
+    rows int;
+BEGIN
+    SELECT max(trace1::text)::uuid, count(*) INTO reached, rows
+      FROM (SELECT trace1 FROM trace_ext.race_pairs WHERE trace1 > since ORDER BY trace1 LIMIT most) AS next;
+    WITH old AS (
+        DELETE FROM trace_ext.race_pairs p
+         WHERE p.trace1 > since AND p.trace1 <= reached
+           AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = p.trace1)
+           AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = p.trace2)
+           AND NOT EXISTS (SELECT FROM trace_ext.detect_queue q WHERE q.trace_id = p.trace1)
+           AND NOT EXISTS (SELECT FROM trace_ext.detect_queue q WHERE q.trace_id = p.trace2)
+           AND p.trace1 NOT IN (SELECT d.trace_id FROM trace_ext.outstanding_deltas() d)
+           AND p.trace2 NOT IN (SELECT d.trace_id FROM trace_ext.outstanding_deltas() d)
+        RETURNING *
+    ), times AS (
+        SELECT finding_id, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM old GROUP BY finding_id
+    ), samples AS (
+        SELECT finding_id, confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence FROM old
+        UNION ALL
+        SELECT finding_id, confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence
+          FROM trace_ext.race_pairs s
+         WHERE s.finding_id IN (SELECT finding_id FROM times) AND s.trace1 IS NULL AND s.confidence IS NOT NULL
+    ), best AS (
+        -- One that can still be told, if there is one.
+        SELECT DISTINCT ON (finding_id) * FROM samples
+         ORDER BY finding_id, evidence IS NULL, confidence DESC, event1_at, event1_trace_id, event1_id, event2_trace_id, event2_id
+    )
+    UPDATE trace_ext.race_pairs s
+       SET first_seen = least(s.first_seen, t.first_seen), last_seen = greatest(s.last_seen, t.last_seen),
+           confidence = b.confidence, event1_at = b.event1_at, event1_id = b.event1_id, event1_trace_id = b.event1_trace_id,
+           event2_id = b.event2_id, event2_trace_id = b.event2_trace_id, evidence = b.evidence
+      FROM times t JOIN best b USING (finding_id)
+     WHERE s.finding_id = t.finding_id AND s.trace1 IS NULL;
+    UPDATE trace_ext.detect_state
+       SET swept = CASE WHEN rows < most THEN '00000000-0000-0000-0000-000000000000' ELSE reached END;
+END
+$$;
+COMMENT ON FUNCTION sweep_race_pairs(int) IS
+    'looks through so many rows of race_pairs, from where it ended the last time, and adds up those whose traces have both left';
+
+CREATE FUNCTION detect_step(until timestamptz, OUT taken int, OUT examined int)
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+#variable_conflict use_column
+DECLARE
     dirty uuid[];
-    ordering uuid[];
-    batch uuid[] := '{}';
-    changed uuid[] := '{}';
-    events bigint := 0;
-    from_time timestamptz;
-    to_time timestamptz;
-    t record;
+    batch uuid[];
+    changed uuid[];
 BEGIN
     PERFORM FROM trace_ext.detect_state FOR UPDATE;
-    PERFORM trace_ext.fold();
-    dirty := trace_ext.take_detect_queue();
-    ordering := ARRAY(SELECT trace_ext.traces_that_order(ARRAY(
-        SELECT s.trace_id FROM trace_ext.summary_base s WHERE s.trace_id = ANY (dirty) AND s.access_count = 0)));
-    FOR t IN SELECT d.id, s.first_timestamp, s.last_timestamp, coalesce(s.event_count, 0) AS event_count
-               FROM unnest(dirty) AS d (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = d.id
-              WHERE s.trace_id IS NULL OR s.access_count > 0
-                 OR d.id = ANY (ordering)
-              ORDER BY s.first_timestamp, d.id
-    LOOP
-        IF events + t.event_count > batch_events OR t.first_timestamp > to_time + batch_gap THEN
-            changed := changed || trace_ext.examine_batch(batch, from_time, to_time);
-            batch := '{}';
-            events := 0;
-            from_time := NULL;
-            to_time := NULL;
+    SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext.take_detect_queue(until) q;
+    IF examined > 0 THEN
+        -- What neither accesses anything, nor did, nor orders others changes nothing.
+        SELECT array_agg(d.id) FILTER (WHERE d.matters), array_agg(d.id) FILTER (WHERE NOT d.matters) INTO batch, dirty
+          FROM (SELECT t.id, s.trace_id IS NULL OR s.access_count > 0
+                          OR EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace1 = t.id)
+                          OR EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace2 = t.id) AS matters
+                  FROM unnest(dirty) AS t (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = t.id) AS d;
+        batch := batch || ARRAY(SELECT trace_ext.traces_that_order(dirty));
+        IF batch <> '{}' THEN
+            changed := trace_ext.examine_batch(batch);
+            PERFORM trace_ext.refresh_findings(changed, batch);
         END IF;
-        batch := batch || t.id;
-        events := events + t.event_count;
-        from_time := least(from_time, t.first_timestamp);
-        to_time := greatest(to_time, t.last_timestamp);
-    END LOOP;
-    IF batch <> '{}' THEN
-        changed := changed || trace_ext.examine_batch(batch, from_time, to_time);
     END IF;
-    PERFORM trace_ext.retire_race_pairs();
-    PERFORM trace_ext.refresh_findings(changed);
-    UPDATE trace_ext.detect_state
-       SET detected_at = clock_timestamp(), traces_examined = traces_examined + cardinality(dirty);
-    RETURN cardinality(dirty);
+    PERFORM trace_ext.sweep_race_pairs(2000);
+    UPDATE trace_ext.detect_state SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined;
+END
+$$;
+COMMENT ON FUNCTION detect_step(timestamptz) IS
+    'looks at some of the traces that were queued until a time, about a second''s work, and brings findings up to date; waits for another step; '
+    'returns how many it took from the queue, and at how many of these it looked';
+
+-- First what is queued, then what is not folded yet, so that as little as may be is
+-- done while nobody else can fold.
+CREATE FUNCTION detect() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    until timestamptz := clock_timestamp();
+    examined bigint := 0;
+    step record;
+BEGIN
+    FOR pass IN 1 .. 2 LOOP
+        LOOP
+            SELECT s.* INTO step FROM trace_ext.detect_step(until) s;
+            examined := examined + step.examined;
+            EXIT WHEN step.taken = 0;
+        END LOOP;
+        EXIT WHEN NOT EXISTS (SELECT FROM trace_ext.summary_deltas);
+        PERFORM trace_ext.fold();
+        until := clock_timestamp();
+    END LOOP;
+    RETURN examined;
 END
 $$;
 COMMENT ON FUNCTION detect() IS
-    'looks at what is new since it last ran and brings findings up to date; returns the number of traces that had changed. '
-    'Waits for another detect(). A trace with a missing parent waits up to trace_ext.lateness for it';
+    'looks at all that is new and brings findings up to date; returns the number of traces that had changed. One transaction, which another '
+    'detect() waits for: a long queue is better left to CALL detect_all(). A trace with a missing parent waits up to trace_ext.lateness for it';
+
+-- Neither SECURITY DEFINER nor SET: a procedure with either may not commit.
+CREATE PROCEDURE detect_all(INOUT traces bigint DEFAULT NULL)
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    until timestamptz;
+    step record;
+BEGIN
+    traces := 0;
+    PERFORM trace_ext.fold();
+    COMMIT;
+    until := pg_catalog.clock_timestamp();
+    LOOP
+        SELECT s.* INTO step FROM trace_ext.detect_step(until) s;
+        COMMIT;
+        EXIT WHEN step.taken OPERATOR(pg_catalog.=) 0;
+        traces := traces OPERATOR(pg_catalog.+) step.examined;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE detect_all(bigint) IS
+    'as detect(), but commits each step: others fold, and what was done is kept, whatever ends it; returns the number of traces that had changed';
 
 CREATE FUNCTION findings_page(severity text, variable text, page_size int, page int, include_ignored boolean)
     RETURNS SETOF findings

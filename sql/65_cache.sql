@@ -111,22 +111,87 @@ COMMENT ON FUNCTION cache_reset() IS
 -- What is kept is the question: an answer from before a restart could not be told
 -- from one that a commit made wrong since.
 CREATE TABLE cache_kept (
-    role      text        NOT NULL,
-    query     text        NOT NULL,
-    ttl       interval,
-    settings  bytea       NOT NULL,
-    kept_at   timestamptz NOT NULL DEFAULT now()
+    role        oid         NOT NULL,
+    role_name   name        NOT NULL,
+    query       text        NOT NULL,
+    ttl         interval,
+    settings    bytea       NOT NULL,
+    kept_at     timestamptz NOT NULL DEFAULT now(),
+    failures    int         NOT NULL DEFAULT 0,
+    retry_at    timestamptz,
+    last_error  text
 );
 CREATE UNIQUE INDEX cache_kept_idx ON cache_kept (role, md5(query));
-SELECT pg_catalog.pg_extension_config_dump('cache_kept', '');
+-- A dump knows roles by name. It takes no row whose name may be another role's by now.
+SELECT pg_catalog.pg_extension_config_dump('cache_kept',
+    'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = role AND r.rolname = role_name)');
 COMMENT ON TABLE cache_kept IS
-    'queries whose results cache_refresh() sees to: cache_keep() adds one, cache_forget() takes it out. Results survive a restart in that they are computed again';
+    'queries whose results are computed before anybody asks: cache_keep() adds one, cache_forget() takes it out. Results survive a restart in that they are computed again';
 COMMENT ON INDEX cache_kept_idx IS 'a query is kept once a role';
-COMMENT ON COLUMN cache_kept.role IS 'the role whose query it is';
+COMMENT ON COLUMN cache_kept.role IS 'the role whose query it is; a row whose role is dropped is never run, and is deleted';
+COMMENT ON COLUMN cache_kept.role_name IS 'its name when last seen, for dumps';
 COMMENT ON COLUMN cache_kept.query IS 'the query';
 COMMENT ON COLUMN cache_kept.ttl IS 'how old its result may be; NULL: as old as no commit made it wrong';
 COMMENT ON COLUMN cache_kept.settings IS 'the settings that change what queries return, as they were';
 COMMENT ON COLUMN cache_kept.kept_at IS 'when cache_keep() was last called for it';
+COMMENT ON COLUMN cache_kept.failures IS 'how often in a row it failed, or its result was not kept';
+COMMENT ON COLUMN cache_kept.retry_at IS 'when it may be computed again; NULL: at once';
+COMMENT ON COLUMN cache_kept.last_error IS 'why the last computation was of no use';
+
+-- The number of a role means nothing in another cluster, where a dump is restored. A
+-- superuser's query comes back only where the number is his as well.
+CREATE FUNCTION know_kept_role() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    named record;
+BEGIN
+    SELECT r.oid, r.rolsuper INTO named FROM pg_roles r WHERE r.rolname = NEW.role_name;
+    IF named.oid IS NULL OR (named.oid <> NEW.role AND named.rolsuper) THEN
+        RETURN NULL;
+    END IF;
+    NEW.role := named.oid;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION know_kept_role() IS 'row trigger on cache_kept: finds the role of a restored row by its name';
+CREATE TRIGGER trace_ext_role BEFORE INSERT ON cache_kept FOR EACH ROW EXECUTE FUNCTION know_kept_role();
+COMMENT ON TRIGGER trace_ext_role ON cache_kept IS 'finds the role of a restored row by its name';
+
+CREATE FUNCTION roles_with_kept(OUT role oid, OUT is_new boolean) RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    DELETE FROM trace_ext.cache_kept k WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = k.role);
+    UPDATE trace_ext.cache_kept k SET role_name = r.rolname FROM pg_roles r WHERE r.oid = k.role AND r.rolname <> k.role_name;
+    RETURN QUERY
+    SELECT k.role, bool_or(k.retry_at IS NULL) FROM trace_ext.cache_kept k
+     WHERE k.retry_at IS NULL OR k.retry_at <= clock_timestamp() GROUP BY k.role;
+END
+$$;
+COMMENT ON FUNCTION roles_with_kept() IS
+    'roles with kept queries that may be computed, is_new: one for the first time; forgets those of dropped roles and follows renamed ones';
+
+CREATE FUNCTION note_kept(role oid, query text, took_us bigint, error text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    rest constant interval := took_us * 9 * interval '1 microsecond';
+BEGIN
+    IF error IS NULL THEN
+        UPDATE trace_ext.cache_kept k SET failures = 0, last_error = NULL, retry_at = clock_timestamp() + rest
+         WHERE k.role = note_kept.role AND md5(k.query) = md5(note_kept.query);
+        RETURN;
+    END IF;
+    -- Noted before it is computed (took_us = 0), and again with what came of it.
+    UPDATE trace_ext.cache_kept k
+       SET failures = k.failures + (took_us = 0)::int, last_error = error,
+           retry_at = clock_timestamp() + greatest(rest, least(interval '1 s' * 2 ^ least(k.failures, 20), interval '1 hour'))
+     WHERE k.role = note_kept.role AND md5(k.query) = md5(note_kept.query);
+END
+$$;
+COMMENT ON FUNCTION note_kept(oid, text, bigint, text) IS
+    'writes down how the computation of a kept query went, and when the next one may be: after nine times as long as it took, after failures in a row twice as long each time, at most an hour';
 
 CREATE FUNCTION cache_keep(query text, ttl interval DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_keep';
@@ -140,4 +205,5 @@ COMMENT ON FUNCTION cache_forget(text) IS 'undoes cache_keep(); false where the 
 CREATE FUNCTION cache_refresh() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_refresh';
 COMMENT ON FUNCTION cache_refresh() IS
-    'computes the results of this database anew that callers asked for because they grow old, returns how many; and those of kept queries that the cache lacks';
+    'starts processes that compute the results of this database anew that callers asked for because they grow old, and those of kept queries that the cache lacks: '
+    'of one role each, with its rights and read only; returns how many were started';

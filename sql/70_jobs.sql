@@ -163,6 +163,10 @@ BEGIN
         -- One that runs in its own process is not due before that ends.
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext.job_due_at(job);
+        -- What a dump brings comes before what these would make of it.
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh') AND trace_ext.restoring() THEN
+            due := greatest(due, clock_timestamp() + interval '5 seconds');
+        END IF;
         IF due > clock_timestamp() THEN
             earliest := least(earliest, due);
         ELSIF due IS NOT NULL THEN
@@ -465,10 +469,9 @@ CREATE FUNCTION detect_needed() RETURNS timestamptz
     BEGIN ATOMIC
     SELECT CASE
         WHEN trace_ext.fold_needed() IS NOT NULL THEN '-infinity'
-        WHEN EXISTS (SELECT FROM trace_ext.detect_queue WHERE queued_at > s.detected_at) THEN '-infinity'
+        WHEN EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits) THEN '-infinity'
         -- Those that wait for a parent.
-        ELSE (SELECT min(queued_at) + current_setting('trace_ext.lateness')::interval FROM trace_ext.detect_queue) END
-      FROM (SELECT coalesce(detected_at, '-infinity') AS detected_at FROM trace_ext.detect_state) AS s;
+        ELSE (SELECT min(queued_at) + current_setting('trace_ext.lateness')::interval FROM trace_ext.detect_queue WHERE waits) END;
     END;
 COMMENT ON FUNCTION detect_needed() IS 'when detect() has something to look at';
 
@@ -476,23 +479,48 @@ CREATE PROCEDURE job_detect(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM trace_ext.detect();
-    again := false;
+    again := (SELECT s.taken > 0 FROM trace_ext.detect_step('infinity') s);
+    -- Who has no worker for it finds what is new as well.
+    IF NOT again AND trace_ext.fold_needed() IS NOT NULL THEN
+        CALL trace_ext.job_fold(again);
+        again := again OR EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits);
+    END IF;
 END
 $$;
-COMMENT ON PROCEDURE job_detect(boolean) IS 'calls detect()';
+COMMENT ON PROCEDURE job_detect(boolean) IS 'one step of detection, about a second''s work; folds where nothing is queued; returns whether there may be more to do';
+
+-- A database that has no event yet may be about to get some with a dump.
+CREATE FUNCTION partitions_needed() RETURNS timestamptz
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.totals WHERE event_count > 0)
+                  OR EXISTS (SELECT FROM trace_ext.count_deltas)
+                  OR EXISTS (SELECT FROM trace_ext.partitions WHERE automatic) THEN '-infinity'::timestamptz END;
+    END;
+COMMENT ON FUNCTION partitions_needed() IS 'when partitions may have to be made: not before there are events, or somebody had partitions made by hand';
 
 CREATE PROCEDURE job_partitions(INOUT again boolean DEFAULT NULL)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    state text;
 BEGIN
-    CALL trace_ext.maintain_partitions();
-    again := false;
+    FOR attempt IN 1 .. 5 LOOP
+        state := trace_ext.partition_step(true);
+        EXIT WHEN state <> 'busy';
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    IF state = 'busy' THEN
+        RAISE EXCEPTION 'trace_ext.events is in use' USING ERRCODE = 'lock_not_available';
+    END IF;
+    -- In a worker each call is a transaction. In run_job() all are one, which must end.
+    again := state <> 'done' AND clock_timestamp() < transaction_timestamp() + interval '1 s';
 END
 $$;
-COMMENT ON PROCEDURE job_partitions(boolean) IS 'calls maintain_partitions(); gives up after waiting a second for a lock';
+COMMENT ON PROCEDURE job_partitions(boolean) IS
+    'one step of maintain_partitions(): makes one partition; gives way to others after a second; returns whether there may be more to do';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext.fold_needed'),
     ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext.detect_needed'),
-    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  NULL);
+    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext.partitions_needed');

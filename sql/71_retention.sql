@@ -32,7 +32,7 @@ BEGIN
     IF age <= interval '0' THEN
         RAISE EXCEPTION 'trace_ext.retention_age % is not a positive interval', age USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    before := now() - age;
+    before := trace_ext.time_plus(now(), -age);
     patience := least(current_setting('trace_ext.partition_interval')::interval, age / 8);
     traces := CASE WHEN most_traces > 0 THEN greatest(trace_ext.count_traces() - most_traces, 0) ELSE 0 END;
     events := 0;
@@ -46,6 +46,24 @@ END
 $$;
 COMMENT ON FUNCTION retention_excess() IS
     'what has to leave: traces whose last event is older than "before" (rows wait for their partition for "patience"), and the oldest so many traces or events';
+
+CREATE FUNCTION retention_backlog() RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    most constant bigint := 10000;
+    excess record;
+BEGIN
+    -- In C: the call loads the library, which defines the settings.
+    PERFORM trace_ext.count_events();
+    excess := trace_ext.retention_excess();
+    RETURN greatest(excess.traces, ceil(excess.events::numeric * trace_ext.count_traces() / greatest(trace_ext.count_events(), 1)),
+                    (SELECT count(*) FROM (SELECT FROM trace_ext.summary_base WHERE last_timestamp < excess.before LIMIT most) AS old));
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;        -- the job says which setting is wrong
+END
+$$;
+COMMENT ON FUNCTION retention_backlog() IS 'how many traces are over the limits of retention; those that are too old are counted up to 10,000';
 
 -- The oldest partition, if all that it has may leave. A trace that goes on in the
 -- next one is not torn apart, unless it runs for longer than the horizon.
@@ -69,7 +87,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM trace_ext.summary_base
                 WHERE last_timestamp >= greatest(oldest.upper_bound, excess.before)
-                  AND last_timestamp < greatest(oldest.upper_bound, excess.before) + current_setting('trace_ext.horizon')::interval
+                  AND last_timestamp < trace_ext.time_plus(greatest(oldest.upper_bound, excess.before), current_setting('trace_ext.horizon')::interval)
                   AND first_timestamp < oldest.upper_bound) THEN
         RETURN NULL;
     END IF;
@@ -96,6 +114,32 @@ END
 $$;
 COMMENT ON FUNCTION expired_traces(record) IS 'traces that have to leave, the oldest first: a batch of them';
 
+-- What its traces are is forgotten while everybody waits: a partition of many is
+-- emptied before it is dropped.
+CREATE FUNCTION traces_of_partition(part regclass, most int) RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    leaves trace_ext.partitions;
+    traces uuid[];
+BEGIN
+    SELECT p.* INTO leaves FROM trace_ext.partitions p WHERE p.part = traces_of_partition.part;
+    IF (SELECT count(*) FROM (SELECT FROM trace_ext.summary_base
+                               WHERE last_timestamp < leaves.upper_bound LIMIT most + 1) AS t) <= most THEN
+        RETURN NULL;
+    END IF;
+    SELECT array_agg(trace_id) INTO traces
+      FROM (SELECT trace_id, row_number() OVER o AS number, sum(event_count) OVER o - event_count AS events_before
+              FROM (SELECT trace_id, last_timestamp, event_count FROM trace_ext.summary_base
+                     ORDER BY last_timestamp, trace_id LIMIT 5000) AS oldest
+            WINDOW o AS (ORDER BY last_timestamp, trace_id)) AS t
+     WHERE events_before < 20000 OR number = 1;
+    RETURN traces;
+END
+$$;
+COMMENT ON FUNCTION traces_of_partition(regclass, int) IS
+    'a batch of the oldest traces, where the partition that leaves, and what is older, has more than so many; NULL: few enough to drop it';
+
 CREATE PROCEDURE job_retention(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
     AS $$
@@ -103,6 +147,9 @@ DECLARE
     excess record;
     part regclass;
     leaving uuid[];
+    begins timestamptz;
+    ends timestamptz;
+    rejected bigint;
 BEGIN
     -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext.require_read_committed('retention');
@@ -116,13 +163,20 @@ BEGIN
     excess := trace_ext.retention_excess();
     part := trace_ext.expired_partition(excess);
     IF part IS NOT NULL THEN
-        EXECUTE format('DROP TABLE %s', part);
-        again := true;
-        RETURN;
+        leaving := trace_ext.traces_of_partition(part, 20000);
+        IF leaving IS NULL THEN
+            -- Behind one that waits for the lock everybody waits.
+            PERFORM set_config('lock_timeout', '100ms', true);
+            EXECUTE format('DROP TABLE %s', part);
+            again := true;
+            RETURN;
+        END IF;
+    ELSE
+        leaving := trace_ext.expired_traces(excess);
     END IF;
-    leaving := trace_ext.expired_traces(excess);
     IF leaving IS NOT NULL THEN
-        DELETE FROM trace_ext.events WHERE trace_id = ANY (leaving);
+        SELECT min(b.first_timestamp), max(b.last_timestamp) INTO begins, ends FROM trace_ext.summary_base b WHERE b.trace_id = ANY (leaving);
+        DELETE FROM trace_ext.events WHERE trace_id = ANY (leaving) AND "timestamp" BETWEEN begins AND ends;
         PERFORM trace_ext.fold();
         -- detect() need not look at them: it would take back what they added to findings.
         DELETE FROM trace_ext.detect_queue q
@@ -130,12 +184,15 @@ BEGIN
         again := true;
         RETURN;
     END IF;
-    DELETE FROM trace_ext.ingest_errors WHERE received_at < excess.before;
+    DELETE FROM trace_ext.ingest_errors
+     WHERE id IN (SELECT id FROM trace_ext.ingest_errors WHERE received_at < excess.before LIMIT 20000);
+    GET DIAGNOSTICS rejected = ROW_COUNT;
+    again := rejected = 20000;
 END
 $$;
 COMMENT ON PROCEDURE job_retention(boolean) IS
     'one step of retention, by trace_ext.retention_age, retention_size and retention_traces: drops the oldest partition, if all of it may leave, '
-    'or deletes a batch of the oldest traces; returns whether there may be more to do. Findings stay';
+    'or deletes a batch of the oldest traces, of a large partition as well; returns whether there may be more to do. Findings stay';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority) VALUES
     ('retention', 'trace_ext.job_retention', current_user, true, '10 min', '1 hour', 50);

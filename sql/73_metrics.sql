@@ -10,15 +10,19 @@ WITH job AS (
     SELECT * FROM trace_ext.cache_counters()
 ), mine AS (
     SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
+), backlog AS MATERIALIZED (
+    SELECT * FROM trace_ext.partition_backlog()
 )
 SELECT * FROM (
     SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
     UNION ALL SELECT 'trace_ext_traces', 'gauge', 'Traces stored', '{}', trace_ext.count_traces()
-    UNION ALL SELECT 'trace_ext_summary_backlog', 'gauge', 'Summary deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.summary_deltas)
-    UNION ALL SELECT 'trace_ext_count_backlog', 'gauge', 'Count deltas that are not folded yet', '{}', (SELECT count(*) FROM trace_ext.count_deltas)
+    UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "summaries"}', (SELECT count(*) FROM trace_ext.summary_deltas)
+    UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "counts"}', (SELECT count(*) FROM trace_ext.count_deltas)
     UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
               extract(epoch FROM trace_ext.fold_lag())
     UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
+    UNION ALL SELECT 'trace_ext_detect_lag_seconds', 'gauge', 'How long the first of these traces has waited; 0 where none does', '{}',
+              (SELECT coalesce(extract(epoch FROM greatest(clock_timestamp() - min(queued_at), interval '0')), 0) FROM trace_ext.detect_queue)
     UNION ALL SELECT 'trace_ext_traces_examined_total', 'counter', 'Traces that detect() has looked at, each time counted', '{}',
               (SELECT traces_examined FROM trace_ext.detect_state)
     UNION ALL SELECT 'trace_ext_findings', 'gauge', 'Findings, by severity and status',
@@ -27,6 +31,9 @@ SELECT * FROM (
               (SELECT count(*) FROM trace_ext.partitions WHERE NOT is_default)
     UNION ALL SELECT 'trace_ext_partitioned_seconds', 'gauge', 'Time ahead of now for which partitions are ready', '{}',
               (SELECT greatest(extract(epoch FROM max(upper_bound) - now()), 0) FROM trace_ext.partitions WHERE isfinite(upper_bound))
+    UNION ALL SELECT 'trace_ext_partitions_to_make', 'gauge', 'Partitions left to make', '{}', partitions_to_make FROM backlog
+    UNION ALL SELECT 'trace_ext_events_in_default', 'gauge', 'Events without a partition of their time; estimated where they are many', '{}', events_in_default FROM backlog
+    UNION ALL SELECT 'trace_ext_far_events', 'gauge', 'Events whose time is too far from now for a partition', '{}', far_events FROM backlog
     UNION ALL SELECT 'trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}',
               (SELECT coalesce(sum(pg_total_relation_size(part::regclass)), 0) FROM trace_ext.partitions)
     UNION ALL SELECT 'trace_ext_ingest_errors', 'gauge', 'Rejected events that are kept', '{}', (SELECT count(*) FROM trace_ext.ingest_errors)

@@ -1,4 +1,4 @@
--- The job that computes cached results before callers have to wait for them.
+-- The job that has cached results computed before callers have to wait for them.
 
 CREATE FUNCTION cache_wanted() RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_wanted';
@@ -9,11 +9,12 @@ CREATE FUNCTION cache_refresh_needed() RETURNS timestamptz
     BEGIN ATOMIC
     SELECT CASE
         WHEN trace_ext.cache_wanted() THEN '-infinity'
+        WHEN EXISTS (SELECT FROM trace_ext.cache_kept WHERE retry_at IS NULL AND kept_at > clock_timestamp() - interval '1 min') THEN '-infinity'
         WHEN EXISTS (SELECT FROM trace_ext.cache_kept)
         THEN coalesce((SELECT j.last_started + interval '5 seconds' FROM trace_ext.jobs j WHERE j.name = 'cache_refresh'), '-infinity')
         END;
     END;
-COMMENT ON FUNCTION cache_refresh_needed() IS 'when cache_refresh() may have something to do; kept queries are looked at every five seconds';
+COMMENT ON FUNCTION cache_refresh_needed() IS 'when cache_refresh() may have something to do; kept queries are looked at every five seconds, new ones at once';
 
 CREATE PROCEDURE job_cache_refresh(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

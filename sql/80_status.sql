@@ -24,6 +24,8 @@ WITH worker AS MATERIALIZED (
                     (SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
 ), job AS MATERIALIZED (
     SELECT * FROM trace_ext.jobs
+), backlog AS MATERIALIZED (
+    SELECT * FROM trace_ext.partition_backlog()
 )
 SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ext') AS version,
        trace_ext.count_events() AS events,
@@ -32,7 +34,13 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT count(*) FROM trace_ext.count_deltas) AS count_backlog,
        (SELECT count(*) FROM trace_ext.partitions WHERE NOT is_default) AS partitions,
        (SELECT max(upper_bound) FROM trace_ext.partitions) AS partitioned_until,
-       (SELECT count(*) FROM (SELECT FROM trace_ext.events_default LIMIT 100000) AS waiting) AS events_in_default,
+       (SELECT b.events_in_default FROM backlog b) AS events_in_default,
+       (SELECT b.far_events FROM backlog b) AS far_events,
+       (SELECT b.oldest_far_event FROM backlog b) AS oldest_far_event,
+       (SELECT b.newest_far_event FROM backlog b) AS newest_far_event,
+       (SELECT b.partitions_to_make FROM backlog b) AS partitions_to_make,
+       (SELECT b.advice FROM backlog b) AS partition_advice,
+       trace_ext.retention_backlog() AS traces_to_leave,
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
@@ -45,6 +53,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT last_success FROM job WHERE name = 'fold') AS last_fold,
        (SELECT detected_at FROM trace_ext.detect_state) AS last_detection,
        (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
+       (SELECT greatest(clock_timestamp() - min(q.queued_at), interval '0') FROM trace_ext.detect_queue q) AS detect_lag,
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
        (SELECT max(last_error_at) FROM job) AS last_job_error_at,
@@ -62,7 +71,14 @@ COMMENT ON COLUMN status.summary_backlog IS 'summary deltas that fold() has not 
 COMMENT ON COLUMN status.count_backlog IS 'count deltas that fold() has not folded';
 COMMENT ON COLUMN status.partitions IS 'partitions of events beside the default one';
 COMMENT ON COLUMN status.partitioned_until IS 'events from here on go to events_default; maintain_partitions() moves it on';
-COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; at most 100000 are counted';
+COMMENT ON COLUMN status.events_in_default IS 'events for which no partition was made; exact where they take up to 8 MB, estimated above that';
+COMMENT ON COLUMN status.far_events IS
+    'those of them that get none, for they are older than trace_ext.partition_reach or farther ahead than trace_ext.partitions_ahead: mostly of clients whose clocks are wrong';
+COMMENT ON COLUMN status.oldest_far_event IS 'time of the first of these';
+COMMENT ON COLUMN status.newest_far_event IS 'time of the last of these';
+COMMENT ON COLUMN status.partitions_to_make IS 'partitions that maintain_partitions() has left to make';
+COMMENT ON COLUMN status.partition_advice IS 'why it cannot make them, and what to do; NULL: it can';
+COMMENT ON COLUMN status.traces_to_leave IS 'traces over the limits of retention, at least: those that are too old are counted up to 10,000';
 COMMENT ON COLUMN status.rejected_events IS 'rows in ingest_errors';
 COMMENT ON COLUMN status.last_rejection IS 'why the last of them was rejected';
 COMMENT ON COLUMN status.last_rejection_at IS 'when';
@@ -76,6 +92,7 @@ COMMENT ON COLUMN status.fold_lag IS 'how long outstanding deltas have waited at
 COMMENT ON COLUMN status.last_fold IS 'end of the last run of the job fold that ended well';
 COMMENT ON COLUMN status.last_detection IS 'end of the last detect()';
 COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at yet';
+COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; up to trace_ext.lateness is normal; 0: none waits';
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';

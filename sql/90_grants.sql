@@ -36,18 +36,24 @@ GRANT UPDATE ON findings TO trace_ext_admin;
 DO $$
 DECLARE
     f record;
-    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'verify_summaries', 'rebuild_summaries', 'maintain_partitions',
-        'detect', 'set_finding_status', 'cache_reset', 'cache_refresh',
+    for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
+        'detect', 'detect_step', 'detect_all', 'set_finding_status', 'cache_reset', 'cache_refresh',
         'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh'];
+    -- Of those that are not IMMUTABLE; a writer reads nothing of others, and may be told nothing of them.
+    for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
-        'reconcile_partitions', 'make_partition', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
+        'reconcile_partitions', 'make_partition', 'make_by_moving', 'make_by_turning', 'move_rows', 'attach_partition', 'partition_table',
+        'partition_settings', 'partition_begin', 'default_rows',
+        'partition_name', 'trust_check', 'dump_rows', 'next_partition', 'partition_way', 'free_range', 'waiting_rows', 'waiting_ends',
+        'default_partition', 'partition_step_rows', 'most_partitions', 'time_plus',
+        'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'partitions_needed', 'keep_finding', 'keep_ingest_error', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
-        'examine_batch', 'take_detect_queue', 'retire_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
+        'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'merge_times', 'sweep_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'job_due_at', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
-        'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'announce_findings', 'notify_due_at',
-        'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed'];
+        'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
+        'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN
-    FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.prokind
+    FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace
     LOOP
         IF f.proname = ANY (for_owner) THEN
@@ -56,8 +62,10 @@ BEGIN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO trace_ext_writer, trace_ext_admin', f.signature);
         ELSIF f.proname = ANY (for_admin) THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_admin', f.signature);
-        ELSE
+        ELSIF f.is_pure OR f.proname = ANY (for_writer) THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_reader, trace_ext_writer, trace_ext_admin', f.signature);
+        ELSE
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_reader, trace_ext_admin', f.signature);
         END IF;
     END LOOP;
 END

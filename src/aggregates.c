@@ -19,15 +19,14 @@
 PG_FUNCTION_INFO_V1(tex_text_set_add);
 PG_FUNCTION_INFO_V1(tex_text_set_add_all);
 PG_FUNCTION_INFO_V1(tex_text_set_final);
+PG_FUNCTION_INFO_V1(tex_text_set_union);
 PG_FUNCTION_INFO_V1(tex_earliest_add);
 PG_FUNCTION_INFO_V1(tex_earliest_final);
 
 typedef struct TextSet
 {
 	MemoryContext context;
-	text	  **texts;
-	int			count;
-	int			room;
+	TexTextSet	texts;
 } TextSet;
 
 typedef struct Earliest
@@ -70,7 +69,7 @@ tex_text_set_add(PG_FUNCTION_ARGS)
 	TextSet    *set = text_set_state(fcinfo);
 
 	if (!PG_ARGISNULL(1))
-		tex_add_text(&set->texts, &set->count, &set->room, PG_GETARG_TEXT_PP(1), set->context);
+		tex_text_set_insert(&set->texts, PG_GETARG_TEXT_PP(1), set->context);
 	PG_RETURN_POINTER(set);
 }
 
@@ -93,8 +92,7 @@ tex_text_set_add_all(PG_FUNCTION_ARGS)
 		for (int i = 0; i < n; i++)
 		{
 			if (!isnull[i])
-				tex_add_text(&set->texts, &set->count, &set->room,
-							 DatumGetTextPP(values[i]), set->context);
+				tex_text_set_insert(&set->texts, DatumGetTextPP(values[i]), set->context);
 		}
 	}
 	PG_RETURN_POINTER(set);
@@ -106,16 +104,44 @@ tex_text_set_add_all(PG_FUNCTION_ARGS)
 Datum
 tex_text_set_final(PG_FUNCTION_ARGS)
 {
-	TexSummary	s = {0};
+	TexTextSet	none = {0};
 
-	if (!PG_ARGISNULL(0))
+	if (PG_ARGISNULL(0))
+		PG_RETURN_DATUM(tex_text_set_array(&none));
+	PG_RETURN_DATUM(tex_text_set_array(&((TextSet *) PG_GETARG_POINTER(0))->texts));
+}
+
+/*
+ * text_set_union(text[], text[]) returns text[]
+ *
+ * As the aggregate, of two arrays; the first one itself where it has all of the
+ * second.
+ */
+Datum
+tex_text_set_union(PG_FUNCTION_ARGS)
+{
+	ArrayType  *arrays[2] = {PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1)};
+	TexTextSet	set = {0};
+	int			first_count = 0;
+
+	for (int a = 0; a < 2; a++)
 	{
-		TextSet    *set = (TextSet *) PG_GETARG_POINTER(0);
+		Datum	   *values;
+		bool	   *isnull;
+		int			n;
 
-		s.services = set->texts;
-		s.service_count = set->count;
+		deconstruct_array(arrays[a], TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
+		for (int i = 0; i < n; i++)
+		{
+			if (!isnull[i])
+				tex_text_set_insert(&set, DatumGetTextPP(values[i]), CurrentMemoryContext);
+		}
+		if (a == 0)
+			first_count = set.count;
 	}
-	PG_RETURN_DATUM(tex_summary_services(&s));
+	if (set.count == first_count)
+		PG_RETURN_POINTER(arrays[0]);
+	PG_RETURN_DATUM(tex_text_set_array(&set));
 }
 
 static bool

@@ -10,6 +10,7 @@
 
 #include "cache_entries.h"
 #include "cache_memo.h"
+#include "cache_settings.h"
 
 #define TEX_NO_TTL (-1)
 
@@ -21,21 +22,23 @@ typedef struct TexCall
 	Datum	   *values;
 	bool	   *nulls;
 	int64		ttl;			/* in microseconds, or TEX_NO_TTL */
-	bool		is_report;		/* of the extension: depends on no settings but those that are in each key */
 	TupleDesc	desc;			/* of the rows that the caller takes; NULL: as they are */
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
 	/* By tex_call_identify(): */
-	uint64		settings[2];	/* hash of those that change what queries return */
+	const TexSettings *settings;
 	TexMemoKey	memo_key;
 	TexQuery	query;			/* its pointers are good until another query is looked at */
 	TexQuery   *fresh;			/* with its tree, where it had to be parsed */
-	uint64		definitions;	/* tex_definitions_seen() before that */
+	TexDefinitions definitions; /* as of which it was parsed */
 	TexCacheKey key;
 	TexCacheKey flight;			/* the same, but stays as it is when the key turns out to be another */
 } TexCall;
 
 extern void tex_call_identify(TexCall *call);
-extern void tex_call_needs_settings(TexCall *call);
+extern Query *tex_call_tree(TexCall *call);
+extern void tex_call_check_columns(const TexCall *call);
+extern Oid	tex_temporary_schema(void);
+extern bool tex_call_is_of_session(const TexCall *call);
 
 #endif							/* TEX_CACHE_CALL_H */

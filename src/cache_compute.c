@@ -28,7 +28,6 @@
 #include "cache_compute.h"
 #include "cache_counters.h"
 #include "cache_failures.h"
-#include "cache_functions.h"
 #include "cache_local.h"
 #include "cache_relations.h"
 #include "cache_rows.h"
@@ -63,17 +62,11 @@ static void
 execute(TexCall *call, TexResult *rows)
 {
 	ParamListInfo params = make_params(call);
-	TexQuery   *query = call->fresh;
+	Query	   *tree = tex_call_tree(call);
 	PlannedStmt *plan;
 	QueryDesc  *desc;
 
-	if (query == NULL)
-	{
-		AcceptInvalidationMessages();
-		call->definitions = tex_definitions_seen();
-		query = tex_query_parse(call->text, call->types, call->n_args);
-	}
-	plan = pg_plan_query(query->tree, call->text,
+	plan = pg_plan_query(tree, call->text,
 						 call->query.has_functions ? 0 : CURSOR_OPT_PARALLEL_OK, params);
 	desc = CreateQueryDesc(plan, call->text, GetActiveSnapshot(), InvalidSnapshot,
 						   &rows->dest, params, NULL, 0);
@@ -82,8 +75,6 @@ execute(TexCall *call, TexResult *rows)
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
-	/* The planner has scribbled on it. */
-	call->fresh = NULL;
 }
 
 /*
@@ -100,22 +91,23 @@ tex_compute(TexCall *call)
 }
 
 /*
- * A dependency on each relation that was read, and on what defines the query; false
+ * A dependency on each relation that was read or named, and on what defines the query; false
  * where one of them forbids to keep the result.
  */
 static bool
-make_dependencies(TexCall *call, const TexReads *reads, TexNeeds *needs,
+make_dependencies(TexCall *call, const TexReads *reads, bool *timed,
 				  TexDependency **dependencies, uint32 *n)
 {
+	List	   *relations = list_union_oid(reads->relations, call->query.relations);
 	ListCell   *cell;
 
 	*n = 0;
-	*dependencies = palloc0((list_length(reads->relations) + 3) * sizeof(TexDependency));
+	*dependencies = palloc0((list_length(relations) + 3) * sizeof(TexDependency));
 	/* What a standby replays marks nothing. */
 	if (RecoveryInProgress())
 		return true;
 	tex_relations_computing();
-	foreach(cell, reads->relations)
+	foreach(cell, relations)
 	{
 		Oid			relation = lfirst_oid(cell);
 		bool		ever;
@@ -124,7 +116,7 @@ make_dependencies(TexCall *call, const TexReads *reads, TexNeeds *needs,
 		if (refusal && ever)
 			return false;
 		if (refusal)
-			needs->ttl_reason = refusal;
+			*timed = true;
 		else
 			tex_relation_track(relation, &(*dependencies)[(*n)++]);
 	}
@@ -183,7 +175,7 @@ knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 
 	if (!recent)
 		return true;
 	AcceptInvalidationMessages();
-	return tex_definitions_seen() == call->definitions;
+	return tex_definitions_seen() == call->definitions.seen;
 }
 
 /* What it takes to compute the result again: settings and arguments. */
@@ -256,8 +248,7 @@ keep(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies,
 
 /* Keeps what was computed if it is right for others, or young enough for some. */
 static void
-keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *needs,
-			  const TexResult *rows)
+keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, const TexResult *rows)
 {
 	TexDependency *dependencies;
 
@@ -266,7 +257,9 @@ keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *need
 		tex_cache_count(TEX_CACHE_TOO_LARGE, 1);
 		return;
 	}
-	if (!make_dependencies(call, reads, needs, &dependencies, &info->n_dependencies) ||
+	info->timed = call->query.ttl_reason != NULL;
+	info->repeatable = !tex_call_is_of_session(call);
+	if (!make_dependencies(call, reads, &info->timed, &dependencies, &info->n_dependencies) ||
 		is_mine_alone(dependencies, info->n_dependencies))
 	{
 		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
@@ -278,16 +271,10 @@ keep_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, TexNeeds *need
 		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
 		return;
 	}
-	info->timed = needs->ttl_reason != NULL || call->query.ttl_reason != NULL;
 	if (call->ttl == TEX_NO_TTL && (info->timed || !info->exact))
 	{
 		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
 		return;
-	}
-	if ((needs->needs & TEX_NEEDS_SETTING) && !call->is_report)
-	{
-		info->repeatable = false;
-		tex_call_needs_settings(call);
 	}
 	keep(call, info, dependencies, &reads->notices, rows);
 }
@@ -320,14 +307,12 @@ void
 tex_compute_and_keep(TexCall *call)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TexNeeds	needs = {0};
-	TexReads	reads = {.each = tex_needs_of_statement, .arg = &needs};
+	TexReads	reads = {0};
 	TexEntryInfo info = {
 		/* now() is that, and no snapshot of the transaction is older. */
 		.as_of = GetCurrentTransactionStartTimestamp(),
 		.ttl = call->ttl,
-		.replayed = tex_relations_replayed(),
-		.repeatable = !call->query.needs_settings
+		.replayed = tex_relations_replayed()
 	};
 	TexResult		rows;
 	instr_time	begin;
@@ -349,6 +334,6 @@ tex_compute_and_keep(TexCall *call)
 	tex_reads_end(&reads);
 	info.cost = microseconds_since(begin);
 	tex_failures_clear(&call->flight);
-	keep_if_right(call, &info, &reads, &needs, &rows);
+	keep_if_right(call, &info, &reads, &rows);
 	tex_result_end(&rows);
 }

@@ -4,10 +4,12 @@
  *
  * Who computes holds a heavyweight lock on the key.  So whatever ends him, an error,
  * a cancel, a kill, releases those who wait; and should he come to wait for
- * something that one of them holds, that is found as any deadlock is.
+ * something that one of them holds, that is found as any deadlock is.  The role is in
+ * the lock: nobody waits for another role's computation, whose result he cannot use.
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 
@@ -20,7 +22,7 @@ tag_of(const TexCacheKey *key)
 		.locktag_field1 = key->database,
 		.locktag_field2 = (uint32) key->hash[0],
 		.locktag_field3 = (uint32) (key->hash[0] >> 32),
-		.locktag_field4 = (uint16) key->hash[1],
+		.locktag_field4 = (uint16) (key->hash[1] ^ hash_bytes_uint32(key->role)),
 		.locktag_type = LOCKTAG_USERLOCK,
 		.locktag_lockmethodid = DEFAULT_LOCKMETHOD
 	};

@@ -1,21 +1,16 @@
 /*
  * cache_functions.c
- *		What results of functions depend on beside their arguments and tables.
+ *		What is known of functions and types, as far as results depend on it.
  *
- * PostgreSQL marks a function STABLE if it returns the same within one statement,
- * which a cache cannot go by: now() is STABLE, and so is current_setting().  So:
- * - VOLATILE functions are refused, but a STABLE function may call them: that its
- *   result is none the less stable is its author's word;
- * - of those that come with PostgreSQL, the ones that depend on the time, on a
- *   setting or on the server are known by name;
- * - of functions in other languages, the statements that they execute are looked at
- *   when they are (tex_needs_of_statement()).  Expressions of PL/pgSQL need no
- *   statement, so the source is read as well, for names of functions of that kind,
- *   and for names of functions of users, whose source is read in turn;
- * - what a STABLE function in C depends on cannot be known, unless it is ours.
+ * A result may be kept until a table that was read is written if nothing else can
+ * change it.  That is so for a function that is IMMUTABLE: its author promises it, and
+ * no less is asked of one in an index.  STABLE only says that it returns the same
+ * within one statement: now() is STABLE.  So of the STABLE ones only those are taken
+ * that are listed here, each for a reason, or that the caller answers for
+ * (trace_ext.cache_trusted_functions).  What is not known is not taken: no source is
+ * read, and nothing is guessed.
  *
- * Whoever hides now() from this, in an operator of his own or in a name that is put
- * together at run time, has a function that is not what it claims to be.
+ * Settings are in the key of every result, so a function may depend on them.
  */
 #include "postgres.h"
 
@@ -23,371 +18,330 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
-#include "catalog/pg_aggregate.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
-#include "common/hashfn.h"
-#include "lib/stringinfo.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "nodes/nodes.h"
-#include "nodes/primnodes.h"
-#include "parser/scansup.h"
-#include "utils/builtins.h"
-#include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
+#include "utils/varlena.h"
 
 #include "cache_functions.h"
 #include "event.h"
+#include "guc.h"
 
-/* Functions that come with PostgreSQL; a name that ends in % is a prefix. */
-static const struct
-{
-	const char *name;
-	TexNeed		need;
-} known_names[] = {
-	{"now", TEX_NEEDS_TIME},
-	{"transaction_timestamp", TEX_NEEDS_TIME},
-	{"statement_timestamp", TEX_NEEDS_TIME},
-	{"current_setting", TEX_NEEDS_SETTING},
-	{"pg_typeof", 0},
-	{"pg_%", TEX_NEEDS_STATE},
-	{"has_%", TEX_NEEDS_STATE},
-	{"txid_%", TEX_NEEDS_STATE},
-	{"to_reg%", TEX_NEEDS_STATE},
-	{"regclass", TEX_NEEDS_STATE},
-	{"regclassin", TEX_NEEDS_STATE},
-	{"regcollationin", TEX_NEEDS_STATE},
-	{"regconfigin", TEX_NEEDS_STATE},
-	{"regdictionaryin", TEX_NEEDS_STATE},
-	{"regnamespacein", TEX_NEEDS_STATE},
-	{"regoperatorin", TEX_NEEDS_STATE},
-	{"regoperin", TEX_NEEDS_STATE},
-	{"regprocedurein", TEX_NEEDS_STATE},
-	{"regprocin", TEX_NEEDS_STATE},
-	{"regrolein", TEX_NEEDS_STATE},
-	{"regtypein", TEX_NEEDS_STATE},
-	{"current_schemas", TEX_NEEDS_STATE},
-	{"inet_client_%", TEX_NEEDS_STATE},
-	{"inet_server_%", TEX_NEEDS_STATE},
-	{"row_security_active", TEX_NEEDS_STATE},
-	{"system_user", TEX_NEEDS_STATE},
-	{"current_query", TEX_NEEDS_STATE},
-	{"obj_description", TEX_NEEDS_STATE},
-	{"col_description", TEX_NEEDS_STATE},
-	{"shobj_description", TEX_NEEDS_STATE},
-	{"getdatabaseencoding", TEX_NEEDS_STATE},
-	{"table_to_xml%", TEX_NEEDS_STATEMENTS},
-	{"query_to_xml%", TEX_NEEDS_STATEMENTS},
-	{"schema_to_xml%", TEX_NEEDS_STATEMENTS},
-	{"database_to_xml%", TEX_NEEDS_STATEMENTS},
-	{"cursor_to_xml%", TEX_NEEDS_STATE},
-	{"ts_rewrite", TEX_NEEDS_STATEMENTS}
+/* STABLE because of a setting: TimeZone, DateStyle, lc_time and the like. */
+static const Oid by_setting[] = {
+	F_DATE_OUT, F_TIMESTAMP_OUT, F_TIMESTAMPTZ_OUT, F_INTERVAL_OUT, F_CASH_OUT,
+	F_INTERVAL_IN, F_CASH_IN, F_XML_IN, F_XML, F_XML_IS_WELL_FORMED,
+	F_TO_CHAR_TIMESTAMP_TEXT, F_TO_CHAR_TIMESTAMPTZ_TEXT, F_TO_CHAR_INTERVAL_TEXT,
+	F_TO_CHAR_INT4_TEXT, F_TO_CHAR_INT8_TEXT, F_TO_CHAR_FLOAT4_TEXT, F_TO_CHAR_FLOAT8_TEXT,
+	F_TO_CHAR_NUMERIC_TEXT, F_TO_NUMBER, F_TO_DATE, F_TO_TIMESTAMP_TEXT_TEXT,
+	F_MONEY_INT4, F_MONEY_INT8, F_MONEY_NUMERIC, F_NUMERIC_MONEY,
+	F_DATE_TIMESTAMPTZ, F_TIME_TIMESTAMPTZ, F_TIMETZ_TIMESTAMPTZ, F_TIMESTAMP_TIMESTAMPTZ,
+	F_TIMESTAMPTZ_DATE, F_TIMESTAMPTZ_DATE_TIME, F_TIMESTAMPTZ_TIMESTAMP,
+	F_TIMESTAMPTZ_PL_INTERVAL, F_TIMESTAMPTZ_MI_INTERVAL, F_INTERVAL_PL_TIMESTAMPTZ,
+	F_DATE_PART_TEXT_TIMESTAMPTZ, F_EXTRACT_TEXT_TIMESTAMPTZ, F_DATE_TRUNC_TEXT_TIMESTAMPTZ,
+	F_DATE_TRUNC_TEXT_TIMESTAMPTZ_TEXT,
+	F_GENERATE_SERIES_TIMESTAMPTZ_TIMESTAMPTZ_INTERVAL,
+	F_IN_RANGE_TIMESTAMPTZ_TIMESTAMPTZ_INTERVAL_BOOL_BOOL,
+	F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8,
+	F_MAKE_TIMESTAMPTZ_INT4_INT4_INT4_INT4_INT4_FLOAT8_TEXT,
+	F_OVERLAPS_TIMESTAMPTZ_INTERVAL_TIMESTAMPTZ_INTERVAL,
+	F_OVERLAPS_TIMESTAMPTZ_INTERVAL_TIMESTAMPTZ_TIMESTAMPTZ,
+	F_OVERLAPS_TIMESTAMPTZ_TIMESTAMPTZ_TIMESTAMPTZ_INTERVAL,
+	F_DATE_CMP_TIMESTAMPTZ, F_DATE_EQ_TIMESTAMPTZ, F_DATE_NE_TIMESTAMPTZ, F_DATE_LT_TIMESTAMPTZ,
+	F_DATE_LE_TIMESTAMPTZ, F_DATE_GT_TIMESTAMPTZ, F_DATE_GE_TIMESTAMPTZ,
+	F_TIMESTAMPTZ_CMP_DATE, F_TIMESTAMPTZ_EQ_DATE, F_TIMESTAMPTZ_NE_DATE, F_TIMESTAMPTZ_LT_DATE,
+	F_TIMESTAMPTZ_LE_DATE, F_TIMESTAMPTZ_GT_DATE, F_TIMESTAMPTZ_GE_DATE,
+	F_TIMESTAMP_CMP_TIMESTAMPTZ, F_TIMESTAMP_EQ_TIMESTAMPTZ, F_TIMESTAMP_NE_TIMESTAMPTZ,
+	F_TIMESTAMP_LT_TIMESTAMPTZ, F_TIMESTAMP_LE_TIMESTAMPTZ, F_TIMESTAMP_GT_TIMESTAMPTZ,
+	F_TIMESTAMP_GE_TIMESTAMPTZ,
+	F_TIMESTAMPTZ_CMP_TIMESTAMP, F_TIMESTAMPTZ_EQ_TIMESTAMP, F_TIMESTAMPTZ_NE_TIMESTAMP,
+	F_TIMESTAMPTZ_LT_TIMESTAMP, F_TIMESTAMPTZ_LE_TIMESTAMP, F_TIMESTAMPTZ_GT_TIMESTAMP,
+	F_TIMESTAMPTZ_GE_TIMESTAMP,
+#ifdef F_DATE_ADD_TIMESTAMPTZ_INTERVAL
+	F_DATE_ADD_TIMESTAMPTZ_INTERVAL, F_DATE_SUBTRACT_TIMESTAMPTZ_INTERVAL,
+#endif
 };
 
-/* Words of a source that mean the same without being functions. */
-static const struct
-{
-	const char *word;
-	TexNeed		need;
-} known_words[] = {
-	{"current_timestamp", TEX_NEEDS_TIME},
-	{"current_date", TEX_NEEDS_TIME},
-	{"current_time", TEX_NEEDS_TIME},
-	{"localtimestamp", TEX_NEEDS_TIME},
-	{"localtime", TEX_NEEDS_TIME},
-	{"today", TEX_NEEDS_TIME},
-	{"tomorrow", TEX_NEEDS_TIME},
-	{"yesterday", TEX_NEEDS_TIME},
-	{"session_user", TEX_NEEDS_SETTING}
+/* STABLE because of definitions whose every change is noticed (cache_writes.c). */
+static const Oid by_definition[] = {
+	/* enums: pg_enum */
+	F_ENUM_IN, F_ENUM_OUT, F_ENUM_FIRST, F_ENUM_LAST, F_ENUM_RANGE_ANYENUM,
+	F_ENUM_RANGE_ANYENUM_ANYENUM,
+	/* text search: its catalogs, and default_text_search_config */
+	F_TO_TSVECTOR_TEXT, F_TO_TSVECTOR_JSON, F_TO_TSVECTOR_JSONB, F_JSON_TO_TSVECTOR_JSON_JSONB,
+	F_JSONB_TO_TSVECTOR_JSONB_JSONB, F_TO_TSQUERY_TEXT, F_PLAINTO_TSQUERY_TEXT,
+	F_PHRASETO_TSQUERY_TEXT, F_WEBSEARCH_TO_TSQUERY_TEXT, F_TS_MATCH_TT, F_TS_MATCH_TQ,
+	F_TS_HEADLINE_TEXT_TSQUERY, F_TS_HEADLINE_TEXT_TSQUERY_TEXT,
+	F_TS_HEADLINE_JSON_TSQUERY, F_TS_HEADLINE_JSON_TSQUERY_TEXT,
+	F_TS_HEADLINE_JSONB_TSQUERY, F_TS_HEADLINE_JSONB_TSQUERY_TEXT,
+	/* encodings: pg_conversion is never changed */
+	F_CONVERT, F_CONVERT_TO, F_CONVERT_FROM, F_LENGTH_BYTEA_NAME,
+	/* what the key has: the role and the database; renaming one wipes */
+	F_CURRENT_USER, F_GETPGUSERNAME, F_CURRENT_DATABASE, F_GETDATABASEENCODING,
+	/* what the tree has: the types of arguments */
+	F_PG_TYPEOF
 };
 
-/*
- * Notes a need, and what it comes from.
- */
-void
-tex_need(TexNeeds *needs, TexNeed need, const char *what)
+/* STABLE because they call the output functions of their arguments' types. */
+static const Oid prints[] = {
+	F_ARRAY_OUT, F_RECORD_OUT, F_RANGE_OUT, F_MULTIRANGE_OUT, F_ANYARRAY_OUT,
+	F_ARRAY_TO_STRING_ANYARRAY_TEXT, F_ARRAY_TO_STRING_ANYARRAY_TEXT_TEXT,
+	F_CONCAT, F_CONCAT_WS, F_FORMAT_TEXT, F_FORMAT_TEXT_ANY, F_TEXTANYCAT, F_ANYTEXTCAT,
+	F_QUOTE_LITERAL_ANYELEMENT, F_QUOTE_NULLABLE_ANYELEMENT,
+	F_TO_JSON, F_TO_JSONB, F_ARRAY_TO_JSON_ANYARRAY, F_ARRAY_TO_JSON_ANYARRAY_BOOL,
+	F_ROW_TO_JSON_RECORD, F_ROW_TO_JSON_RECORD_BOOL,
+	F_JSON_BUILD_ARRAY_, F_JSON_BUILD_ARRAY_ANY, F_JSON_BUILD_OBJECT_, F_JSON_BUILD_OBJECT_ANY,
+	F_JSONB_BUILD_ARRAY_, F_JSONB_BUILD_ARRAY_ANY, F_JSONB_BUILD_OBJECT_, F_JSONB_BUILD_OBJECT_ANY,
+	F_JSON_AGG, F_JSONB_AGG, F_JSON_OBJECT_AGG, F_JSONB_OBJECT_AGG,
+#ifdef F_JSON_AGG_STRICT
+	F_JSON_AGG_STRICT, F_JSONB_AGG_STRICT, F_JSON_OBJECT_AGG_STRICT, F_JSON_OBJECT_AGG_UNIQUE,
+	F_JSON_OBJECT_AGG_UNIQUE_STRICT, F_JSONB_OBJECT_AGG_STRICT, F_JSONB_OBJECT_AGG_UNIQUE,
+	F_JSONB_OBJECT_AGG_UNIQUE_STRICT,
+#endif
+};
+
+/* STABLE because they call the input functions of their results' types. */
+static const Oid reads[] = {
+	F_ARRAY_IN, F_RECORD_IN, F_RANGE_IN, F_MULTIRANGE_IN,
+	F_JSON_POPULATE_RECORD, F_JSON_POPULATE_RECORDSET, F_JSON_TO_RECORD, F_JSON_TO_RECORDSET,
+	F_JSONB_POPULATE_RECORD, F_JSONB_POPULATE_RECORDSET, F_JSONB_TO_RECORD, F_JSONB_TO_RECORDSET
+};
+
+/* Our own that depend on tables and settings alone. */
+static const char *const ours[] = {
+	"audit_trail", "count_events", "count_races", "count_variable_races", "find_races",
+	"find_variable_races", "findings_page", "list_traces"
+};
+
+/* These need a ttl, but depend on no more than the time and settings. */
+static const Oid by_time[] = {
+	F_NOW, F_TRANSACTION_TIMESTAMP, F_STATEMENT_TIMESTAMP, F_AGE_TIMESTAMP, F_AGE_TIMESTAMPTZ,
+	F_TIMETZ_TIME, F_TIMEZONE_TEXT_TIMETZ, F_DATE_IN, F_TIME_IN, F_TIMETZ_IN, F_TIMESTAMP_IN,
+	F_TIMESTAMPTZ_IN
+};
+
+/* What differs between sessions of one role with the same settings. */
+static const Oid of_session[] = {
+	F_CURRENT_SCHEMA, F_CURRENT_SCHEMAS, F_PG_BACKEND_PID, F_PG_MY_TEMP_SCHEMA,
+	F_PG_IS_OTHER_TEMP_SCHEMA, F_INET_CLIENT_ADDR,
+	F_INET_CLIENT_PORT, F_INET_SERVER_ADDR, F_INET_SERVER_PORT, F_PG_LISTENING_CHANNELS,
+	F_PG_CURSOR, F_PG_PREPARED_STATEMENT, F_PG_TRIGGER_DEPTH, F_PG_CURRENT_XACT_ID,
+	F_PG_CURRENT_XACT_ID_IF_ASSIGNED, F_TXID_CURRENT, F_TXID_CURRENT_IF_ASSIGNED
+};
+
+#define IS_ONE_OF(oid, list) is_one_of(oid, list, lengthof(list))
+
+static bool
+is_one_of(Oid oid, const Oid *list, size_t n)
 {
-	needs->needs |= need;
-	if (needs->ttl_reason)
-		return;
-	if (need & TEX_NEEDS_TIME)
-		needs->ttl_reason = psprintf("%s changes with time.", what);
-	else if (need & TEX_NEEDS_STATE)
-		needs->ttl_reason = psprintf("%s changes without a write that could be noticed.", what);
-	else if (need & TEX_NEEDS_UNKNOWN)
-		needs->ttl_reason = psprintf("%s is written in C and STABLE: what it depends on cannot be known.",
-									 what);
+	for (size_t i = 0; i < n; i++)
+	{
+		if (list[i] == oid)
+			return true;
+	}
+	return false;
+}
+
+static TexTrust
+trust_in_builtin(Oid function)
+{
+	if (IS_ONE_OF(function, by_setting) || IS_ONE_OF(function, by_definition))
+		return TEX_KNOWN;
+	if (IS_ONE_OF(function, prints))
+		return TEX_PRINTS;
+	if (IS_ONE_OF(function, reads))
+		return TEX_READS;
+	if (IS_ONE_OF(function, by_time))
+		return TEX_TIMED;
+	return IS_ONE_OF(function, of_session) ? TEX_OF_SESSION : TEX_UNKNOWN;
 }
 
 static bool
-is_name(const char *name, const char *pattern)
+is_ours(Form_pg_proc proc)
 {
-	size_t		n = strlen(pattern);
-
-	if (pattern[n - 1] == '%')
-		return strncmp(name, pattern, n - 1) == 0;
-	return strcmp(name, pattern) == 0;
-}
-
-static TexNeed
-need_of_name(const char *name)
-{
-	for (size_t i = 0; i < lengthof(known_names); i++)
+	if (proc->pronamespace != tex_schema_oid())
+		return false;
+	for (size_t i = 0; i < lengthof(ours); i++)
 	{
-		if (is_name(name, known_names[i].name))
-			return known_names[i].need;
+		if (strcmp(NameStr(proc->proname), ours[i]) == 0)
+			return true;
 	}
-	return 0;
+	return false;
 }
 
-/* A function that comes with PostgreSQL. */
-static void
-add_builtin(Form_pg_proc proc, TexNeeds *needs)
+/* Does the caller answer for it: by its name, or by "schema.*"? */
+static bool
+is_trusted(Form_pg_proc proc)
 {
-	const char *name = NameStr(proc->proname);
-	TexNeed		need = need_of_name(name);
-
-	/* With one argument it takes the age as of today. */
-	if (strcmp(name, "age") == 0 && proc->pronargs == 1)
-		need = TEX_NEEDS_TIME;
-	/* The offset of a zone depends on the day. */
-	if (proc->oid == F_TIMETZ_TIME)
-		need = TEX_NEEDS_TIME;
-	tex_need(needs, need, psprintf("%s()", name));
-}
-
-static void add_source(const char *source, TexNeeds *needs);
-
-/* The source of a function, SQL-standard bodies included. */
-static char *
-source_of(HeapTuple tuple)
-{
-	Oid			function = ((Form_pg_proc) GETSTRUCT(tuple))->oid;
-	bool		isnull;
-	Datum		source;
-
-	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosqlbody, &isnull);
-	if (!isnull)
-		source = OidFunctionCall1(F_PG_GET_FUNCTION_SQLBODY, ObjectIdGetDatum(function));
-	else
-	{
-		source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-		if (isnull)
-			return pstrdup("");
-	}
-	return TextDatumGetCString(source);
-}
-
-/* A function that a user or an extension made. */
-static void
-add_other(HeapTuple tuple, TexNeeds *needs)
-{
-	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(tuple);
-
-	if (proc->prolang == ClanguageId || proc->prolang == INTERNALlanguageId)
-	{
-		if (proc->pronamespace == tex_schema_oid())
-			needs->needs |= TEX_NEEDS_STATEMENTS;
-		else if (proc->provolatile != PROVOLATILE_IMMUTABLE)
-			tex_need(needs, TEX_NEEDS_UNKNOWN, psprintf("%s()", NameStr(proc->proname)));
-		return;
-	}
-	needs->needs |= TEX_NEEDS_STATEMENTS;
-	if (proc->provolatile != PROVOLATILE_IMMUTABLE)
-		add_source(source_of(tuple), needs);
-}
-
-/* The functions that an aggregate consists of. */
-static void
-add_parts_of_aggregate(Oid aggregate, TexNeeds *needs)
-{
-	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
-	Form_pg_aggregate form;
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	form = (Form_pg_aggregate) GETSTRUCT(tuple);
-	tex_needs_of_function(form->aggtransfn, needs);
-	tex_needs_of_function(form->aggfinalfn, needs);
-	ReleaseSysCache(tuple);
-}
-
-/*
- * Adds what a function needs, and what those that it calls do.
- */
-void
-tex_needs_of_function(Oid function, TexNeeds *needs)
-{
-	HeapTuple	tuple;
-	Form_pg_proc proc;
-
-	if (!OidIsValid(function) || list_member_oid(needs->visited, function))
-		return;
-	needs->visited = lappend_oid(needs->visited, function);
-	check_stack_depth();
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	if (!HeapTupleIsValid(tuple))
-		return;
-	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	if (proc->provolatile == PROVOLATILE_VOLATILE)
-	{
-		needs->needs |= TEX_IS_VOLATILE;
-		if (!OidIsValid(needs->volatile_function))
-			needs->volatile_function = function;
-	}
-	if (function < FirstNormalObjectId)
-	{
-		if (proc->provolatile == PROVOLATILE_STABLE)
-			add_builtin(proc, needs);
-	}
-	else if (proc->prokind == PROKIND_AGGREGATE)
-		add_parts_of_aggregate(function, needs);
-	else
-		add_other(tuple, needs);
-	ReleaseSysCache(tuple);
-}
-
-/*
- * The same for current_date and its like (SQLValueFunctionOp).
- */
-void
-tex_needs_of_value_function(int op, TexNeeds *needs)
-{
-	switch ((SQLValueFunctionOp) op)
-	{
-		case SVFOP_CURRENT_ROLE:
-		case SVFOP_CURRENT_USER:
-		case SVFOP_USER:
-		case SVFOP_CURRENT_CATALOG:
-		case SVFOP_CURRENT_SCHEMA:
-			break;				/* in the key */
-		case SVFOP_SESSION_USER:
-			needs->needs |= TEX_NEEDS_SETTING;
-			break;
-		default:
-			tex_need(needs, TEX_NEEDS_TIME, "the current date or time");
-			break;
-	}
-}
-
-/*
- * A name that a source calls.  All functions of that name are meant: which one it
- * is, only its execution could tell.
- */
-static void
-add_called(const char *name, TexNeeds *needs)
-{
-	CatCList   *list = SearchSysCacheList1(PROCNAMEARGSNSP, CStringGetDatum(name));
-	List	   *functions = NIL;
-	int			was_volatile = needs->needs & TEX_IS_VOLATILE;
-	Oid			volatile_function = needs->volatile_function;
+	const char *schema = get_namespace_name(proc->pronamespace);
+	List	   *names;
 	ListCell   *cell;
 
-	for (int i = 0; i < list->n_members; i++)
-		functions = lappend_oid(functions,
-								((Form_pg_proc) GETSTRUCT(&list->members[i]->tuple))->oid);
-	ReleaseSysCacheList(list);
-	foreach(cell, functions)
-		tex_needs_of_function(lfirst_oid(cell), needs);
-	needs->needs = (needs->needs & ~TEX_IS_VOLATILE) | was_volatile;
-	needs->volatile_function = volatile_function;
-}
-
-static void
-add_word(const char *word, bool is_called, bool is_quoted, TexNeeds *needs)
-{
-	if (is_called)
-		add_called(word, needs);
-	else if (is_quoted && strcmp(word, "now") == 0)
-		tex_need(needs, TEX_NEEDS_TIME, "'now'");
-	for (size_t i = 0; i < lengthof(known_words); i++)
+	if (schema == NULL || !SplitGUCList(pstrdup(tex_cache_trusted_functions), ',', &names))
+		return false;
+	foreach(cell, names)
 	{
-		if (strcmp(word, known_words[i].word) == 0)
-			tex_need(needs, known_words[i].need, word);
+		if (strcmp(lfirst(cell), psprintf("%s.%s", schema, NameStr(proc->proname))) == 0 ||
+			strcmp(lfirst(cell), psprintf("%s.*", schema)) == 0)
+			return true;
 	}
-}
-
-static bool
-is_word_start(char c)
-{
-	return isalpha((unsigned char) c) || c == '_' || IS_HIGHBIT_SET(c);
-}
-
-static bool
-is_word_part(char c)
-{
-	return is_word_start(c) || isdigit((unsigned char) c) || c == '$';
+	return false;
 }
 
 /*
- * Reads a source as a list of words, in whatever language it is.
+ * What may be expected of a function, given its row of pg_proc.  An aggregate that
+ * does not come with PostgreSQL is only as good as the functions it consists of.
  */
-static void
-add_source(const char *source, TexNeeds *needs)
+TexTrust
+tex_function_trust(HeapTuple function)
 {
-	const char *p = source;
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(function);
 
-	while (*p)
-	{
-		const char *begin = p;
-		const char *after;
-
-		if (!is_word_start(*p))
-		{
-			p++;
-			continue;
-		}
-		while (is_word_part(*p))
-			p++;
-		for (after = p; *after == '"' || isspace((unsigned char) *after); after++)
-			;
-		add_word(downcase_truncate_identifier(begin, p - begin, false), *after == '(',
-				 begin > source && begin[-1] == '\'', needs);
-		if (p - begin < NAMEDATALEN && *p == '"' && *after == '(')
-			add_called(pnstrdup(begin, p - begin), needs);
-	}
+	if (proc->provolatile == PROVOLATILE_VOLATILE)
+		return TEX_VOLATILE;
+	if (proc->provolatile == PROVOLATILE_IMMUTABLE)
+		return TEX_KNOWN;
+	if (proc->oid < FirstNormalObjectId)
+		return trust_in_builtin(proc->oid);
+	if (is_ours(proc))
+		return TEX_KNOWN;
+	return is_trusted(proc) ? TEX_TRUSTED : TEX_UNKNOWN;
 }
 
-/* Each place of a printed tree that has the field, with a number after it. */
-static void
-add_numbers_after(const char *tree, const char *field, bool is_op, TexNeeds *needs)
+/*
+ * May it execute statements of its own, which read tables?
+ */
+bool
+tex_function_executes(HeapTuple function)
 {
-	size_t		n = strlen(field);
+	Form_pg_proc proc = (Form_pg_proc) GETSTRUCT(function);
 
-	for (const char *p = strstr(tree, field); p != NULL; p = strstr(p + n, field))
+	return proc->oid >= FirstNormalObjectId && proc->prokind != PROKIND_AGGREGATE &&
+		!(proc->provolatile == PROVOLATILE_IMMUTABLE && proc->prolang == ClanguageId);
+}
+
+static bool
+is_known_builtin(Oid function)
+{
+	return func_volatile(function) == PROVOLATILE_IMMUTABLE ||
+		(function < FirstNormalObjectId && trust_in_builtin(function) == TEX_KNOWN);
+}
+
+static int
+traits_of_scalar(Oid type)
+{
+	Oid			input;
+	Oid			output;
+	Oid			element;
+	bool		varlena;
+	int			traits = 0;
+
+	switch (type)
 	{
-		unsigned long number = strtoul(p + n, NULL, 10);
+		case DATEOID:
+		case TIMEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return TEX_NAMES_TIMES;
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGNAMESPACEOID:
+		case REGROLEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+			traits = TEX_IS_NAME;
+			break;
+	}
+	getTypeInputInfo(type, &input, &element);
+	getTypeOutputInfo(type, &output, &varlena);
+	if (!is_known_builtin(input))
+		traits |= TEX_STRANGE_INPUT;
+	if (!is_known_builtin(output))
+		traits |= TEX_STRANGE_OUTPUT;
+	return traits;
+}
 
-		if (is_op)
-			tex_needs_of_value_function((int) number, needs);
-		else
-			tex_needs_of_function((Oid) number, needs);
+/* A row type depends on the relation whose it is: ALTER TYPE changes that. */
+static int
+traits_of_columns(Oid type, List **relations)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+	int			traits = 0;
+
+	*relations = list_append_unique_oid(*relations, get_typ_typrelid(type));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			traits |= tex_type_traits(TupleDescAttr(desc, i)->atttypid, relations);
+	}
+	return traits;
+}
+
+/*
+ * The TexTypeTraits of a type and of all that it is made of.  The relations of row
+ * types are added to the list.  Of a row of no named type nothing is known here.
+ */
+int
+tex_type_traits(Oid type, List **relations)
+{
+	Oid			element = get_element_type(type);
+
+	check_stack_depth();
+	if (OidIsValid(element))
+		return tex_type_traits(element, relations) & ~TEX_IS_NAME;
+	switch (get_typtype(type))
+	{
+		case TYPTYPE_DOMAIN:
+			/* Its constraints may call anything, and be changed. */
+			return tex_type_traits(getBaseType(type), relations) | TEX_STRANGE_INPUT;
+		case TYPTYPE_COMPOSITE:
+			return traits_of_columns(type, relations) & ~TEX_IS_NAME;
+		case TYPTYPE_RANGE:
+			return tex_type_traits(get_range_subtype(type), relations);
+		case TYPTYPE_MULTIRANGE:
+			return tex_type_traits(get_multirange_range(type), relations);
+		case TYPTYPE_BASE:
+			return traits_of_scalar(type);
+		default:
+			return 0;
 	}
 }
 
 /*
- * Adds what a statement needs that a function executes: a TexStatementCallback.
- * There is no function to walk over the expressions of a plan, but one to print it.
+ * Does a literal, of a type that has times in it, mean the same at any time?  Any word
+ * in it has to be one of those that do.
  */
-void
-tex_needs_of_statement(PlannedStmt *statement, const char *text, void *arg)
+bool
+tex_time_is_fixed(const char *literal)
 {
-	static const char *const fields[] = {
-		" :funcid ", " :opfuncid ", " :aggfnoid ", " :winfnoid ", " :hashfuncid ", " :negfuncid "
+	static const char *const fixed[] = {
+		"t", "z", "utc", "gmt", "ad", "bc", "am", "pm", "infinity", "epoch", "empty", "allballs",
+		"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+		"january", "february", "march", "april", "june", "july", "august", "september", "october",
+		"november", "december", "null"
 	};
-	TexNeeds   *needs = arg;
-	uint32		hash = hash_bytes((const unsigned char *) text, strlen(text));
-	char	   *tree;
 
-	/* A function may execute the same statement a million times. */
-	if (list_member_int(needs->texts, (int) hash))
-		return;
-	needs->texts = lappend_int(needs->texts, (int) hash);
-	tree = nodeToString(statement);
-	for (size_t i = 0; i < lengthof(fields); i++)
-		add_numbers_after(tree, fields[i], false, needs);
-	add_numbers_after(tree, "{SQLVALUEFUNCTION :op ", true, needs);
-	pfree(tree);
+	for (const char *p = literal; *p;)
+	{
+		size_t		n = 0;
+		bool		is_fixed = false;
+
+		while (isalpha((unsigned char) p[n]) || IS_HIGHBIT_SET(p[n]))
+			n++;
+		for (size_t i = 0; n > 0 && i < lengthof(fixed); i++)
+			is_fixed |= n == strlen(fixed[i]) && pg_strncasecmp(p, fixed[i], n) == 0;
+		if (n > 0 && !is_fixed)
+			return false;
+		p += Max(n, 1);
+	}
+	return true;
 }

@@ -1,36 +1,38 @@
 /*
  * cache_functions.h
- *		What results of functions depend on beside their arguments and tables.
+ *		What is known of functions and types, as far as results depend on it.
  */
 #ifndef TEX_CACHE_FUNCTIONS_H
 #define TEX_CACHE_FUNCTIONS_H
 
+#include "access/htup.h"
 #include "nodes/pg_list.h"
-#include "nodes/plannodes.h"
 
-/* What a query depends on through a function, or an expression like one. */
-typedef enum TexNeed
+/* What may be expected of a function. */
+typedef enum TexTrust
 {
-	TEX_NEEDS_TIME = 1 << 0,	/* the time */
-	TEX_NEEDS_STATE = 1 << 1,	/* the server, its catalogs, the connection */
-	TEX_NEEDS_SETTING = 1 << 2, /* a setting of the session */
-	TEX_NEEDS_UNKNOWN = 1 << 3, /* nobody can say: C of another extension */
-	TEX_NEEDS_STATEMENTS = 1 << 4,	/* executes statements of its own */
-	TEX_IS_VOLATILE = 1 << 5
-} TexNeed;
+	TEX_UNKNOWN,				/* its result may change with anything */
+	TEX_KNOWN,					/* depends on its arguments, the tables it reads and settings */
+	TEX_TIMED,					/* the same, and the time */
+	TEX_OF_SESSION,				/* differs between sessions of one role with the same settings */
+	TEX_PRINTS,					/* the same, but for the output functions of what it is given */
+	TEX_READS,					/* the same, but for the input functions of what it returns */
+	TEX_TRUSTED,				/* the caller says that it is known */
+	TEX_VOLATILE
+} TexTrust;
 
-typedef struct TexNeeds
+/* What there is to know of a type, of its parts included. */
+typedef enum TexTypeTrait
 {
-	int			needs;			/* of TexNeed */
-	Oid			volatile_function;
-	const char *ttl_reason;		/* why it cannot be cached for ever, or NULL */
-	List	   *visited;		/* Oids of functions */
-	List	   *texts;			/* hashes of the texts of statements looked at */
-} TexNeeds;
+	TEX_NAMES_TIMES = 1 << 0,	/* its input function takes words like "now" */
+	TEX_STRANGE_INPUT = 1 << 1, /* what its input function returns depends on more */
+	TEX_STRANGE_OUTPUT = 1 << 2,	/* what its output function returns does */
+	TEX_IS_NAME = 1 << 3		/* its input function looks up an object */
+} TexTypeTrait;
 
-extern void tex_needs_of_function(Oid function, TexNeeds *needs);
-extern void tex_needs_of_value_function(int op, TexNeeds *needs);
-extern void tex_needs_of_statement(PlannedStmt *statement, const char *text, void *needs);
-extern void tex_need(TexNeeds *needs, TexNeed need, const char *what);
+extern TexTrust tex_function_trust(HeapTuple function);
+extern bool tex_function_executes(HeapTuple function);
+extern int	tex_type_traits(Oid type, List **relations);
+extern bool tex_time_is_fixed(const char *literal);
 
 #endif							/* TEX_CACHE_FUNCTIONS_H */

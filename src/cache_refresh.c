@@ -5,15 +5,16 @@
 #include "postgres.h"
 
 #include "cache_refresh.h"
+#include "guc.h"
 #include "worker_slots.h"
 
 /*
- * Asks for a newer result than that; false where no worker would compute it.
+ * Asks for a newer result than that; false where nobody would compute it.
  */
 bool
 tex_refresh_ask(const TexEntryInfo *info)
 {
-	if (!tex_worker_folds())
+	if (tex_cache_processes == 0 || !tex_worker_folds())
 		return false;
 	if (tex_entry_want(info))
 		tex_worker_wake(info->key.database);

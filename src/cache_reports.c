@@ -17,11 +17,9 @@
 #include "guc.h"
 #include "reads.h"
 
-PG_FUNCTION_INFO_V1(tex_cached_list_traces);
 PG_FUNCTION_INFO_V1(tex_cached_find_variable_races);
 PG_FUNCTION_INFO_V1(tex_cached_global_races);
 
-extern Datum tex_list_traces(PG_FUNCTION_ARGS);
 extern Datum tex_find_variable_races(PG_FUNCTION_ARGS);
 
 /* Inside of a report: the next call is the query that it had executed. */
@@ -66,7 +64,7 @@ set_arguments(TexCall *call, FunctionCallInfo fcinfo)
 static Datum
 answer(FunctionCallInfo fcinfo, const char *name, int64 ttl)
 {
-	TexCall		call = {.ttl = ttl, .is_report = true};
+	TexCall		call = {.ttl = ttl};
 
 	set_arguments(&call, fcinfo);
 	call.text = query_of(name, call.n_args);
@@ -90,17 +88,6 @@ is_plain_call(void)
 {
 	return !tex_cache_is_there() || tex_cache_mode != TEX_CACHE_ON || answering ||
 		tex_reads_collecting();
-}
-
-/*
- * list_traces(...) returns setof trace_summaries
- */
-Datum
-tex_cached_list_traces(PG_FUNCTION_ARGS)
-{
-	if (is_plain_call())
-		return tex_list_traces(fcinfo);
-	return answer(fcinfo, "list_traces", TEX_NO_TTL);
 }
 
 /*

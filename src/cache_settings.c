@@ -1,188 +1,302 @@
 /*
  * cache_settings.c
- *		The settings that can change what a query returns.
+ *		The settings of a session, as part of what its results are known by.
  *
- * They are part of the key of a cached result, so they are read often, and
- * directly: to ask for twenty settings by name takes longer than all else that is
- * done for a hit.  A query that calls current_setting() depends on any of them,
- * and has all in its key.
+ * Which of them change a result nobody can say: pg_trgm.similarity_threshold does, and
+ * gin_fuzzy_search_limit.  So all are in the key that are not what every session begins
+ * with.  Where all that is called is known, those are left out of which a list says that
+ * they are about how a query is logged or sent, not about what it returns; and where it
+ * also came with PostgreSQL, those of extensions, which it does not know of.
+ *
+ * They are looked at for each hit, so their values are read where they are, and hashed
+ * only when one of them has changed.
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
-#include "miscadmin.h"
-#include "parser/parse_expr.h"
-#include "parser/parser.h"
-#include "pgtime.h"
-#include "tsearch/ts_cache.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/bytea.h"
-#include "utils/float.h"
+#include <fnmatch.h>
+
+#include "common/hashfn.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
-#include "utils/rls.h"
-#include "utils/xml.h"
+#include "utils/memutils.h"
 
 #include "cache_settings.h"
 #include "compat.h"
-#include "guc.h"
 
-typedef enum Kind
-{
-	IS_BOOL,
-	IS_INT,
-	IS_STRING,
-	IS_ZONE,
-	IS_PRIVATE					/* a string that only the setting itself leads to */
-} Kind;
-
-static const struct
-{
-	const char *name;
-	Kind		kind;
-	void	   *value;
-} settings[] = {
-	{"search_path", IS_STRING, &namespace_search_path},
-	{"row_security", IS_BOOL, &row_security},
-	{"TimeZone", IS_ZONE, &session_timezone},
-	{"timezone_abbreviations", IS_PRIVATE, NULL},
-	{"DateStyle", IS_INT, &DateStyle},
-	{"DateStyle", IS_INT, &DateOrder},
-	{"IntervalStyle", IS_INT, &IntervalStyle},
-	{"extra_float_digits", IS_INT, &extra_float_digits},
-	{"bytea_output", IS_INT, &bytea_output},
-	{"xmlbinary", IS_INT, &xmlbinary},
-	{"xmloption", IS_INT, &xmloption},
-	{"lc_monetary", IS_PRIVATE, NULL},
-	{"lc_numeric", IS_PRIVATE, NULL},
-	{"lc_time", IS_PRIVATE, NULL},
-	{"default_text_search_config", IS_STRING, &TSCurrentConfig},
-	{"array_nulls", IS_BOOL, &Array_nulls},
-	{"quote_all_identifiers", IS_BOOL, &quote_all_identifiers},
-	{"transform_null_equals", IS_BOOL, &Transform_null_equals},
-	{"standard_conforming_strings", IS_BOOL, &standard_conforming_strings},
-	{"trace_ext.thread_kind", IS_INT, &tex_thread_kind},
-	{"trace_ext.variable_scope", IS_INT, &tex_variable_scope},
-	{"trace_ext.clock_skew", IS_INT, &tex_clock_skew},
-	{"trace_ext.lateness", IS_INT, &tex_lateness},
-	{"trace_ext.horizon", IS_INT, &tex_horizon},
-	{"trace_ext.global_locks", IS_STRING, &tex_global_locks},
-	{"trace_ext.potential_races", IS_BOOL, &tex_potential_races}
+/*
+ * In no key, and left alone by tex_settings_apply(): the role, which has a place of its
+ * own, and what concerns the process or the transaction.
+ */
+static const char *const of_process[] = {
+	"role", "session_authorization", "seed", "*_timeout", "*transaction_isolation",
+	"*transaction_read_only", "*transaction_deferrable", "client_connection_check_interval", "tcp_*"
 };
 
+/* In no key where all that is called is known. */
+static const char *const irrelevant[] = {
+	"application_name",			/* who asks */
+	"trace_ext.cache_*", "trace_ext.fold_threshold", "trace_ext.max_field_size",
+	"client_encoding",			/* what rows are translated to when they are sent */
+	"client_min_messages", "lc_messages", "log_*", "auto_explain.*",	/* what is told, where */
+	"track_*", "pg_stat_statements.*",	/* what is counted */
+	"work_mem", "maintenance_work_mem", "temp_buffers",	/* how much memory it may take */
+	"synchronous_commit", "commit_*"	/* how safe commits are */
+};
+
+#define IS_ONE_OF(name, list) is_one_of(name, list, lengthof(list))
+
+static bool
+is_one_of(const char *name, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		if (fnmatch(list[i], name, 0) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
-add_string(StringInfo key, const char *value)
+add_string(StringInfo bytes, const char *value)
 {
 	if (value)
-		appendBinaryStringInfo(key, value, strlen(value));
-	appendStringInfoChar(key, '\0');
+		appendBinaryStringInfo(bytes, value, strlen(value));
+	appendStringInfoChar(bytes, '\0');
 }
 
-/* The settings whose variables are private.  Those of PostgreSQL do not move. */
-static struct config_string *private_settings[lengthof(settings)];
+/* Where the value of a setting is, or that which the server was built with. */
+static const void *
+value_of(const struct config_generic *setting, bool built_in, Size *size)
+{
+	const char *text;
+
+#define PLACE(type) (built_in ? (const void *) &((const type *) setting)->boot_val : ((const type *) setting)->variable)
+	switch (setting->vartype)
+	{
+		case PGC_BOOL:
+			*size = sizeof(bool);
+			return PLACE(struct config_bool);
+		case PGC_INT:
+			*size = sizeof(int);
+			return PLACE(struct config_int);
+		case PGC_ENUM:
+			*size = sizeof(int);
+			return PLACE(struct config_enum);
+		case PGC_REAL:
+			*size = sizeof(double);
+			return PLACE(struct config_real);
+		case PGC_STRING:
+			break;
+	}
+	text = *(const char *const *) PLACE(struct config_string);
+	*size = text ? strlen(text) + 1 : 0;
+	return text;
+}
 
 static void
-find_private_settings(void)
+add_setting(StringInfo bytes, const struct config_generic *setting)
 {
-	int			n;
-	struct config_generic **all = tex_all_settings(&n);
+	Size		size;
+	const void *value = value_of(setting, false, &size);
 
-	for (int i = 0; i < n; i++)
-	{
-		for (size_t j = 0; j < lengthof(settings); j++)
-		{
-			if (settings[j].kind == IS_PRIVATE && strcmp(all[i]->name, settings[j].name) == 0)
-				private_settings[j] = (struct config_string *) all[i];
-		}
-	}
+	add_string(bytes, setting->name);
+	if (value)
+		appendBinaryStringInfo(bytes, value, (int) size);
 }
 
+void
+tex_hash_bytes(const StringInfoData *bytes, uint64 *hash)
+{
+	const unsigned char *data = (const unsigned char *) bytes->data;
+
+	hash[0] = DatumGetUInt64(hash_any_extended(data, bytes->len, 1));
+	hash[1] = DatumGetUInt64(hash_any_extended(data, bytes->len, 2));
+}
+
+/* May sessions differ in it, and does this one from where all begin? */
+static bool
+is_set(const struct config_generic *setting)
+{
+	Size		size;
+	Size		built_in_size;
+	const void *value;
+	const void *built_in;
+
+	if (setting->source == PGC_S_DEFAULT || setting->context <= PGC_SIGHUP)
+		return false;
+	value = value_of(setting, false, &size);
+	built_in = value_of(setting, true, &built_in_size);
+	return size != built_in_size || (size > 0 && memcmp(value, built_in, size) != 0);
+}
+
+/* The smallest scope that has the setting. */
+static TexSettingsScope
+scope_of(const char *name)
+{
+	if (IS_ONE_OF(name, irrelevant))
+		return TEX_SETTINGS_ALL;
+	return strchr(name, '.') ? TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
+}
+
+static void
+hash_settings(TexSettings *hashes)
+{
+	StringInfoData bytes;
+	TexSettingsScan scan;
+	struct config_generic *setting;
+
+	initStringInfo(&bytes);
+	for (TexSettingsScope scope = 0; scope < TEX_SETTINGS_SCOPES; scope++)
+	{
+		resetStringInfo(&bytes);
+		tex_settings_begin(&scan);
+		while ((setting = tex_settings_next(&scan)) != NULL)
+		{
+			if (is_set(setting) && !IS_ONE_OF(setting->name, of_process) &&
+				scope_of(setting->name) <= scope)
+				add_setting(&bytes, setting);
+		}
+		tex_hash_bytes(&bytes, hashes->hash[scope]);
+	}
+	pfree(bytes.data);
+}
+
+static void
+begin(StringInfo bytes)
+{
+	if (bytes->data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		initStringInfo(bytes);
+		MemoryContextSwitchTo(old);
+	}
+	resetStringInfo(bytes);
+}
+
+/*
+ * The settings as they are.  They are mostly the same as last time.
+ */
+const TexSettings *
+tex_settings_now(void)
+{
+	static StringInfoData last;
+	static StringInfoData now;
+	static TexSettings hashes;
+	TexSettingsScan scan;
+	struct config_generic *setting;
+
+	begin(&now);
+	tex_settings_begin(&scan);
+	while ((setting = tex_settings_next(&scan)) != NULL)
+	{
+		if (is_set(setting))
+			add_setting(&now, setting);
+	}
+	if (last.data == NULL || now.len != last.len || memcmp(now.data, last.data, now.len) != 0)
+	{
+		begin(&last);
+		hash_settings(&hashes);
+		appendBinaryStringInfo(&last, now.data, now.len);
+	}
+	return &hashes;
+}
+
+/* Can it be written down, and set in another process? */
+static bool
+is_portable(const struct config_generic *setting)
+{
+	return is_set(setting) && setting->context >= PGC_SUSET &&
+		!IS_ONE_OF(setting->name, of_process);
+}
+
+/* A value as it is written in SET. */
 static const char *
-private_value(size_t i)
+text_of(const struct config_generic *setting, bool built_in)
 {
-	if (private_settings[i] == NULL)
-		find_private_settings();
-	return *private_settings[i]->variable;
-}
+	Size		size;
+	const void *value = value_of(setting, built_in, &size);
 
-/*
- * Adds the values of all settings that change what queries return.
- */
-void
-tex_settings_add(StringInfo key)
-{
-	for (size_t i = 0; i < lengthof(settings); i++)
+	switch (setting->vartype)
 	{
-		switch (settings[i].kind)
-		{
-			case IS_BOOL:
-				appendBinaryStringInfo(key, settings[i].value, sizeof(bool));
-				break;
-			case IS_INT:
-				appendBinaryStringInfo(key, settings[i].value, sizeof(int));
-				break;
-			case IS_STRING:
-				add_string(key, *(char **) settings[i].value);
-				break;
-			case IS_ZONE:
-				add_string(key, pg_get_timezone_name(*(pg_tz **) settings[i].value));
-				break;
-			case IS_PRIVATE:
-				add_string(key, private_value(i));
-				break;
-		}
+		case PGC_BOOL:
+			return *(const bool *) value ? "on" : "off";
+		case PGC_INT:
+			return psprintf("%d", *(const int *) value);
+		case PGC_ENUM:
+			return config_enum_lookup_by_value((struct config_enum *) setting,
+											   *(const int *) value);
+		case PGC_REAL:
+			return psprintf("%.17g", *(const double *) value);
+		case PGC_STRING:
+			break;
 	}
+	return value;
 }
 
 /*
- * Adds the values of all settings that there are, and who the session belongs to.
- */
-void
-tex_settings_add_all(StringInfo key)
-{
-	int			n;
-	struct config_generic **all = tex_all_settings(&n);
-	Oid			session_user_id = GetSessionUserId();
-
-	for (int i = 0; i < n; i++)
-	{
-		add_string(key, all[i]->name);
-		if (!(all[i]->flags & GUC_NO_SHOW_ALL) || (all[i]->flags & GUC_CUSTOM_PLACEHOLDER))
-			add_string(key, GetConfigOption(all[i]->name, true, false));
-	}
-	appendBinaryStringInfo(key, (char *) &session_user_id, sizeof(Oid));
-}
-
-/*
- * Writes down the settings that change what queries return, for
- * tex_settings_apply(): names and values, each ended by a zero byte.
+ * Writes down the settings for tex_settings_apply(): names and values, each ended by a
+ * zero byte, and an empty name.
  */
 void
 tex_settings_write(StringInfo recipe)
 {
-	for (size_t i = 0; i < lengthof(settings); i++)
+	TexSettingsScan scan;
+	struct config_generic *setting;
+
+	tex_settings_begin(&scan);
+	while ((setting = tex_settings_next(&scan)) != NULL)
 	{
-		add_string(recipe, settings[i].name);
-		add_string(recipe, GetConfigOption(settings[i].name, true, false));
+		if (!is_portable(setting))
+			continue;
+		add_string(recipe, setting->name);
+		add_string(recipe, text_of(setting, false));
 	}
+	appendStringInfoChar(recipe, '\0');
+}
+
+/* Refusal is an error at that level; 0 stands for ERROR. */
+static void
+set(const char *name, const char *value, int level)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, level, false);
+}
+
+/* What is set here and was not there; not while the list of what is set is walked. */
+static void
+set_built_in(void)
+{
+	List	   *others = NIL;
+	ListCell   *cell;
+	TexSettingsScan scan;
+	struct config_generic *setting;
+
+	tex_settings_begin(&scan);
+	while ((setting = tex_settings_next(&scan)) != NULL)
+	{
+		if (is_portable(setting))
+			others = lappend(others, setting);
+	}
+	foreach(cell, others)
+		set(((struct config_generic *) lfirst(cell))->name, text_of(lfirst(cell), true), DEBUG3);
 }
 
 /*
- * Sets what was written down, until the nest level of settings ends that the
- * caller began.
+ * Sets what was written down, and nothing else, until the nest level of settings ends
+ * that the caller began.
  */
 const char *
 tex_settings_apply(const char *recipe, const char *end)
 {
-	for (size_t i = 0; i < lengthof(settings) && recipe < end; i++)
+	set_built_in();
+	while (recipe < end && *recipe)
 	{
 		const char *name = recipe;
 		const char *value = name + strlen(name) + 1;
 
 		recipe = value + strlen(value) + 1;
-		(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		set(name, value, 0);
 	}
-	return recipe;
+	return recipe + 1;
 }

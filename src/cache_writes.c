@@ -20,7 +20,7 @@
  * messages that it is about to send.
  *
  * What a transaction did itself it also sees before it commits; tex_i_wrote() and
- * tex_i_changed_definitions() say that it must keep away from the cache.
+ * tex_i_changed_definitions() (cache_memo.c) say that it must keep away from the cache.
  *
  * Not noticed: relations written by code that releases its lock before the end of
  * the transaction, against the rule of PostgreSQL for user tables; and what another
@@ -31,7 +31,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -39,7 +38,6 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -58,12 +56,6 @@ typedef struct Changes
 	bool		roles;
 	bool		marked;			/* as a writer of anything that is tracked */
 } Changes;
-
-/* Grows whenever this session learns that what a query means may have changed. */
-static uint64 definitions_seen = 1;
-
-/* The transaction, with an id, in which it last did. */
-static TransactionId changed_in = InvalidTransactionId;
 
 /* When this session last committed a write to a tracked relation. */
 static TimestampTz last_write = 0;
@@ -88,28 +80,6 @@ tex_i_wrote(Oid relation)
 }
 
 /*
- * May this transaction have changed what queries mean?  Where another one did so
- * while this one had an id, it is told so as well.
- */
-bool
-tex_i_changed_definitions(void)
-{
-	TransactionId xid = GetTopTransactionIdIfAny();
-
-	return TransactionIdIsValid(xid) && xid == changed_in;
-}
-
-/*
- * A number that changes with all that a query may mean.  What was derived from its
- * text is good as long as it stays the same.
- */
-uint64
-tex_definitions_seen(void)
-{
-	return definitions_seen;
-}
-
-/*
  * When this session last wrote what cached results depend on.  Older results are
  * not young enough for it: who writes expects to see it.
  */
@@ -117,27 +87,6 @@ TimestampTz
 tex_last_write(void)
 {
 	return last_write;
-}
-
-static void
-definitions_changed(void)
-{
-	definitions_seen++;
-	changed_in = GetTopTransactionIdIfAny();
-	if (tex_cache_is_there() && RecoveryInProgress())
-		tex_relations_note_replayed();
-}
-
-static void
-on_relation_change(Datum argument, Oid relation)
-{
-	definitions_changed();
-}
-
-static void
-on_catalog_change(Datum argument, int cache, uint32 hash)
-{
-	definitions_changed();
 }
 
 static void
@@ -150,7 +99,9 @@ note_catalog_message(Changes *changes, int cache)
 		case OPEROID:
 		case CASTSOURCETARGET:
 		case ENUMOID:
-		case CONSTROID:
+		case COLLOID:
+		case CLAOID:
+		case AMOPOPID:
 		case NAMESPACEOID:
 		case TSCONFIGMAP:
 		case TSCONFIGOID:
@@ -299,20 +250,6 @@ on_transaction_end(XactEvent event, void *arg)
 	}
 }
 
-static void
-watch_catalogs(void)
-{
-	static const int caches[] = {
-		PROCOID, PROCNAMEARGSNSP, AGGFNOID, OPEROID, OPERNAMENSP, CASTSOURCETARGET, TYPEOID, ENUMOID,
-		NAMESPACEOID, NAMESPACENAME, CONSTROID, AUTHOID, AUTHMEMROLEMEM, AUTHMEMMEMROLE,
-		DATABASEOID, TSCONFIGMAP, TSCONFIGOID, TSDICTOID, TSPARSEROID, TSTEMPLATEOID
-	};
-
-	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
-	for (size_t i = 0; i < lengthof(caches); i++)
-		CacheRegisterSyscacheCallback(caches[i], on_catalog_change, (Datum) 0);
-}
-
 /*
  * It must be called before any other module's that writes tables when a transaction
  * commits: the callbacks are called in the reverse order.
@@ -322,5 +259,4 @@ tex_cache_writes_init(void)
 {
 	if (process_shared_preload_libraries_in_progress)
 		RegisterXactCallback(on_transaction_end, NULL);
-	watch_catalogs();
 }

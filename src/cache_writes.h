@@ -10,8 +10,6 @@
 extern void tex_cache_writes_init(void);
 
 extern bool tex_i_wrote(Oid relation);
-extern bool tex_i_changed_definitions(void);
-extern uint64 tex_definitions_seen(void);
 extern TimestampTz tex_last_write(void);
 
 #endif							/* TEX_CACHE_WRITES_H */

@@ -16,7 +16,6 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -57,17 +56,6 @@ typedef enum Verdict
 	NOT_FOR_ME					/* this transaction has written what was read */
 } Verdict;
 
-/* Names of tables in functions may mean temporary tables of this session. */
-static bool
-has_temporary_tables(void)
-{
-	Oid			schema;
-	Oid			toast_schema;
-
-	GetTempNamespaceState(&schema, &toast_schema);
-	return OidIsValid(schema);
-}
-
 /* May the query read a temporary table, that inherits from one that it names? */
 static bool
 has_temporary_children(const List *relations)
@@ -91,7 +79,7 @@ may_use_cache(const TexCall *call)
 		return false;
 	if (RecoveryInProgress() && call->ttl == TEX_NO_TTL)
 		return false;
-	return !has_temporary_tables() ||
+	return !OidIsValid(tex_temporary_schema()) ||
 		!(call->query.has_functions || has_temporary_children(call->query.relations));
 }
 
@@ -329,32 +317,8 @@ tex_cached_require_ttl(const TexCall *call)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot cache this query without a ttl"),
 				 errdetail_internal("%s", call->query.ttl_reason),
-				 errhint("Say how old its result may be: cached(query, interval '30 s').")));
-}
-
-/* The rows have the types that the caller says, or he would misread them. */
-static void
-check_columns(const TexCall *call)
-{
-	TupleDesc	have = call->query.desc;
-
-	if (have->natts != call->desc->natts)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the cached query returns %d columns, but the column definition list has %d",
-						have->natts, call->desc->natts)));
-	for (int i = 0; i < have->natts; i++)
-	{
-		Form_pg_attribute a = TupleDescAttr(have, i);
-		Form_pg_attribute b = TupleDescAttr(call->desc, i);
-
-		if (a->atttypid != b->atttypid || (b->atttypmod >= 0 && b->atttypmod != a->atttypmod))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d of the cached query is of type %s, but the column definition list says %s",
-							i + 1, format_type_with_typemod(a->atttypid, a->atttypmod),
-							format_type_with_typemod(b->atttypid, b->atttypmod))));
-	}
+				 errhint("Say how old its result may be: cached(query, interval '30 s'). "
+						 "Or answer for a function: trace_ext.cache_trusted_functions.")));
 }
 
 /* Once a session: the cache cannot work, but everything else does. */
@@ -381,7 +345,7 @@ tex_cached_answer(TexCall *call)
 	tex_call_identify(call);
 	if (call->desc == NULL)
 		call->desc = CreateTupleDescCopy(call->query.desc);
-	check_columns(call);
+	tex_call_check_columns(call);
 	if (tex_cache_mode != TEX_CACHE_OFF)
 		tex_cached_require_ttl(call);
 	if (!tex_cache_is_there())
@@ -410,6 +374,21 @@ tex_cached_answer(TexCall *call)
 			answer_by_computing(call);
 			break;
 	}
+}
+
+/*
+ * Has the cache what a call would be given?  Nothing is computed, but for a result that
+ * grows old a newer one is asked for.
+ */
+bool
+tex_cached_has(TexCall *call)
+{
+	AcceptInvalidationMessages();
+	tex_call_identify(call);
+	tex_cached_require_ttl(call);
+	if (call->desc == NULL)
+		call->desc = CreateTupleDescCopy(call->query.desc);
+	return may_use_cache(call) && answer_from_cache(call, true) != WRONG;
 }
 
 /*

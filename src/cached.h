@@ -14,5 +14,6 @@ extern int64 tex_cached_ttl(const Interval *span);
 extern void tex_cached_require_ttl(const TexCall *call);
 extern void tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call);
 extern void tex_cached_answer(TexCall *call);
+extern bool tex_cached_has(TexCall *call);
 
 #endif							/* TEX_CACHED_H */

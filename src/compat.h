@@ -8,7 +8,10 @@
 #define TEX_COMPAT_H
 
 #include "mb/pg_wchar.h"
+#include "lib/ilist.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
 
 /*
  * tex_ereturn(escontext, result, (errcode(...), errmsg(...), ...)): from 16 on an
@@ -66,6 +69,27 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
+/* Is the current user the owner, or has the right? */
+#if PG_VERSION_NUM >= 160000
+#define tex_owns_database(oid) object_ownercheck(DatabaseRelationId, oid, GetUserId())
+#define tex_owns_extension(oid) object_ownercheck(ExtensionRelationId, oid, GetUserId())
+#define tex_owns_relation(oid) object_ownercheck(RelationRelationId, oid, GetUserId())
+#define tex_owns_schema(oid) object_ownercheck(NamespaceRelationId, oid, GetUserId())
+#define tex_role_may_connect(database, role) \
+	(object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK)
+#define tex_may_use_tablespace(oid) \
+	(object_aclcheck(TableSpaceRelationId, oid, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#else
+#define tex_owns_database(oid) pg_database_ownercheck(oid, GetUserId())
+#define tex_owns_extension(oid) pg_extension_ownercheck(oid, GetUserId())
+#define tex_owns_relation(oid) pg_class_ownercheck(oid, GetUserId())
+#define tex_owns_schema(oid) pg_namespace_ownercheck(oid, GetUserId())
+#define tex_role_may_connect(database, role) \
+	(pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK)
+#define tex_may_use_tablespace(oid) \
+	(pg_tablespace_aclcheck(oid, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#endif
+
 /* The number of this process among all. */
 #if PG_VERSION_NUM >= 170000
 #define tex_my_proc_number() MyProcNumber
@@ -118,11 +142,73 @@ tex_next_lock(int partition, PROCLOCK *held)
 #define tex_is_over(xid) ConditionalXactLockTableWait(xid)
 #endif
 
-/* All settings that there are. */
+/*
+ * Walks over the settings, at least those that are not at their defaults; none may be
+ * changed meanwhile.  From 16 on these are in a list of their own, whose head is private:
+ * it is the link in that list that no setting has.
+ */
 #if PG_VERSION_NUM >= 160000
-#define tex_all_settings(n) get_guc_variables(n)
+typedef struct TexSettingsScan
+{
+	dlist_node *head;
+	dlist_node *at;
+} TexSettingsScan;
+
+static inline dlist_node *
+tex_settings_head(void)
+{
+	static dlist_node *head = NULL;
+	int			n;
+	struct config_generic **all;
+	int			i = 0;
+
+	if (head)
+		return head;
+	all = get_guc_variables(&n);
+	while (all[i]->source == PGC_S_DEFAULT)
+		i++;
+	for (dlist_node *at = all[i]->nondef_link.next; head == NULL; at = at->next)
+	{
+		for (i = 0; i < n && at != &all[i]->nondef_link; i++)
+			;
+		if (i == n)
+			head = at;
+	}
+	pfree(all);
+	return head;
+}
+
+static inline void
+tex_settings_begin(TexSettingsScan *scan)
+{
+	scan->head = scan->at = tex_settings_head();
+}
+
+static inline struct config_generic *
+tex_settings_next(TexSettingsScan *scan)
+{
+	scan->at = scan->at->next;
+	return scan->at == scan->head ? NULL : dlist_container(struct config_generic, nondef_link, scan->at);
+}
 #else
-#define tex_all_settings(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+typedef struct TexSettingsScan
+{
+	struct config_generic **at;
+	struct config_generic **end;
+} TexSettingsScan;
+
+static inline void
+tex_settings_begin(TexSettingsScan *scan)
+{
+	scan->at = get_guc_variables();
+	scan->end = scan->at + GetNumConfigOptions();
+}
+
+static inline struct config_generic *
+tex_settings_next(TexSettingsScan *scan)
+{
+	return scan->at == scan->end ? NULL : *scan->at++;
+}
 #endif
 
 /* From 18 on a plan is executed but once, so nobody has to say so. */

@@ -17,7 +17,8 @@
  * - An insert adds.  For a delete, and for an update that moves anything the
  *	 summary shows, the counts of events are subtracted, while the trace is
  *	 marked "recompute": its first, last, services and root cannot be told from
- *	 what went away.
+ *	 what went away.  The times of rows that the statement added stand in the
+ *	 delta all the same: trace_range.c must know where rows can be.
  * - A large statement writes as soon as PENDING_TRACES traces are pending, so
  *	 memory stays bounded.
  */
@@ -47,6 +48,7 @@
 #include "folder.h"
 #include "guc.h"
 #include "owner.h"
+#include "restore.h"
 #include "summary.h"
 #include "worker_slots.h"
 
@@ -71,14 +73,9 @@ static const char *const column_names[COL_COUNT] = {
 typedef struct EventRow
 {
 	pg_uuid_t	trace_id;
-	pg_uuid_t	id;
-	bool		is_root;
-	TimestampTz timestamp;
 	Oid			kind_oid;
 	TexKind		kind;
-	text	   *name;			/* may be NULL */
-	text	   *service;		/* may be NULL */
-	bool		is_error;
+	TexSummaryEvent event;
 } EventRow;
 
 typedef struct CountKey
@@ -220,25 +217,26 @@ read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	Datum		value;
 
 	row->trace_id = *DatumGetUUIDP(slot_getattr(slot, set->columns[COL_TRACE_ID], &isnull));
-	row->id = *DatumGetUUIDP(slot_getattr(slot, set->columns[COL_ID], &isnull));
-	row->timestamp = DatumGetTimestampTz(slot_getattr(slot, set->columns[COL_TIMESTAMP], &isnull));
+	row->event.id = *DatumGetUUIDP(slot_getattr(slot, set->columns[COL_ID], &isnull));
+	row->event.timestamp = DatumGetTimestampTz(slot_getattr(slot, set->columns[COL_TIMESTAMP], &isnull));
 	row->kind_oid = DatumGetObjectId(slot_getattr(slot, set->columns[COL_KIND], &isnull));
 	row->kind = tex_kind_by_oid(row->kind_oid);
-	(void) slot_getattr(slot, set->columns[COL_PARENT_ID], &row->is_root);
+	row->event.is_access = row->kind == TEX_STATE_CHANGE;
+	(void) slot_getattr(slot, set->columns[COL_PARENT_ID], &row->event.is_root);
 	value = slot_getattr(slot, set->columns[COL_SERVICE_NAME], &isnull);
-	row->service = isnull ? NULL : DatumGetTextPP(value);
+	row->event.service = isnull ? NULL : DatumGetTextPP(value);
 
-	row->name = NULL;
-	if (row->is_root)
+	row->event.name = NULL;
+	if (row->event.is_root)
 	{
 		value = slot_getattr(slot, set->columns[COL_NAME], &isnull);
-		row->name = isnull ? NULL : DatumGetTextPP(value);
+		row->event.name = isnull ? NULL : DatumGetTextPP(value);
 	}
-	row->is_error = row->kind == TEX_ERROR;
+	row->event.is_error = row->kind == TEX_ERROR;
 	if (row->kind == TEX_HTTP_RESPONSE)
 	{
 		value = slot_getattr(slot, set->columns[COL_ATTRIBUTES], &isnull);
-		row->is_error = !isnull &&
+		row->event.is_error = !isnull &&
 			tex_event_is_error(row->kind, DatumGetJsonbP(value));
 	}
 }
@@ -251,27 +249,27 @@ add_count(PendingSet *set, const EventRow *row, int sign)
 	bool		found;
 
 	/* Hours since the epoch of PostgreSQL; rounds down before it as well. */
-	key.hour = row->timestamp - (row->timestamp % USECS_PER_HOUR);
-	if (key.hour > row->timestamp)
+	key.hour = row->event.timestamp - (row->event.timestamp % USECS_PER_HOUR);
+	if (key.hour > row->event.timestamp)
 		key.hour -= USECS_PER_HOUR;
 	key.kind = row->kind_oid;
-	key.service = row->service;
+	key.service = row->event.service;
 
 	entry = count_insert(set->counts, key, &found);
 	if (!found)
 	{
 		entry->event_count = 0;
 		entry->error_count = 0;
-		if (row->service != NULL)
+		if (row->event.service != NULL)
 		{
-			Size		len = VARSIZE_ANY(row->service);
+			Size		len = VARSIZE_ANY(row->event.service);
 
 			entry->key.service = MemoryContextAlloc(set->context, len);
-			memcpy(entry->key.service, row->service, len);
+			memcpy(entry->key.service, row->event.service, len);
 		}
 	}
 	entry->event_count += sign;
-	entry->error_count += row->is_error ? sign : 0;
+	entry->error_count += row->event.is_error ? sign : 0;
 }
 
 static void
@@ -281,16 +279,12 @@ note_inserted(PendingSet *set, const EventRow *row)
 
 	add_count(set, row, 1);
 	if (s->recompute)
+	{
+		/* The trace has to be read again: this tells where to look for it. */
+		tex_summary_add_times(s, row->event.timestamp, row->event.timestamp);
 		return;
-	s->event_count++;
-	s->error_count += row->is_error;
-	s->access_count += row->kind == TEX_STATE_CHANGE;
-	tex_summary_add_times(s, row->timestamp, row->timestamp);
-	if (row->service != NULL)
-		tex_summary_add_service(set->summaries, s, row->service);
-	if (row->is_root)
-		tex_summary_add_root(set->summaries, s, row->timestamp, &row->id,
-							 row->name, row->service);
+	}
+	tex_summary_add_event(set->summaries, s, &row->event);
 }
 
 static void
@@ -304,13 +298,13 @@ static bool
 same_in_summary(const EventRow *a, const EventRow *b)
 {
 	return memcmp(&a->trace_id, &b->trace_id, UUID_LEN) == 0 &&
-		memcmp(&a->id, &b->id, UUID_LEN) == 0 &&
-		a->is_root == b->is_root &&
-		a->timestamp == b->timestamp &&
+		memcmp(&a->event.id, &b->event.id, UUID_LEN) == 0 &&
+		a->event.is_root == b->event.is_root &&
+		a->event.timestamp == b->event.timestamp &&
 		a->kind == b->kind &&
-		a->is_error == b->is_error &&
-		same_service(a->service, b->service) &&
-		same_service(a->name, b->name);
+		a->event.is_error == b->event.is_error &&
+		same_service(a->event.service, b->event.service) &&
+		same_service(a->event.name, b->event.name);
 }
 
 static void append_pending(PendingSet *set);
@@ -422,8 +416,8 @@ fill_summary_delta(TupleTableSlot *slot, TexSummary *s)
 	slot->tts_values[1] = Int64GetDatum(unknown ? 0 : s->event_count);
 	slot->tts_values[2] = Int64GetDatum(unknown ? 0 : s->error_count);
 	slot->tts_values[3] = Int64GetDatum(unknown ? 0 : s->access_count);
-	set_or_null(slot, 4, unknown, TimestampTzGetDatum(s->first_timestamp));
-	set_or_null(slot, 5, unknown, TimestampTzGetDatum(s->last_timestamp));
+	set_or_null(slot, 4, !s->has_times, TimestampTzGetDatum(s->first_timestamp));
+	set_or_null(slot, 5, !s->has_times, TimestampTzGetDatum(s->last_timestamp));
 	set_or_null(slot, 6, unknown, unknown ? (Datum) 0 : tex_summary_services(s));
 	unknown = unknown || !s->has_root;
 	set_or_null(slot, 7, unknown, TimestampTzGetDatum(s->root_timestamp));
@@ -511,6 +505,7 @@ tex_append_deltas(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"append_deltas\" must be fired for a statement")));
 
+	tex_note_restorer();
 	set = find_pending(GetCurrentSubTransactionId());
 	if (set != NULL)
 		append_pending(set);

@@ -32,7 +32,12 @@
  */
 #define MOST_PAIRS		500000
 
+/* Traces that run longer are looked up by another index. */
+#define LONG_TRACE		(10 * USECS_PER_SEC)
+
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
+PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
+PG_FUNCTION_INFO_V1(tex_is_long_trace);
 
 static void
 load_array(TexHistory *history, ArrayType *array, TexRole role)
@@ -48,8 +53,9 @@ load_array(TexHistory *history, ArrayType *array, TexRole role)
 	for (int i = 0; i < n; i++)
 		if (!isnull[i])
 			ids[count++] = *DatumGetUUIDP(elements[i]);
-	for (int i = 0; i < count; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, count - i), role);
+	/* All at once: the loader sorts them by time. */
+	tex_history_load(history, ids, count, role);
+	pfree(ids);
 }
 
 /* Which of two code places comes first does not matter where neither's role does. */
@@ -270,4 +276,47 @@ tex_pairs_of_traces(PG_FUNCTION_ARGS)
 	return_groups(races, group_pairs(races), (ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
+}
+
+/*
+ * traces_that_miss_a_parent(ids uuid[]) returns uuid[]
+ */
+Datum
+tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	TexHistory *history;
+	pg_uuid_t  *missing;
+	int			n = 0;
+	Datum		answer;
+
+	SPI_connect();
+	history = tex_history_create();
+	load_array(history, PG_GETARG_ARRAYTYPE_P(0), TEX_ROLE_HOME);
+	tex_history_prepare(history);
+	missing = palloc(sizeof(pg_uuid_t) * Max(history->ntraces, 1));
+	for (int i = 0; i < history->ntraces; i++)
+		if (history->traces[i].parent_missing)
+			missing[n++] = history->traces[i].id;
+	old = MemoryContextSwitchTo(context);
+	answer = tex_uuid_array(missing, n);
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	PG_RETURN_DATUM(answer);
+}
+
+/*
+ * is_long_trace(first timestamptz, last timestamptz) returns boolean
+ *
+ * In C, since it is in an index: it must not fail, and times can be further apart
+ * than an interval can say.
+ */
+Datum
+tex_is_long_trace(PG_FUNCTION_ARGS)
+{
+	TimestampTz first = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz last = PG_GETARG_TIMESTAMPTZ(1);
+
+	PG_RETURN_BOOL((last > 0 && first < last - LONG_TRACE) || (last <= 0 && first + LONG_TRACE < last));
 }

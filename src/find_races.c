@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -35,11 +36,8 @@ PG_FUNCTION_INFO_V1(tex_count_variable_races);
 
 static const char variable_query[] =
 	"SELECT trace_id, min(\"timestamp\") AS first_at, bool_or(\"timestamp\" >= $2) AS home"
-	" FROM trace_ext.events e WHERE kind = 'StateChange' AND name = $1"
-	" AND \"timestamp\" >= $2 - $3 GROUP BY trace_id"
-	" HAVING bool_or(\"timestamp\" >= $2) OR EXISTS (SELECT FROM trace_ext.events l"
-	" WHERE l.trace_id = e.trace_id AND l.\"timestamp\" >= $2)"
-	" ORDER BY first_at, trace_id";
+	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = $1"
+	" AND \"timestamp\" >= $3 GROUP BY trace_id ORDER BY first_at, trace_id";
 
 /* A trace that accessed the variable asked for. */
 typedef struct Candidate
@@ -98,23 +96,47 @@ search_trace(Search *search, const pg_uuid_t *trace_id)
 	MemoryContextDelete(context);
 }
 
+/*
+ * The traces that accessed a variable, by the time of their first access.  One that
+ * did so at or after "since" is home.  One that did so only before, within
+ * trace_ext.horizon, is a rival where it may have run on until then, as its summary
+ * says: whether it really overlaps is seen once it is loaded.
+ */
 static Candidate *
 candidates_of(text *variable, TimestampTz since, int *n)
 {
-	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, INTERVALOID};
-	Datum		args[3] = {PointerGetDatum(variable), TimestampTzGetDatum(since), tex_horizon_datum()};
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[3];
 	Candidate  *candidates;
+	TexRanges  *ranges = NULL;
+	int			rows;
 
+	/* Constants, so that partitions before them are not even planned for. */
+	args[0] = PointerGetDatum(variable);
+	args[1] = TimestampTzGetDatum(since);
+	args[2] = TimestampTzGetDatum(tex_time_plus(since, -(int64) tex_horizon * USECS_PER_SEC));
 	SPI_execute_with_args(variable_query, 3, types, args, NULL, true, 0);
-	*n = SPI_processed;
-	candidates = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Candidate) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
+	rows = SPI_processed;
+	*n = 0;
+	candidates = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Candidate) * Max(rows, 1));
+	for (int i = 0; i < rows; i++)
 	{
 		HeapTuple	tuple = SPI_tuptable->vals[i];
+		Candidate  *candidate = &candidates[*n];
 		bool		isnull;
 
-		candidates[i].id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		candidates[i].home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		candidate->id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		candidate->first_at = DT_NOEND;
+		candidate->last_at = DT_NOBEGIN;
+		candidate->home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		if (!candidate->home)
+		{
+			if (ranges == NULL)
+				ranges = tex_ranges_create();
+			if (tex_range_of(ranges, &candidate->id, 1).last < since)
+				continue;
+		}
+		(*n)++;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return candidates;
@@ -148,37 +170,34 @@ static void
 load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 {
 	TimestampTz start = DT_NOEND;
-	pg_uuid_t	ids[TEX_TRACES_AT_ONCE];
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(from, 1));
 	int			n = 0;
 
 	tex_history_times(history);
 	for (int i = from; i < to; i++)
 	{
-		const TexTrace *trace = &history->traces[tex_history_trace(history, &candidates[i].id)];
+		int32		loaded = tex_history_trace(history, &candidates[i].id);
 
-		candidates[i].first_at = trace->first_at;
-		candidates[i].last_at = trace->last_at;
-		start = Min(start, trace->first_at);
+		if (loaded < 0)
+			continue;
+		candidates[i].first_at = history->traces[loaded].first_at;
+		candidates[i].last_at = history->traces[loaded].last_at;
+		start = Min(start, candidates[i].first_at);
 	}
 	for (int i = 0; i < from; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (candidates[i].last_at + tex_clock_skew_usecs() < start)
-			continue;
-		ids[n++] = candidates[i].id;
-		if (n == TEX_TRACES_AT_ONCE)
-		{
-			tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
-			n = 0;
-		}
+		if (tex_time_plus(candidates[i].last_at, tex_clock_skew_usecs()) >= start)
+			ids[n++] = candidates[i].id;
 	}
-	if (n > 0)
-		tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
+	tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
+	pfree(ids);
 }
 
 static void
 search_variable(Search *search, text *variable, TimestampTz since)
 {
+	int			nesting = tex_no_jit();
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext portion",
 												  ALLOCSET_DEFAULT_SIZES);
 	const char *name = text_to_cstring(variable);
@@ -199,6 +218,7 @@ search_variable(Search *search, text *variable, TimestampTz since)
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
+	AtEOXact_GUC(false, nesting);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/varlena.h"
 
 #include "guc.h"
 
@@ -22,6 +23,8 @@ int			tex_max_nesting = 100;
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
 int			tex_job_processes = 2;
+int			tex_cache_processes = 2;
+int			tex_cache_refresh_timeout = 30;
 
 int			tex_thread_kind = TEX_THREAD_AUTO;
 int			tex_variable_scope = TEX_SCOPE_GLOBAL;
@@ -39,6 +42,7 @@ int			tex_cache_mode = TEX_CACHE_ON;
 int			tex_cache_failure_limit = 3;
 int			tex_cache_retry_after = 5;
 int			tex_cache_report_ttl = 30;
+char	   *tex_cache_trusted_functions = NULL;
 
 static const struct config_enum_entry cache_modes[] = {
 	{"on", TEX_CACHE_ON, false},
@@ -63,6 +67,7 @@ static const struct config_enum_entry variable_scopes[] = {
 
 static char *partition_interval;
 static int	partitions_ahead;
+static char *partition_reach;
 static char *retention_age;
 static int	retention_size;
 static int	retention_traces;
@@ -138,6 +143,30 @@ define_cache_memory(void)
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
+/* A name without its schema could be anybody's function. */
+static bool
+check_trusted_functions(char **value, void **extra, GucSource source)
+{
+	List	   *names;
+	ListCell   *cell;
+
+	if (!SplitGUCList(pstrdup(*value), ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	foreach(cell, names)
+	{
+		if (strchr(lfirst(cell), '.') == NULL)
+		{
+			GUC_check_errdetail("\"%s\" lacks its schema.", (char *) lfirst(cell));
+			GUC_check_errhint("Say for example \"app.total, reports.*\".");
+			return false;
+		}
+	}
+	return true;
+}
+
 /* What the result cache does. */
 static void
 define_cache(void)
@@ -153,6 +182,11 @@ define_cache(void)
 							"That is global_races(). 0 means not at all.",
 							&tex_cache_report_ttl, 30, 0, 24 * 3600,
 							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.cache_trusted_functions",
+							   "STABLE functions that depend on tables and settings alone.",
+							   "Queries that call them are cached without a ttl: \"schema.name\" or \"schema.*\".",
+							   &tex_cache_trusted_functions, "",
+							   PGC_USERSET, GUC_LIST_INPUT, check_trusted_functions, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.cache_failure_limit",
 							"Failures in a row after which a cached query is not tried for a while.",
 							"0 always tries.",
@@ -182,6 +216,15 @@ define_workers(void)
 							"Each is a background worker of its own, as long as it runs. 0: none runs.",
 							&tex_job_processes, 2, 0, 16,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_processes",
+							"In how many processes cached results are computed in the background, in a database.",
+							"Each is of one role. 0: none is; callers compute.",
+							&tex_cache_processes, 2, 0, 16,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.cache_refresh_timeout",
+							"How long the computation of one cached result may take in the background.",
+							NULL, &tex_cache_refresh_timeout, 30, 1, 24 * 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.job_history",
 							"How many runs of each job are kept in job_runs.",
 							NULL, &job_history, 1000, 1, INT_MAX,
@@ -243,5 +286,10 @@ tex_guc_init(void)
 							"Number of partitions that maintain_partitions() keeps ready ahead of now.",
 							NULL, &partitions_ahead, 3, 0, 1000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.partition_reach",
+							   "How old events may be for which maintain_partitions() makes a partition.",
+							   "An interval. Older ones stay in events_default, as do those of the far future.",
+							   &partition_reach, "1 year",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("trace_ext");
 }

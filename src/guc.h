@@ -20,6 +20,7 @@ extern int	tex_cache_mode;
 extern int	tex_cache_failure_limit;
 extern int	tex_cache_retry_after;	/* s */
 extern int	tex_cache_report_ttl;	/* s */
+extern char *tex_cache_trusted_functions;
 
 extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
@@ -29,6 +30,8 @@ extern int	tex_max_nesting;
 extern bool tex_workers_on;
 extern int	tex_naptime;		/* in seconds */
 extern int	tex_job_processes;
+extern int	tex_cache_processes;
+extern int	tex_cache_refresh_timeout;	/* in seconds */
 
 /* What a thread id names. */
 typedef enum TexThreadKind

@@ -1,6 +1,8 @@
 /*
  * job_process.c
- *		Users' jobs, each in a process of its own.
+ *		What users have done in the background, in processes of its own.
+ *
+ * That is each of their jobs, and the cached results of a role (cache_turn.c).
  *
  * The process connects as the owner of the job and has his rights from its start:
  * there is no superuser that the procedure could return to, and a job that hangs,
@@ -21,10 +23,13 @@
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 
+#include "guc.h"
 #include "job_call.h"
 #include "job_process.h"
 
@@ -44,31 +49,119 @@ static TexJobProcess *mine = NULL;
  *		In the worker
  * ----------------------------------------------------------------
  */
-static TexJobProcess *
-reserve(const TexJob *job)
+/* Its process has come to an end, or never came. */
+static bool
+is_over(const TexJobProcess *process, TimestampTz now)
 {
+	return process->ended ||
+		(process->pid == 0 && TimestampDifferenceExceeds(process->asked_at, now, START_TIMEOUT_MS));
+}
+
+/*
+ * A free entry, now used; NULL if there is none for this kind.  The lock is held.
+ *
+ * How a process for cached results ended is good to know, no more: its entry is free.
+ */
+static TexJobProcess *
+reserve(Oid owner, bool refresh)
+{
+	TimestampTz now = GetCurrentTimestamp();
 	TexJobProcess *process = NULL;
+	int			n = 0;
+
+	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
+	{
+		TexJobProcess *one = &tex_workers->processes[i];
+
+		if (!one->used || (one->refresh && is_over(one, now)))
+			process = one;
+		else
+			n += one->refresh == refresh;
+	}
+	if (process == NULL || n >= (refresh ? TEX_MOST_REFRESHES : TEX_MOST_JOBS))
+		return NULL;
+	memset(process, 0, sizeof(TexJobProcess));
+	process->used = true;
+	process->refresh = refresh;
+	process->database = MyDatabaseId;
+	process->owner = owner;
+	process->asked_at = now;
+	return process;
+}
+
+static TexJobProcess *
+reserve_for_job(const TexJob *job)
+{
+	TexJobProcess *process;
 
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < TEX_JOB_PROCESSES && process == NULL; i++)
-	{
-		if (!tex_workers->processes[i].used)
-			process = &tex_workers->processes[i];
-	}
+	process = reserve(job->owner, false);
 	if (process != NULL)
 	{
-		memset(process, 0, sizeof(TexJobProcess));
-		process->used = true;
-		process->database = MyDatabaseId;
-		process->owner = job->owner;
 		process->run = job->run;
 		process->job = job->name;
 		process->timeout_ms = job->timeout_ms;
-		process->asked_at = GetCurrentTimestamp();
 		strlcpy(process->procedure, job->procedure, sizeof(process->procedure));
 	}
 	LWLockRelease(&tex_workers->lock);
 	return process;
+}
+
+/*
+ * One a role and database; of a database, trace_ext.cache_processes; and of all, a
+ * quarter of what there is, so that users never take the places of workers.
+ */
+static TexJobProcess *
+reserve_for_refresh(Oid role, bool may_log_in)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TexJobProcess *process = NULL;
+	int			here = 0;
+	int			everywhere = 0;
+	bool		has_one = false;
+
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
+	{
+		TexJobProcess *one = &tex_workers->processes[i];
+
+		if (!one->used || !one->refresh || is_over(one, now))
+			continue;
+		everywhere++;
+		here += one->database == MyDatabaseId;
+		has_one = has_one || (one->database == MyDatabaseId && one->owner == role);
+	}
+	if (!has_one && here < tex_cache_processes && everywhere < Max(max_worker_processes / 4, 1))
+		process = reserve(role, true);
+	if (process != NULL)
+	{
+		process->may_log_in = may_log_in;
+		namestrcpy(&process->job, "cache_refresh");
+	}
+	LWLockRelease(&tex_workers->lock);
+	return process;
+}
+
+static bool
+start(TexJobProcess *process, const char *function, const char *type, const char *name)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = Int32GetDatum((int32) (process - tex_workers->processes));
+	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "%s %s", type, name);
+	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
+	if (RegisterDynamicBackgroundWorker(&worker, NULL))
+		return true;
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	process->used = false;
+	LWLockRelease(&tex_workers->lock);
+	return false;
 }
 
 /*
@@ -77,33 +170,33 @@ reserve(const TexJob *job)
 const char *
 tex_job_process_start(const TexJob *job)
 {
-	BackgroundWorker worker = {0};
-	TexJobProcess *process = reserve(job);
+	TexJobProcess *process = reserve_for_job(job);
 
 	if (process == NULL)
 		return "too many jobs of users run already";
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum((int32) (process - tex_workers->processes));
-	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "tex_job_process_main", sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "trace_ext job %s", NameStr(job->name));
-	strlcpy(worker.bgw_type, "trace_ext job", sizeof(worker.bgw_type));
-	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return NULL;
-	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
-	process->used = false;
-	LWLockRelease(&tex_workers->lock);
-	return "no background worker slot is free; max_worker_processes is too small";
+	if (!start(process, "tex_job_process_main", "trace_ext job", NameStr(job->name)))
+		return "no background worker slot is free; max_worker_processes is too small";
+	return NULL;
 }
 
 /*
- * Takes one that ended, in this database, off shared memory; false if there is none.
+ * Starts a process for the cached results of a role; false where there is no room.
  */
 bool
-tex_job_process_ended(TexJobProcess *copy)
+tex_refresh_process_start(Oid role, bool may_log_in)
+{
+	TexJobProcess *process = reserve_for_refresh(role, may_log_in);
+
+	return process != NULL &&
+		start(process, "tex_cache_turn_main", "trace_ext cache", GetUserNameFromId(role, false));
+}
+
+/*
+ * Takes one that ended, in this database, off shared memory: of a job, or one for
+ * cached results; false if there is none.
+ */
+bool
+tex_job_process_ended(TexJobProcess *copy, bool refresh)
 {
 	bool		found = false;
 	TimestampTz now = GetCurrentTimestamp();
@@ -113,10 +206,9 @@ tex_job_process_ended(TexJobProcess *copy)
 	{
 		TexJobProcess *process = &tex_workers->processes[i];
 
-		if (!process->used || process->database != MyDatabaseId)
+		if (!process->used || process->refresh != refresh || process->database != MyDatabaseId)
 			continue;
-		if (!process->ended && (process->pid != 0 ||
-								!TimestampDifferenceExceeds(process->asked_at, now, START_TIMEOUT_MS)))
+		if (!is_over(process, now))
 			continue;
 		*copy = *process;
 		process->used = false;
@@ -138,7 +230,8 @@ tex_job_processes_running(void)
 
 	LWLockAcquire(&tex_workers->lock, LW_SHARED);
 	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
-		n += tex_workers->processes[i].used && tex_workers->processes[i].database == MyDatabaseId;
+		n += tex_workers->processes[i].used && !tex_workers->processes[i].refresh &&
+			tex_workers->processes[i].database == MyDatabaseId;
 	LWLockRelease(&tex_workers->lock);
 	return n;
 }
@@ -160,6 +253,9 @@ report_end(int code, Datum arg)
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
 	mine->pid = 0;
 	mine->ended = true;
+	/* Of a turn that went well nobody needs to be told. */
+	if (mine->refresh && mine->outcome != TEX_JOB_RUNNING && mine->outcome != TEX_JOB_FAILED)
+		mine->used = false;
 	slot = tex_slot_of(mine->database, false);
 	if (slot != NULL)
 	{
@@ -171,8 +267,8 @@ report_end(int code, Datum arg)
 		SetLatch(latch);
 }
 
-static void
-set_outcome(TexJobOutcome outcome, const char *error)
+void
+tex_process_outcome(TexJobOutcome outcome, const char *error)
 {
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
 	mine->outcome = outcome;
@@ -181,11 +277,11 @@ set_outcome(TexJobOutcome outcome, const char *error)
 }
 
 /*
- * Takes the entry; false where somebody wants the database for himself, or has
+ * Takes the entry; NULL where somebody wants the database for himself, or has
  * given this process up.
  */
-static bool
-take_entry(int index)
+TexJobProcess *
+tex_process_take(int index)
 {
 	TexDatabaseSlot *slot;
 	bool		taken;
@@ -198,12 +294,34 @@ take_entry(int index)
 		mine->pid = MyProcPid;
 	LWLockRelease(&tex_workers->lock);
 	if (!taken)
-		return false;
+		return NULL;
 	before_shmem_exit(report_end, (Datum) 0);
 	if (slot != NULL && slot->kept_out == 0)
-		return true;
-	set_outcome(TEX_JOB_SKIPPED, "somebody wanted the database for himself");
-	return false;
+		return mine;
+	tex_process_outcome(TEX_JOB_SKIPPED, "somebody wanted the database for himself");
+	return NULL;
+}
+
+static void
+end_now(void)
+{
+	InterruptPending = true;
+	ProcDiePending = true;
+	SetLatch(MyLatch);
+}
+
+/*
+ * A query can catch that it was cancelled, and go on.  After so long this process
+ * ends, whatever it does.
+ */
+void
+tex_process_deadline(int ms)
+{
+	static TimeoutId timeout = MAX_TIMEOUTS;
+
+	if (timeout == MAX_TIMEOUTS)
+		timeout = RegisterTimeout(USER_TIMEOUT, end_now);
+	enable_timeout_after(timeout, ms);
 }
 
 static bool
@@ -234,7 +352,7 @@ tex_job_process_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
-	if (!take_entry(DatumGetInt32(argument)))
+	if (tex_process_take(DatumGetInt32(argument)) == NULL)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(mine->database, mine->owner, CONNECTION_FLAGS);
 	/* Others may have put something in a schema that the owner's path has. */
@@ -244,10 +362,12 @@ tex_job_process_main(Datum argument)
 
 	if (!lock_job())
 	{
-		set_outcome(TEX_JOB_SKIPPED, "it was running already");
+		tex_process_outcome(TEX_JOB_SKIPPED, "it was running already");
 		proc_exit(0);
 	}
+	if (mine->timeout_ms > 0 && mine->timeout_ms < INT_MAX - TEX_GRACE_MS)
+		tex_process_deadline(mine->timeout_ms + TEX_GRACE_MS);
 	result = tex_job_run(mine->procedure, mine->owner, mine->timeout_ms, may_go_on);
-	set_outcome(result.ok ? TEX_JOB_SUCCEEDED : TEX_JOB_FAILED, result.error);
+	tex_process_outcome(result.ok ? TEX_JOB_SUCCEEDED : TEX_JOB_FAILED, result.error);
 	proc_exit(0);
 }

@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "outstanding.h"
+#include "recompute.h"
 #include "summary.h"
 
 #define MAX_PAGE_SIZE 10000
@@ -205,16 +206,6 @@ find_base(const pg_uuid_t *trace_id)
 						   trace_id);
 }
 
-static bool
-find_recomputed(const pg_uuid_t *trace_id)
-{
-	static SPIPlanPtr plan = NULL;
-
-	return select_by_trace(&plan,
-						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext.recompute_summary($1)",
-						   trace_id);
-}
-
 /* ----------------------------------------------------------------
  *		The two streams
  * ----------------------------------------------------------------
@@ -246,10 +237,45 @@ may_be_listed(const Filter *filter, const TexSummary *s)
 		memcmp(s->trace_id.data, filter->highest.data, UUID_LEN) <= 0;
 }
 
+/*
+ * Adds one part of a trace to another, in the set of the latter.
+ */
+static void
+merge_into(TexSummarySet *set, TexSummary *to, const TexSummary *from)
+{
+	to->event_count += from->event_count;
+	to->error_count += from->error_count;
+	to->access_count += from->access_count;
+	tex_summary_add_times(to, from->first_timestamp, from->last_timestamp);
+	for (int i = 0; i < from->services.count; i++)
+		tex_summary_add_service(set, to, from->services.texts[i]);
+	if (from->has_root)
+		tex_summary_add_root(set, to, from->root_timestamp, &from->root_id,
+							 from->root_name, from->root_service);
+}
+
+/* What deltas came before the one that said "recompute" is void. */
+static void
+recompute_touched(Lister *lister, const TexRanges *ranges, TexSummary *s)
+{
+	MemoryContext old = MemoryContextSwitchTo(lister->fetch_context);
+	TexSummary *computed = tex_recompute(ranges, &s->trace_id);
+	pg_uuid_t	trace_id = s->trace_id;
+
+	MemoryContextSwitchTo(old);
+	memset(s, 0, sizeof(TexSummary));
+	s->trace_id = trace_id;
+	s->recompute = true;
+	if (computed != NULL)
+		merge_into(lister->outstanding, s, computed);
+	MemoryContextReset(lister->fetch_context);
+}
+
 static void
 open_touched(Lister *lister)
 {
 	TexSummary **all;
+	TexRanges  *ranges = NULL;
 	int			n;
 
 	lister->outstanding = tex_outstanding_summaries(lister->context);
@@ -263,17 +289,11 @@ open_touched(Lister *lister)
 		CHECK_FOR_INTERRUPTS();
 		if (s->recompute)
 		{
-			bool		found = find_recomputed(&s->trace_id);
-			pg_uuid_t	trace_id = s->trace_id;
-
-			/* What deltas came before the one that said "recompute" is void. */
-			memset(s, 0, sizeof(TexSummary));
-			s->trace_id = trace_id;
-			s->recompute = true;
-			if (!found)
+			if (ranges == NULL)
+				ranges = tex_ranges_create();
+			recompute_touched(lister, ranges, s);
+			if (s->event_count == 0)
 				continue;
-			read_summary(lister->outstanding, 0);
-			SPI_freetuptable(SPI_tuptable);
 		}
 		if (may_be_listed(&lister->filter, s))
 			lister->touched[lister->touched_count++] = s;
@@ -352,23 +372,6 @@ peek_base(Lister *lister)
 	MemoryContextSwitchTo(old);
 	SPI_freetuptable(SPI_tuptable);
 	return lister->base_rows[0];
-}
-
-/*
- * Adds one part of a trace to another, in the set of the latter.
- */
-static void
-merge_into(TexSummarySet *set, TexSummary *to, const TexSummary *from)
-{
-	to->event_count += from->event_count;
-	to->error_count += from->error_count;
-	to->access_count += from->access_count;
-	tex_summary_add_times(to, from->first_timestamp, from->last_timestamp);
-	for (int i = 0; i < from->service_count; i++)
-		tex_summary_add_service(set, to, from->services[i]);
-	if (from->has_root)
-		tex_summary_add_root(set, to, from->root_timestamp, &from->root_id,
-							 from->root_name, from->root_service);
 }
 
 /*
@@ -469,16 +472,7 @@ passes(const Filter *filter, const TexSummary *s)
 {
 	if (s->event_count < filter->min_events || s->event_count <= 0)
 		return false;
-	if (filter->service == NULL)
-		return true;
-	for (int i = 0; i < s->service_count; i++)
-	{
-		if (VARSIZE_ANY_EXHDR(s->services[i]) == VARSIZE_ANY_EXHDR(filter->service) &&
-			memcmp(VARDATA_ANY(s->services[i]), VARDATA_ANY(filter->service),
-				   VARSIZE_ANY_EXHDR(filter->service)) == 0)
-			return true;
-	}
-	return false;
+	return filter->service == NULL || tex_text_set_has(&s->services, filter->service);
 }
 
 /* In the order of the columns of trace_summaries. */
@@ -492,9 +486,9 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 	values[1] = Int64GetDatum(s->event_count);
 	values[2] = TimestampTzGetDatum(s->first_timestamp);
 	values[3] = TimestampTzGetDatum(s->last_timestamp);
-	values[4] = Float8GetDatum((s->last_timestamp - s->first_timestamp) / 1000.0);
+	values[4] = Float8GetDatum(tex_milliseconds(s->first_timestamp, s->last_timestamp));
 	values[5] = tex_summary_services(s);
-	values[6] = Int32GetDatum(s->service_count);
+	values[6] = Int32GetDatum(s->services.count);
 	values[7] = Int64GetDatum(s->error_count);
 	values[8] = Int64GetDatum(s->access_count);
 	isnull[9] = !s->has_root || s->root_name == NULL;

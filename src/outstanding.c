@@ -26,8 +26,6 @@
 
 PG_FUNCTION_INFO_V1(tex_count_events);
 
-typedef void (*RowCallback) (TupleTableSlot *slot, void *arg);
-
 typedef struct Sum
 {
 	AttrNumber	column;
@@ -38,8 +36,8 @@ typedef struct Sum
  * Calls back for each row of one of the extension's tables, in a memory context
  * that lasts for the row.
  */
-static void
-scan_table(const char *name, RowCallback each, void *arg)
+void
+tex_scan_own(const char *name, TexSlotCallback each, void *arg)
 {
 	Relation	rel = table_open(tex_relation_oid(name), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
@@ -86,7 +84,7 @@ tex_outstanding_summaries(MemoryContext context)
 {
 	TexSummarySet *set = tex_summaries_create(context);
 
-	scan_table("summary_deltas", merge_delta, set);
+	tex_scan_own("summary_deltas", merge_delta, set);
 	return set;
 }
 
@@ -104,7 +102,7 @@ sum_of(const char *table, AttrNumber column)
 {
 	Sum			sum = {.column = column};
 
-	scan_table(table, add_column, &sum);
+	tex_scan_own(table, add_column, &sum);
 	return sum.total;
 }
 

@@ -5,7 +5,13 @@
 #ifndef TEX_OUTSTANDING_H
 #define TEX_OUTSTANDING_H
 
+#include "executor/tuptable.h"
+
 #include "summary.h"
+
+typedef void (*TexSlotCallback) (TupleTableSlot *slot, void *arg);
+
+extern void tex_scan_own(const char *name, TexSlotCallback each, void *arg);
 
 extern TexSummarySet *tex_outstanding_summaries(MemoryContext context);
 

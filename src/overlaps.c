@@ -4,7 +4,8 @@
  *
  * Which traces overlap?  Those that accessed one of its variables within its time
  * certainly do.  A trace that accessed one outside may run longer than its accesses,
- * so trace_ext.horizon to both sides is searched as well.
+ * so trace_ext.horizon to both sides is searched as well, and its summary says
+ * whether it may have run within; more than overlap may be loaded, that is no harm.
  *
  * Which traces order?  A chain of causes from an access to a later one passes only
  * through what happened between the two.  So all that ran while the traces of the
@@ -21,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -33,26 +35,15 @@
 static const char context_query[] =
 	"SELECT id FROM unnest(trace_ext.ordering_traces($1, $2, $3)) AS id ORDER BY id";
 
+/*
+ * The times are constants each, so that partitions outside are never opened: $2 and
+ * $3 are the trace's own, $4 and $5 the horizon around them.
+ */
 static const char overlapping_query[] =
-	"WITH c AS (SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
+	"SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
 	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = ANY ($1)"
-	" AND \"timestamp\" BETWEEN $2 - $4 AND $3 + $4 GROUP BY trace_id)"
-	" SELECT trace_id FROM c WHERE trace_id <> $5 AND (inside"
-	" OR (EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" >= $2"
-	" AND e.\"timestamp\" <= $3 + $4)"
-	" AND EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = c.trace_id AND e.\"timestamp\" <= $3"
-	" AND e.\"timestamp\" >= $2 - $4)))"
-	" ORDER BY trace_id";
-
-/* trace_ext.horizon as an interval. */
-Datum
-tex_horizon_datum(void)
-{
-	Interval   *interval = palloc0(sizeof(Interval));
-
-	interval->time = (int64) tex_horizon * USECS_PER_SEC;
-	return IntervalPGetDatum(interval);
-}
+	" AND \"timestamp\" >= $4 AND \"timestamp\" <= $5 AND trace_id <> $6"
+	" GROUP BY trace_id ORDER BY trace_id";
 
 /* The names of the variables that a history accesses, or of only one, as text[]. */
 static Datum
@@ -78,9 +69,11 @@ variable_names(const TexHistory *history, const char *only, int *n)
 
 /*
  * Load the traces that the query before returned, but for those that are loaded.
+ * Where it says "inside" of each, those that are not must have run at a time, as
+ * far as their summaries tell.
  */
 static void
-load_result(TexHistory *history, TexRole role)
+load_result(TexHistory *history, TexRole role, const TexRange *within)
 {
 	int			rows = SPI_processed;
 	SPITupleTable *table = SPI_tuptable;
@@ -92,12 +85,19 @@ load_result(TexHistory *history, TexRole role)
 		bool		isnull;
 
 		ids[n] = *DatumGetUUIDP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull));
-		if (tex_history_trace(history, &ids[n]) < 0)
-			n++;
+		if (tex_history_trace(history, &ids[n]) >= 0)
+			continue;
+		if (within && !DatumGetBool(SPI_getbinval(table->vals[i], table->tupdesc, 2, &isnull)))
+		{
+			TexRange	range = tex_range_of(tex_history_ranges(history), &ids[n], 1);
+
+			if (range.last < within->first || range.first > within->last)
+				continue;
+		}
+		n++;
 	}
 	SPI_freetuptable(table);
-	for (int i = 0; i < n; i += TEX_TRACES_AT_ONCE)
-		tex_history_load(history, &ids[i], Min(TEX_TRACES_AT_ONCE, n - i), role);
+	tex_history_load(history, ids, n, role);
 	pfree(ids);
 }
 
@@ -124,26 +124,31 @@ tex_load_context(TexHistory *history)
 	args[1] = TimestampTzGetDatum(to);
 	args[2] = Int64GetDatum(CONTEXT_EVENTS);
 	SPI_execute_with_args(context_query, 3, types, args, NULL, true, 0);
-	load_result(history, TEX_ROLE_CONTEXT);
+	load_result(history, TEX_ROLE_CONTEXT, NULL);
 }
 
 static void
 load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *variable)
 {
 	const TexTrace *trace = &history->traces[tex_history_trace(history, trace_id)];
-	Oid			types[5] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INTERVALOID, UUIDOID};
-	Datum		args[5];
+	Oid			types[6] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID};
+	int64		horizon = (int64) tex_horizon * USECS_PER_SEC;
+	Datum		args[6];
+	TexRange	within;
 	int			n;
 
 	args[0] = variable_names(history, variable, &n);
 	if (n == 0)
 		return;
-	args[1] = TimestampTzGetDatum(trace->first_at - tex_clock_skew_usecs());
-	args[2] = TimestampTzGetDatum(trace->last_at + tex_clock_skew_usecs());
-	args[3] = tex_horizon_datum();
-	args[4] = UUIDPGetDatum(trace_id);
-	SPI_execute_with_args(overlapping_query, 5, types, args, NULL, true, 0);
-	load_result(history, TEX_ROLE_RIVAL);
+	within.first = tex_time_plus(trace->first_at, -tex_clock_skew_usecs());
+	within.last = tex_time_plus(trace->last_at, tex_clock_skew_usecs());
+	args[1] = TimestampTzGetDatum(within.first);
+	args[2] = TimestampTzGetDatum(within.last);
+	args[3] = TimestampTzGetDatum(tex_time_plus(within.first, -horizon));
+	args[4] = TimestampTzGetDatum(tex_time_plus(within.last, horizon));
+	args[5] = UUIDPGetDatum(trace_id);
+	SPI_execute_with_args(overlapping_query, 6, types, args, NULL, true, 0);
+	load_result(history, TEX_ROLE_RIVAL, &within);
 }
 
 /*
@@ -155,13 +160,16 @@ TexHistory *
 tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
 {
 	TexHistory *history = tex_history_create();
+	int			nesting;
 
 	tex_history_load(history, trace_id, 1, TEX_ROLE_HOME);
 	if (history->nevents == 0)
 		return history;
+	nesting = tex_no_jit();
 	tex_history_times(history);
 	load_overlapping(history, trace_id, variable);
 	tex_load_context(history);
+	AtEOXact_GUC(false, nesting);
 	tex_history_prepare(history);
 	return history;
 }

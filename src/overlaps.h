@@ -10,7 +10,6 @@
 /* How many traces one query reads. */
 #define TEX_TRACES_AT_ONCE 250
 
-extern Datum tex_horizon_datum(void);
 extern void tex_load_context(TexHistory *history);
 extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable);
 

@@ -9,8 +9,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "executor/executor.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "reads.h"
@@ -18,19 +21,44 @@
 static TexReads *collecting = NULL;
 static ExecutorStart_hook_type previous_start = NULL;
 
+/*
+ * A plan over hundreds of partitions, or with many deltas to expect, looks dear
+ * enough to be compiled, which then takes longer than to run it: where it reads
+ * tables of the extension nothing is.  Costs who does not compile one comparison.
+ */
+static void
+spare_compilation(PlannedStmt *statement)
+{
+	Oid			schema;
+	ListCell   *lc;
+
+	if (statement->jitFlags == PGJIT_NONE)
+		return;
+	schema = get_namespace_oid("trace_ext", true);
+	if (!OidIsValid(schema))
+		return;
+	foreach(lc, statement->relationOids)
+	{
+		if (get_rel_namespace(lfirst_oid(lc)) == schema)
+		{
+			statement->jitFlags = PGJIT_NONE;
+			return;
+		}
+	}
+}
+
 static void
 on_start(QueryDesc *query, int eflags)
 {
 	TexReads   *reads = collecting;
 
+	spare_compilation(query->plannedstmt);
 	if (reads)
 	{
 		MemoryContext old = MemoryContextSwitchTo(reads->context);
 
 		reads->relations = list_concat_unique_oid(reads->relations,
 												  query->plannedstmt->relationOids);
-		if (reads->each)
-			reads->each(query->plannedstmt, query->sourceText, reads->arg);
 		MemoryContextSwitchTo(old);
 	}
 	if (previous_start)

@@ -7,16 +7,11 @@
 
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
-#include "nodes/plannodes.h"
-
-typedef void (*TexStatementCallback) (PlannedStmt *statement, const char *text, void *arg);
 
 typedef struct TexReads
 {
 	List	   *relations;		/* Oids */
 	StringInfoData notices;		/* message and hint of each, ended by zero bytes */
-	TexStatementCallback each;	/* called for each statement that is executed */
-	void	   *arg;
 	MemoryContext context;
 	struct TexReads *outer;
 } TexReads;

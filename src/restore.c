@@ -23,8 +23,20 @@
  * own before ALTER INDEX ... ATTACH PARTITION; then the one that is attached
  * takes its place.
  *
- * Rights need no check here: the command that follows makes it, and its failure
- * undoes what was done before.
+ * Partitions that maintain_partitions() made give way to those that arrive: where a
+ * command attaches or creates one whose range or name they have, they are dropped, or
+ * take another name, before it runs.  So a dump with partitions of other lengths
+ * finds its ranges free, whatever a worker made of them meanwhile.
+ *
+ * A session that restores is known by two settings that every dump begins with: an
+ * empty search_path, and check_function_bodies off.  While there is one, and for a
+ * minute after the last, workers make no partitions, look for no races and let no
+ * data leave in that database (restoring()).  Only sessions with the rights of the
+ * owner of events count: nobody else can have workers wait.
+ *
+ * What only changes the parse tree needs no check of rights: the command that follows
+ * makes it, and its failure undoes what was done before.  Whoever makes others give
+ * way is checked first.
  *
  * Known limit: where two partitions exchanged their names, the restore of the
  * first finds the name of its key taken, and fails as it would without this.
@@ -40,19 +52,38 @@
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
+#include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
+#include "parser/parse_node.h"
+#include "parser/parse_utilcmd.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/timestamp.h"
 
+#include "compat.h"
 #include "event.h"
+#include "owner.h"
+#include "restore.h"
+#include "worker_slots.h"
+
+/* A parallel restore ends all its sessions between its sections. */
+#define SETTLE_MS 60000
 
 PG_FUNCTION_INFO_V1(tex_restore_partition);
+PG_FUNCTION_INFO_V1(tex_restoring);
 
 /* InvalidOid while the extension is made. */
 static Oid
@@ -61,13 +92,17 @@ events_oid(void)
 	return get_relname_relid("events", get_namespace_oid("trace_ext", true));
 }
 
+/*
+ * Only one that the caller owns: this comes before the command checks his rights, and
+ * nothing may be locked or changed for who has none.
+ */
 static bool
 is_partition_of_events(Oid oid)
 {
 	Oid			events = events_oid();
 
 	return OidIsValid(events) && get_rel_relispartition(oid) &&
-		get_partition_parent(oid, false) == events;
+		get_partition_parent(oid, false) == events && tex_owns_relation(oid);
 }
 
 /*
@@ -231,6 +266,171 @@ replace_trigger(CreateTrigStmt *stmt)
 		stmt->replace = true;
 }
 
+/* ----------------------------------------------------------------
+ *		Sessions that restore
+ * ----------------------------------------------------------------
+ */
+static bool
+owns_events(void)
+{
+	Oid			events = events_oid();
+
+	return OidIsValid(events) && tex_owns_relation(events);
+}
+
+static bool
+is_restore_session(void)
+{
+	return !check_function_bodies && namespace_search_path[0] == '\0' && !creating_extension &&
+		owns_events();
+}
+
+static void
+restorer_ends(int code, Datum arg)
+{
+	TexDatabaseSlot *slot;
+
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	slot = tex_slot_of(MyDatabaseId, false);
+	if (slot != NULL && slot->restorers > 0)
+	{
+		slot->restorers--;
+		slot->restored_at = GetCurrentTimestamp();
+	}
+	LWLockRelease(&tex_workers->lock);
+}
+
+/*
+ * Called when this session changed events or a partition of it: notes for the
+ * workers that it restores a dump, until it ends.
+ */
+void
+tex_note_restorer(void)
+{
+	static bool noted = false;
+	TexDatabaseSlot *slot;
+
+	if (noted || check_function_bodies || tex_workers == NULL || !is_restore_session())
+		return;
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	slot = tex_slot_of(MyDatabaseId, true);
+	if (slot != NULL)
+		slot->restorers++;
+	LWLockRelease(&tex_workers->lock);
+	noted = slot != NULL;
+	if (noted)
+		before_shmem_exit(restorer_ends, (Datum) 0);
+}
+
+/*
+ * restoring() returns boolean
+ */
+Datum
+tex_restoring(PG_FUNCTION_ARGS)
+{
+	TexDatabaseSlot *slot = tex_my_slot();
+	bool		restoring = false;
+
+	if (slot != NULL)
+	{
+		LWLockAcquire(&tex_workers->lock, LW_SHARED);
+		restoring = slot->database == MyDatabaseId &&
+			(slot->restorers > 0 ||
+			 (slot->restored_at != 0 &&
+			  !TimestampDifferenceExceeds(slot->restored_at, GetCurrentTimestamp(), SETTLE_MS)));
+		LWLockRelease(&tex_workers->lock);
+	}
+	PG_RETURN_BOOL(restoring);
+}
+
+/* ----------------------------------------------------------------
+ *		Partitions that give way
+ * ----------------------------------------------------------------
+ */
+static void
+call_as_owner(const char *sql, int n_args, Oid *types, Datum *values, const char *nulls)
+{
+	TexOwnerContext owner;
+
+	tex_become_owner(&owner);
+	SPI_connect();
+	if (SPI_execute_with_args(sql, n_args, types, values, nulls, false, 0) < 0)
+		elog(ERROR, "could not run \"%s\"", sql);
+	SPI_finish();
+	tex_become_caller(&owner);
+}
+
+/* One end of a range, which may be MINVALUE or MAXVALUE. */
+static TimestampTz
+bound_of(List *datums)
+{
+	PartitionRangeDatum *datum = linitial_node(PartitionRangeDatum, datums);
+
+	if (datum->kind == PARTITION_RANGE_DATUM_MINVALUE)
+		return DT_NOBEGIN;
+	if (datum->kind == PARTITION_RANGE_DATUM_MAXVALUE)
+		return DT_NOEND;
+	return DatumGetTimestampTz(castNode(Const, datum->value)->constvalue);
+}
+
+/*
+ * A partition arrives, as a table that is attached or (InvalidOid) is yet to be made.
+ * Fails as the command would where its range is none.
+ */
+static void
+make_room_for(Oid part, PartitionBoundSpec *spec)
+{
+	Relation	events;
+	PartitionBoundSpec *bound;
+	Oid			types[] = {OIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID};
+	Datum		values[4];
+
+	if (spec == NULL || spec->is_default || !owns_events() ||
+		(OidIsValid(part) && !tex_owns_relation(part)))
+		return;
+	events = table_open(events_oid(), AccessShareLock);
+	bound = transformPartitionBound(make_parsestate(NULL), events, spec);
+	table_close(events, NoLock);
+	values[0] = ObjectIdGetDatum(part);
+	values[1] = TimestampTzGetDatum(bound_of(bound->lowerdatums));
+	values[2] = TimestampTzGetDatum(bound_of(bound->upperdatums));
+	values[3] = BoolGetDatum(OidIsValid(part) && is_restore_session());
+	call_as_owner("SELECT trace_ext.make_room($1, $2, $3, $4)", 4, types, values, NULL);
+}
+
+static void
+attach_arriving(AlterTableStmt *stmt)
+{
+	AlterTableCmd *cmd = linitial_node(AlterTableCmd, stmt->cmds);
+	PartitionCmd *partition = (PartitionCmd *) cmd->def;
+
+	if (cmd->subtype != AT_AttachPartition || partition->bound == NULL ||
+		RangeVarGetRelid(stmt->relation, NoLock, true) != events_oid())
+		return;
+	make_room_for(RangeVarGetRelid(partition->name, NoLock, true), partition->bound);
+}
+
+/* A new table of a name that one of ours has, or that is a partition from its start. */
+static void
+create_arriving(CreateStmt *stmt)
+{
+	Oid			namespace = get_namespace_oid("trace_ext", true);
+	Oid			types[] = {NAMEOID};
+	Datum		values[1];
+
+	if (stmt->if_not_exists || !OidIsValid(namespace))
+		return;
+	if (RangeVarGetCreationNamespace(stmt->relation) == namespace &&
+		OidIsValid(get_relname_relid(stmt->relation->relname, namespace)) && owns_events())
+	{
+		values[0] = DirectFunctionCall1(namein, CStringGetDatum(stmt->relation->relname));
+		call_as_owner("SELECT trace_ext.give_up_name($1)", 1, types, values, NULL);
+	}
+	if (stmt->partbound != NULL && list_length(stmt->inhRelations) == 1 &&
+		RangeVarGetRelid(linitial_node(RangeVar, stmt->inhRelations), NoLock, true) == events_oid())
+		make_room_for(InvalidOid, stmt->partbound);
+}
+
 /*
  * restore_partition() returns event_trigger
  */
@@ -244,11 +444,17 @@ tex_restore_partition(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"restore_partition\" must be fired by an event trigger")));
 
+	tex_note_restorer();
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
 	if (IsA(command, AlterTableStmt) && ((AlterTableStmt *) command)->objtype == OBJECT_INDEX)
 		exchange_index((AlterTableStmt *) command);
 	else if (IsA(command, AlterTableStmt))
+	{
+		attach_arriving((AlterTableStmt *) command);
 		skip_primary_key((AlterTableStmt *) command);
+	}
+	else if (IsA(command, CreateStmt))
+		create_arriving((CreateStmt *) command);
 	else if (IsA(command, IndexStmt))
 		skip_index((IndexStmt *) command);
 	else if (IsA(command, CreateTrigStmt))

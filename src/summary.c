@@ -142,53 +142,113 @@ same_text(text *a, text *b)
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
-/* The order of ORDER BY in the database's own collation. */
-static bool
-text_is_less(text *a, text *b)
+/* ----------------------------------------------------------------
+ *		Sets of texts
+ *
+ * Few texts are the rule, and a walk beats a hash there; thousands must not cost
+ * their square.  They are put in order when they are asked for.
+ * ----------------------------------------------------------------
+ */
+#define WALKED_TEXTS 16
+
+/* The slot of a text, or the free one where it belongs. */
+static int *
+text_slot(const TexTextSet *set, text *t)
 {
-	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a),
-					  VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b),
-					  DEFAULT_COLLATION_OID) < 0;
+	uint32		slot = hash_bytes((unsigned char *) VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)) & set->mask;
+
+	while (set->slots[slot] >= 0 && !same_text(set->texts[set->slots[slot]], t))
+		slot = (slot + 1) & set->mask;
+	return &set->slots[slot];
+}
+
+bool
+tex_text_set_has(const TexTextSet *set, text *t)
+{
+	if (set->slots != NULL)
+		return *text_slot(set, t) >= 0;
+	for (int i = 0; i < set->count; i++)
+	{
+		if (same_text(set->texts[i], t))
+			return true;
+	}
+	return false;
+}
+
+/* Makes room for twice as many texts, and a hash over them where they are many. */
+static void
+grow_text_set(TexTextSet *set, MemoryContext context)
+{
+	int			room = Max(set->room * 2, 2);
+	text	  **texts = MemoryContextAllocHuge(context, sizeof(text *) * (Size) room);
+
+	if (set->count > 0)
+	{
+		memcpy(texts, set->texts, sizeof(text *) * set->count);
+		pfree(set->texts);
+	}
+	set->texts = texts;
+	set->room = room;
+	if (room <= WALKED_TEXTS)
+		return;
+	if (set->slots != NULL)
+		pfree(set->slots);
+	/* Room is a power of 2, and half of the slots stay free. */
+	set->mask = (uint32) room * 2 - 1;
+	set->slots = MemoryContextAllocHuge(context, sizeof(int) * ((Size) set->mask + 1));
+	memset(set->slots, 0xff, sizeof(int) * ((Size) set->mask + 1));
+	for (int i = 0; i < set->count; i++)
+		*text_slot(set, set->texts[i]) = i;
 }
 
 /*
- * Adds a text to an ascending array of texts, each once.  Few texts are
- * expected, so a walk beats a hash.  Returns whether it was new.
+ * Adds a text to a set, which lives in "context"; each text is kept once.
  */
-bool
-tex_add_text(text ***texts, int *count, int *room, text *t, MemoryContext context)
+void
+tex_text_set_insert(TexTextSet *set, text *t, MemoryContext context)
 {
-	int			at;
+	if (tex_text_set_has(set, t))
+		return;
+	if (set->count == set->room)
+		grow_text_set(set, context);
+	if (set->slots != NULL)
+		*text_slot(set, t) = set->count;
+	set->texts[set->count++] = copy_text(t, context);
+}
 
-	for (int i = 0; i < *count; i++)
-	{
-		if (same_text((*texts)[i], t))
-			return false;
-	}
-	if (*count == *room)
-	{
-		int			new_room = Max(*room * 2, 2);
-		text	  **grown = MemoryContextAlloc(context, sizeof(text *) * new_room);
+/* The order of ORDER BY in the database's own collation. */
+static int
+compare_texts(const void *a, const void *b)
+{
+	text	   *x = (text *) DatumGetPointer(*(const Datum *) a);
+	text	   *y = (text *) DatumGetPointer(*(const Datum *) b);
 
-		if (*count > 0)
-		{
-			memcpy(grown, *texts, sizeof(text *) * *count);
-			pfree(*texts);
-		}
-		*texts = grown;
-		*room = new_room;
-	}
-	for (at = *count; at > 0 && text_is_less(t, (*texts)[at - 1]); at--)
-		(*texts)[at] = (*texts)[at - 1];
-	(*texts)[at] = copy_text(t, context);
-	(*count)++;
-	return true;
+	return varstr_cmp(VARDATA_ANY(x), VARSIZE_ANY_EXHDR(x),
+					  VARDATA_ANY(y), VARSIZE_ANY_EXHDR(y), DEFAULT_COLLATION_OID);
+}
+
+/*
+ * The texts, ascending, as a text[] in the current memory context.
+ */
+Datum
+tex_text_set_array(const TexTextSet *set)
+{
+	Datum	   *values = palloc_extended(sizeof(Datum) * (Size) Max(set->count, 1), MCXT_ALLOC_HUGE);
+	ArrayType  *array;
+
+	for (int i = 0; i < set->count; i++)
+		values[i] = PointerGetDatum(set->texts[i]);
+	/* Most of the time they are in order, or nearly: qsort() sees to that. */
+	qsort(values, set->count, sizeof(Datum), compare_texts);
+	array = construct_array(values, set->count, TEXTOID, -1, false, TYPALIGN_INT);
+	pfree(values);
+	return PointerGetDatum(array);
 }
 
 void
 tex_summary_add_service(TexSummarySet *set, TexSummary *s, text *service)
 {
-	tex_add_text(&s->services, &s->service_count, &s->service_room, service, set->context);
+	tex_text_set_insert(&s->services, service, set->context);
 }
 
 /*
@@ -227,6 +287,19 @@ tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 	s->root_service = service == NULL ? NULL : copy_text(service, set->context);
 }
 
+void
+tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *event)
+{
+	s->event_count++;
+	s->error_count += event->is_error;
+	s->access_count += event->is_access;
+	tex_summary_add_times(s, event->timestamp, event->timestamp);
+	if (event->service != NULL)
+		tex_summary_add_service(set, s, event->service);
+	if (event->is_root)
+		tex_summary_add_root(set, s, event->timestamp, &event->id, event->name, event->service);
+}
+
 /*
  * Adds a row of summary_base, or of summary_deltas, to the summary of its trace.
  */
@@ -253,12 +326,5 @@ tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull)
 Datum
 tex_summary_services(const TexSummary *s)
 {
-	Datum	   *values = palloc(sizeof(Datum) * Max(s->service_count, 1));
-	ArrayType  *array;
-
-	for (int i = 0; i < s->service_count; i++)
-		values[i] = PointerGetDatum(s->services[i]);
-	array = construct_array(values, s->service_count, TEXTOID, -1, false, TYPALIGN_INT);
-	pfree(values);
-	return PointerGetDatum(array);
+	return tex_text_set_array(&s->services);
 }

@@ -8,6 +8,16 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+/* Distinct texts. */
+typedef struct TexTextSet
+{
+	text	  **texts;			/* in the order they came */
+	int			count;
+	int			room;
+	int		   *slots;			/* a hash over them, once there are many */
+	uint32		mask;
+} TexTextSet;
+
 typedef struct TexSummary
 {
 	pg_uuid_t	trace_id;
@@ -18,15 +28,25 @@ typedef struct TexSummary
 	bool		has_times;
 	TimestampTz first_timestamp;
 	TimestampTz last_timestamp;
-	int			service_count;
-	int			service_room;
-	text	  **services;		/* ascending, each once */
+	TexTextSet	services;
 	bool		has_root;
 	TimestampTz root_timestamp;
 	pg_uuid_t	root_id;
 	text	   *root_name;		/* may be NULL */
 	text	   *root_service;	/* may be NULL */
 } TexSummary;
+
+/* What summaries depend on of an event. */
+typedef struct TexSummaryEvent
+{
+	pg_uuid_t	id;
+	bool		is_root;
+	bool		is_error;
+	bool		is_access;
+	TimestampTz timestamp;
+	text	   *name;			/* may be NULL; of a root only */
+	text	   *service;		/* may be NULL */
+} TexSummaryEvent;
 
 /* summary_base has these columns, summary_deltas begins with them. */
 #define TEX_SUMMARY_COLUMNS 11
@@ -46,8 +66,12 @@ extern void tex_summary_add_services(TexSummarySet *set, TexSummary *s, Datum ar
 extern void tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 								 TimestampTz timestamp, const pg_uuid_t *id,
 								 text *name, text *service);
+extern void tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *event);
 extern TexSummary *tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull);
 extern Datum tex_summary_services(const TexSummary *s);
-extern bool tex_add_text(text ***texts, int *count, int *room, text *t, MemoryContext context);
+extern void tex_text_set_insert(TexTextSet *set, text *t, MemoryContext context);
+extern bool tex_text_set_has(const TexTextSet *set, text *t);
+extern Datum tex_text_set_array(const TexTextSet *set);
+extern double tex_milliseconds(TimestampTz first, TimestampTz last);
 
 #endif							/* TEX_SUMMARY_H */

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "cache_memo.h"
 #include "cache_writes.h"
 #include "deltas.h"
 #include "guc.h"
@@ -23,6 +24,7 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
+	tex_cache_memo_init();
 	tex_cache_writes_init();	/* first of those that act at commit, so called last */
 	tex_reads_init();
 	tex_deltas_init();

@@ -20,6 +20,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -31,6 +32,7 @@
 
 #define FETCH_ROWS		2000
 #define LONGEST_VALUE	1024
+#define TRACES_OF_A_QUERY 250
 
 /* The columns of the query, from 1. */
 enum
@@ -44,7 +46,7 @@ static const char load_query[] =
 	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
 	"process_id, thread_id, span_id, upstream_span_id, attributes, tags ->> 'task_id', "
 	"causality_vector, lock_set "
-	"FROM trace_ext.events WHERE trace_id = ANY ($1)";
+	"FROM trace_ext.events WHERE trace_id = ANY ($1) AND \"timestamp\" >= $2 AND \"timestamp\" <= $3";
 
 typedef struct TraceEntry
 {
@@ -473,17 +475,51 @@ tex_uuid_array(const pg_uuid_t *ids, int n)
 }
 
 /*
- * Add the events of some traces.  Call within an SPI connection.
+ * What summaries say of when traces ran, read once: a history is of one snapshot.
  */
-void
-tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+const TexRanges *
+tex_history_ranges(TexHistory *history)
 {
-	Oid			type = UUIDARRAYOID;
-	Datum		array = tex_uuid_array(ids, n);
+	if (history->ranges == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(history->context);
+
+		history->ranges = tex_ranges_create();
+		MemoryContextSwitchTo(old);
+	}
+	return history->ranges;
+}
+
+/*
+ * A cursor on the rows of some traces.  It is planned with these values: partitions
+ * outside the range are never opened, and none is where the range is empty.
+ */
+static Portal
+open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
+{
+	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[3];
+	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
+	Portal		portal;
+	int			nesting;
+
+	args[0] = tex_uuid_array(ids, n);
+	args[1] = TimestampTzGetDatum(range.first);
+	args[2] = TimestampTzGetDatum(range.last);
+	nesting = tex_no_jit();
+	portal = SPI_cursor_open_with_args(NULL, load_query, 3, types, args, NULL,
+									   true, CURSOR_OPT_NO_SCROLL);
+	AtEOXact_GUC(false, nesting);
+	return portal;
+}
+
+/* Add the events of some traces, by one query. */
+static void
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
 													  ALLOCSET_DEFAULT_SIZES);
-	Portal		portal = SPI_cursor_open_with_args(NULL, load_query, 1, &type, &array, NULL,
-												   true, CURSOR_OPT_NO_SCROLL);
+	Portal		portal = open_rows(history, ids, n);
 
 	for (;;)
 	{
@@ -506,4 +542,50 @@ tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(portal);
 	MemoryContextDelete(row_context);
+}
+
+/* A trace and when it may begin. */
+typedef struct Start
+{
+	TimestampTz first;
+	pg_uuid_t	id;
+} Start;
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * Add the events of some traces, any number of them.  Call within an SPI connection.
+ *
+ * Those that a query takes are neighbours in time, so that it looks into as few
+ * partitions as may be.
+ */
+void
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
+	Start	   *starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(n, 1));
+	pg_uuid_t	some[TRACES_OF_A_QUERY];
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		starts[i] = (Start) {
+			tex_range_of(tex_history_ranges(history), &ids[i], 1).first, ids[i]
+		};
+	qsort(starts, n, sizeof(Start), compare_starts);
+	for (int i = 0; i < n; i++)
+	{
+		some[count++] = starts[i].id;
+		if (count == TRACES_OF_A_QUERY || i == n - 1)
+		{
+			load_rows(history, some, count, role);
+			count = 0;
+		}
+	}
+	pfree(starts);
 }

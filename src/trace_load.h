@@ -11,6 +11,7 @@
 
 #include "event.h"
 #include "names.h"
+#include "trace_range.h"
 #include "vclock.h"
 
 /* In the order of the SQL type access_type. */
@@ -111,12 +112,14 @@ typedef struct TexHistory
 	int32		traces_room;
 	int32		nthreads;
 	int32		nstrands;
+	TexRanges  *ranges;			/* where in time traces may lie; read at need */
 	struct HTAB *trace_index;
 	struct HTAB *thread_index;
 	bool		has_locks;
 } TexHistory;
 
 extern TexHistory *tex_history_create(void);
+extern const TexRanges *tex_history_ranges(TexHistory *history);
 extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role);
 extern void tex_history_times(TexHistory *history);
 extern void tex_history_prepare(TexHistory *history);

@@ -5,8 +5,9 @@
  * When which job is due, and what became of it, is decided and written down by SQL
  * functions (sql/70_jobs.sql).  The extension's own jobs run in this process, as the
  * bootstrap superuser, since the extension's owner may not be allowed to log in;
- * their procedures are SECURITY DEFINER and pin search_path.  Jobs of users run in
- * processes of their own (job_process.c).
+ * their procedures are SECURITY DEFINER and pin search_path.  Nothing of users runs
+ * here: neither their jobs (job_process.c) nor their cached queries (cache_turn.c), so
+ * that nobody can occupy this process.
  *
  * The worker waits on its latch: for the next job, or for a writer's commit. When
  * nothing is due for a while it ends, and the launcher starts the next one.  It
@@ -280,7 +281,7 @@ close_lost_runs(void)
 	{
 		TexJobProcess *process = &tex_workers->processes[i];
 
-		if (process->used && process->database == MyDatabaseId)
+		if (process->used && !process->refresh && process->database == MyDatabaseId)
 			appendStringInfo(&alive, "%s" INT64_FORMAT, alive.data[alive.len - 1] == '{' ? "" : ",",
 							 process->run);
 	}
@@ -377,7 +378,7 @@ collect_ended(void)
 {
 	TexJobProcess process;
 
-	while (tex_job_process_ended(&process))
+	while (tex_job_process_ended(&process, false))
 		finish_job(process.run,
 				   process.outcome == TEX_JOB_SUCCEEDED ? "succeeded" :
 				   process.outcome == TEX_JOB_SKIPPED ? "skipped" : "failed",

@@ -113,7 +113,8 @@ put_process(ReturnSetInfo *result, TexWorkers *all, const TexJobProcess *process
 		if (all->databases[i].database == process->database)
 			database = NameStr(all->databases[i].name);
 	}
-	row = new_row(database, "job", process->ended ? "ended" : process->pid != 0 ? "busy" : "starting");
+	row = new_row(database, process->refresh ? "cache" : "job",
+				  process->ended ? "ended" : process->pid != 0 ? "busy" : "starting");
 	set_pid(&row, process->pid);
 	set_time(&row, 4, process->asked_at);
 	set_text(&row, 5, NameStr(process->job));

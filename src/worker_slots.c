@@ -75,6 +75,8 @@ tex_slot_of(Oid database, bool create)
 	free_slot->state = TEX_WORKER_UNKNOWN;
 	free_slot->wake_at = 0;
 	free_slot->kept_out = 0;
+	free_slot->restorers = 0;
+	free_slot->restored_at = 0;
 	free_slot->failures = 0;
 	free_slot->folds = false;
 	free_slot->error[0] = '\0';

@@ -13,8 +13,10 @@
 /* Databases that are looked after; more are left alone, and the log says so. */
 #define TEX_DATABASES 512
 
-/* Users' jobs that run at once, of all databases. */
-#define TEX_JOB_PROCESSES 32
+/* Processes for users that run at once, of all databases: of jobs, and of cached results. */
+#define TEX_MOST_JOBS 32
+#define TEX_MOST_REFRESHES 16
+#define TEX_JOB_PROCESSES (TEX_MOST_JOBS + TEX_MOST_REFRESHES)
 
 #define TEX_ERROR_LENGTH 256
 
@@ -41,6 +43,8 @@ typedef struct TexDatabaseSlot
 	TimestampTz started_at;
 	TimestampTz wake_at;		/* without a process: when to start one */
 	int			kept_out;		/* transactions that want the database for themselves */
+	int			restorers;		/* sessions that restore a dump into it */
+	TimestampTz restored_at;	/* when the last of them ended; 0: never */
 	int			failures;		/* of the worker itself, in a row */
 	bool		folds;			/* writers may leave folding to it */
 	NameData	job;			/* what it runs, if busy */
@@ -60,10 +64,12 @@ typedef enum TexJobOutcome
 	TEX_JOB_SKIPPED
 } TexJobOutcome;
 
-/* A user's job in a process of its own; all protected by the lock. */
+/* What a user has done in a process of its own; all protected by the lock. */
 typedef struct TexJobProcess
 {
 	bool		used;
+	bool		refresh;		/* cached results of the owner; else a job */
+	bool		may_log_in;		/* the owner, as before 17 he has to */
 	Oid			database;
 	Oid			owner;
 	int			pid;			/* 0: on its way, or ended */

@@ -2,16 +2,19 @@
 # demo.sh start|stop
 #		A throw-away cluster with captured events: what "make demo" calls.
 #
-# start builds and installs the extension, replaces the cluster of an earlier
-# demo, shows test/demo.sql and leaves the cluster running. stop removes it.
+# start builds the extension, installs it into a copy of the server that is the
+# demo's own, replaces the cluster of an earlier demo, shows test/demo.sql and
+# leaves the cluster running. stop removes all of it. The installed server and
+# other clusters are left as they are.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# One place for each user, so that the next start or stop finds it.
+# One place for each user and checkout: the next start or stop finds its own, and
+# nobody else's. Short, as it is part of the path of a socket.
 find_demo()
 {
 	SERVER_USER=$(server_user)
-	DEMO=/tmp/trace_ext-demo-$SERVER_USER
+	DEMO=/tmp/trace_ext-demo-$SERVER_USER-$(printf '%s' "$(id -un):$ROOT" | cksum | cut -d' ' -f1)
 	if [ -e "$DEMO" ] && [ "$(stat -c %U "$DEMO")" != "$SERVER_USER" ]; then
 		die "$DEMO belongs to someone else"
 	fi
@@ -46,6 +49,8 @@ start()
 	trap 'rm -rf "$WORK"' EXIT
 
 	say "building trace_ext for $VERSION"
+	cluster_dir "$DEMO"
+	use_private_postgres "$DEMO"
 	# shellcheck disable=SC2119 # it takes arguments of make, not ours
 	build_and_install || die "the build failed"
 	say "starting a cluster of its own in $DEMO"

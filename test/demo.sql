@@ -93,7 +93,10 @@ $$;
 SELECT 'first' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
 SELECT 'again' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
 INSERT INTO events (trace_id, id, "timestamp", kind, name, attributes)
-VALUES (:'trace_id', gen_random_uuid(), now(), 'StateChange', 'demo', '{"access_type": "Write"}');
+VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'StateChange', 'demo', '{"access_type": "Write"}') RETURNING id \gset
 SELECT 'after a write' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
+-- So that whoever looks around finds what the client sent.
+DELETE FROM events WHERE name = 'demo' AND id = :'id';
+SELECT 'without it' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
 SELECT query, row_count, exact, round(cost_ms::numeric, 2) AS cost_ms FROM cache_entries WHERE query LIKE '%event_counts%';
 SELECT local_hits, misses, stores FROM cache_stats;

@@ -139,19 +139,20 @@ find_postgres()
 	VERSION=$("$PG_CONFIG" --version)
 }
 
-# Put a copy of the server into WORK and go on with that, so that what is
-# installed is seen by no other cluster. It finds its files relative to itself.
+# use_private_postgres DIR: put a copy of the server below DIR and go on with that,
+# so that what is installed is seen by no other cluster. It finds its files
+# relative to itself.
 use_private_postgres()
 {
-	local dir headers
+	local root=$1/server dir headers
 	for dir in "$BINDIR" "$PKGLIBDIR" "$SHAREDIR"; do
-		mkdir -p "$WORK/server$dir"
-		cp -a "$dir/." "$WORK/server$dir"
+		mkdir -p "$root$dir"
+		cp -a "$dir/." "$root$dir"
 	done
 	headers=$("$PG_CONFIG" --includedir-server)
-	mkdir -p "$WORK/server$(dirname "$headers")"
-	ln -s "$headers" "$WORK/server$headers"
-	PG_CONFIG=$WORK/server$BINDIR/pg_config
+	mkdir -p "$root$(dirname "$headers")"
+	ln -s "$headers" "$root$headers"
+	PG_CONFIG=$root$BINDIR/pg_config
 	find_postgres
 }
 
@@ -192,11 +193,17 @@ build_and_install()
 	}
 }
 
+# cluster_dir DIR: the directory of a cluster, closed to others.
+cluster_dir()
+{
+	[ -d "$1" ] || mkdir -m 700 "$1"
+	give "$1"
+}
+
 # cluster_make DIR: a new cluster with superuser "postgres".
 cluster_make()
 {
-	mkdir -m 700 "$1"
-	give "$1"
+	cluster_dir "$1"
 	as_server "$BINDIR/initdb" -D "$1/data" -U postgres -A trust -E UTF8 \
 		--locale=C.UTF-8 --no-sync >"$WORK/initdb.log" 2>&1 ||
 		die "initdb failed: $(tail -5 "$WORK/initdb.log")"

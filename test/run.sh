@@ -2,14 +2,16 @@
 # run.sh
 #		Run every test: what "make test" calls.
 #
-# Builds a copy of the source with warnings as errors, installs it, and runs
-# the suites against throw-away clusters. The last line is "N passed, N failed";
-# the exit status is 1 when anything failed. A suite without tests counts as
-# nothing.
+# Builds a copy of the source with warnings as errors, installs it into a copy of
+# the server, and runs the suites against throw-away clusters: what the machine
+# has installed is left alone. The names of failed tests stand before the last line,
+# which is "N passed, N failed"; the exit status is 1 when anything failed. A suite
+# without tests counts as nothing.
 #
 #	SUITES="regress tap"	run only these of: house regress isolation pgtap tap
 #	PG_CONFIG=...			the server to test on
 #	SUITE_TIMEOUT=1800		seconds after which a suite is given up
+#	JOBS=2					how many TAP files run at once; as many as there are processors
 #	SANITIZE=yes			build with AddressSanitizer and UndefinedBehaviorSanitizer;
 #							see sanitize()
 
@@ -19,12 +21,14 @@ SANITIZE=${SANITIZE:-}
 SUITES=${SUITES:-${SANITIZE:+regress isolation pgtap}}
 SUITES=${SUITES:-house regress isolation pgtap tap}
 SUITE_TIMEOUT=${SUITE_TIMEOUT:-1800}
+JOBS=${JOBS:-$(nproc)}
 DIFF_LINES=300
 LOG_LINES=60
 
 PASSED=0
 FAILED=0
 TABLE=()
+FAILED_TESTS=()
 FINISHED=
 
 #
@@ -49,6 +53,15 @@ end()
 	PASSED=$((PASSED + $1))
 	FAILED=$((FAILED + $2))
 	TABLE+=("$(printf '%-28s %7d %7d %8d.%d' "$NAME" "$1" "$2" $((ms / 1000)) $((ms % 1000 / 100)))")
+}
+
+# note_failed NAME...: tests of this suite, to be named again at the end.
+note_failed()
+{
+	local test
+	for test in "$@"; do
+		FAILED_TESTS+=("$NAME: $test")
+	done
 }
 
 # A suite that stopped before its end has failed, whatever it had counted.
@@ -84,6 +97,7 @@ end_in_cluster()
 	if [ -n "$died" ]; then
 		show "$CLUSTER/log" "$LOG_LINES"
 		say "$died"
+		note_failed "the server died"
 		failed=$((failed + 1))
 	fi
 	end "$1" "$failed"
@@ -98,6 +112,11 @@ print_totals()
 		say "$row"
 	done
 	say ""
+	if [ "${#FAILED_TESTS[@]}" -gt 0 ]; then
+		say "failed:"
+		printf '  %s\n' "${FAILED_TESTS[@]}"
+		say ""
+	fi
 	say "$PASSED passed, $FAILED failed"
 }
 
@@ -146,7 +165,7 @@ psql()
 # A test that it never came to is a failed one.
 pg_regress_suite()
 {
-	local total passed status=0
+	local total passed status=0 failed_names
 	total=$(files "$2" | wc -l)
 	[ "$total" -gt 0 ] || return 0
 	begin "$1"
@@ -157,6 +176,8 @@ pg_regress_suite()
 	if [ "$status" -ne 0 ] || [ "$passed" -ne "$total" ]; then
 		show "$OUTPUT" "$DIFF_LINES"
 		show "$SRC/regression.diffs" "$DIFF_LINES" head
+		mapfile -t failed_names < <(sed -nE 's/^not ok [0-9]+ +[-+] ([^ ]+).*/\1/p; s/^(test|    ) ([^ ]+) +\.\.\. FAILED.*/\2/p' "$OUTPUT")
+		note_failed "${failed_names[@]}"
 	fi
 	end_in_cluster "$passed" "$(at_least_one_if "$status" $((total - passed)))"
 }
@@ -211,9 +232,11 @@ count_failed_prove()
 # name; pgTAP has none.
 show_failed_prove()
 {
-	local name log
+	local name names log
 	grep -vE '^ok [0-9]+' "$OUTPUT" | tail -n "$DIFF_LINES"
-	sed -n 's|.*/t/\(.*\)\.pl *(Wstat: .*|\1|p' "$OUTPUT" | while read -r name; do
+	mapfile -t names < <(sed -n 's|.*/\([^/ ]*\)\.[a-z]* *(Wstat: .*|\1|p' "$OUTPUT")
+	note_failed "${names[@]}"
+	for name in "${names[@]}"; do
 		for log in "$SRC/tmp_check/log/regress_log_$name" "$SRC/tmp_check/log/$name"_*.log; do
 			show "$log" "$LOG_LINES"
 		done
@@ -239,7 +262,7 @@ suite_tap()
 		env -u PGHOST -u PGUSER --chdir="$SRC" PATH="$BINDIR:$PATH" PGPORT="$PORT" \
 		TESTDIR="$SRC" TESTDATADIR="$SRC/tmp_check" TESTLOGDIR="$SRC/tmp_check/log" \
 		PG_REGRESS="$PGXS_SRC/test/regress/pg_regress" \
-		prove -v -I "$PGXS_SRC/test/perl" -I test/t
+		prove -v -j "$JOBS" -I "$PGXS_SRC/test/perl" -I test/t
 }
 
 suite_house()
@@ -248,7 +271,7 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults readme_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -256,6 +279,7 @@ suite_house()
 			failed=$((failed + 1))
 			say "--- ${check//_/ }"
 			say "$problems"
+			note_failed "${check//_/ }"
 		fi
 	done
 	end_in_cluster "$passed" "$failed"
@@ -286,6 +310,21 @@ versions_that_differ()
 		say "CHANGELOG.md has no section on $release"
 }
 
+# Every line of SQL in the README, in its order, must work; its Python sends the
+# captured batch, and then there is a lost update to be found. Notices are no
+# faults; what it sets for the server is taken back.
+readme_faults()
+{
+	local load="SELECT inserted FROM trace_ext.ingest_events(pg_read_file('$SRC/test/data/express-banking.json'));"
+	psql -d postgres -c 'CREATE DATABASE readme'
+	awk -v load="$load" '/^```python$/ { print load } /^```/ { sql = /^```sql$/; next } sql' "$SRC/README.md" >"$WORK/readme.sql"
+	give "$WORK/readme.sql"
+	psql -d readme -f "$WORK/readme.sql" >"$OUTPUT" 2>&1 || true
+	grep -E 'ERROR|FATAL|invalid command' "$OUTPUT" || true
+	grep -q '^kind|lost update$' "$OUTPUT" || say "no lost update was found"
+	psql -d readme -c 'ALTER SYSTEM RESET ALL' -c 'SELECT pg_reload_conf()' >/dev/null
+}
+
 # The rules of layout that need no parser.
 layout_faults()
 {
@@ -300,15 +339,12 @@ layout_faults()
 	done
 }
 
-# Build the library, though not the server, with the sanitizers, and into a
-# copy of the server: one that was started without them could not load it.
-# They see undefined behaviour, the stack, and memory that comes from malloc:
-# large chunks of palloc, but not what lies beside one inside its block. Leaks
-# are what memory contexts are for. Stacks must be real ones, as the server
-# measures their depth.
+# Build the library, though not the server, with the sanitizers. They see
+# undefined behaviour, the stack, and memory that comes from malloc: large chunks
+# of palloc, but not what lies beside one inside its block. Leaks are what memory
+# contexts are for. Stacks must be real ones, as the server measures their depth.
 sanitize()
 {
-	use_private_postgres
 	BUILD_ARGS+=("COPT=-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer")
 	SERVER_ENV=(
 		LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(allocate_first)"
@@ -348,6 +384,7 @@ main()
 	"$ROOT/test/packages.sh" test
 	find_postgres
 	make_work test
+	use_private_postgres "$WORK"
 	trap finish EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP

@@ -60,7 +60,8 @@ SELECT is_empty($$SELECT o.oid::regoperator FROM pg_operator o WHERE oprnamespac
 DO $$ BEGIN PERFORM trace_ext.count_events(); END $$;      -- loads the library
 SELECT set_has($$SELECT name, setting, context FROM pg_settings WHERE name LIKE 'trace\_ext.%'$$,
     $$VALUES ('trace_ext.max_field_size', '1048576', 'user'), ('trace_ext.max_nesting', '100', 'user'),
-             ('trace_ext.partition_interval', '1 day', 'user'), ('trace_ext.partitions_ahead', '3', 'user')$$, 'settings and their defaults');
+             ('trace_ext.partition_interval', '1 day', 'user'), ('trace_ext.partition_reach', '1 year', 'user'),
+             ('trace_ext.partitions_ahead', '3', 'user')$$, 'settings and their defaults');
 SELECT is_empty($$SELECT name FROM pg_settings WHERE name LIKE 'trace\_ext.%' AND coalesce(short_desc, '') = ''$$, 'every setting has a description');
 SELECT throws_ok('SET trace_ext.no_such_setting = 1', '42602', NULL, 'the prefix of settings is reserved');
 SELECT ok(current_setting('trace_ext.fold_threshold')::int > 0, 'somebody folds where no worker does');

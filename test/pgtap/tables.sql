@@ -47,8 +47,8 @@ SELECT is(pg_temp.columns_of('trace_roots'),
 SELECT has_view('trace_ext', v, 'view ' || v)
   FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
-    'events_in_default', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
-    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'failing_jobs', 'last_job_error', 'last_job_error_at',
+    'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
+    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'failing_jobs', 'last_job_error', 'last_job_error_at',
     'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures']);
 
 SELECT is(pg_temp.columns_of('job_runs'),

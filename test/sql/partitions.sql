@@ -26,7 +26,9 @@ $$;
 --
 -- maintain_partitions(): partitions for now, ahead, and for what waits in the default one
 --
+-- What is of 2001 is not far off here.
 SET trace_ext.partitions_ahead = 2;
+SET trace_ext.partition_reach = '1000 years';
 CALL maintain_partitions();
 SELECT count(*) FILTER (WHERE lower_bound <= now() AND upper_bound > now()) AS for_now,
        max(upper_bound) > now() + interval '2 days' AS ahead

@@ -36,6 +36,8 @@ SELECT count_traces() = :before_all AS all_there;
 CALL maintain_partitions();
 SET trace_ext.retention_age = '9 days';
 SELECT count(*) AS old FROM trace_summaries WHERE last_timestamp < date_trunc('day', now() - interval '9 days') \gset
+SELECT fold() >= 0 AS folded;
+SELECT traces_to_leave >= :old AND traces_to_leave < :old + 24 AS left_is_known FROM status;
 SELECT state, error FROM run_job('retention');
 SELECT count_traces() = :before_all - :old AS only_whole_partitions;
 SELECT part::regclass FROM partitions WHERE NOT is_default AND upper_bound <= now() - interval '9 days';

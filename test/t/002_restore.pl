@@ -5,6 +5,9 @@
 # CREATE EXTENSION and the event triggers have already given them what the dump
 # is about to give.  So every way to dump and restore is gone through, each with
 # a silent pg_restore, and each restored database has to go on exactly.
+#
+# The server restored into has workers, and other databases that keep them busy; the
+# one dumped from has none, so that deltas are outstanding in the dump.
 
 use strict;
 use warnings FATAL => 'all';
@@ -19,7 +22,9 @@ use Test::More;
 use TraceExtTest;
 
 seed_random();
-my $node = new_node('restore', max_worker_processes => 16);
+my $source = new_node('source', 'trace_ext.fold_threshold' => 0);
+my $node = new_node('restore', shared_preload_libraries => 'trace_ext', max_worker_processes => 16, 'trace_ext.naptime' => '1s',
+	'trace_ext.fold_threshold' => 0);
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my ($ids, $databases) = (0, 0);
 
@@ -41,10 +46,10 @@ sub rows
 sub fill
 {
 	my ($db) = @_;
-	$node->safe_psql($db, join("\n",
+	$source->safe_psql($db, join("\n",
 		# Partitions made ahead, and of an old range.
 		copy_sql(rows(300, '2020-02-29', 60)),
-		'CALL trace_ext.maintain_partitions();',
+		"SET trace_ext.partition_reach = '100 years'; CALL trace_ext.maintain_partitions();",
 		'INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), \'Custom\');',
 		# By a user: bounds within an hour, columns in another order, names of
 		# his own for the key, the index and the table.
@@ -79,23 +84,21 @@ sub fill
 		UPDATE trace_ext.events SET trace_id = '00000001-0000-4000-8000-0000000000ff' WHERE id < '00000002-0000-4000-8000-00000000000f';}));
 }
 
-$node->append_conf('postgresql.conf', "trace_ext.fold_threshold = 0\n");
-$node->reload;
 fill('postgres');
-cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.summary_deltas'), '>', 0, 'deltas are outstanding');
-exact_ok($node, 'exact before the dump');
+cmp_ok($source->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.summary_deltas'), '>', 0, 'deltas are outstanding');
+exact_ok($source, 'exact before the dump');
 
 # md5 over a row needs its columns in one order, which a restore keeps.
 # Jobs are configuration: what was changed of ours, and those of users.
-$node->safe_psql('postgres', q{
+$source->safe_psql('postgres', q{
 	SELECT trace_ext.alter_job('fold', "interval" => '7 s', priority => 77), trace_ext.alter_job('retention', enabled => false);
 	CREATE PROCEDURE nightly() LANGUAGE sql AS 'SELECT 1';
 	SELECT trace_ext.add_job('nightly', 'nightly', '1 day', timeout => '2 hours');
 	SELECT trace_ext.run_job('fold'), trace_ext.run_job('nightly');});
 my $jobs = 'SELECT name, procedure, owner, builtin, enabled, "interval", timeout, max_attempts, backoff, max_backoff, priority, condition FROM trace_ext.jobs ORDER BY name';
-my $original_jobs = $node->safe_psql('postgres', $jobs);
+my $original_jobs = $source->safe_psql('postgres', $jobs);
 
-my $original = answers($node);
+my $original = answers($source);
 
 #
 # Checks of a restored database
@@ -113,7 +116,7 @@ my $anatomy = q{
 		   c.relacl::text, obj_description(c.oid)
 	  FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid
 	 WHERE h.inhparent = 'trace_ext.events'::regclass ORDER BY 1, 2};
-my $original_anatomy = $node->safe_psql('postgres', $anatomy);
+my $original_anatomy = $source->safe_psql('postgres', $anatomy);
 my $partitions = () = $original_anatomy =~ /FOR VALUES|DEFAULT/g;
 
 sub fresh_database
@@ -181,10 +184,17 @@ sub restored_ok
 }
 
 #
-# The ways
+# The ways, beside databases whose workers have something to do
 #
 
-my @from = (-d => $node->connstr('postgres'));
+$node->safe_psql('postgres', 'CREATE ROLE restore_reader');
+for my $busy (qw(busy1 busy2 busy3))
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $busy");
+	$node->safe_psql($busy, 'CREATE EXTENSION trace_ext;' . insert_sql(rows(50, '2026-03-01', 20)));
+}
+
+my @from = (-d => $source->connstr('postgres'));
 my $to = sub { return (-d => $node->connstr($_[0])) };
 my $db;
 
@@ -242,6 +252,97 @@ restored_ok('restored twice', $db);
 IPC::Run::run([ 'pg_restore', '--clean', '--if-exists', $to->($db), "$dir/custom" ], '2>', \my $complaints);
 is(join("\n", grep { /ERROR:/ && !/cannot drop inherited constraint/ } split(/\n/, $complaints)), '', 'pg_restore --clean: no other complaint');
 restored_ok('pg_restore --clean', $db);
+my $cleaned = $db;
+
+#
+# What workers, clients and the database's owner made before the dump arrives
+#
+
+# Other tables of the dump take their time: workers look for something to do meanwhile.
+{
+	my $slow = slurp_file("$dir/plain");
+	$slow =~ s/^(?=ALTER TABLE ONLY trace_ext\.events ATTACH PARTITION)/SELECT pg_sleep(2);\n/m or die 'no partition in the dump';
+	$slow =~ s/^(?=COPY trace_ext\.events_default )/SELECT pg_sleep(2);\n/m or die 'no default partition in the dump';
+	append_to_file("$dir/slow", $slow);
+	silent_ok('psql -f, slowly', 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-o', "$dir/ignored", $to->($db = fresh_database()), -f => "$dir/slow");
+	restored_ok('psql -f, slowly', $db);
+}
+silent_ok("pg_dump --schema-only", 'pg_dump', @from, '-Fc', '--schema-only', -f => "$dir/schema");
+silent_ok("pg_dump --data-only, by partition", 'pg_dump', @from, '-Fc', '--data-only', -f => "$dir/by_partition");
+$db = fresh_database();
+silent_ok('pg_restore of the schema', 'pg_restore', '-e', $to->($db), "$dir/schema");
+sleep(3);
+silent_ok('pg_restore of the data', 'pg_restore', '-e', '--jobs=3', $to->($db), "$dir/by_partition");
+restored_ok('pg_restore of schema, then data', $db);
+
+# Weeks arrive where days were made, by hand or by a worker, and are in use. The
+# names of weeks are those of Mondays: one that a day has must become free.
+$source->safe_psql('postgres', 'CREATE DATABASE weekly');
+$source->safe_psql('postgres', "ALTER DATABASE weekly SET trace_ext.partition_interval = '1 week'");
+$source->safe_psql('weekly', 'CREATE EXTENSION trace_ext; CALL trace_ext.maintain_partitions();'
+	. q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT md5('w' || i / 10)::uuid, md5('w' || i)::uuid, now() + i * interval '1 hour', 'Custom' FROM generate_series(-100, 400) i;
+	SELECT trace_ext.ingest_events('[{"id": "none"}]')});
+my $weekly = answers($source, 'weekly');
+silent_ok('pg_dump of weeks', 'pg_dump', -d => $source->connstr('weekly'), '-Fc', -f => "$dir/weekly");
+$db = fresh_database(1);
+$node->safe_psql($db, 'CALL trace_ext.maintain_partitions()');
+silent_ok('weeks over empty days', 'pg_restore', '-e', $to->($db), "$dir/weekly");
+is(answers($node, $db), $weekly, 'weeks over empty days: equal answers');
+exact_ok($node, 'weeks over empty days: exact', $db);
+
+$db = fresh_database(1);
+# A day at a time: the first day of the week has the name that the week comes with.
+$node->safe_psql($db, q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT md5('l' || i)::uuid, md5('l' || i)::uuid, now() + i * interval '1 hour', 'Custom' FROM generate_series(-400, 800) i;
+	SELECT trace_ext.ingest_events('[{"id": "mine"}]')});
+$node->safe_psql($db, 'SET trace_ext.partitions_ahead = 9; CALL trace_ext.maintain_partitions()');
+cmp_ok($node->safe_psql($db, 'SELECT count(*) FROM trace_ext.partitions WHERE automatic'), '>', 10, 'days were made, and are in use');
+silent_ok('weeks over days in use', 'pg_restore', '-e', $to->($db), "$dir/weekly");
+exact_ok($node, 'weeks over days in use: exact', $db);
+is($node->safe_psql($db, 'SELECT count(*), count(DISTINCT id) FROM trace_ext.events'), '1702|1702', 'weeks over days in use: every row, once');
+is($node->safe_psql($db, q{SELECT count(*) FROM trace_ext.partitions WHERE upper_bound - lower_bound = interval '7 days'}),
+	$source->safe_psql('weekly', q{SELECT count(*) FROM trace_ext.partitions WHERE upper_bound - lower_bound = interval '7 days'}), 'the weeks are there');
+is($node->safe_psql($db, 'SELECT count(DISTINCT id) FROM trace_ext.ingest_errors'), '2', 'rejected events of both are there');
+
+# Whoever does not own events cannot have workers wait, whatever he sets.
+$node->safe_psql($db = fresh_database(1), 'CREATE ROLE pretender LOGIN IN ROLE trace_ext_writer');
+for my $who ([ 'pretender', 'f' ], [ $node->safe_psql('postgres', 'SELECT current_user'), 't' ])
+{
+	my $session = $node->background_psql($db, on_error_die => 1, extra_params => [ '-U', $who->[0] ]);
+	$session->query_safe(q{SET check_function_bodies = off; SET search_path = ''; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom');});
+	is($node->safe_psql($db, 'SELECT trace_ext.restoring()'), $who->[1], "workers wait for $who->[0]: $who->[1]");
+	$session->quit;
+}
+
+# A user's own partition wins over an empty one as well, but takes no rows.
+$node->safe_psql($db = fresh_database(1), 'CALL trace_ext.maintain_partitions()');
+$node->safe_psql($db, q{DO $$ BEGIN EXECUTE format('CREATE TABLE mine PARTITION OF trace_ext.events FOR VALUES FROM (%L) TO (%L)', now(), now() + interval '36 hours'); END $$});
+is($node->safe_psql($db, q{SELECT count(*) FROM pg_inherits WHERE inhrelid = 'mine'::regclass}), '1', 'a partition of a user takes the place of empty ones');
+exact_ok($node, 'a partition of a user: exact', $db);
+
+# Findings that detect() found again before the dump's arrive.
+$source->safe_psql('postgres', 'CREATE DATABASE found');
+my @race = map { "('" . uuid(7, $_->[0]) . "', '" . uuid(8, $_->[1]) . "', '2026-03-01 00:00:0$_->[1]+00', 'StateChange', '$_->[5]', 'api', 't$_->[0]', '{\"access_type\": \"$_->[2]\", \"old_value\": $_->[3], \"new_value\": $_->[4], \"location\": \"l\"}')" } (
+	[ 1, 1, 'Read', 'null', 1000, 'x' ], [ 2, 2, 'Read', 'null', 1000, 'x' ],
+	[ 1, 3, 'Write', 1000, 900, 'x' ], [ 2, 4, 'Write', 900, 800, 'x' ],
+	[ 1, 5, 'Write', 1, 2, 'y' ], [ 2, 6, 'Write', 2, 3, 'y' ]);
+$source->safe_psql('found', 'CREATE EXTENSION trace_ext; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, service_name, thread_id, attributes) VALUES ' . join(', ', @race));
+$source->safe_psql('found', q{SELECT trace_ext.detect(); UPDATE trace_ext.findings SET status = CASE variable WHEN 'x' THEN 'acknowledged' ELSE 'ignored' END::trace_ext.finding_status});
+my $findings = 'SELECT id, kind, variable, occurrences, status, confidence, first_seen, last_seen, evidence FROM trace_ext.findings ORDER BY id';
+my $original_findings = $source->safe_psql('found', $findings);
+like($original_findings, qr/acknowledged[^Z]*ignored|ignored[^Z]*acknowledged/, 'findings were judged');
+silent_ok('pg_dump of findings', 'pg_dump', -d => $source->connstr('found'), '-Fc', -f => "$dir/found");
+silent_ok('pg_restore of findings', 'pg_restore', '-e', $to->($db = fresh_database()), "$dir/found");
+$node->safe_psql($db, 'SELECT trace_ext.detect()');
+is($node->safe_psql($db, $findings), $original_findings, 'findings are equal after detect()');
+
+silent_ok('pg_restore of the rest', 'pg_restore', '-e', '--section=pre-data', $to->($db = fresh_database()), "$dir/found");
+my ($list) = run_command([ 'pg_restore', '-l', "$dir/found" ]);
+append_to_file("$dir/findings.list", join("\n", grep { /TABLE DATA trace_ext findings / } split(/\n/, $list)) . "\n");
+append_to_file("$dir/others.list", join("\n", grep { /TABLE DATA|SEQUENCE SET/ && !/TABLE DATA trace_ext findings / } split(/\n/, $list)) . "\n");
+silent_ok('pg_restore of other data', 'pg_restore', '-e', '-L', "$dir/others.list", $to->($db), "$dir/found");
+$node->safe_psql($db, 'SELECT trace_ext.detect()');
+silent_ok('pg_restore of findings, found already', 'pg_restore', '-e', '-L', "$dir/findings.list", $to->($db), "$dir/found");
+is($node->safe_psql($db, $findings), $original_findings, 'findings that were found already have the status of the dump');
 
 #
 # Another cluster, with the roles
@@ -250,7 +351,7 @@ restored_ok('pg_restore --clean', $db);
 my $other = PostgreSQL::Test::Cluster->new('other');
 $other->init;
 $other->start;
-silent_ok('pg_dumpall', 'pg_dumpall', -d => $node->connstr('postgres'), '--exclude-database=restored*', -f => "$dir/all");
+silent_ok('pg_dumpall', 'pg_dumpall', -d => $source->connstr('postgres'), -f => "$dir/all");
 # The two roles of initdb are there already.
 my $all = slurp_file("$dir/all");
 $all =~ s/^CREATE ROLE "?\Q$_\E"?;$//m for split(/\n/, $other->safe_psql('postgres', 'SELECT rolname FROM pg_roles'));
@@ -273,12 +374,14 @@ my $remains = q{
 	UNION ALL SELECT 'trigger', tgname FROM pg_trigger
 	UNION ALL SELECT 'cast', castsource::regtype::text FROM pg_cast WHERE oid >= 16384
 	UNION ALL SELECT 'operator', oid::regoperator::text FROM pg_operator WHERE oid >= 16384};
-for my $what ('postgres', $db)
+for my $what ([ $source, 'postgres' ], [ $node, $cleaned ])
 {
-	$node->safe_psql($what, 'DROP EXTENSION trace_ext; DROP PROCEDURE nightly()');
-	is($node->safe_psql($what, $remains), '', "$what: DROP EXTENSION leaves nothing behind");
-	$node->safe_psql($what, 'CREATE EXTENSION trace_ext; ' . insert_sql(rows(20, '2021-03-01', 20)) . ' CALL trace_ext.maintain_partitions();');
-	exact_ok($node, "$what: exact after CREATE EXTENSION", $what);
+	my ($server, $database) = @$what;
+	my $name = $server->name . ", $database";
+	$server->safe_psql($database, 'DROP EXTENSION trace_ext; DROP PROCEDURE nightly()');
+	is($server->safe_psql($database, $remains), '', "$name: DROP EXTENSION leaves nothing behind");
+	$server->safe_psql($database, 'CREATE EXTENSION trace_ext; ' . insert_sql(rows(20, '2021-03-01', 20)) . ' CALL trace_ext.maintain_partitions();');
+	exact_ok($server, "$name: exact after CREATE EXTENSION", $database);
 }
 # In one session, which knows the objects of before.
 $node->safe_psql('postgres', join("\n", map {
@@ -286,5 +389,5 @@ $node->safe_psql('postgres', join("\n", map {
 	  . 'SELECT trace_ext.fold(); SELECT * FROM trace_ext.list_traces(); CALL trace_ext.maintain_partitions();' } 1 .. 2));
 exact_ok($node, 'exact after DROP and CREATE in one session');
 
-$node->stop;
+$_->stop for ($source, $node);
 done_testing();

@@ -289,20 +289,21 @@ END;
 #
 
 {
-	$node->safe_psql('postgres', q{
+	my $day = $node->safe_psql('postgres', q{SELECT (now() AT TIME ZONE 'UTC' - interval '2 days')::date});
+	$node->safe_psql('postgres', qq{
 		DELETE FROM trace_ext.events;
 		INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name)
-		SELECT '00000004-0000-4000-8000-000000000000', gen_random_uuid(), '2027-01-01 00:00+00'::timestamptz + n * interval '1 hour', 'Custom', 'n' || n
+		SELECT '00000004-0000-4000-8000-000000000000', gen_random_uuid(), '$day 00:00+00'::timestamptz + n * interval '1 hour', 'Custom', 'n' || n
 		  FROM generate_series(1, 6) n;});
 	my $mover = $node->background_psql('postgres');
 	$mover->query_safe('BEGIN; CALL trace_ext.maintain_partitions();');
 	my %waiting = (
 		q{DELETE FROM trace_ext.events WHERE name = 'n1'} => undef,
 		q{UPDATE trace_ext.events SET service_name = 'waited' WHERE name = 'n2'} => undef,
-		q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2027-01-01 10:00+00', 'Custom')} => undef,
-		insert_sql([ event_row(uuid(4, 1), uuid(4, 1), '2027-01-01 11:00:00+00') ]) => undef,
-		copy_sql([ event_row(uuid(4, 1), uuid(4, 2), '2027-01-01 11:00:00+00') ]) => undef,
-		ingest_sql([ event_row(uuid(4, 1), uuid(4, 3), '2027-01-01 11:00:00+00') ]) => undef);
+		qq{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '$day 10:00+00', 'Custom')} => undef,
+		insert_sql([ event_row(uuid(4, 1), uuid(4, 1), "$day 11:00:00+00") ]) => undef,
+		copy_sql([ event_row(uuid(4, 1), uuid(4, 2), "$day 11:00:00+00") ]) => undef,
+		ingest_sql([ event_row(uuid(4, 1), uuid(4, 3), "$day 11:00:00+00") ]) => undef);
 	for my $sql (keys %waiting)
 	{
 		my $run = { out => '', err => '' };

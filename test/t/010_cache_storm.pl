@@ -158,7 +158,7 @@ my $release = q{SELECT trace_ext.cache_invalidate('%');
 	SELECT relations FROM trace_ext.cache_stats;
 };
 
-my $node = new_node('storm', shared_preload_libraries => 'trace_ext',
+my $node = new_node('storm', shared_preload_libraries => 'trace_ext', 'trace_ext.cache_trusted_functions' => 'public.*',
 	max_prepared_transactions => 2 * $clients, deadlock_timeout => '100ms');
 $node->safe_psql('postgres', $setup);
 my @scripts = ([ $transaction, 200 ], [ $policy, 20 ], [ $ddl, 1 ], [ $replace, 1 ], [ $call, 20 ], [ $release, 2 ]);

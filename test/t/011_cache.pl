@@ -23,7 +23,8 @@ my @settings = (
 	restart_after_crash => 'on',
 	wal_retrieve_retry_interval => '100ms',
 	'trace_ext.cache_size' => '4MB',
-	'trace_ext.cache_retry_after' => '2s');
+	'trace_ext.cache_retry_after' => '2s',
+	'trace_ext.cache_trusted_functions' => 'public.*');
 my $node = new_node('cache', @settings, init => [ allows_streaming => 'logical' ]);
 
 $node->safe_psql('postgres', q{

@@ -1,0 +1,44 @@
+/*
+ * trace_range.h
+ *		Where in time the events of a trace may lie, from its summary.
+ */
+#ifndef TEX_TRACE_RANGE_H
+#define TEX_TRACE_RANGE_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/uuid.h"
+
+/* From first to last, both included; empty where first is after last. */
+typedef struct TexRange
+{
+	TimestampTz first;
+	TimestampTz last;
+} TexRange;
+
+#define TEX_NO_RANGE	((TexRange) {DT_NOEND, DT_NOBEGIN})
+
+/* What is outstanding, read once for a snapshot. */
+typedef struct TexRanges TexRanges;
+
+extern TexRanges *tex_ranges_create(void);
+extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
+
+extern List *tex_partitions_of(TexRange range);
+
+static inline bool
+tex_range_is_empty(TexRange range)
+{
+	return range.first > range.last;
+}
+
+static inline TexRange
+tex_range_union(TexRange a, TexRange b)
+{
+	return (TexRange) {Min(a.first, b.first), Max(a.last, b.last)};
+}
+
+extern int	tex_no_jit(void);
+extern TimestampTz tex_time_plus(TimestampTz at, int64 usecs);
+
+#endif							/* TEX_TRACE_RANGE_H */
