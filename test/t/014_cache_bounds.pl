@@ -118,6 +118,22 @@ is($old->query_safe(cached($count, 'bigint')), 2, 'and two for the old snapshot'
 $old->query_safe('COMMIT');
 $old->quit;
 
+# A session's own copy outlives the entry and the slot, and is not right any more.
+{
+	my $reader = $node->background_psql('postgres');
+	my $before = counted();
+	$reader->query_safe(cached($count, 'bigint')) for 1 .. 2;
+	is(sql(q{SELECT count(*) FROM trace_ext.cache_entries WHERE query LIKE '%again%'}), 1, 'there is an entry');
+	sql(q{DO $$ BEGIN FOR i IN 1 .. 200 LOOP
+			PERFORM v FROM trace_ext.cached(format('SELECT v || %s FROM small LIMIT 400', i)) AS t (v text);
+		END LOOP; END $$});
+	is(sql(q{SELECT count(*) FROM trace_ext.cache_entries WHERE query LIKE '%again%'}), 0, 'it was evicted');
+	relations();
+	sql('INSERT INTO again VALUES (3)');
+	is($reader->query_safe(cached($count, 'bigint')), $before + 1, 'the copy is not given');
+	$reader->quit;
+}
+
 # A writer is noticed wherever its lock is: beyond the fast path, or moved out of it
 # by one who waits for a strong lock.
 sub is_noticed
