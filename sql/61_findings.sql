@@ -554,6 +554,8 @@ DECLARE
     begun timestamptz;
     most int;
 BEGIN
+    -- In C: the call loads the library, which defines the settings.
+    PERFORM trace_ext.restoring();
     SELECT d.at_once, clock_timestamp() INTO most, begun FROM trace_ext.detect_state d FOR UPDATE;
     SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext.take_detect_queue(until, most) q;
     IF examined > 0 THEN

@@ -281,7 +281,9 @@ owns_events(void)
 static bool
 is_restore_session(void)
 {
-	return !check_function_bodies && namespace_search_path[0] == '\0' && !creating_extension &&
+	/* set_config() leaves nothing of '', SET quotes it. */
+	return !check_function_bodies && !creating_extension &&
+		(namespace_search_path[0] == '\0' || strcmp(namespace_search_path, "\"\"") == 0) &&
 		owns_events();
 }
 
