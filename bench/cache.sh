@@ -1,8 +1,8 @@
 # cache.sh
 #		A hit against the same rows made from nothing, against a prepared SELECT 1, and
-#		against Redis GET of the same bytes; a heavy query cached and not; the reports that
-#		use the cache by themselves, with it and without; 64 callers that miss one key at
-#		once; and a skewed load while a writer ingests.
+#		against Redis GET of the same bytes; a heavy query cached and not; the reports
+#		that use the cache by themselves, with it and without; 64 callers that miss one
+#		key at once; and a skewed load while a writer ingests.
 #
 # A hit is measured in three ways. "Apart": runs of their own, in turns, so that
 # each has the caches of the processor for itself. "Together": as two scripts of one

@@ -563,7 +563,8 @@ examine_details(Examination *e, Node *node)
 #if PG_VERSION_NUM >= 170000
 		case T_JsonExpr:
 			e->reads = true;
-			/* FALLTHROUGH */
+			e->prints = true;
+			break;
 #endif
 #if PG_VERSION_NUM >= 160000
 		case T_JsonConstructorExpr:

@@ -382,9 +382,9 @@ occupy(uint32 i, Oid database, Oid relation)
 
 	/* Whoever says that he is about to commit from here on finds the slot. */
 	pg_memory_barrier();
-	for (uint32 i = 0; i < relations->n_processes; i++)
+	for (uint32 p = 0; p < relations->n_processes; p++)
 	{
-		uint64		xid = pg_atomic_read_u64(&processes[i].committing);
+		uint64		xid = pg_atomic_read_u64(&processes[p].committing);
 
 		if (xid != 0)
 			mark(slot, xid, true, GetCurrentTimestamp());	/* it may be DDL */
