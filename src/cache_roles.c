@@ -94,7 +94,7 @@ collect_ended(TimestampTz now)
 	{
 		Role	   *role = role_of(process.owner);
 
-		if (process.outcome != TEX_JOB_FAILED)
+		if (process.outcome != TEX_JOB_FAILED && process.outcome != TEX_JOB_LOST)
 			role->failures = 0;
 		else
 		{

@@ -217,7 +217,7 @@ tex_job_process_ended(TexJobProcess *copy, bool refresh)
 	LWLockRelease(&tex_workers->lock);
 	if (found && copy->outcome == TEX_JOB_RUNNING)
 	{
-		copy->outcome = TEX_JOB_FAILED;
+		copy->outcome = TEX_JOB_LOST;
 		tex_copy_error(copy->error, "its process ended without a result; the server log says why");
 	}
 	return found;

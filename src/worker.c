@@ -381,7 +381,8 @@ collect_ended(void)
 	while (tex_job_process_ended(&process, false))
 		finish_job(process.run,
 				   process.outcome == TEX_JOB_SUCCEEDED ? "succeeded" :
-				   process.outcome == TEX_JOB_SKIPPED ? "skipped" : "failed",
+				   process.outcome == TEX_JOB_SKIPPED ? "skipped" :
+				   process.outcome == TEX_JOB_LOST ? "lost" : "failed",
 				   process.error[0] ? process.error : NULL, false);
 }
 

@@ -61,7 +61,8 @@ typedef enum TexJobOutcome
 	TEX_JOB_RUNNING,
 	TEX_JOB_SUCCEEDED,
 	TEX_JOB_FAILED,
-	TEX_JOB_SKIPPED
+	TEX_JOB_SKIPPED,
+	TEX_JOB_LOST				/* the process is gone, and said nothing */
 } TexJobOutcome;
 
 /* What a user has done in a process of its own; all protected by the lock. */

@@ -182,14 +182,17 @@ pg_regress_suite()
 	end_in_cluster "$passed" "$(at_least_one_if "$status" $((total - passed)))"
 }
 
-# With its shared memory, and without: both must give the same. Tests that look at
-# what is outstanding need nobody else to fold; TAP tests see the workers at work.
+# Without its shared memory, with it, and with workers that fold, look for races and
+# make partitions meanwhile: all must give the same.
 suite_regress()
 {
 	restart
 	pg_regress_suite "regress, not preloaded" 'sql/*.sql' ISOLATION=
 	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 	pg_regress_suite "regress, preloaded" 'sql/*.sql' ISOLATION=
+	restart shared_preload_libraries=trace_ext
+	pg_regress_suite "regress, beside workers" 'sql/*.sql' ISOLATION=
+	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 }
 
 suite_isolation()

@@ -189,7 +189,9 @@ UPDATE jobs SET "interval" = '1 s' WHERE name = 'fold';
 SELECT count(*) > 40 AS many, count(*) FILTER (WHERE line !~ '^# (HELP|TYPE) [a-z_]+ .+$' AND line !~ '^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? (-?[0-9.e+-]+|[+-]Inf)$') AS wrong
   FROM prometheus_metrics() line;
 SELECT * FROM metrics WHERE (type = 'counter') <> (name LIKE '%\_total');
-SELECT line FROM prometheus_metrics() line WHERE line ~ '^trace_ext_(events|traces|launcher_up) |^trace_ext_job_failures_total.job="bad"|preloaded' AND line !~ 'preloaded [01]' ORDER BY 1;
+SELECT line FROM prometheus_metrics() line WHERE line ~ '^trace_ext_(events|traces) |^trace_ext_job_failures_total.job="bad"|preloaded' AND line !~ 'preloaded [01]' ORDER BY 1;
+SELECT line = 'trace_ext_launcher_up ' || (SELECT count(*) FROM workers() w WHERE w.kind = 'launcher' AND w.state = 'running') AS launcher
+  FROM prometheus_metrics() line WHERE line LIKE 'trace\_ext\_launcher\_up %';
 SELECT metric_labels('{"b": "back\\slash", "a": "quo\"te", "c": "new\nline"}') AS escaped, metric_labels('{}') AS none;
 
 -- Notifications: what is new, in JSON, with a limit.

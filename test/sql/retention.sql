@@ -92,7 +92,7 @@ SET trace_ext.retention_age = '1 hour';
 SET trace_ext.retention_traces = 1;
 SELECT state, error FROM run_job('retention');
 SELECT detect() >= 0 AS detected;
-SELECT count_traces(), (SELECT count(*) FROM findings) AS findings, (SELECT count(*) FROM ingest_errors) AS errors, exact FROM plain.left_over();
+SELECT count_traces(), (SELECT count(*) FROM findings WHERE id = plain.id('f1')) AS findings, (SELECT count(*) FROM ingest_errors) AS errors, exact FROM plain.left_over();
 RESET trace_ext.retention_age;
 RESET trace_ext.retention_traces;
 

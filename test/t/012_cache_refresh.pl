@@ -45,18 +45,33 @@ sub ends_up
 
 # Renewed in the background: whoever asks is given the old result at once.
 {
-	my $ask = q{SELECT n FROM trace_ext.cached('SELECT noted() + count(*) FROM t WHERE now() IS NOT NULL', '8 s') AS c (n bigint)};
+	my $ask = q{SELECT n FROM trace_ext.cached('SELECT noted() + count(*) FROM t WHERE now() IS NOT NULL', '20 s') AS c (n bigint)};
 	my $as_of = q{SELECT as_of FROM trace_ext.cache_entries WHERE query LIKE '%noted%'};
 
 	ends_up(q{SELECT worker_state IN ('waiting', 'busy', 'asleep') FROM trace_ext.status}, 't', 'there is a worker');
 	is(sql($ask), 3, 'computed by the first caller');
 	my $first = sql($as_of);
-	sleep 4.5;
+	sleep 10.5;
 	my $misses = counter('misses');
 	is(sql($ask), 3, 'past half of its time the old result is given');
 	is(counter('misses'), $misses, 'and not computed by its caller');
 	ends_up("SELECT as_of > '$first' FROM trace_ext.cache_entries WHERE query LIKE '%noted%'", 't', 'but by a worker');
 	is(() = slurp_file($node->logfile) =~ /LOG:  a run/g, 2, 'once');
+}
+
+# An argument is kept, not where it was: its row may be gone by then.
+{
+	my $query = q{SELECT length($1) + count(*) FROM t WHERE now() IS NOT NULL};
+	my $as_of = q{SELECT as_of FROM trace_ext.cache_entries WHERE query LIKE '%length%'};
+	sql(q{CREATE TABLE wide (v text); ALTER TABLE wide ALTER v SET STORAGE EXTERNAL; INSERT INTO wide VALUES (repeat('x', 100000))});
+	my $n = sql("SELECT n FROM wide, LATERAL trace_ext.cached('$query', '20 s', v) AS c (n bigint)");
+	my $first = sql($as_of);
+	sql('DELETE FROM wide');
+	sql('VACUUM wide');
+	sleep 10.5;
+	is(sql("SELECT n FROM trace_ext.cached('$query', '20 s', repeat('x', 100000)) AS c (n bigint)"), $n, 'the same argument from elsewhere');
+	ends_up("SELECT as_of > '$first' FROM trace_ext.cache_entries WHERE query LIKE '%length%'", 't', 'is computed anew when the row it was in is gone');
+	is(sql('SELECT count(*) FROM trace_ext.cache_failures'), 0, 'and does not fail');
 }
 
 # Kept queries.
