@@ -1,4 +1,9 @@
 -- Findings: what is found depends on the events, not on how they came.
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
 \getenv inputdir PG_ABS_SRCDIR
 \set programs :inputdir '/data/programs.sql'
 SET client_min_messages = warning;
@@ -231,3 +236,7 @@ SELECT md5('hot ' || t)::uuid, md5('hot ' || t || ' ' || e)::uuid, '2021-01-01 0
 SELECT trace_ext.detect();
 SELECT sum(occurrences), sum(occurrences) = trace_ext.count_variable_races('hot') AS all_of_them FROM trace_ext.findings WHERE variable = 'hot';
 TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

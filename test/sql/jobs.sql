@@ -4,6 +4,9 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -227,3 +230,7 @@ DROP OWNED BY regress_owner, regress_other, regress_job_admin;
 DROP ROLE regress_owner, regress_other, regress_job_admin, regress_no_login;
 TRUNCATE events;
 DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

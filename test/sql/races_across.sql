@@ -1,6 +1,11 @@
 -- Random programs in which each thread serves several traces in turn, against an
 -- oracle that takes the transitive closure of thread order and lock hand-over. Some
 -- traces touch no variable at all and still order others by the locks they take.
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
 SET client_min_messages = warning;
 \set programs 500
 \set seed 0.17
@@ -150,3 +155,7 @@ SELECT count(pg_temp.event(trace, ms, kind::trace_ext.event_kind, name))
 SELECT count(*) AS unfolded FROM trace_ext.find_races(md5('first')::uuid);
 SELECT trace_ext.detect();
 SELECT count(*) AS findings FROM trace_ext.findings;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back
