@@ -53,16 +53,16 @@ COMMENT ON VIEW trace_roots IS 'one row an event without a parent';
 CREATE VIEW distributed_spans AS
 SELECT trace_id,
        span_id,
-       trace_ext.earliest("timestamp", id, service_name) AS service,
-       trace_ext.earliest("timestamp", id, instance_id) AS instance,
+       trace_ext_internal.earliest("timestamp", id, service_name) AS service,
+       trace_ext_internal.earliest("timestamp", id, instance_id) AS instance,
        min("timestamp") AS first_event,
        max("timestamp") AS last_event,
-       trace_ext.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
-       coalesce(trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
-                trace_ext.earliest("timestamp", id, name)) AS name,
+       trace_ext_internal.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
+       coalesce(trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
+                trace_ext_internal.earliest("timestamp", id, name)) AS name,
        CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status,
-       trace_ext.earliest("timestamp", id, service_name) AS service_name,
-       trace_ext.earliest("timestamp", id, instance_id) AS instance_id
+       trace_ext_internal.earliest("timestamp", id, service_name) AS service_name,
+       trace_ext_internal.earliest("timestamp", id, instance_id) AS instance_id
   FROM trace_ext.events
  WHERE span_id IS NOT NULL
  GROUP BY trace_id, span_id;
@@ -74,7 +74,7 @@ COMMENT ON VIEW distributed_spans IS
 CREATE VIEW distributed_edges AS
 SELECT upstream_span_id AS from_span,
        span_id AS to_span,
-       (CASE trace_ext.earliest("timestamp", id, kind::text)
+       (CASE trace_ext_internal.earliest("timestamp", id, kind::text)
            WHEN 'HttpRequest'   THEN 'HttpCall'
            WHEN 'HttpResponse'  THEN 'HttpCall'
            WHEN 'DatabaseQuery' THEN 'DatabaseQuery'

@@ -18,6 +18,7 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -164,7 +165,8 @@ trust_in_builtin(Oid function)
 static bool
 is_ours(Form_pg_proc proc)
 {
-	if (proc->pronamespace != tex_schema_oid())
+	if (proc->pronamespace != tex_schema_oid() &&
+		proc->pronamespace != get_namespace_oid("trace_ext_internal", true))
 		return false;
 	for (size_t i = 0; i < lengthof(ours); i++)
 	{

@@ -29,14 +29,14 @@ extern Datum tex_find_variable_races(PG_FUNCTION_ARGS);
 /* Inside of a report: the next call is the query that it had executed. */
 static bool answering = false;
 
-/* "SELECT * FROM trace_ext.name($1, $2)" */
+/* "SELECT * FROM name($1, $2)" */
 static char *
 query_of(const char *name, int n_args)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfo(&text, "SELECT * FROM trace_ext.%s(", name);
+	appendStringInfo(&text, "SELECT * FROM %s(", name);
 	for (int i = 0; i < n_args; i++)
 		appendStringInfo(&text, "%s$%d", i > 0 ? ", " : "", i + 1);
 	appendStringInfoChar(&text, ')');
@@ -62,7 +62,7 @@ set_arguments(TexCall *call, FunctionCallInfo fcinfo)
 }
 
 /*
- * Answers with the result of trace_ext.name(), which has the arguments of the
+ * Answers with the result of a function, which has the arguments of the
  * function that is called.
  */
 static Datum
@@ -102,7 +102,7 @@ tex_cached_find_variable_races(PG_FUNCTION_ARGS)
 {
 	if (is_plain_call())
 		return tex_find_variable_races(fcinfo);
-	return answer(fcinfo, "find_variable_races", TEX_NO_TTL);
+	return answer(fcinfo, "trace_ext.find_variable_races", TEX_NO_TTL);
 }
 
 /* A misspelled severity would look like good news. */
@@ -146,7 +146,7 @@ Datum
 tex_cached_global_races(PG_FUNCTION_ARGS)
 {
 	check_severity(fcinfo);
-	(void) answer(fcinfo, "findings_page",
+	(void) answer(fcinfo, "trace_ext_internal.findings_page",
 				  tex_cache_report_ttl > 0 ? (int64) tex_cache_report_ttl * 1000000 : TEX_NO_TTL);
 	notice_unknown_variable(fcinfo);
 	return (Datum) 0;

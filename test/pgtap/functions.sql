@@ -7,7 +7,7 @@ SELECT plan(40);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
-     WHERE pronamespace = 'trace_ext'::regnamespace AND proname = name ORDER BY 1
+     WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND proname = name ORDER BY 1
 $$;
 SELECT ok('batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(jsonb)');
 SELECT ok('batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(text)');
@@ -43,19 +43,19 @@ SELECT is_empty($$SELECT j.name FROM trace_ext.jobs j LEFT JOIN pg_proc p ON p.o
 
 -- Rights
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc
-                   WHERE pronamespace = 'trace_ext'::regnamespace AND prosecdef
+                   WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND prosecdef
                      AND NOT coalesce(proconfig::text ~ 'search_path=("")?"?pg_catalog', false)$$, 'every SECURITY DEFINER function pins search_path');
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc
-                   WHERE pronamespace = 'trace_ext'::regnamespace AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
+                   WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
                      AND NOT coalesce(proconfig::text ~ 'search_path=', false)
                      -- It commits, which a procedure that sets anything cannot; every name in it is qualified.
                      AND proname <> 'detect_all'$$, 'and so does every PL/pgSQL function');
 SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
-                   WHERE pronamespace = 'trace_ext'::regnamespace AND grantee = 0$$, 'PUBLIC may execute none');
-SELECT is_empty($$SELECT proname FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace AND probin !~ '^\$libdir/trace_ext$'$$, 'C functions are in one library');
+                   WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND grantee = 0$$, 'PUBLIC may execute none');
+SELECT is_empty($$SELECT proname FROM pg_proc WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND probin !~ '^\$libdir/trace_ext$'$$, 'C functions are in one library');
 
 -- Every function says what it does; every setting too.
-SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL$$,
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND obj_description(oid, 'pg_proc') IS NULL$$,
     'every function has a comment');
 SELECT is_empty($$SELECT o.oid::regoperator FROM pg_operator o WHERE oprnamespace = 'trace_ext'::regnamespace AND obj_description(o.oid, 'pg_operator') IS NULL$$,
     'every operator has a comment');

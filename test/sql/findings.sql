@@ -153,7 +153,7 @@ BEGIN
             CASE dice
                 WHEN 0 THEN PERFORM trace_ext.fold();
                 WHEN 1 THEN PERFORM trace_ext.detect();
-                WHEN 2 THEN PERFORM trace_ext.detect_step('infinity');
+                WHEN 2 THEN PERFORM trace_ext_internal.detect_step('infinity');
                 WHEN 3 THEN PERFORM pg_temp.put((1 + floor(random() * b)::int)::text);
                 -- Gone, with a look at what is left, and there again.
                 WHEN 4 THEN
@@ -172,7 +172,7 @@ BEGIN
                     SELECT gen_random_uuid(), gen_random_uuid(), t, 'LockAcquire', 'elsewhere'
                       FROM unnest(ARRAY['2020-01-01 01:30+00', '2019-12-24 00:00+00', '4713-01-01 00:00+00 BC',
                                         '294276-12-31 23:59:59+00', '2020-01-01 00:00+00']::timestamptz[]) t WHERE random() < 0.4;
-                ELSE PERFORM trace_ext.sweep_race_pairs(1 + floor(random() * 100)::int);
+                ELSE PERFORM trace_ext_internal.sweep_race_pairs(1 + floor(random() * 100)::int);
             END CASE;
         END LOOP;
         -- What a deletion took with it and was not delivered again.
@@ -205,7 +205,7 @@ DELETE FROM trace_ext.events WHERE "timestamp" < '2020-01-01 12:00+00';
 SELECT trace_ext.fold() > 0 AS folded;
 DELETE FROM trace_ext.detect_queue;
 SELECT count(*) AS pairs FROM trace_ext.race_pairs WHERE trace1 IS NOT NULL \gset
-SELECT count(trace_ext.sweep_race_pairs(100)) FROM generate_series(1, :pairs / 100 + 3);
+SELECT count(trace_ext_internal.sweep_race_pairs(100)) FROM generate_series(1, :pairs / 100 + 3);
 SELECT count(*) * 2 = :pairs AS half_of_them FROM trace_ext.race_pairs WHERE trace1 IS NOT NULL;
 INSERT INTO trace_ext.detect_queue SELECT DISTINCT trace_id FROM trace_ext.events;
 SELECT trace_ext.detect();

@@ -1,5 +1,5 @@
 -- The type vclock: input, output, both orders, merge, and every refusal.
-SET search_path = public, trace_ext;
+SET search_path = public, trace_ext, trace_ext_internal;
 SET client_min_messages = warning;
 
 --
@@ -494,7 +494,7 @@ SELECT am.amname, amvalidate(c.oid) AS valid, opcdefault
 FROM pg_opclass c JOIN pg_am am ON am.oid = opcmethod
 WHERE opcintype = 'vclock'::regtype ORDER BY 1;
 SELECT proname FROM pg_proc
-WHERE pronamespace = 'trace_ext'::regnamespace AND proname LIKE '%vclock%'
+WHERE pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND proname LIKE '%vclock%'
   AND (provolatile <> 'i' OR proparallel <> 's'
        OR NOT proisstrict AND proname NOT IN ('vclock_merge_step', 'vclock_merge_combine', 'vclock_merge_final'));
 SELECT o.oprname, c.oprname AS commutator, n.oprname AS negator,

@@ -55,7 +55,7 @@ my $detect = script('detect', "SELECT trace_ext.detect();\n");
 my $cut_short = script('cut_short', q{
 \set ms random(1, 60)
 BEGIN;
-SELECT trace_ext.detect_step('infinity');
+SELECT trace_ext_internal.detect_step('infinity');
 \if :ms > 30
 ROLLBACK;
 \else
@@ -87,7 +87,7 @@ my @runs = (
 my $killer = psql_child(sub {
 	for (1 .. $SECONDS * 4)
 	{
-		$node->psql('postgres', "SET statement_timeout = '" . int(1 + rand(40)) . "ms'; SELECT trace_ext.detect_step('infinity')", on_error_stop => 0);
+		$node->psql('postgres', "SET statement_timeout = '" . int(1 + rand(40)) . "ms'; SELECT trace_ext_internal.detect_step('infinity')", on_error_stop => 0);
 		select(undef, undef, undef, 0.2);
 	}
 });
