@@ -263,6 +263,7 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 	Hold	   *hold = released_hold(locks, lock, event);
 	ReleaseKey	key = {event->strand, event->lock};
 	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
+	bool		own = hold && hold->strand == event->strand;
 	bool		given = true;
 
 	count->to_come--;
@@ -273,6 +274,12 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 		locks->held_set[hold->strand] = -1;
 		if (hold->shared == 0 && hold->exclusive == 0)
 			forget_hold(locks, lock, hold);
+	}
+	/* Who releases what he does not hold lets another one go on: that orders the two. */
+	if ((event->flags & TEX_EVENT_COUNTED_LOCK) && !own)
+	{
+		*shared = false;
+		given = true;
 	}
 	gives->exclusive = lock->exclusive;
 	gives->shared = lock->shared;
