@@ -41,6 +41,7 @@ OBJS = \
 	src/messages.o \
 	src/locks.o \
 	src/lock_types.o \
+	src/sharing.o \
 	src/happens_before.o \
 	src/proof.o \
 	src/accesses.o \

@@ -425,5 +425,7 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 			say_plain(&s, pair, verdict);
 			break;
 	}
+	if (verdict->unshared)
+		appendStringInfoString(&s.text, ", or each request has its own");
 	return s.text.data;
 }

@@ -118,6 +118,13 @@ tex_traces_overlap(const TexHistory *history, int32 a, int32 b)
 	return x->first_at <= y->last_at + skew && y->first_at <= x->last_at + skew;
 }
 
+/* The accesses of a variable, once all are found. */
+TexVariable *
+tex_races_variable(const TexRaces *races, int32 identity)
+{
+	return tex_accesses_variable(races->tables->accesses, identity);
+}
+
 static void
 add_pair(MemoryContext context, PairList *list, TexPair pair)
 {
