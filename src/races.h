@@ -32,7 +32,10 @@ typedef enum TexTier
 	TEX_TIER_POTENTIAL			/* ordered only by the hand-over of a lock */
 } TexTier;
 
-/* first comes before second in the sequence of all events. */
+/*
+ * first comes before second in the sequence of all events; of a proved pair, as the
+ * values say.
+ */
 typedef struct TexPair
 {
 	int32		first;

@@ -251,6 +251,20 @@ SELECT pair, kind, confidence FROM pg_temp.kinds_of($$
     s - T1 rel L type=Mutex at=6
     b - T2 w x at=7
     r - T2 rel L type=Mutex at=8$$);
+-- Two hosts whose clocks may differ by more than that: the lock seems to order
+-- them, but values do not depend on it.
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    trace A
+    p - s/i1/T1 acq redis:x type=Mutex at=1
+    a - s/i1/T1 r x new=100 at=2
+    trace B
+    q - s/i2/T2 acq redis:x type=Mutex at=4
+    b - s/i2/T2 r x new=100 at=5
+    c - s/i2/T2 w x old=100 new=90 at=6
+    r - s/i2/T2 rel redis:x type=Mutex at=7
+    trace A
+    d - s/i1/T1 w x old=90 new=80 at=8
+    s - s/i1/T1 rel redis:x type=Mutex at=9$$);
 -- On another host the clock may be off by more than that.
 SELECT pair, kind, confidence FROM pg_temp.kinds_of($$
     p - s/i1/T1 acq redis:x type=Mutex at=1
