@@ -40,6 +40,8 @@ OBJS = \
 	src/tasks.o \
 	src/messages.o \
 	src/locks.o \
+	src/lock_types.o \
+	src/sharing.o \
 	src/happens_before.o \
 	src/proof.o \
 	src/accesses.o \

@@ -71,10 +71,14 @@ COMMENT ON VIEW distributed_spans IS
     'times of its first and last event; status is ERROR where '
     'an event of it is an error, else OK';
 
+-- Clients' times step backwards: what started a span is the event that no other one
+-- of the span caused. Where several are, a request wins a millisecond.
 CREATE VIEW distributed_edges AS
-SELECT upstream_span_id AS from_span,
-       span_id AS to_span,
-       (CASE trace_ext_internal.earliest("timestamp", id, kind::text)
+SELECT e.upstream_span_id AS from_span,
+       e.span_id AS to_span,
+       (CASE coalesce(trace_ext_internal.earliest(trace_ext_internal.shifted(e."timestamp", CASE e.kind WHEN 'HttpRequest' THEN '-1 ms' ELSE '0' END::interval),
+                                         e.id, e.kind::text) FILTER (WHERE p.id IS NULL),
+                      trace_ext_internal.earliest(e."timestamp", e.id, e.kind::text))
            WHEN 'HttpRequest'   THEN 'HttpCall'
            WHEN 'HttpResponse'  THEN 'HttpCall'
            WHEN 'DatabaseQuery' THEN 'DatabaseQuery'
@@ -82,13 +86,14 @@ SELECT upstream_span_id AS from_span,
            WHEN 'AsyncAwait'    THEN 'MessageQueue'
            ELSE 'Custom'
        END)::trace_ext.link_type AS link_type,
-       trace_id,
-       min("timestamp") AS first_event
-  FROM trace_ext.events
- WHERE span_id IS NOT NULL AND upstream_span_id IS NOT NULL
- GROUP BY trace_id, upstream_span_id, span_id;
+       e.trace_id,
+       min(e."timestamp") AS first_event
+  FROM trace_ext.events e
+  LEFT JOIN trace_ext.events p ON p.trace_id = e.trace_id AND p.id = e.parent_id AND p.span_id = e.span_id
+ WHERE e.span_id IS NOT NULL AND e.upstream_span_id IS NOT NULL
+ GROUP BY e.trace_id, e.upstream_span_id, e.span_id;
 COMMENT ON VIEW distributed_edges IS
-    'one row a call or message from one span to another of a trace; link_type by the first event of the called span';
+    'one row a call or message from one span to another of a trace; link_type by the event that started the called span';
 
 CREATE VIEW services AS
 SELECT service_name,

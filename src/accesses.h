@@ -73,6 +73,7 @@ typedef struct TexVarTrace
 	int32		totals_room;
 	int64		n;
 	int32		last_access;
+	struct TexSigns *signs;		/* of being shared, once asked for (sharing.c) */
 	int32		covered_by;		/* a strand that all of them happened before, or -1 */
 } TexVarTrace;
 

@@ -341,6 +341,14 @@ put_unordered(Sentence *s, const TexPair *pair)
 
 	if (first == 0 && second == 0)
 		appendStringInfoString(&s->text, ": no lock, message or task orders them");
+	else if (tex_locks_at_once(s->races->order, first, second))
+	{
+		appendStringInfoString(&s->text, ": the first held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", the second ");
+		put_locks(s, second);
+		appendStringInfoString(&s->text, ", which both held at once, so it excluded nobody");
+	}
 	else if (first == second)
 	{
 		appendStringInfoString(&s->text, ": both held ");
@@ -417,5 +425,7 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 			say_plain(&s, pair, verdict);
 			break;
 	}
+	if (verdict->unshared)
+		appendStringInfoString(&s.text, ", or each request has its own");
 	return s.text.data;
 }

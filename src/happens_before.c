@@ -317,6 +317,12 @@ tex_locks_protect(const TexOrder *order, int32 a, int32 b)
 	return tex_lock_sets_protect(order->locks, a, b);
 }
 
+bool
+tex_locks_at_once(const TexOrder *order, int32 a, int32 b)
+{
+	return tex_lock_sets_at_once(order->locks, a, b);
+}
+
 int
 tex_locks_names(const TexOrder *order, int32 set, int32 *names, int room)
 {

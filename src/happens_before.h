@@ -27,6 +27,7 @@ extern TexClocks *tex_order_clocks(TexOrder *order);
 extern int	tex_order_count(const TexOrder *order);
 extern int32 tex_order_position(const TexOrder *order, int32 event);
 extern int	tex_locks_names(const TexOrder *order, int32 set, int32 *names, int room);
+extern bool tex_locks_at_once(const TexOrder *order, int32 a, int32 b);
 extern bool tex_locks_protect(const TexOrder *order, int32 a, int32 b);
 
 #endif							/* TEX_HAPPENS_BEFORE_H */

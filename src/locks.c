@@ -12,6 +12,11 @@
  * it.  So an acquire waits while another strand holds the lock in a mode that
  * excludes it, if that strand's own release is still to come.
  *
+ * But who accesses something, or releases the lock, before that release was not
+ * waiting: two held the lock at once, as when a lease runs out or the lock is a
+ * semaphore.  Such a lock excluded nobody while both held it: neither holding
+ * protects from then on, and the release orders nothing that the other did.
+ *
  * The sets of held locks are interned: equal sets are one number, and whether two
  * sets exclude each other is a merge of two short sorted lists.
  */
@@ -20,21 +25,33 @@
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
+#include "guc.h"
 #include "locks.h"
 
+/* How a lock of a set is held; of several ways the last one counts. */
+#define MODE_SHARED		0
+#define MODE_EXCLUSIVE	1
+#define MODE_AT_ONCE	2		/* while another one held it who should not have */
+
 /* An entry of a lock set: identity and mode in one number. */
-#define SET_ENTRY(lock, exclusive)	(((lock) << 1) | ((exclusive) ? 1 : 0))
-#define ENTRY_LOCK(entry)			((entry) >> 1)
-#define ENTRY_EXCLUSIVE(entry)		((entry) & 1)
+#define SET_ENTRY(lock, mode)		(((lock) << 2) | (mode))
+#define ENTRY_LOCK(entry)			((entry) >> 2)
+#define ENTRY_MODE(entry)			((entry) & 3)
+
+/* Within one instance a timestamp may be off by less than that. */
+#define CLOCK_STEP		INT64CONST(1000)
 
 /* How often a strand holds a lock, in each mode. */
 typedef struct Hold
 {
 	struct Lock *lock;
 	int32		strand;
+	int32		event;			/* the acquire that began it */
 	int32		shared;
 	int32		exclusive;
+	bool		at_once;		/* with another one that it should exclude */
 	struct Hold *next;			/* of the same lock */
 	struct Hold *next_held;		/* of the same strand */
 } Hold;
@@ -59,7 +76,9 @@ typedef struct ReleaseKey
 typedef struct ReleaseCount
 {
 	ReleaseKey	key;
+	int32		total;
 	int32		to_come;
+	int32		slot;			/* of the first in release_at */
 } ReleaseCount;
 
 struct TexLocks
@@ -68,30 +87,81 @@ struct TexLocks
 	TexHistory *history;
 	HTAB	   *locks;
 	HTAB	   *releases;		/* by strand and lock: how many are to come */
+	TimestampTz *release_at;	/* when, those of one strand and lock together */
+	TimestampTz *acts_at;		/* of each acquire: when its strand acts under it */
 	Hold	  **held;			/* of each strand */
 	int32	   *held_set;		/* of each strand: its set, or -1 */
 	TexNames   *sets;
 	Hold	   *free_holds;
 };
 
+/* How many releases there are, and when. */
 static void
 count_releases(TexLocks *locks)
 {
 	TexHistory *history = locks->history;
+	int32		slots = 0;
 
-	for (int32 i = 0; i < history->nevents; i++)
+	for (int pass = 0; pass < 2; pass++)
+	{
+		for (int32 i = 0; i < history->nevents; i++)
+		{
+			const TexEvent *event = &history->events[i];
+			ReleaseKey	key = {event->strand, event->lock};
+			bool		found;
+			ReleaseCount *count;
+
+			CHECK_FOR_INTERRUPTS();
+			if (event->kind != TEX_LOCK_RELEASE)
+				continue;
+			count = hash_search(locks->releases, &key, HASH_ENTER, &found);
+			if (!found)
+				count->total = count->to_come = 0;
+			if (pass == 0)
+			{
+				count->total++;
+				slots++;
+				continue;
+			}
+			if (count->to_come == 0)
+			{
+				count->slot = slots;
+				slots += count->total;
+			}
+			locks->release_at[count->slot + count->to_come++] = event->at;
+		}
+		if (pass == 0)
+			locks->release_at = MemoryContextAllocHuge(locks->context,
+													   sizeof(TimestampTz) * (Size) Max(slots, 1));
+		slots = 0;
+	}
+}
+
+/*
+ * When a strand acts under each acquire: its first access after it, or the release
+ * of that lock, whichever comes first.
+ */
+static void
+find_acts(TexLocks *locks)
+{
+	TexHistory *history = locks->history;
+	Size		nstrands = Max(history->nstrands, 1);
+	TimestampTz *access_at = MemoryContextAllocHuge(locks->context, sizeof(TimestampTz) * nstrands);
+
+	for (Size i = 0; i < nstrands; i++)
+		access_at[i] = DT_NOEND;
+	locks->acts_at = MemoryContextAllocHuge(locks->context,
+											sizeof(TimestampTz) * (Size) Max(history->nevents, 1));
+	for (int32 i = history->nevents - 1; i >= 0; i--)
 	{
 		const TexEvent *event = &history->events[i];
-		ReleaseKey	key = {event->strand, event->lock};
-		bool		found;
-		ReleaseCount *count;
 
 		CHECK_FOR_INTERRUPTS();
-		if (event->kind != TEX_LOCK_RELEASE)
-			continue;
-		count = hash_search(locks->releases, &key, HASH_ENTER, &found);
-		count->to_come = found ? count->to_come + 1 : 1;
+		if (event->kind == TEX_STATE_CHANGE)
+			access_at[event->strand] = event->at;
+		locks->acts_at[i] = access_at[event->strand];
 	}
+	pfree(access_at);
 }
 
 TexLocks *
@@ -115,7 +185,11 @@ tex_locks_create(TexHistory *history)
 	memset(locks->held_set, 0, sizeof(int32) * nstrands);
 	locks->sets = tex_names_create();
 	tex_names_add(locks->sets, "", 0);	/* the empty set is number 0 */
-	count_releases(locks);
+	if (history->has_locks)
+	{
+		count_releases(locks);
+		find_acts(locks);
+	}
 	return locks;
 }
 
@@ -139,14 +213,66 @@ will_release(TexLocks *locks, int32 strand, int32 lock)
 	return count && count->to_come > 0;
 }
 
-static bool
-must_wait(TexLocks *locks, const Lock *lock, int32 strand, bool exclusive)
+/* When a strand releases a lock for the n-th time from now. */
+static TimestampTz
+release_to_come(TexLocks *locks, int32 strand, int32 lock, int32 n)
 {
+	ReleaseKey	key = {strand, lock};
+	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
+
+	if (count == NULL || count->to_come < n)
+		return DT_NOEND;
+	return locks->release_at[count->slot + count->total - count->to_come + n - 1];
+}
+
+/*
+ * Whether an acquire was granted while another strand held the lock: what its own
+ * strand did under it came before that one's release.
+ */
+static bool
+was_granted(TexLocks *locks, const Hold *hold, int32 e)
+{
+	const TexEvent *event = &locks->history->events[e];
+	TimestampTz released_at = release_to_come(locks, hold->strand, event->lock,
+											  hold->shared + hold->exclusive);
+	TimestampTz acts_at = Min(locks->acts_at[e],
+							  release_to_come(locks, event->strand, event->lock, 1));
+	int64		slack = locks->history->events[hold->event].instance == event->instance ?
+		CLOCK_STEP : tex_clock_skew_usecs();
+
+	return !TIMESTAMP_NOT_FINITE(acts_at) && !TIMESTAMP_NOT_FINITE(released_at) &&
+		released_at - acts_at >= slack;
+}
+
+static bool
+excludes(const Hold *hold, int32 strand, bool exclusive)
+{
+	return hold->strand != strand && (exclusive || hold->exclusive > 0);
+}
+
+static bool
+must_wait(TexLocks *locks, const Lock *lock, int32 e, bool exclusive)
+{
+	int32		strand = locks->history->events[e].strand;
+
 	for (const Hold *hold = lock->holds; hold; hold = hold->next)
-		if (hold->strand != strand && (exclusive || hold->exclusive > 0) &&
-			will_release(locks, hold->strand, lock->identity))
+		if (excludes(hold, strand, exclusive) && will_release(locks, hold->strand, lock->identity) &&
+			!was_granted(locks, hold, e))
 			return true;
 	return false;
+}
+
+/* Who should have waited and did not holds the lock together with those before. */
+static void
+mark_at_once(TexLocks *locks, Lock *lock, Hold *mine, int32 e, bool exclusive)
+{
+	for (Hold *hold = lock->holds; hold; hold = hold->next)
+		if (excludes(hold, mine->strand, exclusive) &&
+			will_release(locks, hold->strand, lock->identity) && was_granted(locks, hold, e))
+		{
+			hold->at_once = mine->at_once = true;
+			locks->held_set[hold->strand] = -1;
+		}
 }
 
 static void
@@ -163,7 +289,7 @@ wait_for(TexLocks *locks, Lock *lock, int32 event)
 }
 
 static Hold *
-hold_of(TexLocks *locks, Lock *lock, int32 strand)
+hold_of(TexLocks *locks, Lock *lock, int32 strand, int32 event)
 {
 	Hold	   *hold;
 
@@ -178,7 +304,8 @@ hold_of(TexLocks *locks, Lock *lock, int32 strand)
 	}
 	else
 		hold = MemoryContextAlloc(locks->context, sizeof(Hold));
-	*hold = (Hold) {lock, strand, 0, 0, lock->holds, locks->held[strand]};
+	*hold = (Hold) {.lock = lock,.strand = strand,.event = event,
+		.next = lock->holds,.next_held = locks->held[strand]};
 	lock->holds = hold;
 	locks->held[strand] = hold;
 	return hold;
@@ -192,12 +319,13 @@ tex_locks_acquire(TexLocks *locks, int32 e, bool force, TexLockClocks *gets)
 	Lock	   *lock = find_lock(locks, event->lock);
 	Hold	   *hold;
 
-	if (!force && must_wait(locks, lock, event->strand, exclusive))
+	if (!force && must_wait(locks, lock, e, exclusive))
 	{
 		wait_for(locks, lock, e);
 		return false;
 	}
-	hold = hold_of(locks, lock, event->strand);
+	hold = hold_of(locks, lock, event->strand, e);
+	mark_at_once(locks, lock, hold, e, exclusive);
 	if (exclusive)
 		hold->exclusive++;
 	else
@@ -263,6 +391,7 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 	Hold	   *hold = released_hold(locks, lock, event);
 	ReleaseKey	key = {event->strand, event->lock};
 	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
+	bool		own = hold && hold->strand == event->strand;
 	bool		given = true;
 
 	count->to_come--;
@@ -273,6 +402,12 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 		locks->held_set[hold->strand] = -1;
 		if (hold->shared == 0 && hold->exclusive == 0)
 			forget_hold(locks, lock, hold);
+	}
+	/* Who releases what he does not hold lets another one go on: that orders the two. */
+	if ((event->flags & TEX_EVENT_COUNTED_LOCK) && !own)
+	{
+		*shared = false;
+		given = true;
 	}
 	gives->exclusive = lock->exclusive;
 	gives->shared = lock->shared;
@@ -319,7 +454,7 @@ compare_int32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Sort and intern; of a lock in both modes, the exclusive one remains. */
+/* Sort and intern; of a lock in several modes, the last one remains. */
 static int32
 intern_set(TexLocks *locks, int32 *entries, int n)
 {
@@ -356,10 +491,11 @@ make_set(TexLocks *locks, int32 strand, const TexAccessData *data)
 	entries = palloc(sizeof(int32) * n);
 	n = 0;
 	for (const Hold *hold = locks->held[strand]; hold; hold = hold->next_held)
-		entries[n++] = SET_ENTRY(hold->lock->identity, hold->exclusive > 0);
+		entries[n++] = SET_ENTRY(hold->lock->identity, hold->at_once ? MODE_AT_ONCE :
+								 hold->exclusive > 0 ? MODE_EXCLUSIVE : MODE_SHARED);
 	for (int i = 0; data && i < data->nlocks; i++)
 		if (!holds_shared(locks, strand, data->locks[i]))
-			entries[n++] = SET_ENTRY(data->locks[i], true);
+			entries[n++] = SET_ENTRY(data->locks[i], MODE_EXCLUSIVE);
 	set = intern_set(locks, entries, n);
 	pfree(entries);
 	return set;
@@ -398,7 +534,7 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 	{
 		if (ENTRY_LOCK(x[i]) == ENTRY_LOCK(y[j]))
 		{
-			if (ENTRY_EXCLUSIVE(x[i]) || ENTRY_EXCLUSIVE(y[j]))
+			if (Max(ENTRY_MODE(x[i]), ENTRY_MODE(y[j])) == MODE_EXCLUSIVE)
 				return true;
 			i++, j++;
 		}
@@ -407,6 +543,25 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 		else
 			j++;
 	}
+	return false;
+}
+
+/*
+ * Whether two sets have a lock in common that was held by two at once.
+ */
+bool
+tex_lock_sets_at_once(const TexLocks *locks, int32 a, int32 b)
+{
+	const int32 *x = (const int32 *) tex_names_text(locks->sets, a);
+	const int32 *y = (const int32 *) tex_names_text(locks->sets, b);
+	int			nx = tex_names_len(locks->sets, a) / sizeof(int32);
+	int			ny = tex_names_len(locks->sets, b) / sizeof(int32);
+
+	for (int i = 0; i < nx; i++)
+		for (int j = 0; j < ny; j++)
+			if (ENTRY_LOCK(x[i]) == ENTRY_LOCK(y[j]) &&
+				Max(ENTRY_MODE(x[i]), ENTRY_MODE(y[j])) == MODE_AT_ONCE)
+				return true;
 	return false;
 }
 

@@ -32,6 +32,7 @@ extern int32 tex_locks_waiting(TexLocks *locks);
 /* The set of locks in force at an access, as a number; 0 is the empty one. */
 extern int32 tex_locks_held(TexLocks *locks, int32 event);
 extern int	tex_lock_set_names(const TexLocks *locks, int32 set, int32 *names, int room);
+extern bool tex_lock_sets_at_once(const TexLocks *locks, int32 a, int32 b);
 extern bool tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b);
 
 #endif							/* TEX_LOCKS_H */

@@ -27,6 +27,10 @@
 
 #include "patterns.h"
 #include "proof.h"
+#include "sharing.h"
+
+/* Of what values prove if the variable is shared, which nothing shows. */
+#define UNSHARED_CONFIDENCE 5
 
 typedef struct FailureKey
 {
@@ -280,5 +284,10 @@ tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pai
 	else
 		judge_read_write(&verdict, races, pair);
 	verdict.confidence = verdict.confirmed ? 10 : confidence_of(races, pair);
+	if (verdict.confirmed && !tex_seen_shared(races, pair->first, pair->second))
+	{
+		verdict.unshared = true;
+		verdict.confidence = Min(confidence_of(races, pair), UNSHARED_CONFIDENCE);
+	}
 	return verdict;
 }

@@ -25,6 +25,7 @@ typedef struct TexVerdict
 	TexPattern	pattern;
 	int32		third;			/* the access that makes the pair this pattern, or TEX_NO_ACCESS */
 	bool		confirmed;		/* values prove it */
+	bool		unshared;		/* ... unless each trace has a variable of its own */
 	int			confidence;		/* in tenths */
 } TexVerdict;
 

@@ -53,28 +53,45 @@ tex_value_of(const TexEvent *access)
 	return access->data->new_value;
 }
 
+/* Whether a write found what was there before a remote write, as far as that is known. */
+static bool
+found_what_was(const TexEvent *before, const TexEvent *remote, Jsonb *found)
+{
+	return tex_compare_values(remote->data->old_value, found) == TEX_VALUES_EQUAL ||
+		(before && tex_compare_values(tex_value_of(before), found) == TEX_VALUES_EQUAL);
+}
+
 /*
  * Whether values prove that a write lost the update of a remote write that came
  * after what its own trace did before (which may be unknown).
  *
- * Either the trace read one value and its write found another, which the remote
- * write had put there; or the write replaced a value that the remote write, the
- * latest before it, had already replaced.  The second is no proof if the remote
- * write itself found what this one wrote: then it came after.
+ * What the remote write put there must be known, be a change, and be gone: who
+ * writes the same value again, as a retry does, may have lost something, but that
+ * shows nowhere.
+ *
+ * Then, either the trace read one value and its write found another, which the
+ * remote write had put there; or the write replaced the value that the remote
+ * write, the latest before it, had already replaced.  A value that is neither was
+ * put there by somebody else, of whom nothing may be known.  The second is no proof
+ * if the remote write itself found what this one wrote: then it came after.
  */
 bool
 tex_proves_lost_update(const TexEvent *before, const TexEvent *remote,
 					   const TexEvent *write, bool remote_is_latest)
 {
+	Jsonb	   *put = tex_value_of(remote);
 	Jsonb	   *found = write->data->old_value;
-	TexComparison remote_is_found = tex_compare_values(remote->data->new_value, found);
+	TexComparison put_is_found = tex_compare_values(put, found);
 
-	if (before && before->access == TEX_READ &&
-		tex_compare_values(tex_value_of(before), found) == TEX_VALUES_DIFFERENT &&
-		remote_is_found != TEX_VALUES_DIFFERENT)
+	if (tex_compare_values(put, tex_value_of(write)) != TEX_VALUES_DIFFERENT ||
+		tex_compare_values(put, remote->data->old_value) == TEX_VALUES_EQUAL)
+		return false;
+	if (before && before->access == TEX_READ && put_is_found == TEX_VALUES_EQUAL &&
+		tex_compare_values(tex_value_of(before), found) == TEX_VALUES_DIFFERENT)
 		return true;
-	return remote_is_latest && remote_is_found == TEX_VALUES_DIFFERENT &&
-		tex_compare_values(remote->data->old_value, write->data->new_value) != TEX_VALUES_EQUAL;
+	return remote_is_latest && put_is_found == TEX_VALUES_DIFFERENT &&
+		found_what_was(before, remote, found) &&
+		tex_compare_values(remote->data->old_value, tex_value_of(write)) != TEX_VALUES_EQUAL;
 }
 
 /*

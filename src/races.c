@@ -77,6 +77,7 @@ typedef struct Comparison
 	TexClass	class;
 	int32		lock_set;
 	int32		proved;			/* the access whose update it provably lost, or -1 */
+	bool		reversed;		/* ... or that provably lost its update */
 	Kept	   *kept;			/* of the trace it is being compared with, or NULL */
 } Comparison;
 
@@ -116,6 +117,13 @@ tex_traces_overlap(const TexHistory *history, int32 a, int32 b)
 	if (x->instance == y->instance && x->instance != TEX_NO_NAME)
 		skew = 0;
 	return x->first_at <= y->last_at + skew && y->first_at <= x->last_at + skew;
+}
+
+/* The accesses of a variable, once all are found. */
+TexVariable *
+tex_races_variable(const TexRaces *races, int32 identity)
+{
+	return tex_accesses_variable(races->tables->accesses, identity);
 }
 
 static void
@@ -401,11 +409,30 @@ compare(Comparison *c)
 }
 
 /*
+ * Whether a write that comes later in the sequence, but came before by its time,
+ * was lost to one: the sequence puts who waited for a lock after who had it, and
+ * values know nothing of that.
+ */
+static bool
+lost_update_to(const TexRaces *races, int32 access, int32 write)
+{
+	int32		before = races->accesses[write].before;
+	const TexEvent *remote = tex_access_event(races, access);
+	const TexEvent *read;
+
+	if (before < 0 || remote->at >= tex_access_event(races, write)->at)
+		return false;
+	read = tex_access_event(races, before);
+	return read->at <= remote->at &&
+		tex_proves_lost_update(read, remote, tex_access_event(races, write), false);
+}
+
+/*
  * The write whose update a new access provably lost, or -1: the latest before it,
- * by another strand.
+ * by another strand.  Or that write lost the update of the new access: reversed.
  */
 static int32
-lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access)
+lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access, bool *reversed)
 {
 	int32		remote = variable->last_write;
 	int32		before = races->accesses[access].before;
@@ -417,17 +444,18 @@ lost_update_of(const TexRaces *races, const TexVariable *variable, int32 access)
 	other = tex_access_event(races, remote);
 	if (!tex_classes_conflict(tex_class_of(other->access), tex_class_of(write->access)) ||
 		!tex_traces_wanted(&races->history->traces[other->trace], &races->history->traces[write->trace]) ||
-		!tex_traces_overlap(races->history, other->trace, write->trace))
+		!tex_traces_overlap(races->history, other->trace, write->trace) ||
+		tex_happens_before(races, remote, access, TEX_WEAK_ORDER))
 		return -1;
 	/* What the remote write knew of came before it, not under it. */
 	if (before >= 0 && (races->accesses[before].position > races->accesses[remote].position ||
 						tex_happens_before(races, before, remote, TEX_WEAK_ORDER)))
 		before = -1;
-	if (tex_happens_before(races, remote, access, TEX_WEAK_ORDER) ||
-		!tex_proves_lost_update(before >= 0 ? tex_access_event(races, before) : NULL,
-								other, write, true))
-		return -1;
-	return remote;
+	if (tex_proves_lost_update(before >= 0 ? tex_access_event(races, before) : NULL,
+							   other, write, true))
+		return remote;
+	*reversed = lost_update_to(races, access, remote);
+	return *reversed ? remote : -1;
 }
 
 /* Keep a proved pair; the comparison has counted it if it is one of its own. */
@@ -450,7 +478,8 @@ settle_proved(Comparison *c)
 		races->accesses[c->access].raced = remote->raced = true;
 	if (races->tables->proved.n < races->options.max_pairs)
 		add_pair(races->tables->context, &races->tables->proved,
-				 (TexPair) {c->proved, c->access, is_race ? TEX_TIER_RACE : TEX_TIER_PROVED, true});
+				 (TexPair) {c->reversed ? c->access : c->proved, c->reversed ? c->proved : c->access,
+				 is_race ? TEX_TIER_RACE : TEX_TIER_PROVED, true});
 }
 
 static void
@@ -519,7 +548,7 @@ visit_access(const TexPoint *point, void *arg)
 	strand = tex_accesses_enter(races->tables->accesses, variable, event);
 	link_before(races, access, strand);
 	if (tex_is_write(event))
-		c.proved = lost_update_of(races, variable, access);
+		c.proved = lost_update_of(races, variable, access, &c.reversed);
 	c.variable = variable;
 	compare(&c);
 	settle_proved(&c);

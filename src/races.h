@@ -32,7 +32,10 @@ typedef enum TexTier
 	TEX_TIER_POTENTIAL			/* ordered only by the hand-over of a lock */
 } TexTier;
 
-/* first comes before second in the sequence of all events. */
+/*
+ * first comes before second in the sequence of all events; of a proved pair, as the
+ * values say.
+ */
 typedef struct TexPair
 {
 	int32		first;
@@ -66,6 +69,7 @@ typedef struct TexRaces
 
 extern TexRaces *tex_races_find(TexHistory *history, const TexRacesOptions *options);
 extern bool tex_happens_before(const TexRaces *races, int32 a, int32 b, int order);
+extern struct TexVariable *tex_races_variable(const TexRaces *races, int32 identity);
 extern bool tex_traces_overlap(const TexHistory *history, int32 a, int32 b);
 
 static inline const TexEvent *

@@ -1,10 +1,9 @@
 /*
  * spelling.c
- *		What clients' spellings of modes and orderings mean.
+ *		What clients' spellings of accesses and orderings mean.
  *
- * Clients write "RWLock-Read", "RwLock::Read" and "rwlock_rdlock" for one thing,
- * "AcqRel" and "memory_order_acq_rel" for another.  Words decide, not whole
- * strings; a "ThreadLock" holds no word "read".
+ * Clients write "AcqRel" and "memory_order_acq_rel" for one thing.  Words decide,
+ * not whole strings.  Types of locks are read in lock_types.c.
  */
 #include "postgres.h"
 
@@ -44,13 +43,6 @@ has_word(const char *text, const char *word)
 			return true;
 	}
 	return false;
-}
-
-bool
-tex_lock_type_is_shared(const char *type)
-{
-	return has_word(type, "read") || has_word(type, "shared") || has_word(type, "rdlock") ||
-		pg_strcasecmp(type, "share") == 0 || pg_strcasecmp(type, "s") == 0;
 }
 
 /* A fence without an ordering is the strongest one. */

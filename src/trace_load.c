@@ -367,12 +367,16 @@ read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
 static void
 read_lock_event(TexHistory *history, TexEvent *event, Jsonb *attributes)
 {
+	static const uint8 mode_flags[] = {
+		[TEX_LOCK_EXCLUSIVE] = TEX_EVENT_EXCLUSIVE_LOCK,
+		[TEX_LOCK_SHARED] = TEX_EVENT_SHARED_LOCK,
+		[TEX_LOCK_COUNTED] = TEX_EVENT_SHARED_LOCK | TEX_EVENT_COUNTED_LOCK,
+	};
 	int32		type = string_field(history, attributes, "lock_type");
 
 	event->lock = lock_identity(history, event, event->name);
 	if (type != TEX_NO_NAME)
-		event->flags |= tex_lock_type_is_shared(tex_history_text(history, type)) ?
-			TEX_EVENT_SHARED_LOCK : TEX_EVENT_EXCLUSIVE_LOCK;
+		event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
 	history->has_locks = true;
 }
 

@@ -14,8 +14,8 @@ SELECT * FROM pg_temp.kinds_of($$
     d - T2 req POST_/transfer at=3
     e d T2 w x old=1000 new=900 at=4 loc=app.py:91
     f e T2 resp 200 at=9$$) \gx
--- Lost update, confirmed: both replaced the same value. The requests have
--- unequal numbers of events.
+-- Both replaced the same value. But neither saw what the other wrote: each may have
+-- a variable of its own. The requests have unequal numbers of events.
 SELECT pair, kind, severity, confidence FROM pg_temp.kinds_of($$
     trace A
     a - T1 r x new=1000 at=1
@@ -25,6 +25,17 @@ SELECT pair, kind, severity, confidence FROM pg_temp.kinds_of($$
     trace B
     e - T2 w x old=1000 new=900 at=4
     f e T2 do end at=9$$);
+-- Here somebody saw what the other one wrote: they do share the variable.
+SELECT pair, kind, severity, confidence FROM pg_temp.kinds_of($$
+    trace A
+    a - T1 r x new=1000 at=1
+    d a T1 w x old=1000 new=800 at=6
+    trace B
+    e - T2 w x old=1000 new=900 at=4
+    f e T2 do end at=9
+    trace C
+    g - T3 r x new=900 at=5
+    h g T3 do end at=7$$);
 -- The same without the reads, and without a lock in sight.
 SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
     a - T1 w x old=1000 new=900
@@ -209,3 +220,117 @@ SELECT pair, evidence FROM pg_temp.kinds_of($$
     d - svc/i1/2/T2 w x
     e - svc/i1/1/T1 rel L
     f - svc/i1/2/T2 rel L $$);
+
+-- A lease that ran out: two held the lock at once, so it kept nobody apart, and the
+-- values prove the loss.
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    trace A
+    p - T1 acq redis:x type=Mutex at=1
+    a - T1 r x new=100 at=2
+    trace B
+    q - T2 acq redis:x type=Mutex at=4
+    b - T2 r x new=100 at=5
+    c - T2 w x old=100 new=90 at=6
+    r - T2 rel redis:x type=Mutex at=7
+    trace A
+    d - T1 w x old=90 new=80 at=8
+    s - T1 rel redis:x type=Mutex at=9$$);
+-- Threads of one trace that hold at once what they call exclusive; no values.
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    p - T1 acq L type=Mutex at=1
+    a - T1 w x at=2
+    q - T2 acq L type=Mutex at=3
+    b - T2 w x at=4
+    r - T2 rel L type=Mutex at=5
+    s - T1 rel L type=Mutex at=6$$);
+-- The same, but the second one acts only when the first has released: it waited.
+SELECT pair, kind, confidence FROM pg_temp.kinds_of($$
+    p - T1 acq L type=Mutex at=1
+    a - T1 w x at=2
+    q - T2 acq L type=Mutex at=3
+    s - T1 rel L type=Mutex at=6
+    b - T2 w x at=7
+    r - T2 rel L type=Mutex at=8$$);
+-- Two hosts whose clocks may differ by more than that: the lock seems to order
+-- them, but values do not depend on it.
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    trace A
+    p - s/i1/T1 acq redis:x type=Mutex at=1
+    a - s/i1/T1 r x new=100 at=2
+    trace B
+    q - s/i2/T2 acq redis:x type=Mutex at=4
+    b - s/i2/T2 r x new=100 at=5
+    c - s/i2/T2 w x old=100 new=90 at=6
+    r - s/i2/T2 rel redis:x type=Mutex at=7
+    trace A
+    d - s/i1/T1 w x old=90 new=80 at=8
+    s - s/i1/T1 rel redis:x type=Mutex at=9$$);
+-- On another host the clock may be off by more than that.
+SELECT pair, kind, confidence FROM pg_temp.kinds_of($$
+    p - s/i1/T1 acq redis:x type=Mutex at=1
+    a - s/i1/T1 w x at=2
+    q - s/i2/T2 acq redis:x type=Mutex at=3
+    b - s/i2/T2 w x at=4
+    r - s/i2/T2 rel redis:x type=Mutex at=5
+    s - s/i1/T1 rel redis:x type=Mutex at=6$$);
+-- A third one waited for both: it is ordered after them.
+SELECT pair, kind FROM pg_temp.kinds_of($$
+    p - T1 acq L type=Mutex at=1
+    a - T1 w x at=2
+    q - T2 acq L type=Mutex at=3
+    b - T2 w x at=4
+    r - T2 rel L type=Mutex at=5
+    s - T1 rel L type=Mutex at=6
+    t - T3 acq L type=Mutex at=7
+    c - T3 w x at=8
+    u - T3 rel L type=Mutex at=9$$);
+
+-- What is not proved lost: the value is there still, was no change, came from
+-- somebody unknown, was not said, or came back.
+CREATE TEMP TABLE unproved (n int GENERATED ALWAYS AS IDENTITY, what text, program text);
+INSERT INTO unproved (what, program) VALUES
+('a retry writes the same', 'a - T1 r x new="new"
+    b - T2 w x old="new" new="paid"
+    c - T1 w x old="paid" new="paid"'),
+('both write the same', 'a - T1 w x old=1 new=2
+    b - T2 w x old=1 new=2'),
+('the same number, spelled otherwise', 'a - T1 r x new=0
+    b - T2 w x old=0 new=1
+    c - T1 w x old=1.0 new=1.00'),
+('the remote write changed nothing', 'a - T1 r x new=1
+    b - T2 w x old=2 new=2
+    c - T1 w x old=2 new=3'),
+('an unrecorded write in between', 'a - T1 w x old=1 new=2
+    b - T2 w x old=3 new=4'),
+('an unknown old value', 'a - T1 r x new=1
+    b - T2 w x new=2
+    c - T1 w x new=3'),
+('an unknown remote value', 'a - T1 r x new=1
+    b - T2 w x old=1
+    c - T1 w x old=2 new=3'),
+('null', 'a - T1 r x new=null
+    b - T2 w x old=null new=2
+    c - T1 w x old=null new=3'),
+('there and back again', 'a - T1 r x new=1
+    b - T2 w x old=1 new=2
+    d - T2 w x old=2 new=1
+    c - T1 w x old=1 new=3');
+SELECT what, k.pair, k.confidence FROM unproved, LATERAL pg_temp.kinds_of(program) k WHERE k.confidence = 1;
+
+-- Flags that each request has for itself, set and reset: no proof of anything.
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    trace A
+    a - T1 w flag old=false new=true at=1
+    b a T1 w flag old=true new=false at=6
+    trace B
+    c - T2 w flag old=false new=true at=2
+    d c T2 r flag new=true at=4
+    e d T2 w flag old=true new=false at=5$$);
+SELECT pair, kind, confidence, evidence FROM pg_temp.kinds_of($$
+    trace A
+    a - T1 r total new=0 at=1
+    b a T1 w total old=0 new=5 at=4
+    trace B
+    c - T2 r total new=0 at=2
+    d c T2 w total old=0 new=7 at=3
+    e d T2 r total new=7 at=5$$);

@@ -76,6 +76,23 @@ SELECT status FROM distributed_spans WHERE trace_id = plain.id('a1') AND span_id
 SELECT * FROM plain.differences();
 SELECT * FROM verify_summaries();
 TRUNCATE events;
+-- A client whose times step backwards: the request is what the rest hangs under.
+INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, span_id, upstream_span_id, attributes)
+SELECT plain.id('a3'), plain.id('a3' || n), plain.id('a3' || parent), '2001-02-03 01:00:00+00'::timestamptz + us * interval '1 us', kind, name, 's', 's-1', span,
+       upstream, '{"access_type": "Read"}'
+  FROM (VALUES (1, NULL, 0, 'HttpRequest'::event_kind, 'POST /pay', 'x-a', NULL),
+               (2, '1', 5000, 'HttpRequest', 'POST /debit', 'x-b', 'x-a'),
+               (3, '2', 4300, 'FunctionCall', 'debit', 'x-b', 'x-a'),
+               (4, '3', 2000, 'StateChange', 'balance', 'x-b', 'x-a'),
+               -- No parents at all.
+               (5, NULL, 9000, 'HttpRequest', 'POST /mail', 'x-c', 'x-a'),
+               (6, NULL, 8700, 'FunctionCall', 'mail', 'x-c', 'x-a'),
+               -- A consumer that calls somebody by HTTP.
+               (7, '1', 11000, 'Custom', 'consume', 'x-d', 'x-a'),
+               (8, '7', 11001, 'HttpRequest', 'GET /rate', 'x-d', 'x-a')) AS e (n, parent, us, kind, name, span, upstream);
+SELECT from_span, to_span, link_type FROM distributed_edges WHERE trace_id = plain.id('a3') ORDER BY to_span;
+DELETE FROM events WHERE trace_id = plain.id('a3');
+
 DROP TABLE sent;
 DROP FUNCTION uses_index;
 DROP SCHEMA plain CASCADE;
