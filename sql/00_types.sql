@@ -4,6 +4,9 @@
 -- Made here it is a member, and DROP EXTENSION leaves nothing behind.
 CREATE SCHEMA trace_ext;
 COMMENT ON SCHEMA trace_ext IS 'causal trace store';
+-- What only the extension itself calls: users see in trace_ext what is for them.
+CREATE SCHEMA trace_ext_internal;
+COMMENT ON SCHEMA trace_ext_internal IS 'functions that the extension calls; no part of its contract';
 SET LOCAL search_path = trace_ext, pg_temp;
 
 CREATE TYPE event_kind AS ENUM (

@@ -20,7 +20,7 @@ COMMENT ON FUNCTION ingest_events(json) IS
     'as ingest_events(text); the cast to json has checked the grammar of the whole batch before, but lets \u0000 through';
 
 -- A dump brings rejected events with their numbers, which others may have by then.
-CREATE FUNCTION keep_ingest_error() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.keep_ingest_error() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -30,7 +30,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION keep_ingest_error() IS 'row trigger on ingest_errors: gives an event of a restored dump another number where its own is taken';
+COMMENT ON FUNCTION trace_ext_internal.keep_ingest_error() IS 'row trigger on ingest_errors: gives an event of a restored dump another number where its own is taken';
 CREATE TRIGGER trace_ext_keep BEFORE INSERT ON ingest_errors
-    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION keep_ingest_error();
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_ingest_error();
 COMMENT ON TRIGGER trace_ext_keep ON ingest_errors IS 'gives an event of a restored dump another number where its own is taken';

@@ -20,7 +20,7 @@ COMMENT ON COLUMN announcements.sent_at IS 'when a notification was last sent, o
 COMMENT ON COLUMN announcements.sent IS 'notifications sent so far';
 COMMENT ON COLUMN announcements.dropped IS 'notifications that were not sent because a subscriber does not read: the queue was half full';
 
-CREATE FUNCTION announce(channel name, how_many bigint, ids uuid[]) RETURNS void
+CREATE FUNCTION trace_ext_internal.announce(channel name, how_many bigint, ids uuid[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -32,4 +32,4 @@ BEGIN
      WHERE a.channel = announce.channel;
 END
 $$;
-COMMENT ON FUNCTION announce(name, bigint, uuid[]) IS 'adds to what is announced on a channel';
+COMMENT ON FUNCTION trace_ext_internal.announce(name, bigint, uuid[]) IS 'adds to what is announced on a channel';

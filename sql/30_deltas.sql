@@ -80,22 +80,22 @@ COMMENT ON TABLE count_deltas IS 'by how much statements changed counts since th
 COMMENT ON TABLE totals IS 'one row: events and traces as of the last fold; call count_events(), count_traces()';
 COMMENT ON INDEX summary_base_newest_idx IS 'traces by time of their last event';
 
-CREATE FUNCTION note_event() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.note_event() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_event';
-COMMENT ON FUNCTION note_event() IS 'row trigger on events: remembers by how much a row changes summaries and counts';
+COMMENT ON FUNCTION trace_ext_internal.note_event() IS 'row trigger on events: remembers by how much a row changes summaries and counts';
 
-CREATE FUNCTION append_deltas() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.append_deltas() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_append_deltas';
-COMMENT ON FUNCTION append_deltas() IS 'statement trigger on events and its partitions: appends what note_event() remembered';
+COMMENT ON FUNCTION trace_ext_internal.append_deltas() IS 'statement trigger on events and its partitions: appends what trace_ext_internal.note_event() remembered';
 
 -- Row triggers are cloned to every partition by PostgreSQL, statement triggers
 -- are not: adopt_partition() makes those. ALWAYS: what logical replication
 -- applies is counted as well.
 CREATE TRIGGER trace_ext_note AFTER INSERT OR UPDATE OR DELETE ON events
-    FOR EACH ROW EXECUTE FUNCTION note_event();
+    FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.note_event();
 ALTER TABLE events ENABLE ALWAYS TRIGGER trace_ext_note;
 CREATE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON events
-    FOR EACH STATEMENT EXECUTE FUNCTION append_deltas();
+    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.append_deltas();
 ALTER TABLE events ENABLE ALWAYS TRIGGER trace_ext_append;
 COMMENT ON TRIGGER trace_ext_note ON events IS 'keeps summaries and counts: remembers each row';
 COMMENT ON TRIGGER trace_ext_append ON events IS 'keeps summaries and counts: appends deltas at the end of the statement';
@@ -116,7 +116,7 @@ BEGIN
     RETURN (SELECT trace_count FROM trace_ext.totals)
          + (SELECT coalesce(sum(CASE
                        WHEN NOT d.recompute THEN 1 - d.known
-                       ELSE (EXISTS (SELECT FROM trace_ext.recompute_summary(d.trace_id)))::int - d.known END), 0)
+                       ELSE (EXISTS (SELECT FROM trace_ext_internal.recompute_summary(d.trace_id)))::int - d.known END), 0)
               FROM (SELECT trace_id, bool_or(recompute) AS recompute,
                            (EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = s.trace_id))::int AS known
                       FROM trace_ext.summary_deltas s GROUP BY trace_id) AS d);

@@ -9,20 +9,20 @@ SELECT trace_id,
        count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
        min("timestamp") AS first_timestamp,
        max("timestamp") AS last_timestamp,
-       trace_ext.text_set(service_name) AS services,
+       trace_ext_internal.text_set(service_name) AS services,
        min("timestamp") FILTER (WHERE parent_id IS NULL) AS root_timestamp,
-       (trace_ext.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL))::uuid AS root_id,
-       trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL) AS root_name,
-       trace_ext.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL) AS root_service
+       (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL))::uuid AS root_id,
+       trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL) AS root_name,
+       trace_ext_internal.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL) AS root_service
   FROM trace_ext.events
  GROUP BY trace_id;
 COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow, for checks and repair';
 
 -- In C: the planner, who sees no further, would plan for every partition.
-CREATE FUNCTION recompute_summary(trace_id uuid) RETURNS SETOF summary_recomputed
+CREATE FUNCTION trace_ext_internal.recompute_summary(trace_id uuid) RETURNS SETOF summary_recomputed
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 1 COST 100
     AS 'MODULE_PATHNAME', 'tex_recompute_summary';
-COMMENT ON FUNCTION recompute_summary(uuid) IS
+COMMENT ON FUNCTION trace_ext_internal.recompute_summary(uuid) IS
     'the summary of one trace, computed from its events; no row where it has none';
 
 CREATE FUNCTION trace_range(ids uuid[], OUT first_timestamp timestamptz, OUT last_timestamp timestamptz)
@@ -34,20 +34,20 @@ COMMENT ON FUNCTION trace_range(uuid[]) IS
 -- A table that is emptied all the time has no statistics to plan by: vacuum says
 -- 0 rows, and the planner would compare each base row with each delta. The
 -- function says how many to expect. With SET it is not inlined.
-CREATE FUNCTION outstanding_deltas() RETURNS SETOF summary_deltas
+CREATE FUNCTION trace_ext_internal.outstanding_deltas() RETURNS SETOF summary_deltas
     LANGUAGE sql STABLE PARALLEL SAFE ROWS 2000
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         SELECT * FROM trace_ext.summary_deltas;
     END;
-COMMENT ON FUNCTION outstanding_deltas() IS 'the rows of summary_deltas';
+COMMENT ON FUNCTION trace_ext_internal.outstanding_deltas() IS 'the rows of summary_deltas';
 
 -- Base rows that no delta is outstanding for; base and deltas merged; and traces
 -- that lost events, computed anew.
 CREATE VIEW trace_summaries AS
-WITH deltas AS MATERIALIZED (SELECT * FROM trace_ext.outstanding_deltas())
+WITH deltas AS MATERIALIZED (SELECT * FROM trace_ext_internal.outstanding_deltas())
 SELECT trace_id, event_count, first_timestamp, last_timestamp,
-       trace_ext.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
+       trace_ext_internal.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
        services, cardinality(services) AS service_count,
        error_count, access_count, root_name, root_service
   FROM (SELECT * FROM trace_ext.summary_base b
@@ -62,11 +62,11 @@ SELECT trace_id, event_count, first_timestamp, last_timestamp,
                        sum(access_count)::bigint AS access_count,
                        min(first_timestamp) AS first_timestamp,
                        max(last_timestamp) AS last_timestamp,
-                       trace_ext.text_set(services) AS services,
+                       trace_ext_internal.text_set(services) AS services,
                        min(root_timestamp) AS root_timestamp,
-                       trace_ext.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
-                       trace_ext.earliest(root_timestamp, root_id, root_name) AS root_name,
-                       trace_ext.earliest(root_timestamp, root_id, root_service) AS root_service
+                       trace_ext_internal.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
+                       trace_ext_internal.earliest(root_timestamp, root_id, root_name) AS root_name,
+                       trace_ext_internal.earliest(root_timestamp, root_id, root_service) AS root_service
                   FROM (SELECT * FROM deltas
                         UNION ALL
                         SELECT b.*, false FROM trace_ext.summary_base b
@@ -77,7 +77,7 @@ SELECT trace_id, event_count, first_timestamp, last_timestamp,
         SELECT stale.trace_id, r.event_count, r.error_count, r.access_count, r.first_timestamp, r.last_timestamp, r.services,
                r.root_timestamp, r.root_id, r.root_name, r.root_service
           FROM (SELECT DISTINCT trace_id FROM deltas WHERE recompute) AS stale,
-               LATERAL trace_ext.recompute_summary(stale.trace_id) AS r) AS summaries;
+               LATERAL trace_ext_internal.recompute_summary(stale.trace_id) AS r) AS summaries;
 COMMENT ON VIEW trace_summaries IS 'one row a trace, exact inside every snapshot';
 COMMENT ON COLUMN trace_summaries.trace_id IS 'the trace';
 COMMENT ON COLUMN trace_summaries.event_count IS 'number of its events';
@@ -114,13 +114,13 @@ SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00') AS hour, servic
  GROUP BY 1, 2, 3;
 COMMENT ON VIEW counts_recomputed IS 'counts computed from all events; slow, for checks and repair';
 
-CREATE FUNCTION require_read_committed(what text) RETURNS void
+CREATE FUNCTION trace_ext_internal.require_read_committed(what text) RETURNS void
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_require_read_committed';
-COMMENT ON FUNCTION require_read_committed(text) IS 'fails where the transaction keeps one snapshot';
+COMMENT ON FUNCTION trace_ext_internal.require_read_committed(text) IS 'fails where the transaction keeps one snapshot';
 
-CREATE FUNCTION fold_lock(wait boolean) RETURNS boolean
+CREATE FUNCTION trace_ext_internal.fold_lock(wait boolean) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_fold_lock';
-COMMENT ON FUNCTION fold_lock(boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.fold_lock(boolean) IS
     'lets one transaction fold at a time, until it ends; without wait, false where another one does or a partition is locked';
 
 -- One statement, so that one snapshot sees the deltas it takes, the base and
@@ -133,7 +133,7 @@ COMMENT ON FUNCTION fold_lock(boolean) IS
 -- trace that is read again brings the effect of all its deltas, so these go with
 -- it, wherever they are. IS TRUE keeps the tests on a few traces hashed: the planner
 -- would make joins of them, and has only nested loops for that here.
-CREATE FUNCTION fold_deltas(most bigint) RETURNS bigint
+CREATE FUNCTION trace_ext_internal.fold_deltas(most bigint) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
@@ -166,15 +166,15 @@ BEGIN
                sum(access_count)::bigint AS access_count,
                min(first_timestamp) AS first_timestamp,
                max(last_timestamp) AS last_timestamp,
-               trace_ext.text_set(services) AS services,
+               trace_ext_internal.text_set(services) AS services,
                min(root_timestamp) AS root_timestamp,
-               trace_ext.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
-               trace_ext.earliest(root_timestamp, root_id, root_name) AS root_name,
-               trace_ext.earliest(root_timestamp, root_id, root_service) AS root_service
+               trace_ext_internal.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
+               trace_ext_internal.earliest(root_timestamp, root_id, root_name) AS root_name,
+               trace_ext_internal.earliest(root_timestamp, root_id, root_service) AS root_service
           FROM taken GROUP BY trace_id
     ), recomputed AS MATERIALIZED (
         SELECT m.trace_id AS stale_id, r.*
-          FROM marked m LEFT JOIN LATERAL trace_ext.recompute_summary(m.trace_id) r ON true
+          FROM marked m LEFT JOIN LATERAL trace_ext_internal.recompute_summary(m.trace_id) r ON true
     ), added AS (
         -- xmax tells an inserted row (0) from one that was there.
         INSERT INTO trace_ext.summary_base AS b
@@ -187,7 +187,7 @@ BEGIN
                access_count = b.access_count + excluded.access_count,
                first_timestamp = least(b.first_timestamp, excluded.first_timestamp),
                last_timestamp = greatest(b.last_timestamp, excluded.last_timestamp),
-               services = trace_ext.text_set_union(b.services, excluded.services),
+               services = trace_ext_internal.text_set_union(b.services, excluded.services),
                (root_timestamp, root_id, root_name, root_service) =
                    (SELECT n.* FROM (VALUES (b.root_timestamp, b.root_id, b.root_name, b.root_service),
                                             (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
@@ -241,15 +241,15 @@ BEGIN
            (SELECT count(*) FROM touched WHERE is_new), ARRAY(SELECT trace_id FROM touched WHERE is_new LIMIT 100),
            (SELECT count(*) FROM touched), ARRAY(SELECT trace_id FROM touched LIMIT 100)
       INTO folded, came, came_ids, changed, changed_ids;
-    PERFORM trace_ext.announce('trace_ext_traces', came, came_ids);
-    PERFORM trace_ext.announce('trace_ext_summaries', changed, changed_ids);
+    PERFORM trace_ext_internal.announce('trace_ext_traces', came, came_ids);
+    PERFORM trace_ext_internal.announce('trace_ext_summaries', changed, changed_ids);
     RETURN folded;
 END
 $$;
-COMMENT ON FUNCTION fold_deltas(bigint) IS
+COMMENT ON FUNCTION trace_ext_internal.fold_deltas(bigint) IS
     'folds up to so many deltas of summaries, and of counts (NULL: all), in one statement; the caller holds the fold lock; returns the number of summary deltas folded';
 
-CREATE FUNCTION fold_all() RETURNS bigint
+CREATE FUNCTION trace_ext_internal.fold_all() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -259,35 +259,35 @@ DECLARE
     folded bigint := 0;
 BEGIN
     FOR part IN 1 .. parts LOOP
-        folded := folded + trace_ext.fold_deltas(20000);
+        folded := folded + trace_ext_internal.fold_deltas(20000);
     END LOOP;
     -- All that is left, so that nothing is that was there before.
-    RETURN folded + trace_ext.fold_deltas(NULL);
+    RETURN folded + trace_ext_internal.fold_deltas(NULL);
 END
 $$;
-COMMENT ON FUNCTION fold_all() IS 'folds all that is outstanding, part by part; the caller holds the fold lock';
+COMMENT ON FUNCTION trace_ext_internal.fold_all() IS 'folds all that is outstanding, part by part; the caller holds the fold lock';
 
 CREATE FUNCTION fold() RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-        SELECT trace_ext.fold_lock(true);
-        SELECT trace_ext.fold_all();
+        SELECT trace_ext_internal.fold_lock(true);
+        SELECT trace_ext_internal.fold_all();
     END;
 COMMENT ON FUNCTION fold() IS
     'adds outstanding deltas to their base rows; waits for another fold; returns the number of summary deltas folded. '
     'Changes no answer, only its cost. In a REPEATABLE READ or SERIALIZABLE transaction it fails with a serialization error where another fold committed after the snapshot';
 
-CREATE FUNCTION fold_if_free() RETURNS bigint
+CREATE FUNCTION trace_ext_internal.fold_if_free() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    IF trace_ext.fold_lock(false) THEN
-        RETURN trace_ext.fold_all();
+    IF trace_ext_internal.fold_lock(false) THEN
+        RETURN trace_ext_internal.fold_all();
     END IF;
     RETURN 0;
 END
 $$;
-COMMENT ON FUNCTION fold_if_free() IS
+COMMENT ON FUNCTION trace_ext_internal.fold_if_free() IS
     'as fold(), but does nothing and returns 0 where another transaction folds: waits for nobody';
 
 CREATE FUNCTION verify_summaries()
@@ -297,7 +297,7 @@ CREATE FUNCTION verify_summaries()
     SELECT 'trace_summaries', coalesce(s.trace_id, r.trace_id)::text, to_jsonb(s), to_jsonb(r)
       FROM trace_ext.trace_summaries s
       FULL JOIN (SELECT trace_id, event_count, first_timestamp, last_timestamp,
-                        trace_ext.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
+                        trace_ext_internal.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
                         services, cardinality(services) AS service_count,
                         error_count, access_count, root_name, root_service
                    FROM trace_ext.summary_recomputed) r ON s.trace_id = r.trace_id
@@ -323,9 +323,9 @@ CREATE FUNCTION rebuild_summaries() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 BEGIN
-    PERFORM trace_ext.require_read_committed('rebuild_summaries()');
+    PERFORM trace_ext_internal.require_read_committed('rebuild_summaries()');
     LOCK TABLE trace_ext.events IN SHARE MODE;
-    PERFORM trace_ext.fold_lock(true);
+    PERFORM trace_ext_internal.fold_lock(true);
 
     DELETE FROM trace_ext.summary_deltas;
     DELETE FROM trace_ext.count_deltas;

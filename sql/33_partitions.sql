@@ -16,7 +16,7 @@ COMMENT ON COLUMN partitions.lower_bound IS 'first timestamp it takes; -infinity
 COMMENT ON COLUMN partitions.upper_bound IS 'first timestamp it does not take any more; infinity for MAXVALUE';
 COMMENT ON COLUMN partitions.automatic IS 'whether maintain_partitions() made it: it gives way to one that a user or a dump brings, while it is empty';
 
-CREATE FUNCTION partition_ranges()
+CREATE FUNCTION trace_ext_internal.partition_ranges()
     RETURNS TABLE (part oid, is_default boolean, lower_bound timestamptz, upper_bound timestamptz)
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET timezone = 'UTC'
@@ -31,17 +31,17 @@ CREATE FUNCTION partition_ranges()
                                 substring(b.bound FROM 'TO \(([^)]*)\)')) AS v (low, high)
      WHERE i.inhparent = 'trace_ext.events'::regclass
     $$;
-COMMENT ON FUNCTION partition_ranges() IS 'the partitions of events as the catalog has them, with their ranges';
+COMMENT ON FUNCTION trace_ext_internal.partition_ranges() IS 'the partitions of events as the catalog has them, with their ranges';
 
 -- Appends the counts of all rows of a table, and has their traces read again.
-CREATE FUNCTION count_rows(part oid, sign int) RETURNS void
+CREATE FUNCTION trace_ext_internal.count_rows(part oid, sign int) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
     IF pg_relation_size(part) = 0 THEN
         RETURN;
     END IF;
-    PERFORM trace_ext.require_read_committed('attaching, detaching or truncating a partition of events');
+    PERFORM trace_ext_internal.require_read_committed('attaching, detaching or truncating a partition of events');
     -- With their times: whoever reads these traces again must know where they are.
     EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count,
                                                           first_timestamp, last_timestamp, recompute)
@@ -52,11 +52,11 @@ BEGIN
                       FROM %s GROUP BY 1, 2, 3', part::regclass) USING sign;
 END
 $$;
-COMMENT ON FUNCTION count_rows(oid, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
+COMMENT ON FUNCTION trace_ext_internal.count_rows(oid, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
 
 -- The rows of [low, high) are gone. Traces that lay inside are deleted, traces
 -- that reach out are read again; hours that the range cuts are counted again.
-CREATE FUNCTION forget_range(low timestamptz, high timestamptz) RETURNS void
+CREATE FUNCTION trace_ext_internal.forget_range(low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -66,10 +66,10 @@ DECLARE
     forgotten_traces bigint;
     forgotten_events bigint;
 BEGIN
-    PERFORM trace_ext.require_read_committed('dropping or detaching a partition of events');
-    PERFORM trace_ext.fold_lock(true);
+    PERFORM trace_ext_internal.require_read_committed('dropping or detaching a partition of events');
+    PERFORM trace_ext_internal.fold_lock(true);
     -- All in one statement: a delta that is left would be of a trace that is gone.
-    PERFORM trace_ext.fold_deltas(NULL);
+    PERFORM trace_ext_internal.fold_deltas(NULL);
 
     DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high;
     GET DIAGNOSTICS forgotten_traces = ROW_COUNT;
@@ -91,34 +91,34 @@ BEGIN
     SELECT date_bin('1 hour', "timestamp", origin), service_name, kind,
            count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
       FROM trace_ext.events
-     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext.time_plus(first_hour, '1 hour') AND first_hour < low)
-        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext.time_plus(last_hour, '1 hour') AND last_hour < high)
+     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext_internal.time_plus(first_hour, '1 hour') AND first_hour < low)
+        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext_internal.time_plus(last_hour, '1 hour') AND last_hour < high)
      GROUP BY 1, 2, 3;
 END
 $$;
-COMMENT ON FUNCTION forget_range(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.forget_range(timestamptz, timestamptz) IS
     'takes the events of a range of time that were dropped or detached out of summaries and counts';
 
-CREATE FUNCTION lock_derived() RETURNS void
+CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
     AS $$
 BEGIN
     LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base IN ACCESS EXCLUSIVE MODE;
 END
 $$;
-COMMENT ON FUNCTION lock_derived() IS 'locks the tables of summaries and counts, or fails after 0.2 s';
+COMMENT ON FUNCTION trace_ext_internal.lock_derived() IS 'locks the tables of summaries and counts, or fails after 0.2 s';
 
 -- By TRUNCATE as well: it is what frees a full disk, where a DELETE finds no room
 -- for what it writes. A reader who has one of these tables may wait for events,
 -- which is locked here: then he is not waited for, and rows are deleted.
-CREATE FUNCTION forget_all() RETURNS void
+CREATE FUNCTION trace_ext_internal.forget_all() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM trace_ext.require_read_committed('TRUNCATE of events');
-    PERFORM trace_ext.fold_lock(true);
+    PERFORM trace_ext_internal.require_read_committed('TRUNCATE of events');
+    PERFORM trace_ext_internal.fold_lock(true);
     BEGIN
-        PERFORM trace_ext.lock_derived();
+        PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
@@ -129,21 +129,21 @@ BEGIN
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
 END
 $$;
-COMMENT ON FUNCTION forget_all() IS 'empties summaries and counts, after events was truncated';
+COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries and counts, after events was truncated';
 
-CREATE FUNCTION note_truncate() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.note_truncate() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_truncate';
-COMMENT ON FUNCTION note_truncate() IS
+COMMENT ON FUNCTION trace_ext_internal.note_truncate() IS
     'statement trigger on events and its partitions: keeps counts and summaries exact when one of them is truncated';
 CREATE TRIGGER trace_ext_before_truncate BEFORE TRUNCATE ON events
-    FOR EACH STATEMENT EXECUTE FUNCTION note_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_truncate();
 CREATE TRIGGER trace_ext_after_truncate AFTER TRUNCATE ON events
-    FOR EACH STATEMENT EXECUTE FUNCTION note_truncate();
+    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_truncate();
 COMMENT ON TRIGGER trace_ext_before_truncate ON events IS 'keeps summaries and counts when events is truncated';
 COMMENT ON TRIGGER trace_ext_after_truncate ON events IS 'keeps summaries and counts when events is truncated';
 
 -- PostgreSQL clones row triggers to partitions, not these.
-CREATE FUNCTION adopt_partition(part regclass) RETURNS void
+CREATE FUNCTION trace_ext_internal.adopt_partition(part regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -156,20 +156,20 @@ BEGIN
     END IF;
     -- First, for the DDL below fires partitions_changed() again.
     INSERT INTO trace_ext.partitions (part, is_default, lower_bound, upper_bound)
-    SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext.partition_ranges() r WHERE r.part = adopt_partition.part;
+    SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext_internal.partition_ranges() r WHERE r.part = adopt_partition.part;
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
-                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.append_deltas()', part);
+                    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.append_deltas()', part);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_append', part);
     FOREACH moment IN ARRAY ARRAY['before', 'after'] LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_%2$s_truncate %2$s TRUNCATE ON %1$s
-                        FOR EACH STATEMENT EXECUTE FUNCTION trace_ext.note_truncate()', part, moment);
+                        FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_truncate()', part, moment);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_%s_truncate', part, moment);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION adopt_partition(regclass) IS 'gives a partition of events its statement triggers and remembers its range';
+COMMENT ON FUNCTION trace_ext_internal.adopt_partition(regclass) IS 'gives a partition of events its statement triggers and remembers its range';
 
-CREATE FUNCTION reconcile_partitions() RETURNS void
+CREATE FUNCTION trace_ext_internal.reconcile_partitions() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -183,9 +183,9 @@ BEGIN
         RETURNING p.*
     LOOP
         IF NOT gone.is_default THEN
-            PERFORM trace_ext.forget_range(gone.lower_bound, gone.upper_bound);
+            PERFORM trace_ext_internal.forget_range(gone.lower_bound, gone.upper_bound);
         ELSIF EXISTS (SELECT FROM pg_class c WHERE c.oid = gone.part) THEN
-            PERFORM trace_ext.count_rows(gone.part, -1);
+            PERFORM trace_ext_internal.count_rows(gone.part, -1);
         END IF;
     END LOOP;
     FOR came IN
@@ -195,19 +195,19 @@ BEGIN
     LOOP
         -- The DDL that adopts one partition fires this for the others that came with it.
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = came);
-        PERFORM trace_ext.adopt_partition(came::regclass);
-        PERFORM trace_ext.count_rows(came, 1);
+        PERFORM trace_ext_internal.adopt_partition(came::regclass);
+        PERFORM trace_ext_internal.count_rows(came, 1);
     END LOOP;
     -- Traces are to be read again: once, not by each reader.
     IF EXISTS (SELECT FROM trace_ext.summary_deltas WHERE recompute) THEN
-        PERFORM trace_ext.fold_if_free();
+        PERFORM trace_ext_internal.fold_if_free();
     END IF;
 END
 $$;
-COMMENT ON FUNCTION reconcile_partitions() IS
+COMMENT ON FUNCTION trace_ext_internal.reconcile_partitions() IS
     'counts the rows of partitions that came, and takes those that went out of counts and summaries';
 
-CREATE FUNCTION comment_default(part regclass) RETURNS void
+CREATE FUNCTION trace_ext_internal.comment_default(part regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -218,12 +218,12 @@ BEGIN
     EXECUTE format('COMMENT ON TRIGGER trace_ext_after_truncate ON %s IS %L', part, 'keeps summaries and counts when the partition is truncated');
 END
 $$;
-COMMENT ON FUNCTION comment_default(regclass) IS 'says what the default partition of events is for';
+COMMENT ON FUNCTION trace_ext_internal.comment_default(regclass) IS 'says what the default partition of events is for';
 
-SELECT adopt_partition('events_default');
-SELECT comment_default('events_default');
+SELECT trace_ext_internal.adopt_partition('events_default');
+SELECT trace_ext_internal.comment_default('events_default');
 
-CREATE FUNCTION partitions_changed() RETURNS event_trigger
+CREATE FUNCTION trace_ext_internal.partitions_changed() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -233,23 +233,23 @@ BEGIN
                 WHERE (i.inhparent = 'trace_ext.events'::regclass AND p.part IS NULL)
                    OR (p.part IS NOT NULL AND i.inhparent IS DISTINCT FROM 'trace_ext.events'::regclass))
     THEN
-        PERFORM trace_ext.reconcile_partitions();
+        PERFORM trace_ext_internal.reconcile_partitions();
     END IF;
 END
 $$;
-COMMENT ON FUNCTION partitions_changed() IS 'event trigger: notices partitions of events that come and go';
+COMMENT ON FUNCTION trace_ext_internal.partitions_changed() IS 'event trigger: notices partitions of events that come and go';
 
-CREATE FUNCTION restore_partition() RETURNS event_trigger
+CREATE FUNCTION trace_ext_internal.restore_partition() RETURNS event_trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_restore_partition';
-COMMENT ON FUNCTION restore_partition() IS
+COMMENT ON FUNCTION trace_ext_internal.restore_partition() IS
     'event trigger: lets a restored dump define again what a partition of events got by being attached';
 
 CREATE EVENT TRIGGER trace_ext_partition_came ON ddl_command_end
-    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') EXECUTE FUNCTION partitions_changed();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE SCHEMA') EXECUTE FUNCTION trace_ext_internal.partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_gone ON sql_drop
-    EXECUTE FUNCTION partitions_changed();
+    EXECUTE FUNCTION trace_ext_internal.partitions_changed();
 CREATE EVENT TRIGGER trace_ext_partition_restored ON ddl_command_start
-    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION restore_partition();
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'ALTER INDEX', 'CREATE INDEX', 'CREATE TRIGGER') EXECUTE FUNCTION trace_ext_internal.restore_partition();
 -- As the triggers on events: session_replication_role must not hide a partition.
 ALTER EVENT TRIGGER trace_ext_partition_came ENABLE ALWAYS;
 ALTER EVENT TRIGGER trace_ext_partition_gone ENABLE ALWAYS;

@@ -10,7 +10,7 @@
 -- PostgreSQL is told, so that ATTACH PARTITION need not scan what waits.
 
 -- 64 bits hold the time of some 294,000 years; beyond it is infinity.
-CREATE FUNCTION time_plus(moment timestamptz, distance interval) RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.time_plus(moment timestamptz, distance interval) RETURNS timestamptz
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -19,9 +19,9 @@ EXCEPTION WHEN datetime_field_overflow THEN
     RETURN CASE WHEN distance > interval '0' THEN 'infinity' ELSE '-infinity' END;
 END
 $$;
-COMMENT ON FUNCTION time_plus(timestamptz, interval) IS 'moment + distance, or infinity where that is beyond what timestamptz holds';
+COMMENT ON FUNCTION trace_ext_internal.time_plus(timestamptz, interval) IS 'moment + distance, or infinity where that is beyond what timestamptz holds';
 
-CREATE FUNCTION partition_begin(moment timestamptz, width interval) RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.partition_begin(moment timestamptz, width interval) RETURNS timestamptz
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -30,10 +30,10 @@ EXCEPTION WHEN datetime_field_overflow THEN
     RETURN '-infinity';
 END
 $$;
-COMMENT ON FUNCTION partition_begin(timestamptz, interval) IS 'begin of the partition of that width which a moment is in';
+COMMENT ON FUNCTION trace_ext_internal.partition_begin(timestamptz, interval) IS 'begin of the partition of that width which a moment is in';
 
 -- Rows from "reach" on, and before "until", get a partition. Others are far off.
-CREATE FUNCTION partition_settings(OUT width interval, OUT ahead int, OUT reach timestamptz, OUT until timestamptz)
+CREATE FUNCTION trace_ext_internal.partition_settings(OUT width interval, OUT ahead int, OUT reach timestamptz, OUT until timestamptz)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -49,25 +49,25 @@ BEGIN
     IF back < interval '0' THEN
         RAISE EXCEPTION 'trace_ext.partition_reach % is negative', back USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    reach := trace_ext.time_plus(now(), -back);
-    until := trace_ext.time_plus(trace_ext.partition_begin(now(), width), (ahead + 1) * width);
+    reach := trace_ext_internal.time_plus(now(), -back);
+    until := trace_ext_internal.time_plus(trace_ext_internal.partition_begin(now(), width), (ahead + 1) * width);
 END
 $$;
-COMMENT ON FUNCTION partition_settings() IS
+COMMENT ON FUNCTION trace_ext_internal.partition_settings() IS
     'what maintain_partitions() goes by: length of partitions, how many ahead, and the time from which and until which it makes them for rows that wait';
 
-CREATE FUNCTION default_partition() RETURNS regclass
+CREATE FUNCTION trace_ext_internal.default_partition() RETURNS regclass
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     AS $$ SELECT part::regclass FROM trace_ext.partitions WHERE is_default $$;
-COMMENT ON FUNCTION default_partition() IS 'the default partition of events; NULL while it is detached';
+COMMENT ON FUNCTION trace_ext_internal.default_partition() IS 'the default partition of events; NULL while it is detached';
 
 -- By the index, whatever the planner thinks of a table that was just filled.
-CREATE FUNCTION waiting_rows(low timestamptz, high timestamptz, most int) RETURNS bigint
+CREATE FUNCTION trace_ext_internal.waiting_rows(low timestamptz, high timestamptz, most int) RETURNS bigint
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
     AS $$
 DECLARE
     found bigint := 0;
-    source constant regclass := trace_ext.default_partition();
+    source constant regclass := trace_ext_internal.default_partition();
 BEGIN
     IF source IS NOT NULL THEN
         EXECUTE format('SELECT count(*) FROM (SELECT FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2 LIMIT $3) AS w', source)
@@ -76,13 +76,13 @@ BEGIN
     RETURN found;
 END
 $$;
-COMMENT ON FUNCTION waiting_rows(timestamptz, timestamptz, int) IS 'how many rows of a range of time the default partition holds, counted up to so many';
+COMMENT ON FUNCTION trace_ext_internal.waiting_rows(timestamptz, timestamptz, int) IS 'how many rows of a range of time the default partition holds, counted up to so many';
 
-CREATE FUNCTION waiting_ends(low timestamptz, high timestamptz, OUT oldest timestamptz, OUT newest timestamptz)
+CREATE FUNCTION trace_ext_internal.waiting_ends(low timestamptz, high timestamptz, OUT oldest timestamptz, OUT newest timestamptz)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
     AS $$
 DECLARE
-    source constant regclass := trace_ext.default_partition();
+    source constant regclass := trace_ext_internal.default_partition();
 BEGIN
     IF source IS NOT NULL THEN
         EXECUTE format('SELECT min("timestamp"), max("timestamp") FROM %s WHERE "timestamp" >= $1 AND "timestamp" < $2', source)
@@ -90,10 +90,10 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION waiting_ends(timestamptz, timestamptz) IS 'time of the first and of the last row of a range of time that the default partition holds';
+COMMENT ON FUNCTION trace_ext_internal.waiting_ends(timestamptz, timestamptz) IS 'time of the first and of the last row of a range of time that the default partition holds';
 
 -- The first part of [low, high) that no partition has.
-CREATE FUNCTION free_range(INOUT low timestamptz, INOUT high timestamptz)
+CREATE FUNCTION trace_ext_internal.free_range(INOUT low timestamptz, INOUT high timestamptz)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -111,65 +111,65 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION free_range(timestamptz, timestamptz) IS 'the first part of a range of time that no partition of events has; NULL where there is none';
+COMMENT ON FUNCTION trace_ext_internal.free_range(timestamptz, timestamptz) IS 'the first part of a range of time that no partition of events has; NULL where there is none';
 
 -- How a partition for a free range can be made, by what waits in the default one.
 -- The range grows to all that waits around it where that alone makes it possible.
-CREATE FUNCTION partition_way(INOUT low timestamptz, INOUT high timestamptz, OUT way text)
+CREATE FUNCTION trace_ext_internal.partition_way(INOUT low timestamptz, INOUT high timestamptz, OUT way text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    most constant int := trace_ext.partition_step_rows();
+    most constant int := trace_ext_internal.partition_step_rows();
     settings record;
     ends record;
     wide_low timestamptz;
     wide_high timestamptz;
 BEGIN
     way := 'stays';
-    IF trace_ext.waiting_rows(low, high, most + 1) <= most THEN
+    IF trace_ext_internal.waiting_rows(low, high, most + 1) <= most THEN
         way := 'rows move';
         RETURN;
-    ELSIF trace_ext.waiting_rows('-infinity', low, most + 1) + trace_ext.waiting_rows(high, 'infinity', most + 1) <= most THEN
+    ELSIF trace_ext_internal.waiting_rows('-infinity', low, most + 1) + trace_ext_internal.waiting_rows(high, 'infinity', most + 1) <= most THEN
         way := 'default turns';
         RETURN;
     END IF;
-    settings := trace_ext.partition_settings();
+    settings := trace_ext_internal.partition_settings();
     SELECT greatest(max(p.upper_bound) FILTER (WHERE p.upper_bound <= low), settings.reach),
            least(min(p.lower_bound) FILTER (WHERE p.lower_bound >= high), settings.until)
       INTO wide_low, wide_high FROM trace_ext.partitions p;
-    ends := trace_ext.waiting_ends(wide_low, wide_high);
-    SELECT greatest(max(p.upper_bound) FILTER (WHERE p.upper_bound <= low), trace_ext.partition_begin(ends.oldest, settings.width)),
-           least(wide_high, trace_ext.time_plus(trace_ext.partition_begin(ends.newest, settings.width), settings.width))
+    ends := trace_ext_internal.waiting_ends(wide_low, wide_high);
+    SELECT greatest(max(p.upper_bound) FILTER (WHERE p.upper_bound <= low), trace_ext_internal.partition_begin(ends.oldest, settings.width)),
+           least(wide_high, trace_ext_internal.time_plus(trace_ext_internal.partition_begin(ends.newest, settings.width), settings.width))
       INTO wide_low, wide_high FROM trace_ext.partitions p;
-    IF trace_ext.waiting_rows('-infinity', wide_low, most + 1) + trace_ext.waiting_rows(wide_high, 'infinity', most + 1) <= most THEN
+    IF trace_ext_internal.waiting_rows('-infinity', wide_low, most + 1) + trace_ext_internal.waiting_rows(wide_high, 'infinity', most + 1) <= most THEN
         low := wide_low;
         high := wide_high;
         way := 'default turns';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION partition_way(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.partition_way(timestamptz, timestamptz) IS
     'how a partition for a free range can be made at once: rows move, default turns (into it, maybe with more time around), or stays: it cannot';
 
-CREATE FUNCTION partition_step_rows() RETURNS int
+CREATE FUNCTION trace_ext_internal.partition_step_rows() RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC SELECT 2000; END;
-COMMENT ON FUNCTION partition_step_rows() IS 'how many rows move at most while events is locked';
+COMMENT ON FUNCTION trace_ext_internal.partition_step_rows() IS 'how many rows move at most while events is locked';
 
 -- For more than these DROP EXTENSION would run out of locks.
-CREATE FUNCTION most_partitions() RETURNS int
+CREATE FUNCTION trace_ext_internal.most_partitions() RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     BEGIN ATOMIC SELECT 500; END;
-COMMENT ON FUNCTION most_partitions() IS 'with so many partitions of events none is made any more for rows that wait in the default one';
+COMMENT ON FUNCTION trace_ext_internal.most_partitions() IS 'with so many partitions of events none is made any more for rows that wait in the default one';
 
 -- Those ahead first, for they are made at once; then that of now; then, newest
 -- first, those that rows wait for.
-CREATE FUNCTION next_partition(for_waiting boolean, OUT low timestamptz, OUT high timestamptz, OUT way text, OUT waited boolean)
+CREATE FUNCTION trace_ext_internal.next_partition(for_waiting boolean, OUT low timestamptz, OUT high timestamptz, OUT way text, OUT waited boolean)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    settings constant record := trace_ext.partition_settings();
-    today constant timestamptz := trace_ext.partition_begin(now(), settings.width);
+    settings constant record := trace_ext_internal.partition_settings();
+    today constant timestamptz := trace_ext_internal.partition_begin(now(), settings.width);
     bound timestamptz := settings.until;
     newest timestamptz;
 BEGIN
@@ -178,9 +178,9 @@ BEGIN
         low := today + CASE WHEN n = settings.ahead THEN 0 ELSE n + 1 END * settings.width;
         high := low + settings.width;
         LOOP
-            SELECT f.low, f.high INTO low, high FROM trace_ext.free_range(low, high) f;
+            SELECT f.low, f.high INTO low, high FROM trace_ext_internal.free_range(low, high) f;
             EXIT WHEN low IS NULL;
-            SELECT w.low, w.high, w.way INTO low, high, way FROM trace_ext.partition_way(low, high) w;
+            SELECT w.low, w.high, w.way INTO low, high, way FROM trace_ext_internal.partition_way(low, high) w;
             IF way <> 'stays' THEN
                 RETURN;
             END IF;
@@ -189,17 +189,17 @@ BEGIN
         END LOOP;
     END LOOP;
     waited := true;
-    WHILE for_waiting AND (SELECT count(*) FROM trace_ext.partitions) <= trace_ext.most_partitions() LOOP
-        newest := (trace_ext.waiting_ends(settings.reach, bound)).newest;
+    WHILE for_waiting AND (SELECT count(*) FROM trace_ext.partitions) <= trace_ext_internal.most_partitions() LOOP
+        newest := (trace_ext_internal.waiting_ends(settings.reach, bound)).newest;
         EXIT WHEN newest IS NULL;
         -- No other partition has that row's time: a free range is around it.
-        low := trace_ext.partition_begin(newest, settings.width);
-        high := trace_ext.time_plus(low, settings.width);
+        low := trace_ext_internal.partition_begin(newest, settings.width);
+        high := trace_ext_internal.time_plus(low, settings.width);
         SELECT greatest(low, max(p.upper_bound) FILTER (WHERE p.upper_bound <= newest)),
                least(high, min(p.lower_bound) FILTER (WHERE p.lower_bound > newest))
           INTO low, high FROM trace_ext.partitions p;
         bound := low;
-        SELECT w.low, w.high, w.way INTO low, high, way FROM trace_ext.partition_way(low, high) w;
+        SELECT w.low, w.high, w.way INTO low, high, way FROM trace_ext_internal.partition_way(low, high) w;
         IF way <> 'stays' THEN
             RETURN;
         END IF;
@@ -209,20 +209,20 @@ BEGIN
     way := NULL;
 END
 $$;
-COMMENT ON FUNCTION next_partition(boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.next_partition(boolean) IS
     'the range of time to make a partition for now, and how; NULL: none; waited: it is only for rows that wait in the default partition';
 
-CREATE FUNCTION trust_check(part regclass, name name) RETURNS void
+CREATE FUNCTION trace_ext_internal.trust_check(part regclass, name name) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_trust_check';
-COMMENT ON FUNCTION trust_check(regclass, name) IS
+COMMENT ON FUNCTION trace_ext_internal.trust_check(regclass, name) IS
     'marks a CHECK constraint as valid without looking at the rows: the caller, who has the table locked, knows that it holds';
 
-CREATE FUNCTION dump_rows(part regclass) RETURNS void
+CREATE FUNCTION trace_ext_internal.dump_rows(part regclass) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_dump_rows';
-COMMENT ON FUNCTION dump_rows(regclass) IS 'has pg_dump write out the rows of a table that became a member of the extension after CREATE EXTENSION';
+COMMENT ON FUNCTION trace_ext_internal.dump_rows(regclass) IS 'has pg_dump write out the rows of a table that became a member of the extension after CREATE EXTENSION';
 
 -- A name that is free. A partition that was detached keeps its own.
-CREATE FUNCTION partition_name(low timestamptz) RETURNS text
+CREATE FUNCTION trace_ext_internal.partition_name(low timestamptz) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     AS $$
 DECLARE
@@ -238,9 +238,9 @@ BEGIN
     RETURN part;
 END
 $$;
-COMMENT ON FUNCTION partition_name(timestamptz) IS 'a free name for a partition that begins then';
+COMMENT ON FUNCTION trace_ext_internal.partition_name(timestamptz) IS 'a free name for a partition that begins then';
 
-CREATE FUNCTION partition_table(name text) RETURNS regclass
+CREATE FUNCTION trace_ext_internal.partition_table(name text) RETURNS regclass
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -251,11 +251,11 @@ BEGIN
     RETURN format('trace_ext.%I', name)::regclass;
 END
 $$;
-COMMENT ON FUNCTION partition_table(text) IS 'a new table like events, with the rights of the roles of the extension';
+COMMENT ON FUNCTION trace_ext_internal.partition_table(text) IS 'a new table like events, with the rights of the roles of the extension';
 
 -- Rows only change place, so nothing is counted: partitions_changed() finds the
 -- table partitions as it has to be at each command.
-CREATE FUNCTION attach_partition(part regclass, bound text, low timestamptz, high timestamptz) RETURNS void
+CREATE FUNCTION trace_ext_internal.attach_partition(part regclass, bound text, low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -263,13 +263,13 @@ BEGIN
     VALUES (part, low IS NULL, low, high);
     EXECUTE format('ALTER TABLE trace_ext.events ATTACH PARTITION %s %s', part, bound);
     DELETE FROM trace_ext.partitions p WHERE p.part = attach_partition.part;
-    PERFORM trace_ext.adopt_partition(part);
+    PERFORM trace_ext_internal.adopt_partition(part);
 END
 $$;
-COMMENT ON FUNCTION attach_partition(regclass, text, timestamptz, timestamptz) IS 'attaches a partition of events whose rows are counted already';
+COMMENT ON FUNCTION trace_ext_internal.attach_partition(regclass, text, timestamptz, timestamptz) IS 'attaches a partition of events whose rows are counted already';
 
 -- The few rows of the range that wait move. Under the locks of make_partition().
-CREATE FUNCTION move_rows(source regclass, target regclass, condition text) RETURNS void
+CREATE FUNCTION trace_ext_internal.move_rows(source regclass, target regclass, condition text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
@@ -281,27 +281,27 @@ BEGIN
                    source, condition, target, columns);
 END
 $$;
-COMMENT ON FUNCTION move_rows(regclass, regclass, text) IS 'moves rows from one table to another';
+COMMENT ON FUNCTION trace_ext_internal.move_rows(regclass, regclass, text) IS 'moves rows from one table to another';
 
-CREATE FUNCTION make_by_moving(part regclass, low timestamptz, high timestamptz) RETURNS void
+CREATE FUNCTION trace_ext_internal.make_by_moving(part regclass, low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
     AS $$
 DECLARE
-    source constant regclass := trace_ext.default_partition();
+    source constant regclass := trace_ext_internal.default_partition();
 BEGIN
     IF source IS NOT NULL THEN
-        IF trace_ext.waiting_rows(low, high, 1) > 0 THEN
+        IF trace_ext_internal.waiting_rows(low, high, 1) > 0 THEN
             EXECUTE format('ALTER TABLE %s DISABLE TRIGGER trace_ext_note', source);
-            PERFORM trace_ext.move_rows(source, part, format('"timestamp" >= %L AND "timestamp" < %L', low, high));
+            PERFORM trace_ext_internal.move_rows(source, part, format('"timestamp" >= %L AND "timestamp" < %L', low, high));
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_note', source);
         END IF;
-        IF trace_ext.waiting_rows(low, high, 1) > 0 THEN
+        IF trace_ext_internal.waiting_rows(low, high, 1) > 0 THEN
             RAISE EXCEPTION 'rows from % to % are still in %', low, high, source USING ERRCODE = 'internal_error';
         END IF;
         EXECUTE format('ALTER TABLE %s ADD CONSTRAINT trace_ext_proof CHECK ("timestamp" < %L OR "timestamp" >= %L) NOT VALID', source, low, high);
-        PERFORM trace_ext.trust_check(source, 'trace_ext_proof');
+        PERFORM trace_ext_internal.trust_check(source, 'trace_ext_proof');
     END IF;
-    PERFORM trace_ext.attach_partition(part, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
+    PERFORM trace_ext_internal.attach_partition(part, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
     UPDATE trace_ext.partitions p SET automatic = true WHERE p.part = make_by_moving.part;
     EXECUTE format('COMMENT ON TABLE %s IS %L', part, format('events from %s to %s', low, high));
     IF source IS NOT NULL THEN
@@ -309,26 +309,26 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION make_by_moving(regclass, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.make_by_moving(regclass, timestamptz, timestamptz) IS
     'attaches a new partition, after the rows of its range have moved there from the default one';
 
 -- The default partition takes that range, under a name like the others, and a new
 -- one takes its place, its name, and its membership of the extension.
-CREATE FUNCTION make_by_turning(fresh regclass, part text, low timestamptz, high timestamptz) RETURNS void
+CREATE FUNCTION trace_ext_internal.make_by_turning(fresh regclass, part text, low timestamptz, high timestamptz) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
     AS $$
 DECLARE
-    old constant regclass := trace_ext.default_partition();
+    old constant regclass := trace_ext_internal.default_partition();
     old_name constant name := (SELECT relname FROM pg_class WHERE oid = old);
     index record;
 BEGIN
     DELETE FROM trace_ext.partitions p WHERE p.part = old;
     EXECUTE format('ALTER TABLE trace_ext.events DETACH PARTITION %s', old);
     -- Detached, it has no trigger that would count.
-    PERFORM trace_ext.move_rows(old, fresh, format('"timestamp" < %L', low));
-    PERFORM trace_ext.move_rows(old, fresh, format('"timestamp" >= %L', high));
+    PERFORM trace_ext_internal.move_rows(old, fresh, format('"timestamp" < %L', low));
+    PERFORM trace_ext_internal.move_rows(old, fresh, format('"timestamp" >= %L', high));
     EXECUTE format('ALTER TABLE %s ADD CONSTRAINT trace_ext_proof CHECK ("timestamp" >= %L AND "timestamp" < %L) NOT VALID', old, low, high);
-    PERFORM trace_ext.trust_check(old, 'trace_ext_proof');
+    PERFORM trace_ext_internal.trust_check(old, 'trace_ext_proof');
 
     EXECUTE format('ALTER EXTENSION trace_ext DROP TABLE %s', old);
     DROP INDEX IF EXISTS trace_ext.events_default_timestamp_idx;
@@ -338,28 +338,28 @@ BEGIN
         EXECUTE format('ALTER INDEX %s RENAME TO %I', index.oid, part || substr(index.name, length('events_default') + 1));
     END LOOP;
     EXECUTE format('COMMENT ON TABLE %s IS %L', old, format('events from %s to %s', low, high));
-    PERFORM trace_ext.attach_partition(old, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
+    PERFORM trace_ext_internal.attach_partition(old, format('FOR VALUES FROM (%L) TO (%L)', low, high), low, high);
     EXECUTE format('ALTER TABLE %s DROP CONSTRAINT trace_ext_proof', old);
 
     EXECUTE format('ALTER TABLE %s RENAME TO %I', fresh, old_name);
     EXECUTE format('CREATE INDEX events_default_timestamp_idx ON %s ("timestamp")', fresh);
-    PERFORM trace_ext.attach_partition(fresh, 'DEFAULT', NULL, NULL);
-    PERFORM trace_ext.comment_default(fresh);
+    PERFORM trace_ext_internal.attach_partition(fresh, 'DEFAULT', NULL, NULL);
+    PERFORM trace_ext_internal.comment_default(fresh);
     EXECUTE format('ALTER EXTENSION trace_ext ADD TABLE %s', fresh);
-    PERFORM trace_ext.dump_rows(fresh);
+    PERFORM trace_ext_internal.dump_rows(fresh);
 END
 $$;
-COMMENT ON FUNCTION make_by_turning(regclass, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.make_by_turning(regclass, text, timestamptz, timestamptz) IS
     'makes the default partition that of a range of time, for most of its rows are of it, and a new table the default partition';
 
-CREATE FUNCTION make_partition(low timestamptz, high timestamptz, way text) RETURNS void
+CREATE FUNCTION trace_ext_internal.make_partition(low timestamptz, high timestamptz, way text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
     AS $$
 DECLARE
-    part constant text := trace_ext.partition_name(low);
+    part constant text := trace_ext_internal.partition_name(low);
     source regclass;
     -- While it waited for the locks a few rows more may have come.
-    most constant int := 2 * trace_ext.partition_step_rows();
+    most constant int := 2 * trace_ext_internal.partition_step_rows();
 BEGIN
     -- One maintainer at a time; readers of this table go on.
     LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
@@ -369,58 +369,58 @@ BEGIN
     -- them, and INSERT would be refused. First of events, then of its default
     -- partition, in the order of DROP TABLE.
     LOCK TABLE ONLY trace_ext.events IN ACCESS EXCLUSIVE MODE;
-    source := trace_ext.default_partition();
+    source := trace_ext_internal.default_partition();
     IF source IS NOT NULL THEN
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', source);
     END IF;
     -- What was decided without a lock still holds, or is decided anew.
     IF EXISTS (SELECT FROM trace_ext.partitions p WHERE p.upper_bound > low AND p.lower_bound < high)
-       OR (way = 'rows move' AND trace_ext.waiting_rows(low, high, most + 1) > most)
+       OR (way = 'rows move' AND trace_ext_internal.waiting_rows(low, high, most + 1) > most)
        OR (way = 'default turns'
-           AND trace_ext.waiting_rows('-infinity', low, most + 1) + trace_ext.waiting_rows(high, 'infinity', most + 1) > most)
+           AND trace_ext_internal.waiting_rows('-infinity', low, most + 1) + trace_ext_internal.waiting_rows(high, 'infinity', most + 1) > most)
     THEN
         RAISE EXCEPTION 'events changed while the step waited for them' USING ERRCODE = 'lock_not_available';
     END IF;
     IF way = 'rows move' THEN
-        PERFORM trace_ext.make_by_moving(trace_ext.partition_table(part), low, high);
+        PERFORM trace_ext_internal.make_by_moving(trace_ext_internal.partition_table(part), low, high);
     ELSE
-        PERFORM trace_ext.make_by_turning(trace_ext.partition_table('events_default_fresh'), part, low, high);
+        PERFORM trace_ext_internal.make_by_turning(trace_ext_internal.partition_table('events_default_fresh'), part, low, high);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION make_partition(timestamptz, timestamptz, text) IS
+COMMENT ON FUNCTION trace_ext_internal.make_partition(timestamptz, timestamptz, text) IS
     'makes a partition of events for a free range of time, in one of the ways of partition_way(); others wait until it is committed';
 
-CREATE FUNCTION partition_step(for_waiting boolean) RETURNS text
+CREATE FUNCTION trace_ext_internal.partition_step(for_waiting boolean) RETURNS text
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' SET deadlock_timeout = '20ms'
     AS $$
 DECLARE
     next record;
 BEGIN
     -- In C: the call loads the library, which defines the settings.
-    PERFORM trace_ext.require_read_committed('maintain_partitions()');
-    next := trace_ext.next_partition(for_waiting);
+    PERFORM trace_ext_internal.require_read_committed('maintain_partitions()');
+    next := trace_ext_internal.next_partition(for_waiting);
     IF next.low IS NULL THEN
         RETURN 'done';
     END IF;
     -- Behind one that waits for the lock everybody waits: rather give up soon, and try
     -- again. Autovacuum gives way after deadlock_timeout.
-    PERFORM trace_ext.make_partition(next.low, next.high, next.way);
+    PERFORM trace_ext_internal.make_partition(next.low, next.high, next.way);
     RETURN CASE WHEN next.waited THEN 'made for rows' ELSE 'made' END;
 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     RETURN 'busy';
 END
 $$;
-COMMENT ON FUNCTION partition_step(boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.partition_step(boolean) IS
     'one step of maintain_partitions(): makes one partition, with or without those that only rows in the default partition need; '
     'returns made, made for rows, busy (somebody has events locked: try again) or done';
 
 -- All of a table of 1,000 pages; of a larger one, fifty times twenty pages in a row.
-CREATE FUNCTION default_rows(reach timestamptz, until timestamptz, OUT rows bigint, OUT far bigint)
+CREATE FUNCTION trace_ext_internal.default_rows(reach timestamptz, until timestamptz, OUT rows bigint, OUT far bigint)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_indexscan = off SET enable_bitmapscan = off SET jit = off
     AS $$
 DECLARE
-    source constant regclass := trace_ext.default_partition();
+    source constant regclass := trace_ext_internal.default_partition();
     pages constant bigint := coalesce(pg_relation_size(source), 0) / current_setting('block_size')::bigint;
     parts constant bigint := CASE WHEN pages <= 1000 THEN 1 ELSE 50 END;
     length constant bigint := CASE WHEN pages <= 1000 THEN pages ELSE 20 END;
@@ -444,10 +444,10 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION default_rows(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.default_rows(timestamptz, timestamptz) IS
     'rows of the default partition, and how many of them are not of that range of time; estimated above 8 MB';
 
-CREATE FUNCTION partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
+CREATE FUNCTION trace_ext_internal.partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
                                   OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
@@ -458,37 +458,37 @@ DECLARE
     first_one record;
 BEGIN
     BEGIN
-        settings := trace_ext.partition_settings();
+        settings := trace_ext_internal.partition_settings();
     EXCEPTION WHEN data_exception THEN
         advice := SQLERRM;
-        events_in_default := (trace_ext.default_rows('-infinity', 'infinity')).rows;
+        events_in_default := (trace_ext_internal.default_rows('-infinity', 'infinity')).rows;
         RETURN;
     END;
-    SELECT d.rows, d.far INTO events_in_default, far_events FROM trace_ext.default_rows(settings.reach, settings.until) d;
-    oldest_far_event := coalesce((trace_ext.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext.waiting_ends(settings.until, 'infinity')).oldest);
-    newest_far_event := coalesce((trace_ext.waiting_ends(settings.until, 'infinity')).newest, (trace_ext.waiting_ends('-infinity', settings.reach)).newest);
+    SELECT d.rows, d.far INTO events_in_default, far_events FROM trace_ext_internal.default_rows(settings.reach, settings.until) d;
+    oldest_far_event := coalesce((trace_ext_internal.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext_internal.waiting_ends(settings.until, 'infinity')).oldest);
+    newest_far_event := coalesce((trace_ext_internal.waiting_ends(settings.until, 'infinity')).newest, (trace_ext_internal.waiting_ends('-infinity', settings.reach)).newest);
 
-    today := trace_ext.partition_begin(now(), settings.width);
+    today := trace_ext_internal.partition_begin(now(), settings.width);
     SELECT count(*) INTO partitions_to_make FROM generate_series(0, settings.ahead) n,
-           LATERAL trace_ext.free_range(today + n * settings.width, today + (n + 1) * settings.width) f WHERE f.low IS NOT NULL;
+           LATERAL trace_ext_internal.free_range(today + n * settings.width, today + (n + 1) * settings.width) f WHERE f.low IS NOT NULL;
     newest := today;
     LOOP
-        newest := (trace_ext.waiting_ends(settings.reach, newest)).newest;
-        EXIT WHEN newest IS NULL OR partitions_to_make >= trace_ext.most_partitions();
+        newest := (trace_ext_internal.waiting_ends(settings.reach, newest)).newest;
+        EXIT WHEN newest IS NULL OR partitions_to_make >= trace_ext_internal.most_partitions();
         partitions_to_make := partitions_to_make + 1;
-        newest := trace_ext.partition_begin(newest, settings.width);
+        newest := trace_ext_internal.partition_begin(newest, settings.width);
     END LOOP;
     IF partitions_to_make > 0 THEN
-        first_one := trace_ext.next_partition(true);
+        first_one := trace_ext_internal.next_partition(true);
         advice := CASE WHEN first_one.low IS NOT NULL THEN NULL
-                       WHEN (SELECT count(*) FROM trace_ext.partitions) > trace_ext.most_partitions() THEN
+                       WHEN (SELECT count(*) FROM trace_ext.partitions) > trace_ext_internal.most_partitions() THEN
                            'there are so many partitions that none is made for events that wait: drop old ones, or make trace_ext.partition_interval longer'
                        ELSE 'events of several times wait in events_default, too many of each to move while nobody reads: '
                             'delete those that are far off, or move them by hand to tables that you attach' END;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION partition_backlog() IS 'what the default partition holds, and what maintain_partitions() has left to do';
+COMMENT ON FUNCTION trace_ext_internal.partition_backlog() IS 'what the default partition holds, and what maintain_partitions() has left to do';
 
 CREATE PROCEDURE maintain_partitions()
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_maintain_partitions';

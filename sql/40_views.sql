@@ -52,13 +52,13 @@ COMMENT ON VIEW trace_roots IS 'one row an event without a parent';
 CREATE VIEW distributed_spans AS
 SELECT trace_id,
        span_id,
-       trace_ext.earliest("timestamp", id, service_name) AS service,
-       trace_ext.earliest("timestamp", id, instance_id) AS instance,
+       trace_ext_internal.earliest("timestamp", id, service_name) AS service,
+       trace_ext_internal.earliest("timestamp", id, instance_id) AS instance,
        min("timestamp") AS first_event,
        max("timestamp") AS last_event,
-       trace_ext.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
-       coalesce(trace_ext.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
-                trace_ext.earliest("timestamp", id, name)) AS name,
+       trace_ext_internal.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
+       coalesce(trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
+                trace_ext_internal.earliest("timestamp", id, name)) AS name,
        CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status
   FROM trace_ext.events
  WHERE span_id IS NOT NULL
@@ -73,9 +73,9 @@ COMMENT ON VIEW distributed_spans IS
 CREATE VIEW distributed_edges AS
 SELECT e.upstream_span_id AS from_span,
        e.span_id AS to_span,
-       (CASE coalesce(trace_ext.earliest(trace_ext.shifted(e."timestamp", CASE e.kind WHEN 'HttpRequest' THEN '-1 ms' ELSE '0' END::interval),
+       (CASE coalesce(trace_ext_internal.earliest(trace_ext_internal.shifted(e."timestamp", CASE e.kind WHEN 'HttpRequest' THEN '-1 ms' ELSE '0' END::interval),
                                          e.id, e.kind::text) FILTER (WHERE p.id IS NULL),
-                      trace_ext.earliest(e."timestamp", e.id, e.kind::text))
+                      trace_ext_internal.earliest(e."timestamp", e.id, e.kind::text))
            WHEN 'HttpRequest'   THEN 'HttpCall'
            WHEN 'HttpResponse'  THEN 'HttpCall'
            WHEN 'DatabaseQuery' THEN 'DatabaseQuery'

@@ -2,18 +2,18 @@
 
 -- What ran at a time can order what else ran then, though it touches none of the
 -- same variables: by locks that it took from one and handed to another, say.
-CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
+CREATE FUNCTION trace_ext_internal.traces_between(from_time timestamptz, to_time timestamptz)
     RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz,
     event_count bigint, access_count bigint)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     WITH span AS MATERIALIZED (
-        SELECT trace_ext.shifted(from_time, -skew) AS from_time, trace_ext.shifted(to_time, skew) AS to_time,
-               trace_ext.shifted(to_time, skew + horizon) AS last_end
+        SELECT trace_ext_internal.shifted(from_time, -skew) AS from_time, trace_ext_internal.shifted(to_time, skew) AS to_time,
+               trace_ext_internal.shifted(to_time, skew + horizon) AS last_end
           FROM (SELECT current_setting('trace_ext.clock_skew')::interval AS skew,
                        current_setting('trace_ext.horizon')::interval AS horizon) s
     ), deltas AS MATERIALIZED (
-        SELECT * FROM trace_ext.outstanding_deltas()
+        SELECT * FROM trace_ext_internal.outstanding_deltas()
     )
     SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
       FROM trace_ext.summary_base b
@@ -34,12 +34,12 @@ CREATE FUNCTION traces_between(from_time timestamptz, to_time timestamptz)
              GROUP BY p.trace_id) AS m, span s
      WHERE m.last_timestamp BETWEEN s.from_time AND s.last_end AND m.first_timestamp <= s.to_time AND m.event_count > 0;
     END;
-COMMENT ON FUNCTION traces_between(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.traces_between(timestamptz, timestamptz) IS
     'traces that ran within a time, give or take trace_ext.clock_skew, and ended no later than trace_ext.horizon after it';
 
 -- Neighbours in time by one query, with times as constants: it is not planned for
 -- other partitions, nor does it look for each trace in each of many.
-CREATE FUNCTION traces_that_order(ids uuid[]) RETURNS SETOF uuid
+CREATE FUNCTION trace_ext_internal.traces_that_order(ids uuid[]) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
@@ -67,10 +67,10 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION traces_that_order(uuid[]) IS
+COMMENT ON FUNCTION trace_ext_internal.traces_that_order(uuid[]) IS
     'those of some traces without accesses that can order what other traces did';
 
-CREATE FUNCTION ordering_traces(from_time timestamptz, to_time timestamptz, most_events bigint) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.ordering_traces(from_time timestamptz, to_time timestamptz, most_events bigint) RETURNS uuid[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -82,14 +82,14 @@ BEGIN
            coalesce(array_agg(t.trace_id) FILTER (WHERE t.access_count = 0), '{}'),
            sum(t.event_count)
       INTO with_accesses, without, events
-      FROM trace_ext.traces_between(from_time, to_time) t;
+      FROM trace_ext_internal.traces_between(from_time, to_time) t;
     IF events > most_events THEN
         RETURN NULL;
     END IF;
-    RETURN with_accesses || ARRAY(SELECT trace_ext.traces_that_order(without));
+    RETURN with_accesses || ARRAY(SELECT trace_ext_internal.traces_that_order(without));
 END
 $$;
-COMMENT ON FUNCTION ordering_traces(timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION trace_ext_internal.ordering_traces(timestamptz, timestamptz, bigint) IS
     'traces that ran within a time and can order what happened then; NULL if they have more events than may be read';
 
 CREATE FUNCTION find_races(trace_id uuid, max_pairs int = 1000) RETURNS TABLE (

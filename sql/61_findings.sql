@@ -127,7 +127,7 @@ SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
 -- A dump brings findings with what was decided about them. detect() may have found
 -- some of them again by then: what the dump says replaces that.
-CREATE FUNCTION keep_finding() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.keep_finding() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -138,30 +138,30 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION keep_finding() IS 'row trigger on findings: lets a restored dump set the status of those that were found again already';
+COMMENT ON FUNCTION trace_ext_internal.keep_finding() IS 'row trigger on findings: lets a restored dump set the status of those that were found again already';
 CREATE TRIGGER trace_ext_keep BEFORE INSERT ON findings
-    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION keep_finding();
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_finding();
 COMMENT ON TRIGGER trace_ext_keep ON findings IS 'lets a restored dump set the status of findings that were found again already';
 
-CREATE FUNCTION pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
+CREATE FUNCTION trace_ext_internal.pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
     kind text, variable text, location1 text, location2 text, severity text, confidence double precision,
     occurrences bigint, first_seen timestamptz, last_seen timestamptz,
     event1_at timestamptz, event1_id uuid, event1_trace_id uuid, event2_id uuid, event2_trace_id uuid, evidence text)
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_pairs_of_traces';
-COMMENT ON FUNCTION pairs_of_traces(uuid[], uuid[], uuid[], int) IS
+COMMENT ON FUNCTION trace_ext_internal.pairs_of_traces(uuid[], uuid[], uuid[], int) IS
     'racing pairs with an end in a home trace and the other in home or a rival, added up by finding and traces, each with the best of them; '
     'others only order; of one variable between two traces, at most max_pairs';
 
-CREATE FUNCTION finding_id(kind text, variable text, location1 text, location2 text) RETURNS uuid
+CREATE FUNCTION trace_ext_internal.finding_id(kind text, variable text, location1 text, location2 text) RETURNS uuid
     LANGUAGE sql IMMUTABLE
     RETURN pg_catalog.md5(pg_catalog.jsonb_build_array(kind, variable, location1, location2)::text)::uuid;
-COMMENT ON FUNCTION finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
+COMMENT ON FUNCTION trace_ext_internal.finding_id(text, text, text, text) IS 'the id of the finding of this kind, variable and locations';
 
 -- Bring findings in line with race_pairs. The best sample may have no sentence,
 -- because a better one was found with it and is gone: then it is looked at again,
 -- unless it just was, or cannot be any more.
-CREATE FUNCTION refresh_findings(ids uuid[], looked_at uuid[] = '{}') RETURNS void
+CREATE FUNCTION trace_ext_internal.refresh_findings(ids uuid[], looked_at uuid[] = '{}') RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -207,12 +207,12 @@ BEGIN
        AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.finding_id = f.id AND p.trace1 IS NULL);
 END
 $$;
-COMMENT ON FUNCTION refresh_findings(uuid[], uuid[]) IS
+COMMENT ON FUNCTION trace_ext_internal.refresh_findings(uuid[], uuid[]) IS
     'brings these findings in line with race_pairs; open ones that nothing supports any more go; looked_at need not be looked at again';
 
 -- Look at some traces: home are those whose pairs may have changed, rivals are what
 -- may race with them, others only order. Returns the findings that changed.
-CREATE FUNCTION examine_traces(home uuid[], rivals uuid[], others uuid[] = '{}', all_rivals boolean = true) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.examine_traces(home uuid[], rivals uuid[], others uuid[] = '{}', all_rivals boolean = true) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -235,8 +235,8 @@ BEGIN
                   AND ($4 OR (k.trace1 = ANY ($1 || $2) AND k.trace2 = ANY ($1 || $2)))))
         RETURNING finding_id, occurrences
     ), found AS MATERIALIZED (
-        SELECT *, trace_ext.finding_id(kind, variable, location1, location2) AS finding_id
-          FROM trace_ext.pairs_of_traces($1, $2, $3, 1000)
+        SELECT *, trace_ext_internal.finding_id(kind, variable, location1, location2) AS finding_id
+          FROM trace_ext_internal.pairs_of_traces($1, $2, $3, 1000)
     ), kept AS (
         INSERT INTO trace_ext.race_pairs
         SELECT finding_id, least(event1_trace_id, event2_trace_id), greatest(event1_trace_id, event2_trace_id),
@@ -263,7 +263,7 @@ BEGIN
     RETURN changed;
 END
 $$;
-COMMENT ON FUNCTION examine_traces(uuid[], uuid[], uuid[], boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.examine_traces(uuid[], uuid[], uuid[], boolean) IS
     'replaces what the home traces add to findings, with each other and with their rivals; others may order them; '
     'all_rivals: there are none beside those given; returns the findings to refresh';
 
@@ -271,18 +271,18 @@ COMMENT ON FUNCTION examine_traces(uuid[], uuid[], uuid[], boolean) IS
 -- Which traces to look at
 --
 
-CREATE FUNCTION is_long_trace(first_timestamp timestamptz, last_timestamp timestamptz) RETURNS boolean
+CREATE FUNCTION trace_ext_internal.is_long_trace(first_timestamp timestamptz, last_timestamp timestamptz) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_is_long_trace';
-COMMENT ON FUNCTION is_long_trace(timestamptz, timestamptz) IS 'whether a trace ran longer than 10 s';
+COMMENT ON FUNCTION trace_ext_internal.is_long_trace(timestamptz, timestamptz) IS 'whether a trace ran longer than 10 s';
 
 -- What overlaps a time ended in it or, unless it ran long, soon after. Only what ran
 -- long needs the dearer index.
 CREATE INDEX summary_base_long_idx ON summary_base USING gist (tstzrange(first_timestamp, last_timestamp, '[]'))
-    WHERE is_long_trace(first_timestamp, last_timestamp);
+    WHERE trace_ext_internal.is_long_trace(first_timestamp, last_timestamp);
 COMMENT ON INDEX summary_base_long_idx IS 'traces that ran longer than 10 s, by when they ran';
 
 -- From the base alone: a trace with outstanding deltas is queued once they are folded.
-CREATE FUNCTION traces_within(from_times timestamptz[], to_times timestamptz[])
+CREATE FUNCTION trace_ext_internal.traces_within(from_times timestamptz[], to_times timestamptz[])
     RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint, access_count bigint)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -293,8 +293,8 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH times AS MATERIALIZED (
-        SELECT trace_ext.shifted(r.f, - skew) AS from_time, trace_ext.shifted(r.t, skew) AS to_time,
-               trace_ext.shifted(r.t, skew + interval '10 s') AS last_end
+        SELECT trace_ext_internal.shifted(r.f, - skew) AS from_time, trace_ext_internal.shifted(r.t, skew) AS to_time,
+               trace_ext_internal.shifted(r.t, skew + interval '10 s') AS last_end
           FROM unnest(from_times, to_times) AS r (f, t)
     )
     SELECT DISTINCT o.*
@@ -305,30 +305,30 @@ BEGIN
           UNION ALL
           SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
             FROM trace_ext.summary_base b
-           WHERE trace_ext.is_long_trace(b.first_timestamp, b.last_timestamp)
+           WHERE trace_ext_internal.is_long_trace(b.first_timestamp, b.last_timestamp)
              AND tstzrange(b.first_timestamp, b.last_timestamp, '[]') && tstzrange(r.from_time, r.to_time, '[]')
              AND b.last_timestamp > r.last_end) AS o;
 END
 $$;
-COMMENT ON FUNCTION traces_within(timestamptz[], timestamptz[]) IS
+COMMENT ON FUNCTION trace_ext_internal.traces_within(timestamptz[], timestamptz[]) IS
     'traces that ran within one of some times, give or take trace_ext.clock_skew, as of the last fold';
 
-CREATE FUNCTION merge_times(firsts timestamptz[], lasts timestamptz[], OUT from_times timestamptz[], OUT to_times timestamptz[])
+CREATE FUNCTION trace_ext_internal.merge_times(firsts timestamptz[], lasts timestamptz[], OUT from_times timestamptz[], OUT to_times timestamptz[])
     LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
     SELECT array_agg(m.f ORDER BY m.f), array_agg(m.t ORDER BY m.f)
       FROM (SELECT min(n.f) AS f, max(n.t) AS t
               FROM (SELECT g.f, g.t, count(*) FILTER (WHERE g.apart) OVER (ORDER BY g.f, g.t ROWS UNBOUNDED PRECEDING) AS number
                       FROM (SELECT r.f, r.t,
-                                   r.f > trace_ext.shifted(max(r.t) OVER (ORDER BY r.f, r.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+                                   r.f > trace_ext_internal.shifted(max(r.t) OVER (ORDER BY r.f, r.t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
                                                               interval '1 s') AS apart
                               FROM unnest(firsts, lasts) AS r (f, t)) AS g) AS n
              GROUP BY n.number) AS m;
     END;
-COMMENT ON FUNCTION merge_times(timestamptz[], timestamptz[]) IS 'the times covered by some intervals; those a second apart or less are one';
+COMMENT ON FUNCTION trace_ext_internal.merge_times(timestamptz[], timestamptz[]) IS 'the times covered by some intervals; those a second apart or less are one';
 
 -- Where very much ran at a time: what shares a variable with home, the latest first.
-CREATE FUNCTION rivals_of(home uuid[], from_time timestamptz, to_time timestamptz, most_events bigint,
+CREATE FUNCTION trace_ext_internal.rivals_of(home uuid[], from_time timestamptz, to_time timestamptz, most_events bigint,
                           OUT rivals uuid[], OUT all_of_them boolean)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
@@ -341,7 +341,7 @@ BEGIN
     SELECT coalesce(array_agg(q.trace_id) FILTER (WHERE q.total <= $4), '{}'),
            coalesce(bool_and(q.total <= $4), true)
       FROM (SELECT t.trace_id, sum(t.event_count) OVER (ORDER BY t.last_timestamp DESC, t.trace_id) AS total
-              FROM trace_ext.traces_within(ARRAY[$2], ARRAY[$3]) t
+              FROM trace_ext_internal.traces_within(ARRAY[$2], ARRAY[$3]) t
              WHERE t.access_count > 0 AND t.trace_id <> ALL ($1)
                AND t.trace_id IN (
                    SELECT e.trace_id FROM trace_ext.events e
@@ -351,16 +351,16 @@ BEGIN
                                                  AND h."timestamp" BETWEEN $2 AND $3))
                       AND e."timestamp" BETWEEN $5 AND $6)) AS q
     $q$ INTO rivals, all_of_them
-    USING home, from_time, to_time, most_events, trace_ext.shifted(from_time, - horizon), trace_ext.shifted(to_time, horizon);
+    USING home, from_time, to_time, most_events, trace_ext_internal.shifted(from_time, - horizon), trace_ext_internal.shifted(to_time, horizon);
 END
 $$;
-COMMENT ON FUNCTION rivals_of(uuid[], timestamptz, timestamptz, bigint) IS
+COMMENT ON FUNCTION trace_ext_internal.rivals_of(uuid[], timestamptz, timestamptz, bigint) IS
     'traces that ran within a time and share a variable with home; of more than most_events events, the latest';
 
 -- What traces of a time may have changed: home; what races with that; and what may
 -- order those. Times apart from each other are looked at together, for a look costs
 -- some milliseconds however little there is to see: no pair is of two of them.
-CREATE FUNCTION examine_batch(batch uuid[], most_events bigint = 200000) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.examine_batch(batch uuid[], most_events bigint = 200000) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
@@ -382,42 +382,42 @@ BEGIN
     SELECT array_agg(b.first_timestamp), array_agg(b.last_timestamp), min(b.first_timestamp), max(b.last_timestamp)
       INTO f, t, batch_from, batch_to
       FROM unnest(batch) AS d (id) JOIN trace_ext.summary_base b ON b.trace_id = d.id;
-    SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext.merge_times(f, t) m;
+    SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext_internal.merge_times(f, t) m;
     SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO home, f, t
-      FROM trace_ext.traces_within(f, t) w WHERE w.access_count > 0;
+      FROM trace_ext_internal.traces_within(f, t) w WHERE w.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
-        RETURN trace_ext.examine_traces(batch, '{}');
+        RETURN trace_ext_internal.examine_traces(batch, '{}');
     END IF;
 
     -- What races with home, and what may order that.
     SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO rivals, f, t
-      FROM trace_ext.merge_times(f, t) m, trace_ext.traces_within(m.from_times, m.to_times) w WHERE w.access_count > 0;
+      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w WHERE w.access_count > 0;
     SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
            sum(w.event_count)
       INTO others, without, events
-      FROM trace_ext.merge_times(f, t) m, trace_ext.traces_within(m.from_times, m.to_times) w;
+      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w;
 
     IF times > 1 AND events > most_together THEN
-        RETURN trace_ext.examine_halves(batch, most_events);
+        RETURN trace_ext_internal.examine_halves(batch, most_events);
     ELSIF events <= most_events THEN
         home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
-        others := others || ARRAY(SELECT trace_ext.traces_that_order(without));
+        others := others || ARRAY(SELECT trace_ext_internal.traces_that_order(without));
     ELSE
         -- Only the batch then, and only what shares a variable with it.
         home := batch;
-        SELECT r.rivals, r.all_of_them INTO rivals, all_rivals FROM trace_ext.rivals_of(home, batch_from, batch_to, most_events) r;
-        others := trace_ext.ordering_traces(batch_from, batch_to, most_events);
+        SELECT r.rivals, r.all_of_them INTO rivals, all_rivals FROM trace_ext_internal.rivals_of(home, batch_from, batch_to, most_events) r;
+        others := trace_ext_internal.ordering_traces(batch_from, batch_to, most_events);
     END IF;
     rivals := ARRAY(SELECT unnest(rivals) EXCEPT SELECT unnest(home));
     others := ARRAY(SELECT unnest(others) EXCEPT SELECT unnest(home || rivals));
-    RETURN trace_ext.examine_traces(home, rivals, others, all_rivals);
+    RETURN trace_ext_internal.examine_traces(home, rivals, others, all_rivals);
 END
 $$;
-COMMENT ON FUNCTION examine_batch(uuid[], bigint) IS
+COMMENT ON FUNCTION trace_ext_internal.examine_batch(uuid[], bigint) IS
     'examines traces that changed, and those whose pairs they may have changed; returns the findings to refresh';
 
-CREATE FUNCTION examine_halves(batch uuid[], most_events bigint) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.examine_halves(batch uuid[], most_events bigint) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -425,22 +425,22 @@ DECLARE
                                       ORDER BY b.first_timestamp, d.id);
     half constant int := cardinality(batch) / 2;
 BEGIN
-    RETURN trace_ext.examine_batch(by_time[:half], most_events) || trace_ext.examine_batch(by_time[half + 1:], most_events);
+    RETURN trace_ext_internal.examine_batch(by_time[:half], most_events) || trace_ext_internal.examine_batch(by_time[half + 1:], most_events);
 END
 $$;
-COMMENT ON FUNCTION examine_halves(uuid[], bigint) IS 'examines the earlier half of some traces, then the later one';
+COMMENT ON FUNCTION trace_ext_internal.examine_halves(uuid[], bigint) IS 'examines the earlier half of some traces, then the later one';
 
 --
 -- Step by step
 --
 
-CREATE FUNCTION traces_that_miss_a_parent(ids uuid[]) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.traces_that_miss_a_parent(ids uuid[]) RETURNS uuid[]
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_traces_that_miss_a_parent';
-COMMENT ON FUNCTION traces_that_miss_a_parent(uuid[]) IS 'those of some traces in which an event names a parent that is not there';
+COMMENT ON FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) IS 'those of some traces in which an event names a parent that is not there';
 
 -- The earliest, by the times of their events: what is looked at together should have
 -- happened together.
-CREATE FUNCTION take_detect_queue(until timestamptz, OUT taken int, OUT ids uuid[])
+CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, OUT taken int, OUT ids uuid[])
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -475,7 +475,7 @@ BEGIN
     )
     SELECT array_agg(trace_id), array_agg(queued_at) INTO young, since
       FROM (SELECT trace_id, min(queued_at) AS queued_at FROM gone GROUP BY trace_id) AS q WHERE queued_at > fresh;
-    waiting := trace_ext.traces_that_miss_a_parent(young);
+    waiting := trace_ext_internal.traces_that_miss_a_parent(young);
     IF waiting <> '{}' THEN
         INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp, waits)
         SELECT y.id, y.at, (SELECT b.first_timestamp FROM trace_ext.summary_base b WHERE b.trace_id = y.id), true
@@ -484,12 +484,12 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION take_detect_queue(timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.take_detect_queue(timestamptz) IS
     'takes traces that were queued until a time, as many as one step looks at, from the queue; those with a missing parent go back and wait trace_ext.lateness';
 
 -- Pairs both traces of which have left are added up. No trace is looked at again of
 -- which there is neither an event nor a row in the queue.
-CREATE FUNCTION sweep_race_pairs(most int) RETURNS void
+CREATE FUNCTION trace_ext_internal.sweep_race_pairs(most int) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -532,10 +532,10 @@ BEGIN
        SET swept = CASE WHEN rows < most THEN '00000000-0000-0000-0000-000000000000' ELSE reached END;
 END
 $$;
-COMMENT ON FUNCTION sweep_race_pairs(int) IS
+COMMENT ON FUNCTION trace_ext_internal.sweep_race_pairs(int) IS
     'looks through so many rows of race_pairs, from where it ended the last time, and adds up those whose traces have both left';
 
-CREATE FUNCTION detect_step(until timestamptz, OUT taken int, OUT examined int)
+CREATE FUNCTION trace_ext_internal.detect_step(until timestamptz, OUT taken int, OUT examined int)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -546,7 +546,7 @@ DECLARE
     changed uuid[];
 BEGIN
     PERFORM FROM trace_ext.detect_state FOR UPDATE;
-    SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext.take_detect_queue(until) q;
+    SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext_internal.take_detect_queue(until) q;
     IF examined > 0 THEN
         -- What neither accesses anything, nor did, nor orders others changes nothing.
         SELECT array_agg(d.id) FILTER (WHERE d.matters), array_agg(d.id) FILTER (WHERE NOT d.matters) INTO batch, dirty
@@ -554,17 +554,17 @@ BEGIN
                           OR EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace1 = t.id)
                           OR EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace2 = t.id) AS matters
                   FROM unnest(dirty) AS t (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = t.id) AS d;
-        batch := batch || ARRAY(SELECT trace_ext.traces_that_order(dirty));
+        batch := batch || ARRAY(SELECT trace_ext_internal.traces_that_order(dirty));
         IF batch <> '{}' THEN
-            changed := trace_ext.examine_batch(batch);
-            PERFORM trace_ext.refresh_findings(changed, batch);
+            changed := trace_ext_internal.examine_batch(batch);
+            PERFORM trace_ext_internal.refresh_findings(changed, batch);
         END IF;
     END IF;
-    PERFORM trace_ext.sweep_race_pairs(2000);
+    PERFORM trace_ext_internal.sweep_race_pairs(2000);
     UPDATE trace_ext.detect_state SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined;
 END
 $$;
-COMMENT ON FUNCTION detect_step(timestamptz) IS
+COMMENT ON FUNCTION trace_ext_internal.detect_step(timestamptz) IS
     'looks at some of the traces that were queued until a time, about a second''s work, and brings findings up to date; waits for another step; '
     'returns how many it took from the queue, and at how many of these it looked';
 
@@ -580,7 +580,7 @@ DECLARE
 BEGIN
     FOR pass IN 1 .. 2 LOOP
         LOOP
-            SELECT s.* INTO step FROM trace_ext.detect_step(until) s;
+            SELECT s.* INTO step FROM trace_ext_internal.detect_step(until) s;
             examined := examined + step.examined;
             EXIT WHEN step.taken = 0;
         END LOOP;
@@ -608,7 +608,7 @@ BEGIN
     COMMIT;
     until := pg_catalog.clock_timestamp();
     LOOP
-        SELECT s.* INTO step FROM trace_ext.detect_step(until) s;
+        SELECT s.* INTO step FROM trace_ext_internal.detect_step(until) s;
         COMMIT;
         EXIT WHEN step.taken OPERATOR(pg_catalog.=) 0;
         traces := traces OPERATOR(pg_catalog.+) step.examined;
@@ -618,7 +618,7 @@ $$;
 COMMENT ON PROCEDURE detect_all(bigint) IS
     'as detect(), but commits each step: others fold, and what was done is kept, whatever ends it; returns the number of traces that had changed';
 
-CREATE FUNCTION findings_page(severity text, variable text, page_size int, page int, include_ignored boolean)
+CREATE FUNCTION trace_ext_internal.findings_page(severity text, variable text, page_size int, page int, include_ignored boolean)
     RETURNS SETOF findings
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -630,7 +630,7 @@ CREATE FUNCTION findings_page(severity text, variable text, page_size int, page 
               f.occurrences DESC, f.last_seen DESC, f.id
      LIMIT greatest(page_size, 0) OFFSET greatest(page_size, 0)::bigint * (greatest(page, 1) - 1);
     END;
-COMMENT ON FUNCTION findings_page(text, text, int, int, boolean) IS 'the query of global_races(), never cached';
+COMMENT ON FUNCTION trace_ext_internal.findings_page(text, text, int, int, boolean) IS 'the query of global_races(), never cached';
 
 CREATE FUNCTION global_races(severity text = NULL, variable text = NULL, page_size int = 50, page int = 1,
                              include_ignored boolean = false) RETURNS SETOF findings

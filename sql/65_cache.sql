@@ -13,27 +13,27 @@ CREATE FUNCTION cached(query text, ttl interval, VARIADIC arguments "any") RETUR
 COMMENT ON FUNCTION cached(text, interval, VARIADIC "any") IS
     'the same for a query with arguments $1, $2 and so on; ttl may be NULL';
 
-CREATE FUNCTION cache_counters(
+CREATE FUNCTION trace_ext_internal.cache_counters(
         OUT local_hits bigint, OUT shared_hits bigint, OUT stale_hits bigint, OUT misses bigint, OUT waits bigint, OUT bypasses bigint,
         OUT stores bigint, OUT not_current bigint, OUT too_large bigint, OUT no_space bigint, OUT evictions bigint,
         OUT invalidations bigint, OUT refreshes bigint, OUT failures bigint, OUT refused bigint, OUT saved_us bigint,
         OUT entries bigint, OUT bytes bigint, OUT size bigint, OUT relations bigint)
     RETURNS SETOF record
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_counters';
-COMMENT ON FUNCTION cache_counters() IS 'counters and sizes of the result cache, of all databases; no row where the library is not preloaded';
+COMMENT ON FUNCTION trace_ext_internal.cache_counters() IS 'counters and sizes of the result cache, of all databases; no row where the library is not preloaded';
 
-CREATE FUNCTION cache_list(
+CREATE FUNCTION trace_ext_internal.cache_list(
         OUT database oid, OUT role oid, OUT query text, OUT row_count bigint, OUT bytes bigint, OUT dependencies int,
         OUT as_of timestamptz, OUT ttl_ms float8, OUT exact boolean, OUT hits bigint, OUT last_hit timestamptz, OUT cost_ms float8)
     RETURNS SETOF record
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_list';
-COMMENT ON FUNCTION cache_list() IS 'the entries of the result cache, of all databases; query is NULL where the caller may not see it';
+COMMENT ON FUNCTION trace_ext_internal.cache_list() IS 'the entries of the result cache, of all databases; query is NULL where the caller may not see it';
 
-CREATE FUNCTION cache_failure_list(
+CREATE FUNCTION trace_ext_internal.cache_failure_list(
         OUT database oid, OUT role oid, OUT state text, OUT failures int, OUT retry_at timestamptz, OUT message text)
     RETURNS SETOF record
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_cache_failure_list';
-COMMENT ON FUNCTION cache_failure_list() IS 'cached queries that failed the last time, of all databases';
+COMMENT ON FUNCTION trace_ext_internal.cache_failure_list() IS 'cached queries that failed the last time, of all databases';
 
 CREATE VIEW cache_stats AS
 SELECT local_hits, shared_hits, stale_hits, misses, waits, bypasses, stores, not_current, too_large, no_space, evictions, invalidations,
@@ -41,7 +41,7 @@ SELECT local_hits, shared_hits, stale_hits, misses, waits, bypasses, stores, not
        round((local_hits + shared_hits + stale_hits)::numeric
              / nullif(local_hits + shared_hits + stale_hits + misses + bypasses, 0), 4) AS hit_ratio,
        entries, bytes, size, relations
-  FROM trace_ext.cache_counters();
+  FROM trace_ext_internal.cache_counters();
 COMMENT ON VIEW cache_stats IS 'one row: what the result cache has done since the server started or cache_reset(); none without preload';
 COMMENT ON COLUMN cache_stats.local_hits IS 'answered from the session''s own copy';
 COMMENT ON COLUMN cache_stats.shared_hits IS 'answered from shared memory';
@@ -68,7 +68,7 @@ COMMENT ON COLUMN cache_stats.relations IS 'relations that are tracked for them'
 CREATE VIEW cache_entries AS
 SELECT d.datname AS database, r.rolname AS role, l.query, l.row_count, l.bytes, l.dependencies,
        l.as_of, l.ttl_ms, l.exact, l.hits, l.last_hit, l.cost_ms
-  FROM trace_ext.cache_list() l
+  FROM trace_ext_internal.cache_list() l
   LEFT JOIN pg_catalog.pg_database d ON d.oid = l.database
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = l.role;
 COMMENT ON VIEW cache_entries IS 'one row a result in shared memory, of all databases';
@@ -87,7 +87,7 @@ COMMENT ON COLUMN cache_entries.cost_ms IS 'how long its query took, in millisec
 
 CREATE VIEW cache_failures AS
 SELECT d.datname AS database, r.rolname AS role, l.state, l.failures, l.retry_at, l.message
-  FROM trace_ext.cache_failure_list() l
+  FROM trace_ext_internal.cache_failure_list() l
   LEFT JOIN pg_catalog.pg_database d ON d.oid = l.database
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = l.role;
 COMMENT ON VIEW cache_failures IS 'cached queries that failed the last time they were computed, of all databases';
@@ -140,7 +140,7 @@ COMMENT ON COLUMN cache_kept.last_error IS 'why the last computation was of no u
 
 -- The number of a role means nothing in another cluster, where a dump is restored. A
 -- superuser's query comes back only where the number is his as well.
-CREATE FUNCTION know_kept_role() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.know_kept_role() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -154,11 +154,11 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION know_kept_role() IS 'row trigger on cache_kept: finds the role of a restored row by its name';
-CREATE TRIGGER trace_ext_role BEFORE INSERT ON cache_kept FOR EACH ROW EXECUTE FUNCTION know_kept_role();
+COMMENT ON FUNCTION trace_ext_internal.know_kept_role() IS 'row trigger on cache_kept: finds the role of a restored row by its name';
+CREATE TRIGGER trace_ext_role BEFORE INSERT ON cache_kept FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.know_kept_role();
 COMMENT ON TRIGGER trace_ext_role ON cache_kept IS 'finds the role of a restored row by its name';
 
-CREATE FUNCTION roles_with_kept(OUT role oid, OUT is_new boolean) RETURNS SETOF record
+CREATE FUNCTION trace_ext_internal.roles_with_kept(OUT role oid, OUT is_new boolean) RETURNS SETOF record
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -169,10 +169,10 @@ BEGIN
      WHERE k.retry_at IS NULL OR k.retry_at <= clock_timestamp() GROUP BY k.role;
 END
 $$;
-COMMENT ON FUNCTION roles_with_kept() IS
+COMMENT ON FUNCTION trace_ext_internal.roles_with_kept() IS
     'roles with kept queries that may be computed, is_new: one for the first time; forgets those of dropped roles and follows renamed ones';
 
-CREATE FUNCTION note_kept(role oid, query text, took_us bigint, error text) RETURNS void
+CREATE FUNCTION trace_ext_internal.note_kept(role oid, query text, took_us bigint, error text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -190,7 +190,7 @@ BEGIN
      WHERE k.role = note_kept.role AND md5(k.query) = md5(note_kept.query);
 END
 $$;
-COMMENT ON FUNCTION note_kept(oid, text, bigint, text) IS
+COMMENT ON FUNCTION trace_ext_internal.note_kept(oid, text, bigint, text) IS
     'writes down how the computation of a kept query went, and when the next one may be: after nine times as long as it took, after failures in a row twice as long each time, at most an hour';
 
 CREATE FUNCTION cache_keep(query text, ttl interval DEFAULT NULL) RETURNS void

@@ -85,7 +85,7 @@ COMMENT ON COLUMN job_runs.error IS 'why it failed or was skipped';
 -- A dump brings all jobs. CREATE EXTENSION has made the built-in ones by then, so
 -- what the dump says of them replaces it.
 SELECT pg_catalog.pg_extension_config_dump('jobs', '');
-CREATE FUNCTION keep_job() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.keep_job() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -102,32 +102,32 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION keep_job() IS 'row trigger on jobs: lets a restored dump set the built-in jobs';
-CREATE TRIGGER trace_ext_keep BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION keep_job();
+COMMENT ON FUNCTION trace_ext_internal.keep_job() IS 'row trigger on jobs: lets a restored dump set the built-in jobs';
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.keep_job();
 COMMENT ON TRIGGER trace_ext_keep ON jobs IS 'lets a restored dump set the built-in jobs';
 
 --
 -- What workers call
 --
 
-CREATE FUNCTION preloaded() RETURNS boolean
+CREATE FUNCTION trace_ext_internal.preloaded() RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
         SELECT 'trace_ext' = ANY (string_to_array(replace(replace(current_setting('shared_preload_libraries'), ' ', ''), '"', ''), ','));
     END;
-COMMENT ON FUNCTION preloaded() IS 'whether shared_preload_libraries names trace_ext';
+COMMENT ON FUNCTION trace_ext_internal.preloaded() IS 'whether shared_preload_libraries names trace_ext';
 
-CREATE FUNCTION try_job_lock(job name) RETURNS boolean
+CREATE FUNCTION trace_ext_internal.try_job_lock(job name) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_try_job_lock';
-COMMENT ON FUNCTION try_job_lock(name) IS 'keeps others from running a job until the transaction ends; false where it runs';
+COMMENT ON FUNCTION trace_ext_internal.try_job_lock(name) IS 'keeps others from running a job until the transaction ends; false where it runs';
 
-CREATE FUNCTION call_job(procedure text, owner oid) RETURNS boolean
+CREATE FUNCTION trace_ext_internal.call_job(procedure text, owner oid) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_call_job';
-COMMENT ON FUNCTION call_job(text, oid) IS 'calls the procedure of a job, in this transaction, with the rights of its owner';
+COMMENT ON FUNCTION trace_ext_internal.call_job(text, oid) IS 'calls the procedure of a job, in this transaction, with the rights of its owner';
 
 -- When a job is due: by its time, and by its condition. A time far ahead is of a
 -- clock that was set back since.
-CREATE FUNCTION job_due_at(job jobs) RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.job_due_at(job jobs) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -143,10 +143,10 @@ BEGIN
     RETURN CASE WHEN needed IS NOT NULL THEN greatest(due, needed) END;
 END
 $$;
-COMMENT ON FUNCTION job_due_at(jobs) IS 'when a job is due; NULL while there is nothing to do for it';
+COMMENT ON FUNCTION trace_ext_internal.job_due_at(jobs) IS 'when a job is due; NULL while there is nothing to do for it';
 
 -- Room: whether one more process for a job of a user may be started.
-CREATE FUNCTION claim_job(room boolean, OUT run bigint, OUT name name, OUT procedure text, OUT owner oid, OUT builtin boolean,
+CREATE FUNCTION trace_ext_internal.claim_job(room boolean, OUT run bigint, OUT name name, OUT procedure text, OUT owner oid, OUT builtin boolean,
                           OUT timeout_ms int, OUT wait_ms bigint, OUT folds boolean)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
@@ -162,9 +162,9 @@ BEGIN
         CONTINUE WHEN NOT job.builtin AND NOT room;
         -- One that runs in its own process is not due before that ends.
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
-        due := trace_ext.job_due_at(job);
+        due := trace_ext_internal.job_due_at(job);
         -- What a dump brings comes before what these would make of it.
-        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh') AND trace_ext.restoring() THEN
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh') AND trace_ext_internal.restoring() THEN
             due := greatest(due, clock_timestamp() + interval '5 seconds');
         END IF;
         IF due > clock_timestamp() THEN
@@ -189,7 +189,7 @@ BEGIN
             builtin := job.builtin;
             timeout_ms := least(extract(epoch FROM job.timeout) * 1000, 2147483647);
             IF owner IS NULL THEN
-                PERFORM trace_ext.finish_job(run, 'failed', format('role "%s" or procedure %s does not exist', job.owner, job.procedure));
+                PERFORM trace_ext_internal.finish_job(run, 'failed', format('role "%s" or procedure %s does not exist', job.owner, job.procedure));
                 run := NULL;
             END IF;
         END IF;
@@ -198,19 +198,19 @@ BEGIN
     wait_ms := CASE WHEN wait_ms < 1 THEN 1 ELSE wait_ms END;
 END
 $$;
-COMMENT ON FUNCTION claim_job(boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.claim_job(boolean) IS
     'takes the most urgent job that is due and writes its run down; if none is due, says when one will be; room: a user''s job may be started';
 
 -- How long to wait after so many failed attempts in a row.
-CREATE FUNCTION job_pause(job jobs, attempts int) RETURNS interval
+CREATE FUNCTION trace_ext_internal.job_pause(job jobs, attempts int) RETURNS interval
     LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
     SELECT CASE WHEN attempts >= job.max_attempts THEN greatest(job."interval", job.max_backoff)
                 ELSE least(job.backoff * (2 ^ least(attempts - 1, 30))::double precision, job.max_backoff) END;
     END;
-COMMENT ON FUNCTION job_pause(jobs, int) IS 'pause after so many failed attempts in a row';
+COMMENT ON FUNCTION trace_ext_internal.job_pause(jobs, int) IS 'pause after so many failed attempts in a row';
 
-CREATE FUNCTION finish_job(run bigint, state text, error text, more boolean = false) RETURNS void
+CREATE FUNCTION trace_ext_internal.finish_job(run bigint, state text, error text, more boolean = false) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -230,7 +230,7 @@ BEGIN
            attempts = CASE WHEN ok THEN 0 WHEN failed THEN least(done.attempt, j.max_attempts) ELSE j.attempts END,
            next_run = CASE WHEN ok AND more THEN now_at
                            WHEN ok THEN done.started_at + j."interval"
-                           WHEN failed THEN now_at + trace_ext.job_pause(j, done.attempt)
+                           WHEN failed THEN now_at + trace_ext_internal.job_pause(j, done.attempt)
                            ELSE now_at + least(j."interval", j.max_backoff) END,
            runs = j.runs + (ok OR failed)::int,
            failures = j.failures + failed::int,
@@ -244,14 +244,14 @@ BEGIN
      WHERE j.name = (SELECT l.name FROM trace_ext.jobs l WHERE l.name = done.job FOR UPDATE SKIP LOCKED);
     -- Not each time: 100 runs more or less do not matter.
     IF done.id % 100 = 0 THEN
-        PERFORM trace_ext.trim_job_runs();
+        PERFORM trace_ext_internal.trim_job_runs();
     END IF;
 END
 $$;
-COMMENT ON FUNCTION finish_job(bigint, text, text, boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.finish_job(bigint, text, text, boolean) IS
     'writes down what became of a run, and when its job is due again; more: it has more to do, and only let others have their turn';
 
-CREATE FUNCTION trim_job_runs() RETURNS void
+CREATE FUNCTION trace_ext_internal.trim_job_runs() RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -265,25 +265,25 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION trim_job_runs() IS 'forgets all but the last trace_ext.job_history runs of each job';
+COMMENT ON FUNCTION trace_ext_internal.trim_job_runs() IS 'forgets all but the last trace_ext.job_history runs of each job';
 
-CREATE FUNCTION close_lost_runs(alive bigint[]) RETURNS void
+CREATE FUNCTION trace_ext_internal.close_lost_runs(alive bigint[]) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT trace_ext.finish_job(id, 'lost', 'its process ended: the server crashed, or somebody ended it or wanted the database for himself')
+    SELECT trace_ext_internal.finish_job(id, 'lost', 'its process ended: the server crashed, or somebody ended it or wanted the database for himself')
       FROM trace_ext.job_runs WHERE state = 'running' AND id <> ALL (alive);
     END;
-COMMENT ON FUNCTION close_lost_runs(bigint[]) IS 'writes down as lost the runs that nobody runs any more';
+COMMENT ON FUNCTION trace_ext_internal.close_lost_runs(bigint[]) IS 'writes down as lost the runs that nobody runs any more';
 
 --
 -- What people call
 --
 
-CREATE FUNCTION caller() RETURNS name
+CREATE FUNCTION trace_ext_internal.caller() RETURNS name
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_caller';
-COMMENT ON FUNCTION caller() IS 'the role that called, from inside of SECURITY DEFINER functions as well';
+COMMENT ON FUNCTION trace_ext_internal.caller() IS 'the role that called, from inside of SECURITY DEFINER functions as well';
 
-CREATE FUNCTION require_job(name name, OUT job jobs)
+CREATE FUNCTION trace_ext_internal.require_job(name name, OUT job jobs)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -291,15 +291,15 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'there is no job "%"', name USING ERRCODE = 'undefined_object';
     END IF;
-    IF NOT pg_has_role(trace_ext.caller(), 'trace_ext_admin', 'USAGE')
+    IF NOT pg_has_role(trace_ext_internal.caller(), 'trace_ext_admin', 'USAGE')
        AND (to_regrole(quote_ident(job.owner)) IS NULL
-            OR NOT pg_has_role(trace_ext.caller(), to_regrole(quote_ident(job.owner)), 'USAGE')) THEN
+            OR NOT pg_has_role(trace_ext_internal.caller(), to_regrole(quote_ident(job.owner)), 'USAGE')) THEN
         RAISE EXCEPTION 'permission denied for job "%"', name USING ERRCODE = 'insufficient_privilege',
               HINT = 'Its owner and members of trace_ext_admin may change and run it.';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION require_job(name) IS 'the job of that name, if the caller may change and run it';
+COMMENT ON FUNCTION trace_ext_internal.require_job(name) IS 'the job of that name, if the caller may change and run it';
 
 CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts int = 5,
                         backoff interval = '1 second', max_backoff interval = '1 minute', priority int = 0, enabled boolean = true) RETURNS void
@@ -317,7 +317,7 @@ BEGIN
         RAISE EXCEPTION '% is not a procedure that can be called without arguments', procedure USING ERRCODE = 'wrong_object_type';
     END IF;
     -- Also for a superuser: the job runs as the owner of the procedure, never as whoever adds it.
-    IF NOT pg_has_role(trace_ext.caller(), p.proowner, 'USAGE') THEN
+    IF NOT pg_has_role(trace_ext_internal.caller(), p.proowner, 'USAGE') THEN
         RAISE EXCEPTION 'permission denied to add a job that runs as "%"', p.owner USING ERRCODE = 'insufficient_privilege',
               HINT = 'The owner of the procedure can add it.';
     END IF;
@@ -328,7 +328,7 @@ BEGIN
     INSERT INTO trace_ext.jobs (name, procedure, owner, "interval", timeout, max_attempts, backoff, max_backoff, priority, enabled)
     VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", add_job.timeout, add_job.max_attempts,
             add_job.backoff, add_job.max_backoff, add_job.priority, add_job.enabled);
-    PERFORM trace_ext.wake_worker();
+    PERFORM trace_ext_internal.wake_worker();
 END
 $$;
 COMMENT ON FUNCTION add_job(name, regproc, interval, interval, int, interval, interval, int, boolean) IS
@@ -340,7 +340,7 @@ CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM trace_ext.require_job(name);
+    PERFORM trace_ext_internal.require_job(name);
     UPDATE trace_ext.jobs j
        SET "interval" = coalesce(alter_job."interval", j."interval"),
            enabled = coalesce(alter_job.enabled, j.enabled),
@@ -354,7 +354,7 @@ BEGIN
                            WHEN alter_job.enabled THEN NULL
                            ELSE least(j.next_run, j.last_started + coalesce(alter_job."interval", j."interval")) END
      WHERE j.name = alter_job.name;
-    PERFORM trace_ext.wake_worker();
+    PERFORM trace_ext_internal.wake_worker();
 END
 $$;
 COMMENT ON FUNCTION alter_job(name, interval, boolean, interval, int, interval, interval, int, timestamptz) IS
@@ -364,7 +364,7 @@ CREATE FUNCTION drop_job(name name) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    IF (trace_ext.require_job(name)).builtin THEN
+    IF (trace_ext_internal.require_job(name)).builtin THEN
         RAISE EXCEPTION 'job "%" came with the extension', name USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = format('SELECT trace_ext.alter_job(%L, enabled => false) stops it.', name);
     END IF;
@@ -379,12 +379,12 @@ CREATE FUNCTION run_job(name name) RETURNS job_runs
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    job constant trace_ext.jobs := trace_ext.require_job(name);
+    job constant trace_ext.jobs := trace_ext_internal.require_job(name);
     owner constant oid := CASE WHEN job.builtin THEN (SELECT p.proowner FROM pg_proc p WHERE p.oid = to_regproc(job.procedure))
                                ELSE to_regrole(quote_ident(job.owner)) END;
     result trace_ext.job_runs;
 BEGIN
-    IF NOT trace_ext.try_job_lock(name) THEN
+    IF NOT trace_ext_internal.try_job_lock(name) THEN
         UPDATE trace_ext.jobs j SET skipped = j.skipped + 1 WHERE j.name = run_job.name;
         RAISE NOTICE 'job "%" is running already', name;
         result.job := name;
@@ -400,11 +400,11 @@ BEGIN
         IF owner IS NULL THEN
             RAISE EXCEPTION 'role "%" or procedure % does not exist', job.owner, job.procedure USING ERRCODE = 'undefined_object';
         END IF;
-        PERFORM trace_ext.call_job(job.procedure, owner);
-        PERFORM trace_ext.finish_job(result.id, 'succeeded', NULL);
+        PERFORM trace_ext_internal.call_job(job.procedure, owner);
+        PERFORM trace_ext_internal.finish_job(result.id, 'succeeded', NULL);
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'job "%" failed: %', name, SQLERRM;
-        PERFORM trace_ext.finish_job(result.id, 'failed', SQLERRM);
+        PERFORM trace_ext_internal.finish_job(result.id, 'failed', SQLERRM);
     END;
     SELECT r.* INTO result FROM trace_ext.job_runs r WHERE r.id = result.id;
     RETURN result;
@@ -414,9 +414,9 @@ COMMENT ON FUNCTION run_job(name) IS
     'runs a job now, in this transaction, with the rights of its owner, and returns its run: an error is a WARNING and a failed run, '
     'undone by itself. A procedure that commits cannot be run so';
 
-CREATE FUNCTION wake_worker() RETURNS void
+CREATE FUNCTION trace_ext_internal.wake_worker() RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_wake_worker';
-COMMENT ON FUNCTION wake_worker() IS 'has the worker of this database look what is due, once the transaction has committed';
+COMMENT ON FUNCTION trace_ext_internal.wake_worker() IS 'has the worker of this database look what is due, once the transaction has committed';
 
 CREATE FUNCTION workers()
     RETURNS TABLE (database text, kind text, state text, pid int, started_at timestamptz, job text, job_started_at timestamptz,
@@ -431,23 +431,23 @@ COMMENT ON FUNCTION workers() IS
 -- The jobs of the extension: each does one step, and returns whether to go on.
 --
 
-CREATE FUNCTION fold_needed() RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.fold_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.summary_deltas) OR EXISTS (SELECT FROM trace_ext.count_deltas)
                 THEN '-infinity'::timestamptz END;
     END;
-COMMENT ON FUNCTION fold_needed() IS 'whether deltas are outstanding';
+COMMENT ON FUNCTION trace_ext_internal.fold_needed() IS 'whether deltas are outstanding';
 
 -- Deltas carry no time; they are younger than the last fold.
-CREATE FUNCTION fold_lag() RETURNS interval
+CREATE FUNCTION trace_ext_internal.fold_lag() RETURNS interval
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT CASE WHEN trace_ext.fold_needed() IS NULL THEN interval '0'
+    SELECT CASE WHEN trace_ext_internal.fold_needed() IS NULL THEN interval '0'
                 ELSE greatest(clock_timestamp() - j.last_started, interval '0') END
       FROM trace_ext.jobs j WHERE j.name = 'fold';
     END;
-COMMENT ON FUNCTION fold_lag() IS 'how long outstanding deltas have waited at most: since the begin of the last fold by a job; 0 where there are none, NULL before the first';
+COMMENT ON FUNCTION trace_ext_internal.fold_lag() IS 'how long outstanding deltas have waited at most: since the begin of the last fold by a job; 0 where there are none, NULL before the first';
 
 CREATE PROCEDURE job_fold(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -456,32 +456,32 @@ DECLARE
     step constant int := 20000;
 BEGIN
     again := false;
-    IF trace_ext.fold_lock(false) THEN
-        again := trace_ext.fold_deltas(step) >= step
+    IF trace_ext_internal.fold_lock(false) THEN
+        again := trace_ext_internal.fold_deltas(step) >= step
               OR (SELECT count(*) FROM (SELECT FROM trace_ext.count_deltas LIMIT step) AS rest) = step;
     END IF;
 END
 $$;
 COMMENT ON PROCEDURE job_fold(boolean) IS 'folds up to 20,000 outstanding deltas, if nobody else folds; returns whether there may be more';
 
-CREATE FUNCTION detect_needed() RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.detect_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE
-        WHEN trace_ext.fold_needed() IS NOT NULL THEN '-infinity'
+        WHEN trace_ext_internal.fold_needed() IS NOT NULL THEN '-infinity'
         WHEN EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits) THEN '-infinity'
         -- Those that wait for a parent.
         ELSE (SELECT min(queued_at) + current_setting('trace_ext.lateness')::interval FROM trace_ext.detect_queue WHERE waits) END;
     END;
-COMMENT ON FUNCTION detect_needed() IS 'when detect() has something to look at';
+COMMENT ON FUNCTION trace_ext_internal.detect_needed() IS 'when detect() has something to look at';
 
 CREATE PROCEDURE job_detect(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    again := (SELECT s.taken > 0 FROM trace_ext.detect_step('infinity') s);
+    again := (SELECT s.taken > 0 FROM trace_ext_internal.detect_step('infinity') s);
     -- Who has no worker for it finds what is new as well.
-    IF NOT again AND trace_ext.fold_needed() IS NOT NULL THEN
+    IF NOT again AND trace_ext_internal.fold_needed() IS NOT NULL THEN
         CALL trace_ext.job_fold(again);
         again := again OR EXISTS (SELECT FROM trace_ext.detect_queue WHERE NOT waits);
     END IF;
@@ -490,14 +490,14 @@ $$;
 COMMENT ON PROCEDURE job_detect(boolean) IS 'one step of detection, about a second''s work; folds where nothing is queued; returns whether there may be more to do';
 
 -- A database that has no event yet may be about to get some with a dump.
-CREATE FUNCTION partitions_needed() RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.partitions_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.totals WHERE event_count > 0)
                   OR EXISTS (SELECT FROM trace_ext.count_deltas)
                   OR EXISTS (SELECT FROM trace_ext.partitions WHERE automatic) THEN '-infinity'::timestamptz END;
     END;
-COMMENT ON FUNCTION partitions_needed() IS 'when partitions may have to be made: not before there are events, or somebody had partitions made by hand';
+COMMENT ON FUNCTION trace_ext_internal.partitions_needed() IS 'when partitions may have to be made: not before there are events, or somebody had partitions made by hand';
 
 CREATE PROCEDURE job_partitions(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -506,7 +506,7 @@ DECLARE
     state text;
 BEGIN
     FOR attempt IN 1 .. 5 LOOP
-        state := trace_ext.partition_step(true);
+        state := trace_ext_internal.partition_step(true);
         EXIT WHEN state <> 'busy';
         PERFORM pg_sleep(0.1);
     END LOOP;
@@ -521,6 +521,6 @@ COMMENT ON PROCEDURE job_partitions(boolean) IS
     'one step of maintain_partitions(): makes one partition; gives way to others after a second; returns whether there may be more to do';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
-    ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext.fold_needed'),
-    ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext.detect_needed'),
-    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext.partitions_needed');
+    ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext_internal.fold_needed'),
+    ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext_internal.detect_needed'),
+    ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext_internal.partitions_needed');

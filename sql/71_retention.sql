@@ -5,7 +5,7 @@
 -- What events take up: on disk, or as estimated from some rows where much of that
 -- is free space. Rows that are deleted give no file back, so the estimate is what
 -- becomes less.
-CREATE FUNCTION events_size() RETURNS bigint
+CREATE FUNCTION trace_ext_internal.events_size() RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -17,10 +17,10 @@ BEGIN
     RETURN least(on_disk, ceil(trace_ext.count_events() * coalesce(row_size + overhead, 0)));
 END
 $$;
-COMMENT ON FUNCTION events_size() IS 'bytes that events and their indexes take up, without free space; estimated';
+COMMENT ON FUNCTION trace_ext_internal.events_size() IS 'bytes that events and their indexes take up, without free space; estimated';
 
 -- How much is too much, by each of the settings.
-CREATE FUNCTION retention_excess(OUT before timestamptz, OUT patience interval, OUT traces bigint, OUT events bigint)
+CREATE FUNCTION trace_ext_internal.retention_excess(OUT before timestamptz, OUT patience interval, OUT traces bigint, OUT events bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -32,22 +32,22 @@ BEGIN
     IF age <= interval '0' THEN
         RAISE EXCEPTION 'trace_ext.retention_age % is not a positive interval', age USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    before := trace_ext.time_plus(now(), -age);
+    before := trace_ext_internal.time_plus(now(), -age);
     patience := least(current_setting('trace_ext.partition_interval')::interval, age / 8);
     traces := CASE WHEN most_traces > 0 THEN greatest(trace_ext.count_traces() - most_traces, 0) ELSE 0 END;
     events := 0;
     IF most_bytes > 0 THEN
-        used := trace_ext.events_size();
+        used := trace_ext_internal.events_size();
         IF used > most_bytes THEN
             events := ceil((used - most_bytes) * trace_ext.count_events() / used);
         END IF;
     END IF;
 END
 $$;
-COMMENT ON FUNCTION retention_excess() IS
+COMMENT ON FUNCTION trace_ext_internal.retention_excess() IS
     'what has to leave: traces whose last event is older than "before" (rows wait for their partition for "patience"), and the oldest so many traces or events';
 
-CREATE FUNCTION retention_backlog() RETURNS bigint
+CREATE FUNCTION trace_ext_internal.retention_backlog() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -56,18 +56,18 @@ DECLARE
 BEGIN
     -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext.count_events();
-    excess := trace_ext.retention_excess();
+    excess := trace_ext_internal.retention_excess();
     RETURN greatest(excess.traces, ceil(excess.events::numeric * trace_ext.count_traces() / greatest(trace_ext.count_events(), 1)),
                     (SELECT count(*) FROM (SELECT FROM trace_ext.summary_base WHERE last_timestamp < excess.before LIMIT most) AS old));
 EXCEPTION WHEN data_exception THEN
     RETURN NULL;        -- the job says which setting is wrong
 END
 $$;
-COMMENT ON FUNCTION retention_backlog() IS 'how many traces are over the limits of retention; those that are too old are counted up to 10,000';
+COMMENT ON FUNCTION trace_ext_internal.retention_backlog() IS 'how many traces are over the limits of retention; those that are too old are counted up to 10,000';
 
 -- The oldest partition, if all that it has may leave. A trace that goes on in the
 -- next one is not torn apart, unless it runs for longer than the horizon.
-CREATE FUNCTION expired_partition(excess record) RETURNS regclass
+CREATE FUNCTION trace_ext_internal.expired_partition(excess record) RETURNS regclass
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -87,17 +87,17 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM trace_ext.summary_base
                 WHERE last_timestamp >= greatest(oldest.upper_bound, excess.before)
-                  AND last_timestamp < trace_ext.time_plus(greatest(oldest.upper_bound, excess.before), current_setting('trace_ext.horizon')::interval)
+                  AND last_timestamp < trace_ext_internal.time_plus(greatest(oldest.upper_bound, excess.before), current_setting('trace_ext.horizon')::interval)
                   AND first_timestamp < oldest.upper_bound) THEN
         RETURN NULL;
     END IF;
     RETURN oldest.part::regclass;
 END
 $$;
-COMMENT ON FUNCTION expired_partition(record) IS 'the oldest partition of events, if all of it may leave';
+COMMENT ON FUNCTION trace_ext_internal.expired_partition(record) IS 'the oldest partition of events, if all of it may leave';
 
 -- The oldest traces that have to leave, at most 500 and some 20,000 events of them.
-CREATE FUNCTION expired_traces(excess record) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.expired_traces(excess record) RETURNS uuid[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
@@ -112,11 +112,11 @@ BEGIN
        AND (events_before < 20000 OR number = 1));
 END
 $$;
-COMMENT ON FUNCTION expired_traces(record) IS 'traces that have to leave, the oldest first: a batch of them';
+COMMENT ON FUNCTION trace_ext_internal.expired_traces(record) IS 'traces that have to leave, the oldest first: a batch of them';
 
 -- What its traces are is forgotten while everybody waits: a partition of many is
 -- emptied before it is dropped.
-CREATE FUNCTION traces_of_partition(part regclass, most int) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.traces_of_partition(part regclass, most int) RETURNS uuid[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -137,7 +137,7 @@ BEGIN
     RETURN traces;
 END
 $$;
-COMMENT ON FUNCTION traces_of_partition(regclass, int) IS
+COMMENT ON FUNCTION trace_ext_internal.traces_of_partition(regclass, int) IS
     'a batch of the oldest traces, where the partition that leaves, and what is older, has more than so many; NULL: few enough to drop it';
 
 CREATE PROCEDURE job_retention(INOUT again boolean DEFAULT NULL)
@@ -152,18 +152,18 @@ DECLARE
     rejected bigint;
 BEGIN
     -- In C: the call loads the library, which defines the settings.
-    PERFORM trace_ext.require_read_committed('retention');
+    PERFORM trace_ext_internal.require_read_committed('retention');
     again := false;
-    excess := trace_ext.retention_excess();
+    excess := trace_ext_internal.retention_excess();
     IF excess.before IS NULL AND excess.traces = 0 AND excess.events = 0 THEN
         RETURN;
     END IF;
     -- Ages are those of the last fold.
     PERFORM trace_ext.fold();
-    excess := trace_ext.retention_excess();
-    part := trace_ext.expired_partition(excess);
+    excess := trace_ext_internal.retention_excess();
+    part := trace_ext_internal.expired_partition(excess);
     IF part IS NOT NULL THEN
-        leaving := trace_ext.traces_of_partition(part, 20000);
+        leaving := trace_ext_internal.traces_of_partition(part, 20000);
         IF leaving IS NULL THEN
             -- Behind one that waits for the lock everybody waits.
             PERFORM set_config('lock_timeout', '100ms', true);
@@ -172,7 +172,7 @@ BEGIN
             RETURN;
         END IF;
     ELSE
-        leaving := trace_ext.expired_traces(excess);
+        leaving := trace_ext_internal.expired_traces(excess);
     END IF;
     IF leaving IS NOT NULL THEN
         SELECT min(b.first_timestamp), max(b.last_timestamp) INTO begins, ends FROM trace_ext.summary_base b WHERE b.trace_id = ANY (leaving);

@@ -1,21 +1,21 @@
 -- Dashboards are told: NOTIFY on three channels, batched, throttled, and sent by
 -- the worker, so that neither writers nor fold() wait for anybody who listens.
 
-CREATE FUNCTION announce_findings() RETURNS trigger
+CREATE FUNCTION trace_ext_internal.announce_findings() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM trace_ext.announce('trace_ext_findings', (SELECT count(*) FROM came), ARRAY(SELECT id FROM came LIMIT 100));
+    PERFORM trace_ext_internal.announce('trace_ext_findings', (SELECT count(*) FROM came), ARRAY(SELECT id FROM came LIMIT 100));
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION announce_findings() IS 'statement trigger on findings: has new ones announced';
+COMMENT ON FUNCTION trace_ext_internal.announce_findings() IS 'statement trigger on findings: has new ones announced';
 CREATE TRIGGER trace_ext_announce AFTER INSERT ON findings
-    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION announce_findings();
+    REFERENCING NEW TABLE AS came FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.announce_findings();
 COMMENT ON TRIGGER trace_ext_announce ON findings IS 'has new findings announced';
 
 -- NULL: nothing to send. A time ahead of now is of a clock that was set back since.
-CREATE FUNCTION notify_due_at(a announcements) RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.notify_due_at(a announcements) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -29,18 +29,18 @@ BEGIN
     RETURN coalesce(a.sent_at + least_ms * interval '1 millisecond', '-infinity');
 END
 $$;
-COMMENT ON FUNCTION notify_due_at(announcements) IS 'when the next notification on a channel may be sent; NULL while there is none to send';
+COMMENT ON FUNCTION trace_ext_internal.notify_due_at(announcements) IS 'when the next notification on a channel may be sent; NULL while there is none to send';
 
-CREATE FUNCTION notify_needed() RETURNS timestamptz
+CREATE FUNCTION trace_ext_internal.notify_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT min(trace_ext.notify_due_at(a)) FROM trace_ext.announcements a;
+    SELECT min(trace_ext_internal.notify_due_at(a)) FROM trace_ext.announcements a;
     END;
-COMMENT ON FUNCTION notify_needed() IS 'when there is something to send';
+COMMENT ON FUNCTION trace_ext_internal.notify_needed() IS 'when there is something to send';
 
 -- 100 ids are 3,900 bytes; with all the rest it stays far below the 8,000 that
 -- NOTIFY takes.
-CREATE FUNCTION notify_payload(a announcements) RETURNS text
+CREATE FUNCTION trace_ext_internal.notify_payload(a announcements) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     AS $$
     WITH named AS (
@@ -57,7 +57,7 @@ CREATE FUNCTION notify_payload(a announcements) RETURNS text
                                FROM trace_ext.findings f JOIN named ON named.id = f.id GROUP BY 1) AS s), '{}'))
               ELSE '{}' END)::text
     $$;
-COMMENT ON FUNCTION notify_payload(announcements) IS 'what is sent on a channel: JSON';
+COMMENT ON FUNCTION trace_ext_internal.notify_payload(announcements) IS 'what is sent on a channel: JSON';
 
 -- Of its own transaction: at its commit NOTIFY fails where the queue is full. It
 -- is not filled so far: what nobody reads is dropped, and counted.
@@ -69,9 +69,9 @@ DECLARE
     is_full constant boolean := pg_notification_queue_usage() > 0.5;
 BEGIN
     FOR a IN SELECT * FROM trace_ext.announcements ORDER BY channel FOR UPDATE LOOP
-        CONTINUE WHEN coalesce(trace_ext.notify_due_at(a) > clock_timestamp(), true);
+        CONTINUE WHEN coalesce(trace_ext_internal.notify_due_at(a) > clock_timestamp(), true);
         IF NOT is_full THEN
-            PERFORM pg_notify(a.channel::text, trace_ext.notify_payload(a));
+            PERFORM pg_notify(a.channel::text, trace_ext_internal.notify_payload(a));
         END IF;
         UPDATE trace_ext.announcements n
            SET total = 0, ids = '{}', since = NULL, sent_at = clock_timestamp(),
@@ -85,4 +85,4 @@ COMMENT ON PROCEDURE job_notify(boolean) IS
     'sends what is new on the channels trace_ext_traces, trace_ext_summaries and trace_ext_findings, each at most once in trace_ext.notify_interval';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
-    ('notify', 'trace_ext.job_notify', current_user, true, '200 ms', '1 min', 90, 'trace_ext.notify_needed');
+    ('notify', 'trace_ext.job_notify', current_user, true, '200 ms', '1 min', 90, 'trace_ext_internal.notify_needed');

@@ -7,11 +7,11 @@ WITH job AS (
 ), worker AS MATERIALIZED (
     SELECT * FROM trace_ext.workers()
 ), cache AS MATERIALIZED (
-    SELECT * FROM trace_ext.cache_counters()
+    SELECT * FROM trace_ext_internal.cache_counters()
 ), mine AS (
     SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
 ), backlog AS MATERIALIZED (
-    SELECT * FROM trace_ext.partition_backlog()
+    SELECT * FROM trace_ext_internal.partition_backlog()
 )
 SELECT * FROM (
     SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
@@ -19,7 +19,7 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "summaries"}', (SELECT count(*) FROM trace_ext.summary_deltas)
     UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "counts"}', (SELECT count(*) FROM trace_ext.count_deltas)
     UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
-              extract(epoch FROM trace_ext.fold_lag())
+              extract(epoch FROM trace_ext_internal.fold_lag())
     UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
     UNION ALL SELECT 'trace_ext_traces_examined_total', 'counter', 'Traces that detect() has looked at, each time counted', '{}',
               (SELECT traces_examined FROM trace_ext.detect_state)
@@ -35,7 +35,7 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}',
               (SELECT coalesce(sum(pg_total_relation_size(part::regclass)), 0) FROM trace_ext.partitions)
     UNION ALL SELECT 'trace_ext_ingest_errors', 'gauge', 'Rejected events that are kept', '{}', (SELECT count(*) FROM trace_ext.ingest_errors)
-    UNION ALL SELECT 'trace_ext_preloaded', 'gauge', '1 where the server preloads the library', '{}', trace_ext.preloaded()::int
+    UNION ALL SELECT 'trace_ext_preloaded', 'gauge', '1 where the server preloads the library', '{}', trace_ext_internal.preloaded()::int
     UNION ALL SELECT 'trace_ext_launcher_up', 'gauge', '1 while the launcher runs', '{}',
               (SELECT count(*) FROM worker WHERE kind = 'launcher' AND state = 'running')
     UNION ALL SELECT 'trace_ext_worker_state', 'gauge', '1 for the state that the worker of this database is in',
@@ -78,14 +78,14 @@ COMMENT ON COLUMN metrics.help IS 'what it says';
 COMMENT ON COLUMN metrics.labels IS 'labels of the sample, as an object';
 COMMENT ON COLUMN metrics.value IS 'its value';
 
-CREATE FUNCTION metric_labels(labels jsonb) RETURNS text
+CREATE FUNCTION trace_ext_internal.metric_labels(labels jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE
     BEGIN ATOMIC
     SELECT CASE WHEN count(*) = 0 THEN '' ELSE '{' || string_agg(
                key || '="' || replace(replace(replace(value, '\', '\\'), '"', '\"'), E'\n', '\n') || '"', ',' ORDER BY key) || '}' END
       FROM jsonb_each_text(labels);
     END;
-COMMENT ON FUNCTION metric_labels(jsonb) IS 'labels as Prometheus writes them';
+COMMENT ON FUNCTION trace_ext_internal.metric_labels(jsonb) IS 'labels as Prometheus writes them';
 
 CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
@@ -99,7 +99,7 @@ CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
             UNION ALL
             SELECT name, 1, '', '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
             UNION ALL
-            SELECT name, 2, trace_ext.metric_labels(labels), name || trace_ext.metric_labels(labels) || ' '
+            SELECT name, 2, trace_ext_internal.metric_labels(labels), name || trace_ext_internal.metric_labels(labels) || ' '
                    || CASE value WHEN 'Infinity' THEN '+Inf' WHEN '-Infinity' THEN '-Inf' ELSE value::text END
               FROM sample) AS lines
      ORDER BY name, part, labels

@@ -1,11 +1,11 @@
 -- What an operator looks at first.
 
 -- What to do where workers do not work, in the words of an operator.
-CREATE FUNCTION worker_advice(state text) RETURNS text
+CREATE FUNCTION trace_ext_internal.worker_advice(state text) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE
-        WHEN NOT trace_ext.preloaded() THEN
+        WHEN NOT trace_ext_internal.preloaded() THEN
             'no workers: add trace_ext to shared_preload_libraries and restart the server; until then call run_job(), and writers have deltas folded'
         WHEN pg_is_in_recovery() THEN 'no workers: this is a standby, they start when it is promoted'
         WHEN state = 'not running' THEN 'no launcher: max_worker_processes was too small when the server started; increase it and restart the server'
@@ -14,7 +14,7 @@ CREATE FUNCTION worker_advice(state text) RETURNS text
         WHEN state = 'failed' THEN 'the worker fails: see its error in workers() and the server log'
         END;
     END;
-COMMENT ON FUNCTION worker_advice(text) IS 'what an operator has to do in a state of workers; NULL: nothing';
+COMMENT ON FUNCTION trace_ext_internal.worker_advice(text) IS 'what an operator has to do in a state of workers; NULL: nothing';
 
 CREATE VIEW status AS
 WITH worker AS MATERIALIZED (
@@ -25,7 +25,7 @@ WITH worker AS MATERIALIZED (
 ), job AS MATERIALIZED (
     SELECT * FROM trace_ext.jobs
 ), backlog AS MATERIALIZED (
-    SELECT * FROM trace_ext.partition_backlog()
+    SELECT * FROM trace_ext_internal.partition_backlog()
 )
 SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ext') AS version,
        trace_ext.count_events() AS events,
@@ -40,16 +40,16 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT b.newest_far_event FROM backlog b) AS newest_far_event,
        (SELECT b.partitions_to_make FROM backlog b) AS partitions_to_make,
        (SELECT b.advice FROM backlog b) AS partition_advice,
-       trace_ext.retention_backlog() AS traces_to_leave,
+       trace_ext_internal.retention_backlog() AS traces_to_leave,
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
-       trace_ext.preloaded() AS preloaded,
+       trace_ext_internal.preloaded() AS preloaded,
        (SELECT state FROM mine) AS worker_state,
-       (SELECT trace_ext.worker_advice(state) FROM mine) AS worker_advice,
+       (SELECT trace_ext_internal.worker_advice(state) FROM mine) AS worker_advice,
        (SELECT w.error FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()) AS worker_error,
        (SELECT string_agg(w.job, ', ' ORDER BY w.job) FROM worker w WHERE w.database = current_database() AND w.state = 'busy') AS running_jobs,
-       trace_ext.fold_lag() AS fold_lag,
+       trace_ext_internal.fold_lag() AS fold_lag,
        (SELECT last_success FROM job WHERE name = 'fold') AS last_fold,
        (SELECT detected_at FROM trace_ext.detect_state) AS last_detection,
        (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
@@ -57,7 +57,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
        (SELECT max(last_error_at) FROM job) AS last_job_error_at,
-       CASE WHEN NOT trace_ext.preloaded() THEN 'not preloaded'
+       CASE WHEN NOT trace_ext_internal.preloaded() THEN 'not preloaded'
             WHEN (SELECT c.size = 0 FROM trace_ext.cache_stats c) THEN 'off: trace_ext.cache_size is 0'
             ELSE current_setting('trace_ext.cache_mode') END AS cache_state,
        (SELECT c.hit_ratio FROM trace_ext.cache_stats c) AS cache_hit_ratio,

@@ -14,10 +14,9 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trace_ext FROM PUBLIC;
-REVOKE ALL ON ALL PROCEDURES IN SCHEMA trace_ext FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA trace_ext, trace_ext_internal FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA trace_ext TO trace_ext_reader, trace_ext_writer, trace_ext_admin;
+GRANT USAGE ON SCHEMA trace_ext, trace_ext_internal TO trace_ext_reader, trace_ext_writer, trace_ext_admin;
 
 -- Readers: every table and view, and the functions that only read.
 GRANT SELECT ON ALL TABLES IN SCHEMA trace_ext TO trace_ext_reader, trace_ext_admin;
@@ -54,7 +53,7 @@ DECLARE
         'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
-               FROM pg_proc p WHERE p.pronamespace = 'trace_ext'::regnamespace
+               FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)
     LOOP
         IF f.proname = ANY (for_owner) THEN
             CONTINUE;

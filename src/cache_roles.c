@@ -139,7 +139,7 @@ find_kept(TimestampTz now)
 
 	tex_become_owner(&owner);
 	SPI_connect();
-	SPI_execute("SELECT role, is_new FROM trace_ext.roles_with_kept()", false, 0);
+	SPI_execute("SELECT role, is_new FROM trace_ext_internal.roles_with_kept()", false, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;

@@ -324,7 +324,7 @@ note(const KeptQuery *kept, int64 took, const char *error)
 	values[1] = CStringGetTextDatum(kept->query);
 	values[2] = Int64GetDatum(took);
 	values[3] = error ? CStringGetTextDatum(error) : (Datum) 0;
-	SPI_execute_with_args("SELECT trace_ext.note_kept($1, $2, $3, $4)", 4, types, values,
+	SPI_execute_with_args("SELECT trace_ext_internal.note_kept($1, $2, $3, $4)", 4, types, values,
 						  error ? NULL : "   n", false, 0);
 	end_as_owner(&owner);
 }

@@ -538,7 +538,7 @@ fold_now_and_then(void)
 	if (!OidIsValid(get_extension_oid("trace_ext", true)))
 		return;
 	if (!tex_folder_start() && !IsolationUsesXactSnapshot())
-		tex_run_as_owner("SELECT trace_ext.fold_if_free()");
+		tex_run_as_owner("SELECT trace_ext_internal.fold_if_free()");
 }
 
 static void

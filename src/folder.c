@@ -105,7 +105,7 @@ fold(void)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		SPI_connect();
-		SPI_execute("SELECT trace_ext.fold_if_free()", false, 0);
+		SPI_execute("SELECT trace_ext_internal.fold_if_free()", false, 0);
 		SPI_finish();
 		PopActiveSnapshot();
 	}

@@ -211,7 +211,7 @@ find_recomputed(const pg_uuid_t *trace_id)
 	static SPIPlanPtr plan = NULL;
 
 	return select_by_trace(&plan,
-						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext.recompute_summary($1)",
+						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext_internal.recompute_summary($1)",
 						   trace_id);
 }
 

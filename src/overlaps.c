@@ -33,7 +33,7 @@
 #define CONTEXT_EVENTS	200000
 
 static const char context_query[] =
-	"SELECT id FROM unnest(trace_ext.ordering_traces($1, $2, $3)) AS id ORDER BY id";
+	"SELECT id FROM unnest(trace_ext_internal.ordering_traces($1, $2, $3)) AS id ORDER BY id";
 
 /*
  * The times are constants each, so that partitions outside are never opened: $2 and

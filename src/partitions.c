@@ -53,10 +53,10 @@ step(bool for_rows)
 {
 	char	   *result;
 
-	if (SPI_execute(for_rows ? "SELECT trace_ext.partition_step(true)" :
-					"SELECT trace_ext.partition_step(false)", false, 0) != SPI_OK_SELECT ||
+	if (SPI_execute(for_rows ? "SELECT trace_ext_internal.partition_step(true)" :
+					"SELECT trace_ext_internal.partition_step(false)", false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
-		elog(ERROR, "could not call trace_ext.partition_step()");
+		elog(ERROR, "could not call trace_ext_internal.partition_step()");
 	result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	SPI_freetuptable(SPI_tuptable);
 	if (strcmp(result, "busy") == 0)

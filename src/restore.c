@@ -395,7 +395,7 @@ make_room_for(Oid part, PartitionBoundSpec *spec)
 	values[1] = TimestampTzGetDatum(bound_of(bound->lowerdatums));
 	values[2] = TimestampTzGetDatum(bound_of(bound->upperdatums));
 	values[3] = BoolGetDatum(OidIsValid(part) && is_restore_session());
-	call_as_owner("SELECT trace_ext.make_room($1, $2, $3, $4)", 4, types, values, NULL);
+	call_as_owner("SELECT trace_ext_internal.make_room($1, $2, $3, $4)", 4, types, values, NULL);
 }
 
 static void
@@ -424,7 +424,7 @@ create_arriving(CreateStmt *stmt)
 		OidIsValid(get_relname_relid(stmt->relation->relname, namespace)) && owns_events())
 	{
 		values[0] = DirectFunctionCall1(namein, CStringGetDatum(stmt->relation->relname));
-		call_as_owner("SELECT trace_ext.give_up_name($1)", 1, types, values, NULL);
+		call_as_owner("SELECT trace_ext_internal.give_up_name($1)", 1, types, values, NULL);
 	}
 	if (stmt->partbound != NULL && list_length(stmt->inhRelations) == 1 &&
 		RangeVarGetRelid(linitial_node(RangeVar, stmt->inhRelations), NoLock, true) == events_oid())

@@ -37,7 +37,7 @@ truncate_begins(Relation rel, bool all)
 	truncating_all = truncating_all || all;
 	if (truncating_all || RelationGetNumberOfBlocks(rel) == 0)
 		return;
-	tex_run_as_owner(psprintf("SELECT trace_ext.count_rows(%u, -1)", RelationGetRelid(rel)));
+	tex_run_as_owner(psprintf("SELECT trace_ext_internal.count_rows(%u, -1)", RelationGetRelid(rel)));
 	subtracted = true;
 }
 
@@ -47,13 +47,13 @@ truncate_ends(bool all)
 	if (all)
 	{
 		truncating_all = false;
-		tex_run_as_owner("SELECT trace_ext.forget_all()");
+		tex_run_as_owner("SELECT trace_ext_internal.forget_all()");
 	}
 	else if (subtracted)
 	{
 		subtracted = false;
 		/* The traces of those rows are to be read again: once, not by each reader. */
-		tex_run_as_owner("SELECT trace_ext.fold_if_free()");
+		tex_run_as_owner("SELECT trace_ext_internal.fold_if_free()");
 	}
 }
 

@@ -229,7 +229,7 @@ claim_job(MemoryContext context)
 
 	begin();
 	run_sql(tex_job_processes_running() < tex_job_processes ?
-			"SELECT * FROM trace_ext.claim_job(true)" : "SELECT * FROM trace_ext.claim_job(false)",
+			"SELECT * FROM trace_ext_internal.claim_job(true)" : "SELECT * FROM trace_ext_internal.claim_job(false)",
 			0, NULL, NULL, NULL);
 	claim.job.run = DatumGetInt64(column(1, &none));
 	if (!none)
@@ -261,7 +261,7 @@ finish_job(int64 run, const char *state, const char *error, bool more)
 	values[2] = error ? CStringGetTextDatum(error) : (Datum) 0;
 	values[3] = BoolGetDatum(more);
 	begin();
-	run_sql("SELECT trace_ext.finish_job($1, $2, $3, $4)", 4, types, values, error ? "    " : "  n ");
+	run_sql("SELECT trace_ext_internal.finish_job($1, $2, $3, $4)", 4, types, values, error ? "    " : "  n ");
 	end();
 	pgstat_report_stat(false);
 }
@@ -275,7 +275,7 @@ close_lost_runs(void)
 	StringInfoData alive;
 
 	initStringInfo(&alive);
-	appendStringInfoString(&alive, "SELECT trace_ext.close_lost_runs('{");
+	appendStringInfoString(&alive, "SELECT trace_ext_internal.close_lost_runs('{");
 	LWLockAcquire(&tex_workers->lock, LW_SHARED);
 	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
 	{

@@ -3,7 +3,7 @@
 --
 -- Leaves an empty store, so that a test does not see what another one left.
 SET client_min_messages = warning;
-SET search_path = public, trace_ext;
+SET search_path = public, trace_ext, trace_ext_internal;
 -- Folds only where a test calls fold(): deltas stay outstanding until then.
 SET trace_ext.fold_threshold = 0;
 

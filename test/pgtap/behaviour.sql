@@ -2,7 +2,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SET LOCAL search_path = public, trace_ext;
+SET LOCAL search_path = public, trace_ext, trace_ext_internal;
 SET LOCAL timezone = 'UTC';
 TRUNCATE trace_ext.events;
 SELECT plan(35);

@@ -139,7 +139,7 @@ GRANT USAGE ON SCHEMA public, trace_ext, plain TO trace_ext_test_flat;
 GRANT EXECUTE ON FUNCTION trace_events(uuid, int, int, timestamptz, uuid, event_kind[], text), recompute_summary(uuid) TO trace_ext_test_flat;
 SET ROLE trace_ext_test_flat;
 SELECT * FROM plain.outcome($$SELECT trace_ext.trace_events('00000120-0000-0000-0000-000000000000')$$);
-SELECT * FROM plain.outcome($$SELECT trace_ext.recompute_summary('00000120-0000-0000-0000-000000000000')$$);
+SELECT * FROM plain.outcome($$SELECT trace_ext_internal.recompute_summary('00000120-0000-0000-0000-000000000000')$$);
 RESET ROLE;
 GRANT SELECT ON events TO trace_ext_test_flat;
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;

@@ -40,7 +40,7 @@ DECLARE
 BEGIN
     WHILE EXISTS (SELECT FROM trace_ext.summary_deltas) OR EXISTS (SELECT FROM trace_ext.count_deltas) LOOP
         part := part + 1;
-        PERFORM trace_ext.fold_lock(true), trace_ext.fold_deltas(3);
+        PERFORM trace_ext_internal.fold_lock(true), trace_ext_internal.fold_deltas(3);
         IF EXISTS (SELECT FROM plain.differences()) THEN
             RAISE EXCEPTION 'not exact after part %', part;
         END IF;
@@ -92,8 +92,8 @@ SELECT trace_ext.add_job('stolen', 'regress_jobs.good', '1 hour');
 SELECT trace_ext.alter_job('good', priority => 7, timeout => '1 min');
 INSERT INTO trace_ext.jobs (name, procedure, owner, "interval") VALUES ('stolen', 'regress_jobs.good', 'postgres', '1 hour');
 UPDATE trace_ext.jobs SET owner = 'postgres' WHERE name = 'good';
-SELECT trace_ext.finish_job(1, 'failed', 'forged');
-SELECT trace_ext.call_job('regress_jobs.good', 10);
+SELECT trace_ext_internal.finish_job(1, 'failed', 'forged');
+SELECT trace_ext_internal.call_job('regress_jobs.good', 10);
 -- An admin runs it as its owner, not as himself; a superuser too.
 SELECT job, state, error FROM trace_ext.run_job('good');
 RESET ROLE;

@@ -9,7 +9,7 @@
 \i :plain
 \set ECHO all
 CREATE SCHEMA random_writes;
-SET search_path = random_writes, public, trace_ext;
+SET search_path = random_writes, public, trace_ext, trace_ext_internal;
 
 --
 -- Random values: 8 traces, 12 events each, 60 hours over 3 partitions and the default one

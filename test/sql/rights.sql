@@ -58,17 +58,17 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('SELECT calls', $$SELECT * FROM trace_ext.service_calls$$),
     ('SELECT errors', $$SELECT * FROM trace_ext.ingest_errors$$),
     ('SELECT status', $$SELECT * FROM trace_ext.status$$),
-    ('outstanding_deltas', $$SELECT * FROM trace_ext.outstanding_deltas()$$),
-    ('ordering_traces', $$SELECT * FROM trace_ext.ordering_traces('-infinity', 'infinity', 100)$$),
+    ('outstanding_deltas', $$SELECT * FROM trace_ext_internal.outstanding_deltas()$$),
+    ('ordering_traces', $$SELECT * FROM trace_ext_internal.ordering_traces('-infinity', 'infinity', 100)$$),
     ('workers', $$SELECT * FROM trace_ext.workers()$$),
-    ('cache_list', $$SELECT * FROM trace_ext.cache_list()$$),
+    ('cache_list', $$SELECT * FROM trace_ext_internal.cache_list()$$),
     ('cache_kept', $$SELECT * FROM trace_ext.cache_kept$$),
     ('keep for another', $$INSERT INTO trace_ext.cache_kept (role, role_name, query, settings) VALUES (10, 'postgres', 'SELECT 1', '')$$),
-    ('note_kept', $$SELECT trace_ext.note_kept(10, 'SELECT 1', 0, 'x')$$),
-    ('roles_with_kept', $$SELECT trace_ext.roles_with_kept()$$),
+    ('note_kept', $$SELECT trace_ext_internal.note_kept(10, 'SELECT 1', 0, 'x')$$),
+    ('roles_with_kept', $$SELECT trace_ext_internal.roles_with_kept()$$),
     ('cache_refresh', $$SELECT trace_ext.cache_refresh()$$),
-    ('claim_job', $$SELECT trace_ext.claim_job(true)$$),
-    ('try_job_lock', $$SELECT trace_ext.try_job_lock('fold')$$),
+    ('claim_job', $$SELECT trace_ext_internal.claim_job(true)$$),
+    ('try_job_lock', $$SELECT trace_ext_internal.try_job_lock('fold')$$),
     ('lock jobs', $$LOCK TABLE trace_ext.jobs IN ACCESS EXCLUSIVE MODE$$),
     ('lock totals', $$LOCK TABLE trace_ext.totals IN ROW EXCLUSIVE MODE$$),
     ('lock a job', $$SELECT FROM trace_ext.jobs FOR UPDATE$$),
@@ -86,14 +86,14 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('write totals', $$UPDATE trace_ext.totals SET event_count = 0$$),
     ('write errors', $$INSERT INTO trace_ext.ingest_errors ("position", reason) VALUES (1, 'forged')$$),
     ('write partitions', $$DELETE FROM trace_ext.partitions$$),
-    ('fold_deltas', $$SELECT trace_ext.fold_deltas(1)$$),
-    ('fold_lock', $$SELECT trace_ext.fold_lock(true)$$),
-    ('count_rows', $$SELECT trace_ext.count_rows('trace_ext.events_default'::regclass, 1)$$),
-    ('reconcile', $$SELECT trace_ext.reconcile_partitions()$$),
-    ('make_partition', $$SELECT trace_ext.make_partition('2005-01-01', '2005-01-02', 'rows move')$$),
+    ('fold_deltas', $$SELECT trace_ext_internal.fold_deltas(1)$$),
+    ('fold_lock', $$SELECT trace_ext_internal.fold_lock(true)$$),
+    ('count_rows', $$SELECT trace_ext_internal.count_rows('trace_ext.events_default'::regclass, 1)$$),
+    ('reconcile', $$SELECT trace_ext_internal.reconcile_partitions()$$),
+    ('make_partition', $$SELECT trace_ext_internal.make_partition('2005-01-01', '2005-01-02', 'rows move')$$),
     ('CREATE in schema', $$CREATE TABLE trace_ext.mine ()$$),
     ('ATTACH', $$ALTER TABLE trace_ext.events DETACH PARTITION public.events_p2001$$),
-    ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext.note_event()$$);
+    ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.note_event()$$);
 GRANT SELECT ON plain.tried TO PUBLIC;
 CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -143,7 +143,7 @@ SELECT pg_catalog.count(*) FROM trace_ext.verify_summaries();
 SELECT trace_ext.rebuild_summaries();
 TRUNCATE trace_ext.events_default;
 RESET ROLE;
-SET search_path = public, trace_ext;
+SET search_path = public, trace_ext, trace_ext_internal;
 SELECT * FROM plain.differences();
 
 SELECT * FROM verify_summaries();

@@ -1,5 +1,5 @@
 -- The type vclock: input, output, both orders, merge, and every refusal.
-SET search_path = public, trace_ext;
+SET search_path = public, trace_ext, trace_ext_internal;
 SET client_min_messages = warning;
 
 --

@@ -309,7 +309,7 @@ for my $who ([ 'pretender', 'f' ], [ $node->safe_psql('postgres', 'SELECT curren
 {
 	my $session = $node->background_psql($db, on_error_die => 1, extra_params => [ '-U', $who->[0] ]);
 	$session->query_safe(q{SET check_function_bodies = off; SET search_path = ''; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom');});
-	is($node->safe_psql($db, 'SELECT trace_ext.restoring()'), $who->[1], "workers wait for $who->[0]: $who->[1]");
+	is($node->safe_psql($db, 'SELECT trace_ext_internal.restoring()'), $who->[1], "workers wait for $who->[0]: $who->[1]");
 	$session->quit;
 }
 

@@ -91,7 +91,7 @@ exact_ok($node, 'exact where deltas were appended before PREPARE and COMMIT');
 $node->safe_psql('postgres', 'BEGIN; ' . insert_sql(rows(5)) . " SELECT trace_ext.fold(); PREPARE TRANSACTION 'four';");
 $before = counts();
 $node->safe_psql('postgres', "SET trace_ext.fold_threshold = 1; $_") for (insert_sql(rows(5)), copy_sql(rows(5)), ingest_sql(rows(5)));
-is($node->safe_psql('postgres', 'SELECT trace_ext.fold_if_free()'), '0', 'fold_if_free() waits for no prepared transaction');
+is($node->safe_psql('postgres', 'SELECT trace_ext_internal.fold_if_free()'), '0', 'fold_if_free() waits for no prepared transaction');
 exact_ok($node, 'writers go on beside a prepared fold, and all is exact');
 my ($status, $out, $err) = try_psql($node, "SET lock_timeout = '300ms'; SELECT trace_ext.fold()");
 like($err, qr/lock timeout/, 'fold() waits for it, as it says');

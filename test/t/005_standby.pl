@@ -56,7 +56,7 @@ same_ok('after DROP and TRUNCATE of partitions');
 for my $sql (
 	ingest_sql(rows(1)), insert_sql(rows(1)), copy_sql(rows(1)),
 	q{SELECT trace_ext.ingest_events('[{}]')},
-	'SELECT trace_ext.fold()', 'SELECT trace_ext.fold_if_free()', 'SELECT trace_ext.rebuild_summaries()',
+	'SELECT trace_ext.fold()', 'SELECT trace_ext_internal.fold_if_free()', 'SELECT trace_ext.rebuild_summaries()',
 	'CALL trace_ext.maintain_partitions()')
 {
 	my ($status, $out, $err) = try_psql($standby, $sql);

@@ -274,7 +274,7 @@ TRUNCATE trace_ext.events_default;
 		$scripts{"truncate$n"} = script("truncate$n", qq{
 BEGIN;
 TRUNCATE $parts[$n];
-SELECT trace_ext.fold_if_free();
+SELECT trace_ext_internal.fold_if_free();
 END;
 });
 	}

@@ -295,7 +295,7 @@ scalar_sql(q{SELECT trace_ext.drop_job('mine')});
 
 # The clock was set back: what is due in a year is due now.
 scalar_sql(q{UPDATE trace_ext.jobs SET next_run = now() + interval '1 year', last_started = now() + interval '1 year'});
-scalar_sql(q{SELECT trace_ext.wake_worker()});
+scalar_sql(q{SELECT trace_ext_internal.wake_worker()});
 works_ok('after the clock was set back');
 becomes(q{SELECT bool_and(next_run < now() + interval '2 hours') FROM trace_ext.jobs WHERE condition IS NULL}, 'all other jobs have run as well');
 
