@@ -126,6 +126,12 @@ tex_races_variable(const TexRaces *races, int32 identity)
 	return tex_accesses_variable(races->tables->accesses, identity);
 }
 
+TexVarStrand *
+tex_races_of_strand(const TexRaces *races, const TexVariable *variable, int32 strand)
+{
+	return tex_accesses_find(races->tables->accesses, variable, strand);
+}
+
 static void
 add_pair(MemoryContext context, PairList *list, TexPair pair)
 {

@@ -70,6 +70,8 @@ typedef struct TexRaces
 extern TexRaces *tex_races_find(TexHistory *history, const TexRacesOptions *options);
 extern bool tex_happens_before(const TexRaces *races, int32 a, int32 b, int order);
 extern struct TexVariable *tex_races_variable(const TexRaces *races, int32 identity);
+extern struct TexVarStrand *tex_races_of_strand(const TexRaces *races, const struct TexVariable *variable,
+												int32 strand);
 extern bool tex_traces_overlap(const TexHistory *history, int32 a, int32 b);
 
 static inline const TexEvent *

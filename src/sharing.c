@@ -42,6 +42,8 @@ typedef struct TexSigns
 	int			nown;
 	int			nput;
 	int			nseen;
+	bool		decided;		/* whether it shares the variable with others */
+	bool		shares;
 } TexSigns;
 
 /* What an access saw: of a write, what it wrote over. */
@@ -191,41 +193,35 @@ passed_either_way(const TexRaces *races, TexVarTrace *a, TexVarTrace *b)
 	return a != b && (passed(x, y) || passed(y, x));
 }
 
-static TexVarTrace *
-trace_of(const TexVariable *variable, int32 trace)
+/* Whether a value passed between a trace and one that overlaps it; found out once. */
+static bool
+is_sharing(const TexRaces *races, const TexVariable *variable, TexVarTrace *trace)
 {
-	for (int32 i = 0; i < variable->ntraces; i++)
-		if (variable->traces[i]->trace == trace)
-			return variable->traces[i];
-	return NULL;
+	TexSigns   *signs = signs_of(races, trace);
+
+	for (int32 i = 0; i < variable->ntraces && !signs->decided && !signs->shares; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		signs->shares = tex_traces_overlap(races->history, variable->traces[i]->trace, trace->trace) &&
+			passed_either_way(races, variable->traces[i], trace);
+	}
+	signs->decided = true;
+	return signs->shares;
 }
 
 /*
- * Whether two traces are seen to share what their accesses are about.
+ * Whether two traces, which overlap, are seen to share what their accesses are about.
  */
 bool
 tex_seen_shared(const TexRaces *races, int32 first, int32 second)
 {
-	const TexHistory *history = races->history;
 	const TexEvent *x = tex_access_event(races, first);
 	const TexEvent *y = tex_access_event(races, second);
 	const TexVariable *variable;
-	TexVarTrace *ends[2];
 
 	if (x->trace == y->trace)
 		return true;
 	variable = tex_races_variable(races, x->data->variable);
-	ends[0] = trace_of(variable, x->trace);
-	ends[1] = trace_of(variable, y->trace);
-	if (passed_either_way(races, ends[0], ends[1]))
-		return true;
-	for (int32 i = 0; i < variable->ntraces; i++)
-		for (int end = 0; end < 2; end++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			if (tex_traces_overlap(history, variable->traces[i]->trace, ends[end]->trace) &&
-				passed_either_way(races, variable->traces[i], ends[end]))
-				return true;
-		}
-	return false;
+	return is_sharing(races, variable, tex_races_of_strand(races, variable, x->strand)->trace) ||
+		is_sharing(races, variable, tex_races_of_strand(races, variable, y->strand)->trace);
 }
