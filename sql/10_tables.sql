@@ -30,8 +30,11 @@ CREATE TABLE events (
         CHECK (octet_length(service_name) <= 512),
     -- Else one bad row would break every query of cross_trace_index.
     CONSTRAINT events_access_type_is_known
-        CHECK (kind <> 'StateChange' OR attributes ->> 'access_type' IN
-               ('Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW'))
+        CHECK (kind <> 'StateChange' OR coalesce(attributes ->> 'access_type', '') IN
+               ('Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW')),
+    -- An access of nothing can never race.
+    CONSTRAINT events_access_has_variable
+        CHECK (kind <> 'StateChange' OR coalesce(name, '') <> '')
 ) PARTITION BY RANGE ("timestamp");
 
 -- Finds the accesses of a variable, over all traces, by time.
@@ -86,6 +89,13 @@ COMMENT ON COLUMN ingest_errors.trace_id IS 'its trace id, as far as it could be
 COMMENT ON COLUMN ingest_errors.reason IS 'the field and what is wrong with it';
 COMMENT ON COLUMN ingest_errors.event IS
     'the event as it was sent; of one longer than 8 kB, the beginning';
+
+-- Readers see all of them; who only writes sees why his own were refused.
+CREATE VIEW my_ingest_errors WITH (security_barrier) AS
+SELECT id, received_at, "position", event_id, trace_id, reason, event
+  FROM trace_ext.ingest_errors
+ WHERE role_name = session_user;
+COMMENT ON VIEW my_ingest_errors IS 'events that ingest refused of those that this session''s role sent, each with the reason';
 
 -- What clients sent is dumped; what derives from it is rebuilt by the restore.
 SELECT pg_catalog.pg_extension_config_dump('events_default', '');

@@ -25,6 +25,7 @@ REVOKE SELECT ON cache_kept FROM trace_ext_reader;
 
 -- Writers: send events, by any way there is. Triggers do the rest as the owner.
 GRANT INSERT ON events, events_default TO trace_ext_writer;
+GRANT SELECT ON my_ingest_errors TO trace_ext_writer;
 
 -- Admins: mend and clear what was sent.
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON events, events_default TO trace_ext_admin;

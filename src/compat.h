@@ -7,6 +7,7 @@
 #ifndef TEX_COMPAT_H
 #define TEX_COMPAT_H
 
+#include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
 #include "lib/ilist.h"
 #include "storage/proc.h"
@@ -33,7 +34,7 @@
 
 /*
  * Write a code point in the database's encoding, with a terminating zero. False
- * where that encoding lacks it; before 16 that is thrown.
+ * where that encoding lacks it; before 16 the function for it throws.
  */
 static inline bool
 tex_unicode_to_server(pg_wchar code, unsigned char *to)
@@ -41,7 +42,25 @@ tex_unicode_to_server(pg_wchar code, unsigned char *to)
 #if PG_VERSION_NUM >= 160000
 	return pg_unicode_to_server_noerror(code, to);
 #else
-	pg_unicode_to_server(code, to);
+	unsigned char utf8[MAX_MULTIBYTE_CHAR_LEN + 1];
+	unsigned char room[MAX_CONVERSION_GROWTH * (MAX_MULTIBYTE_CHAR_LEN + 2)];
+	int			len;
+	Oid			conversion;
+
+	if (code <= 0x7F || GetDatabaseEncoding() == PG_UTF8)
+	{
+		pg_unicode_to_server(code, to);
+		return true;
+	}
+	conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	if (!OidIsValid(conversion))
+		return false;
+	unicode_to_utf8(code, utf8);
+	len = pg_utf_mblen(utf8);
+	if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(), utf8, len,
+									  room, sizeof(room), true) != len)
+		return false;
+	strlcpy((char *) to, (char *) room, MAX_UNICODE_EQUIVALENT_STRING + 1);
 	return true;
 #endif
 }

@@ -210,10 +210,11 @@ read_text(Reader *r, JsonbContainer *object, const char *key, int column, int ma
 }
 
 /*
- * A whole number from 0 to "max".
+ * A number from 0 to "max"; a fraction is rounded if "round", else refused.
  */
 static bool
-read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, int64 *value, bool *found)
+read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, bool round,
+			 int64 *value, bool *found)
 {
 	JsonbValue *v = get(object, key);
 	Datum		number;
@@ -224,6 +225,8 @@ read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, int6
 	if (v->type != jbvNumeric)
 		return refuse(r, key, "not a number");
 	number = NumericGetDatum(v->val.numeric);
+	if (round)
+		number = DirectFunctionCall2(numeric_round, number, Int32GetDatum(0));
 	if (DatumGetBool(DirectFunctionCall2(numeric_lt, number, NumericGetDatum(int64_to_numeric(0)))) ||
 		DatumGetBool(DirectFunctionCall2(numeric_gt, number, NumericGetDatum(int64_to_numeric(max)))))
 		return refuse(r, key, psprintf("number out of range 0 to " INT64_FORMAT, max));
@@ -282,6 +285,17 @@ find_kind(JsonbContainer *kinds, JsonbValue *name, JsonbValue *value)
 	return named == 1;
 }
 
+static char *
+all_kinds(void)
+{
+	StringInfoData kinds;
+
+	initStringInfo(&kinds);
+	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
+		appendStringInfo(&kinds, "%s%s", kind == 0 ? "" : ", ", tex_kind_name(kind));
+	return kinds.data;
+}
+
 /*
  * Reads {"Kind": {fields}} or "Kind"; the fields may be NULL.
  */
@@ -309,8 +323,9 @@ read_kind(Reader *r, JsonbContainer *event, TexKind *kind, JsonbContainer **fiel
 	}
 	*kind = tex_kind_by_name(name.val.string.val, name.val.string.len);
 	if (*kind == TEX_NO_KIND)
-		return refuse(r, "kind", psprintf("unknown kind %s",
-										  shown(name.val.string.val, name.val.string.len)));
+		return refuse(r, "kind", psprintf("unknown kind %s, not one of %s",
+										  shown(name.val.string.val, name.val.string.len),
+										  all_kinds()));
 	set(r, COL_KIND, ObjectIdGetDatum(tex_kind_oid(*kind)));
 	return true;
 }
@@ -325,6 +340,8 @@ read_name(Reader *r, TexKind kind, JsonbContainer *fields)
 
 	if (v == NULL && nf->required)
 		return refuse(r, nf->field, "missing");
+	if (v != NULL && kind == TEX_STATE_CHANGE && v->type == jbvString && v->val.string.len == 0)
+		return refuse(r, nf->field, "empty");
 	if (v != NULL && (name = scalar_text(r, nf->field, v)) == NULL)
 		return false;
 	if (second != NULL)
@@ -359,8 +376,9 @@ check_access_type(Reader *r, JsonbContainer *fields)
 			memcmp(access_types[i], v->val.string.val, v->val.string.len) == 0)
 			return true;
 	}
-	return refuse(r, "access_type", psprintf("unknown access type %s",
-											 shown(v->val.string.val, v->val.string.len)));
+	return refuse(r, "access_type",
+				  psprintf("unknown access type %s, not one of Read, Write, AtomicRead, AtomicWrite, AtomicRMW",
+						   shown(v->val.string.val, v->val.string.len)));
 }
 
 static bool
@@ -391,12 +409,26 @@ push_number(JsonbParseState **state, const char *key, int number)
 	pushJsonbValue(state, WJB_VALUE, &v);
 }
 
+static void
+push_true(JsonbParseState **state, const char *key)
+{
+	JsonbValue	v;
+
+	v.type = jbvString;
+	v.val.string.val = unconstify(char *, key);
+	v.val.string.len = strlen(key);
+	pushJsonbValue(state, WJB_KEY, &v);
+	v.type = jbvBool;
+	v.val.boolean = true;
+	pushJsonbValue(state, WJB_VALUE, &v);
+}
+
 /*
- * Keeps the fields of the kind that are not in its name, and what the timestamp
- * has below a microsecond.
+ * Keeps the fields of the kind that are not in its name, what the timestamp has
+ * below a microsecond, and the mark of an event that named itself as its parent.
  */
 static void
-set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds)
+set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds, bool own_parent)
 {
 	JsonbParseState *state = NULL;
 	int			kept = 0;
@@ -424,9 +456,25 @@ set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds)
 		push_number(&state, "timestamp_ns", nanoseconds);
 		kept++;
 	}
+	if (own_parent)
+	{
+		push_true(&state, "own_parent");
+		kept++;
+	}
 	if (kept > 0)
 		set(r, COL_ATTRIBUTES,
 			JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL))));
+}
+
+/* An event that is its own parent is a root. */
+static bool
+drop_own_parent(Reader *r)
+{
+	if (r->row->isnull[COL_PARENT_ID] ||
+		memcmp(&r->row->id, &r->row->parent_id, sizeof(pg_uuid_t)) != 0)
+		return false;
+	r->row->isnull[COL_PARENT_ID] = true;
+	return true;
 }
 
 static bool
@@ -442,7 +490,7 @@ read_kind_and_fields(Reader *r, JsonbContainer *event, int nanoseconds)
 		(kind == TEX_STATE_CHANGE && !check_access_type(r, fields)))
 		return false;
 	r->prefix = "";
-	set_attributes(r, kind, fields, nanoseconds);
+	set_attributes(r, kind, fields, nanoseconds, drop_own_parent(r));
 	return true;
 }
 
@@ -487,11 +535,12 @@ read_metadata(Reader *r, JsonbContainer *event)
 		!read_tags(r, m))
 		return false;
 
-	if (!read_integer(r, m, "process_id", PG_INT32_MAX, &number, &found))
+	if (!read_integer(r, m, "process_id", PG_INT32_MAX, false, &number, &found))
 		return false;
 	if (found)
 		set(r, COL_PROCESS_ID, Int32GetDatum((int32) number));
-	if (!read_integer(r, m, "duration_ns", PG_INT64_MAX, &number, &found))
+	/* Timers of JavaScript and Python have fractions. */
+	if (!read_integer(r, m, "duration_ns", PG_INT64_MAX, true, &number, &found))
 		return false;
 	if (found)
 		set(r, COL_DURATION_NS, Int64GetDatum(number));

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <math.h>
 
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -65,6 +66,9 @@ static const struct config_enum_entry variable_scopes[] = {
 	{NULL, 0, false}
 };
 
+/* The longest age that can be taken off a time of today. */
+#define MAX_AGE_YEARS 1000
+
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -73,6 +77,175 @@ static int	retention_size;
 static int	retention_traces;
 static int	notify_interval;
 static int	job_history;
+
+/*
+ * Reads an interval of which each number has a unit, without throwing: settings are
+ * judged outside transactions too, where interval_in() may not throw.  What this takes
+ * interval_in() reads the same way; it takes less: no "ago", no ISO 8601 durations.
+ */
+static bool
+read_interval(const char *text, int64 *months, int64 *days, double *seconds)
+{
+	static const struct
+	{
+		const char *unit;
+		int			months;
+		int			days;
+		double		seconds;
+	}			units[] = {
+		{"microsecond", 0, 0, 1e-6}, {"us", 0, 0, 1e-6}, {"millisecond", 0, 0, 1e-3}, {"ms", 0, 0, 1e-3},
+		{"second", 0, 0, 1}, {"sec", 0, 0, 1}, {"s", 0, 0, 1}, {"minute", 0, 0, 60}, {"min", 0, 0, 60},
+		{"hour", 0, 0, 3600}, {"hr", 0, 0, 3600}, {"h", 0, 0, 3600}, {"day", 0, 1, 0}, {"d", 0, 1, 0},
+		{"week", 0, 7, 0}, {"w", 0, 7, 0}, {"month", 1, 0, 0}, {"mon", 1, 0, 0}, {"year", 12, 0, 0},
+		{"yr", 12, 0, 0}, {"y", 12, 0, 0}
+	};
+	const char *p = text;
+	bool		any = false;
+
+	*months = *days = 0;
+	*seconds = 0;
+	while (*(p += strspn(p, " \t\n")) != '\0')
+	{
+		char	   *end;
+		double		n = strtod(p, &end);
+		size_t		len;
+		Size		u;
+
+		if (end == p || strspn(p, "+-.0123456789") < (size_t) (end - p) || fabs(n) > 1e12)
+			return false;
+		if (*end == ':')
+		{
+			/* hours:minutes[:seconds], the sign holds for all */
+			int			minutes = 0;
+			int			read = 0;
+			double		rest = 0;
+
+			if (sscanf(end, ":%2d%n:%lf%n", &minutes, &read, &rest, &read) < 1 ||
+				minutes < 0 || minutes > 59 || rest < 0 || rest >= 60)
+				return false;
+			*seconds += (*p == '-' ? -1 : 1) * (fabs(n) * 3600 + minutes * 60 + rest);
+			p = end + read;
+			any = true;
+			continue;
+		}
+		p = end + strspn(end, " \t\n");
+		len = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+		for (u = 0; u < lengthof(units); u++)
+		{
+			size_t		unit = strlen(units[u].unit);
+
+			if (pg_strncasecmp(p, units[u].unit, unit) == 0 &&
+				(len == unit || (len == unit + 1 && pg_ascii_tolower((unsigned char) p[unit]) == 's')))
+				break;
+		}
+		/* Parts of a month or of a day are for those who know what they mean by it. */
+		if (u == lengthof(units) || (units[u].seconds == 0 && n != rint(n)))
+			return false;
+		p += len;
+		*months += n * units[u].months;
+		*days += n * units[u].days;
+		*seconds += n * units[u].seconds;
+		any = true;
+	}
+	return any;
+}
+
+static bool
+check_retention_age(char **value, void **extra, GucSource source)
+{
+	int64		months;
+	int64		days;
+	double		seconds;
+
+	if ((*value)[strspn(*value, " \t\n")] == '\0')
+	{
+		(*value)[0] = '\0';
+		return true;
+	}
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errhint("Write a number and a unit, as '30 days' or '12 hours'; '' keeps traces for ever.");
+	if (!read_interval(*value, &months, &days, &seconds))
+	{
+		GUC_check_errdetail("It is no interval in which each number has a unit.");
+		return false;
+	}
+	if (months < 0 || days < 0 || seconds < 0 ||
+		months * 30 + days + seconds / 86400 < 1.0 / 86400)
+	{
+		GUC_check_errdetail("An age is positive, at least a second.");
+		return false;
+	}
+	if (months / 12 + days / 366 + seconds / 86400 / 366 > MAX_AGE_YEARS)
+	{
+		GUC_check_errdetail("An age is at most %d years.", MAX_AGE_YEARS);
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_partition_interval(char **value, void **extra, GucSource source)
+{
+	int64		months;
+	int64		days;
+	double		seconds;
+
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errhint("Write a number and a unit, as '1 day', '6 hours' or '1 week'.");
+	if (!read_interval(*value, &months, &days, &seconds))
+	{
+		GUC_check_errdetail("It is no interval in which each number has a unit.");
+		return false;
+	}
+	if (months != 0 || days < 0 || seconds < 0 || days > 3660 || seconds > 366.0 * 86400 ||
+		days + seconds == 0 || fmod(seconds, 3600) != 0)
+	{
+		GUC_check_errdetail("It is not a number of whole hours, days or weeks, or more than ten years.");
+		return false;
+	}
+	return true;
+}
+
+static bool
+check_partition_reach(char **value, void **extra, GucSource source)
+{
+	int64		months;
+	int64		days;
+	double		seconds;
+
+	if (read_interval(*value, &months, &days, &seconds) && months >= 0 && days >= 0 && seconds >= 0)
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errdetail("It is no interval in which each number has a unit, or it is negative.");
+	GUC_check_errhint("Write a number and a unit, as '1 year' or '90 days'.");
+	return false;
+}
+
+/* Prefixes between commas; an empty one would make all locks global. */
+static bool
+check_global_locks(char **value, void **extra, GucSource source)
+{
+	const char *p = *value + strspn(*value, " \t\n");
+
+	if (*p == '\0')
+		return true;
+	for (;; p++)
+	{
+		const char *end = p + strcspn(p, ",");
+
+		p += strspn(p, " \t\n");
+		if (p >= end)
+		{
+			GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+			GUC_check_errdetail("A prefix is empty.");
+			GUC_check_errhint("Write prefixes between commas, as 'redis:,db:'; '' names none.");
+			return false;
+		}
+		p = end;
+		if (*p == '\0')
+			return true;
+	}
+}
 
 /* What the race detector goes by. */
 static void
@@ -105,7 +278,7 @@ define_detection(void)
 							   "Prefixes of the names of locks that all processes share.",
 							   "Separated by commas.",
 							   &tex_global_locks, "redis:,db:",
-							   PGC_USERSET, 0, NULL, NULL, NULL);
+							   PGC_USERSET, 0, check_global_locks, NULL, NULL);
 	DefineCustomBoolVariable("trace_ext.potential_races",
 							 "Whether pairs are reported that only the hand-over of a lock ordered.",
 							 "They have a confidence of 0.3.",
@@ -243,7 +416,7 @@ define_retention(void)
 							   "Age at which traces leave, by their last event.",
 							   "An interval; empty keeps them for ever.",
 							   &retention_age, "",
-							   PGC_SUSET, 0, NULL, NULL, NULL);
+							   PGC_SUSET, 0, check_retention_age, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.retention_size",
 							"Size of the events above which the oldest traces leave.",
 							"0 sets no limit.",
@@ -281,7 +454,7 @@ tex_guc_init(void)
 							   "Length of the partitions that maintain_partitions() makes.",
 							   "An interval of whole hours, days or weeks.",
 							   &partition_interval, "1 day",
-							   PGC_USERSET, 0, NULL, NULL, NULL);
+							   PGC_USERSET, 0, check_partition_interval, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.partitions_ahead",
 							"Number of partitions that maintain_partitions() keeps ready ahead of now.",
 							NULL, &partitions_ahead, 3, 0, 1000,
@@ -290,6 +463,6 @@ tex_guc_init(void)
 							   "How old events may be for which maintain_partitions() makes a partition.",
 							   "An interval. Older ones stay in events_default, as do those of the far future.",
 							   &partition_reach, "1 year",
-							   PGC_USERSET, 0, NULL, NULL, NULL);
+							   PGC_USERSET, 0, check_partition_reach, NULL, NULL);
 	MarkGUCPrefixReserved("trace_ext");
 }

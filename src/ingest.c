@@ -34,6 +34,12 @@
 
 #define BATCH_NAME "trace_ext_batch"
 
+/* As many as TEX_EVENT_COLUMNS. */
+#define TEX_EVENT_COLUMN_NAMES \
+	"trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, process_id, " \
+	"thread_id, environment, span_id, upstream_span_id, duration_ns, attributes, tags, " \
+	"causality_vector, lock_set"
+
 PG_FUNCTION_INFO_V1(tex_ingest_jsonb);
 PG_FUNCTION_INFO_V1(tex_ingest_text);
 
@@ -66,6 +72,27 @@ typedef struct Batch
 	List	   *rejections;
 } Batch;
 
+/*
+ * The columns that the extension made, without those that somebody added or dropped
+ * after them.
+ */
+static TupleDesc
+columns_as_made(TupleDesc events)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
+
+	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
+	{
+		if (events->natts <= i || TupleDescAttr(events, i)->attisdropped)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table trace_ext.events lacks a column that the extension made"),
+					 errhint("Columns can be added to the table, but not dropped from it.")));
+		TupleDescCopyEntry(desc, i + 1, events, i + 1);
+	}
+	return desc;
+}
+
 static Batch *
 begin_batch(void)
 {
@@ -75,14 +102,8 @@ begin_batch(void)
 	batch->context = CurrentMemoryContext;
 	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												 ALLOCSET_DEFAULT_SIZES);
-	batch->desc = CreateTupleDescCopy(RelationGetDescr(events));
+	batch->desc = columns_as_made(RelationGetDescr(events));
 	table_close(events, AccessShareLock);
-	if (batch->desc->natts != TEX_EVENT_COLUMNS)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table trace_ext.events has %d columns, not %d",
-						batch->desc->natts, TEX_EVENT_COLUMNS),
-				 errhint("ingest_events() needs the table as the extension made it; INSERT works with more columns.")));
 	return batch;
 }
 
@@ -275,7 +296,8 @@ insert_rows(Batch *batch)
 		tuplestore_puttuple(store, batch->rows[i].tuple);
 
 	relation->md.name = pstrdup(BATCH_NAME);
-	relation->md.reliddesc = tex_relation_oid("events");
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = batch->desc;
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
 	relation->md.enrtuples = batch->row_count;
 	relation->reldata = store;
@@ -284,8 +306,8 @@ insert_rows(Batch *batch)
 
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("INSERT INTO trace_ext.events SELECT * FROM " BATCH_NAME
-						   " ON CONFLICT DO NOTHING", 0, NULL);
+		plan = SPI_prepare("INSERT INTO trace_ext.events (" TEX_EVENT_COLUMN_NAMES ")"
+						   " SELECT * FROM " BATCH_NAME " ON CONFLICT DO NOTHING", 0, NULL);
 		if (plan == NULL)
 			elog(ERROR, "could not prepare the insert of a batch");
 		SPI_keepplan(plan);

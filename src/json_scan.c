@@ -330,8 +330,6 @@ read_unicode_escape(Scanner *s, StringInfo out)
 	else if (code >= 0xDC00 && code <= 0xDFFF)
 		return refuse(s, "lone surrogate in a \\u escape");
 
-	if (code > 0x7F && GetDatabaseEncoding() != PG_UTF8)
-		return refuse(s, "\\u escape of a character that is not ASCII in a database that is not UTF8");
 	if (!tex_unicode_to_server(code, bytes))
 		return refuse(s, "\\u escape of a character that the database encoding lacks");
 	appendStringInfoString(out, (char *) bytes);

@@ -17,10 +17,10 @@ CREATE VIEW so_far AS SELECT count_events() AS events, count_traces() AS traces,
 INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name)
 VALUES (plain.id('a1'), plain.id('1'), '2001-02-03 04:05:06+00', 'FunctionCall', 'f', 'api');
 SELECT * FROM so_far;
-INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, service_name, attributes)
-VALUES (plain.id('a1'), plain.id('2'), plain.id('1'), '2001-02-03 04:05:07+00', 'HttpResponse', 'bank', '{"status": 500}'),
-       (plain.id('a2'), plain.id('1'), NULL, '2010-02-03 04:05:07+00', 'Error', NULL, NULL),
-       (plain.id('a1'), plain.id('3'), plain.id('1'), '2010-02-03 04:05:07+00', 'StateChange', 'api', '{"access_type": "Read"}');
+INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, attributes)
+VALUES (plain.id('a1'), plain.id('2'), plain.id('1'), '2001-02-03 04:05:07+00', 'HttpResponse', NULL, 'bank', '{"status": 500}'),
+       (plain.id('a2'), plain.id('1'), NULL, '2010-02-03 04:05:07+00', 'Error', NULL, NULL, NULL),
+       (plain.id('a1'), plain.id('3'), plain.id('1'), '2010-02-03 04:05:07+00', 'StateChange', 'v', 'api', '{"access_type": "Read"}');
 SELECT * FROM so_far;
 INSERT INTO events (trace_id, id, "timestamp", kind)
 SELECT plain.id('b' || i % 7), plain.id(i::text), '2000-12-31 12:00:00+00'::timestamptz + i * interval '10 minutes', 'Custom'
@@ -67,8 +67,9 @@ CREATE TABLE shuffled (
     CONSTRAINT events_timestamp_is_finite CHECK (isfinite("timestamp")),
     CONSTRAINT events_variable_is_short CHECK (kind <> 'StateChange' OR octet_length(name) <= 1024),
     CONSTRAINT events_service_name_is_short CHECK (octet_length(service_name) <= 512),
-    CONSTRAINT events_access_type_is_known CHECK (kind <> 'StateChange' OR attributes ->> 'access_type' IN
-        ('Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW')));
+    CONSTRAINT events_access_type_is_known CHECK (kind <> 'StateChange' OR coalesce(attributes ->> 'access_type', '') IN
+        ('Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW')),
+    CONSTRAINT events_access_has_variable CHECK (kind <> 'StateChange' OR coalesce(name, '') <> ''));
 ALTER TABLE shuffled DROP COLUMN dropped;
 ALTER TABLE events ATTACH PARTITION shuffled FOR VALUES FROM ('1995-01-01 00:00:00+00') TO ('1996-01-01 00:00:00+00');
 INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, attributes)
@@ -133,8 +134,10 @@ SELECT n, o.state, o.message
                (5, $$(trace_id, id, "timestamp", kind) VALUES (plain.id('1'), plain.id('1'), 'infinity', 'Custom')$$),
                (6, $$(trace_id, id, "timestamp", kind) VALUES (plain.id('1'), plain.id('1'), '-infinity', 'Custom')$$),
                (7, $$(trace_id, id, "timestamp", kind, service_name) VALUES (plain.id('1'), plain.id('1'), now(), 'Custom', repeat('s', 513))$$),
-               (8, $$(trace_id, id, "timestamp", kind, name) VALUES (plain.id('1'), plain.id('1'), now(), 'StateChange', repeat('x', 1025))$$),
+               (8, $$(trace_id, id, "timestamp", kind, name, attributes) VALUES (plain.id('1'), plain.id('1'), now(), 'StateChange', repeat('x', 1025), '{"access_type": "Read"}')$$),
                (9, $$(trace_id, id, "timestamp", kind, name, attributes) VALUES (plain.id('1'), plain.id('1'), now(), 'StateChange', 'x', '{"access_type": "read"}')$$),
+               (11, $$(trace_id, id, "timestamp", kind, name) VALUES (plain.id('1'), plain.id('1'), now(), 'StateChange', 'x')$$),
+               (12, $$(trace_id, id, "timestamp", kind, attributes) VALUES (plain.id('1'), plain.id('1'), now(), 'StateChange', '{"access_type": "Read"}')$$),
                (10, $$SELECT * FROM trace_ext.events WHERE trace_id = plain.id('d4')$$)) v (n, rest),
        plain.outcome('INSERT INTO trace_ext.events ' || rest) o;
 SELECT n, state, regexp_replace(message, 'relation "events_\w+"', 'relation "(partition)"') AS message FROM refused ORDER BY n;

@@ -56,7 +56,7 @@ INSERT INTO bad (field, value) VALUES
     ('metadata', '{"process_id": "7"}'), ('metadata', '{"process_id": -1}'), ('metadata', '{"process_id": 2147483648}'),
     ('metadata', '{"process_id": 1.5}'), ('metadata', '{"process_id": true}'),
     ('metadata', '{"duration_ns": "1"}'), ('metadata', '{"duration_ns": -1}'), ('metadata', '{"duration_ns": 9223372036854775808}'),
-    ('metadata', '{"duration_ns": 1e30}'), ('metadata', '{"duration_ns": 1e-3}'),
+    ('metadata', '{"duration_ns": 1e30}'), ('metadata', '{"duration_ns": -0.6}'),
     ('causality_vector', '1'), ('causality_vector', '"a"'), ('causality_vector', '{"a": -1}'), ('causality_vector', '{"a": 1.5}'),
     ('causality_vector', '{"a": 9223372036854775808}'), ('causality_vector', '{"a": "1"}'), ('causality_vector', '["a", 1]'),
     ('causality_vector', '[["a"]]'), ('causality_vector', '[["a", 1, 2]]'), ('causality_vector', '[["a", 1], ["a", 2]]'), ('causality_vector', '[[1, "a"]]'),

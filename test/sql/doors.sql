@@ -1,0 +1,93 @@
+-- ingest_events(text) and ingest_events(jsonb) answer the same; settings are judged when they are set.
+SET client_min_messages = warning;
+SET datestyle = iso;
+SET timezone = 'UTC';
+CREATE FUNCTION pg_temp.event(n int, extra text) RETURNS text LANGUAGE sql AS $$
+    SELECT format('{"events": [{"id": "%s", "trace_id": "%s", "timestamp": "2026-11-20T10:00:00Z", %s}]}',
+                  md5('doors' || n)::uuid, md5('doors')::uuid, extra) $$;
+CREATE FUNCTION pg_temp.stored(batch text, as_jsonb boolean) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+BEGIN
+    BEGIN
+        IF as_jsonb THEN
+            SELECT i::text INTO answer FROM trace_ext.ingest_events(batch::jsonb) i;
+        ELSE
+            SELECT i::text INTO answer FROM trace_ext.ingest_events(batch) i;
+        END IF;
+        answer := answer || coalesce((SELECT string_agg(e::text, '|') FROM trace_ext.events e WHERE trace_id = md5('doors')::uuid), '') ||
+            coalesce((SELECT string_agg(reason, '|') FROM trace_ext.my_ingest_errors), '');
+        RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = answer;
+    EXCEPTION WHEN raise_exception THEN
+        RETURN SQLERRM;
+    END;
+END $$;
+CREATE TEMP TABLE seed AS SELECT (random() * 2 - 1)::numeric(8, 7)::double precision AS seed;
+SELECT setseed(seed) IS NOT NULL AS seeded FROM seed;
+CREATE TEMP TABLE sent AS
+SELECT n, pg_temp.event(n, format('"kind": {%s: {"name": %s, "variable": %s, "access_type": %s, %s: 1}}, "parent_id": %s, "metadata": {"duration_ns": %s, "process_id": %s, "tags": %s}',
+    (ARRAY['"Custom"', '"StateChange"', '"custom"'])[ceil(random() * 3)], x.string, x.string, (ARRAY['"Read"', '"read"', 'null'])[ceil(random() * 3)], x.string,
+    CASE WHEN random() < 0.3 THEN to_json(md5('doors' || n)::uuid)::text ELSE 'null' END, x.number, (ARRAY['1', '1.0', '1.5', '"1"'])[ceil(random() * 4)], x.tags)) AS batch
+  FROM generate_series(1, 400) n,
+       LATERAL (SELECT (ARRAY['"caf\u00e9"', '"a"', '""', '"\ud83d\ude00"', '"tab\t"', '"\u20ac"'])[ceil(random() * 6 + n * 0)] AS string,
+                       (ARRAY['1234.25', '1e3', '1.5e3', '-1', '-0.4', '0.5', '1e30', '"NaN"', 'null', '9223372036854775807', '9223372036854775807.4', '1e-3', '9223372036854775807.5'])[ceil(random() * 13)] AS number,
+                       (ARRAY['{}', '[]', '{"\u00e9": 1}', 'null'])[ceil(random() * 4)] AS tags) x;
+SELECT seed, batch, pg_temp.stored(batch, false), pg_temp.stored(batch, true) FROM sent, seed
+ WHERE pg_temp.stored(batch, false) IS DISTINCT FROM pg_temp.stored(batch, true);
+
+SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(1, '"kind": "Custom", "parent_id": "' || md5('doors1')::uuid || '", "metadata": {"duration_ns": 1234.25}'));
+SELECT parent_id, duration_ns, attributes FROM trace_ext.events WHERE trace_id = md5('doors')::uuid;
+-- Columns that come and go.
+ALTER TABLE trace_ext.events ADD COLUMN x int DEFAULT 7;
+SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(2, '"kind": "Custom"'));
+SELECT x FROM trace_ext.events WHERE id = md5('doors2')::uuid;
+ALTER TABLE trace_ext.events DROP COLUMN x;
+SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(3, '"kind": "Custom"'));
+SELECT event_count FROM trace_ext.trace_summaries WHERE trace_id = md5('doors')::uuid;
+SELECT count(*) FROM trace_ext.verify_summaries();
+-- A writer sees why its own were refused, and nobody else's.
+SELECT rejected FROM trace_ext.ingest_events(pg_temp.event(4, '"kind": "custom"'));
+CREATE ROLE doors_writer IN ROLE trace_ext_writer;
+SET SESSION AUTHORIZATION doors_writer;
+SELECT rejected FROM trace_ext.ingest_events('[{"id": 1}]');
+SELECT "position", reason FROM trace_ext.my_ingest_errors;
+RESET SESSION AUTHORIZATION;
+DELETE FROM trace_ext.ingest_errors;
+DELETE FROM trace_ext.events WHERE trace_id = md5('doors')::uuid;
+DROP ROLE doors_writer;
+
+-- Settings.
+CREATE FUNCTION pg_temp.judged(name text, value text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('trace_ext.' || name, value, true);
+    RETURN 'taken';
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN 'refused';
+END $$;
+SELECT name, value, pg_temp.judged(name, value) FROM (VALUES
+    ('retention_age', '30'), ('retention_age', '0'), ('retention_age', '0 days'), ('retention_age', '-1 day'), ('retention_age', '30 days ago'),
+    ('retention_age', '10000000 years'), ('retention_age', 'soon'), ('retention_age', '1 month -10 days'), ('retention_age', '1 day 5'),
+    ('retention_age', 'infinity'), ('retention_age', 'nan days'), ('retention_age', '0x10 days'), ('retention_age', '1.5 days'), ('retention_age', ''), ('retention_age', '30 days'),
+    ('retention_age', '1 year 2 mons'), ('retention_age', '36:30:00'), ('retention_age', '90 min'),
+    ('partition_interval', '1'), ('partition_interval', '0 hours'), ('partition_interval', '-1 day'), ('partition_interval', '90 min'),
+    ('partition_interval', '1 month'), ('partition_interval', ''), ('partition_interval', '1 week'), ('partition_interval', '06:00'),
+    ('global_locks', 'redis:,,db:'), ('global_locks', ','), ('global_locks', ''), ('global_locks', 'a, b'),
+    ('clock_skew', '-1'), ('clock_skew', '1 day'), ('horizon', '0'), ('lateness', '-1'), ('thread_kind', 'threads'), ('variable_scope', 'x')) v (name, value);
+\set VERBOSITY terse
+SELECT trace_ext.alter_job('fold', "interval" => '0');
+SELECT trace_ext.alter_job('fold', "interval" => '10000000 years');
+SELECT trace_ext.alter_job('fold', timeout => '-1 s');
+
+-- Another encoding: what it has is stored, what it lacks is refused alone.
+\set before :DBNAME
+CREATE DATABASE doors_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
+\c doors_latin1
+SET client_min_messages = warning;
+CREATE EXTENSION trace_ext;
+CREATE FUNCTION pg_temp.event(s text, id int) RETURNS text LANGUAGE sql AS $$
+    SELECT format('{"id": "%s", "trace_id": "%s", "timestamp": "2026-11-20T10:00:00Z", "kind": {"Custom": {"name": "%s", "%s": 1}}}', md5(id::text)::uuid, md5('')::uuid, s, s) $$;
+SELECT i.* FROM trace_ext.ingest_events(format('[%s, %s, %s]', pg_temp.event('caf\u00e9', 1), pg_temp.event('\u20ac', 2), pg_temp.event('\ud83d\ude00', 3))) i;
+SELECT i.* FROM trace_ext.ingest_events(format('[%s]', pg_temp.event('caf\u00e9', 1))::jsonb) i;
+SELECT reason FROM trace_ext.my_ingest_errors;
+\c :before
+DROP DATABASE doors_latin1;
