@@ -301,6 +301,26 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.require_job(name) IS 'the job of that name, if the caller may change and run it';
 
+-- What the table would refuse, in words.
+CREATE FUNCTION trace_ext_internal.judge_job("interval" interval, timeout interval, max_attempts int, backoff interval, max_backoff interval) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN SELECT * FROM (VALUES ('interval', "interval", '100 ms'), ('timeout', timeout, '0 s'),
+                                       ('backoff', backoff, '100 ms'), ('max_backoff', max_backoff, '100 ms')) AS v (name, value, least)
+                  WHERE v.value < v.least::interval OR v.value > interval '10 years' LOOP
+        RAISE EXCEPTION '% must be between % and 10 years', given.name, given.least USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'Write a number and a unit, as ''30 s'' or ''1 hour''.';
+    END LOOP;
+    IF max_attempts < 1 THEN
+        RAISE EXCEPTION 'max_attempts must be 1 or more' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, int, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
+
 CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts int = 5,
                         backoff interval = '1 second', max_backoff interval = '1 minute', priority int = 0, enabled boolean = true) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -325,6 +345,7 @@ BEGIN
         RAISE EXCEPTION 'role "%" may not log in', p.owner USING ERRCODE = 'invalid_authorization_specification',
               HINT = 'The job runs in a process of this role, which PostgreSQL before 17 starts for roles with LOGIN only.';
     END IF;
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
     INSERT INTO trace_ext.jobs (name, procedure, owner, "interval", timeout, max_attempts, backoff, max_backoff, priority, enabled)
     VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", add_job.timeout, add_job.max_attempts,
             add_job.backoff, add_job.max_backoff, add_job.priority, add_job.enabled);
@@ -341,6 +362,7 @@ CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean
     AS $$
 BEGIN
     PERFORM trace_ext_internal.require_job(name);
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
     UPDATE trace_ext.jobs j
        SET "interval" = coalesce(alter_job."interval", j."interval"),
            enabled = coalesce(alter_job.enabled, j.enabled),
