@@ -49,7 +49,8 @@ SELECT results_eq('SELECT variable, access_type::text, value, service_name FROM 
 -- A bad event is refused alone
 SELECT results_eq($$SELECT * FROM ingest_events(jsonb_build_array(pg_temp.event(5, 3, '10:00:00', '{"Nonsense": {}}'), pg_temp.event(6, 3, '10:00:00', '"Custom"')))$$,
     $$VALUES (1::bigint, 0::bigint, 1::bigint)$$, 'the other one goes in');
-SELECT results_eq('SELECT "position", reason FROM ingest_errors ORDER BY id DESC LIMIT 1', $$VALUES (1, 'kind: unknown kind "Nonsense"')$$, 'the reason names the field');
+SELECT results_eq('SELECT "position", reason FROM ingest_errors ORDER BY id DESC LIMIT 1',
+    $$VALUES (1, 'kind: unknown kind "Nonsense", not one of ' || array_to_string(enum_range(NULL::event_kind), ', '))$$, 'the reason names the field, and what is allowed');
 SELECT throws_ok($$SELECT ingest_events('{"spans": []}')$$, '22P02', 'this is not a batch of events', 'what is no batch is an error');
 
 -- Plain SQL writes as well, and all of it stays exact

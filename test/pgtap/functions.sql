@@ -12,13 +12,13 @@ $$;
 SELECT ok('batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(jsonb)');
 SELECT ok('batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(text)');
 SELECT is(pg_temp.signature('list_traces'),
-    'page_size integer DEFAULT 20, page integer DEFAULT 1, min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
+    'page_size bigint DEFAULT 20, page bigint DEFAULT 1, min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
     'before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid', 'list_traces(...)');
 SELECT is(pg_get_function_result('trace_ext.list_traces'::regproc), 'SETOF trace_ext.trace_summaries', 'it returns summaries');
 SELECT function_returns('trace_ext', 'count_events', ARRAY[]::text[], 'bigint');
 SELECT function_returns('trace_ext', 'count_traces', ARRAY[]::text[], 'bigint');
 SELECT function_returns('trace_ext', 'fold', ARRAY[]::text[], 'bigint');
-SELECT function_returns('trace_ext', 'fold_if_free', ARRAY[]::text[], 'bigint');
+SELECT function_returns('trace_ext_internal', 'fold_if_free', ARRAY[]::text[], 'bigint');
 SELECT function_returns('trace_ext', 'rebuild_summaries', ARRAY[]::text[], 'void');
 SELECT is(pg_temp.signature('verify_summaries'), '', 'verify_summaries()');
 SELECT is(pg_get_function_result('trace_ext.verify_summaries()'::regprocedure), 'TABLE(item text, key text, stored jsonb, recomputed jsonb)', 'what it returns');
@@ -26,7 +26,7 @@ SELECT function_returns('trace_ext', 'is_error', ARRAY['trace_ext.event_kind', '
 SELECT is_procedure('trace_ext', 'maintain_partitions', ARRAY[]::text[], 'maintain_partitions is a procedure');
 
 SELECT volatility_is('trace_ext', f, v, f || ' is ' || v)
-  FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('fold_if_free', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
+  FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('cache_reset', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
                ('count_traces', 'stable'), ('list_traces', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
 
 -- Jobs

@@ -27,7 +27,7 @@ SELECT is(pg_temp.columns_of('events'),
     'attributes jsonb, tags jsonb, causality_vector vclock, lock_set text[]', 'columns of events');
 SELECT is(pg_temp.columns_of('cross_trace_index'),
     'variable text, trace_id uuid, event_id uuid, timestamp timestamp with time zone, service_name text, instance_id text, process_id integer, '
-    'thread_id text, access_type access_type, old_value jsonb, value jsonb, location text, lock_set text[]', 'columns of cross_trace_index');
+    'thread_id text, access_type access_type, old_value jsonb, value jsonb, location text, lock_set text[], new_value jsonb', 'columns of cross_trace_index');
 SELECT is(pg_temp.columns_of('trace_summaries'),
     'trace_id uuid, event_count bigint, first_timestamp timestamp with time zone, last_timestamp timestamp with time zone, '
     'duration_ms double precision, services text[], service_count integer, error_count bigint, access_count bigint, root_name text, root_service text',
@@ -36,7 +36,7 @@ SELECT is(pg_temp.columns_of('event_counts'),
     'hour timestamp with time zone, service_name text, kind event_kind, event_count bigint, error_count bigint', 'columns of event_counts');
 SELECT is(pg_temp.columns_of('distributed_spans'),
     'trace_id uuid, span_id text, service text, instance text, first_event timestamp with time zone, last_event timestamp with time zone, '
-    'parent_span_id text, name text, status text', 'columns of distributed_spans');
+    'parent_span_id text, name text, status text, service_name text, instance_id text', 'columns of distributed_spans');
 SELECT matches(pg_temp.columns_of('distributed_edges'), '^from_span text, to_span text, link_type link_type', 'columns of distributed_edges');
 SELECT is(pg_temp.columns_of('ingest_errors'),
     'id bigint, received_at timestamp with time zone, role_name name, position integer, event_id text, trace_id text, reason text, event text',
