@@ -20,6 +20,7 @@
 #include "proof.h"
 #include "race_rows.h"
 #include "races.h"
+#include "reads.h"
 
 #define AUDIT_COLUMNS 15
 
@@ -133,6 +134,9 @@ tex_audit_trail(PG_FUNCTION_ARGS)
 		options.variable = tex_names_add(history->names, variable, strlen(variable));
 		return_trail(tex_races_find(history, &options), tex_history_trace(history, trace_id),
 					 options.variable, (ReturnSetInfo *) fcinfo->resultinfo);
+		if (tuplestore_tuple_count(((ReturnSetInfo *) fcinfo->resultinfo)->setResult) == 0)
+			tex_notice(psprintf("no access of variable \"%s\" is stored in that trace", variable),
+					   "See the view cross_trace_index for those that are.");
 	}
 	SPI_finish();
 	return (Datum) 0;
