@@ -255,7 +255,7 @@ $locker->finish;
 
 # Ended by an administrator.
 scalar_sql(q{SELECT pg_terminate_backend(pid) FROM trace_ext.workers() WHERE job = 'long'});
-becomes(q{SELECT state = 'failed' FROM trace_ext.job_runs WHERE job = 'long' ORDER BY id LIMIT 1}, 'a job whose process is ended has failed');
+becomes(q{SELECT r.state = 'lost' AND j.failures = 1 FROM trace_ext.job_runs r JOIN trace_ext.jobs j ON j.name = r.job WHERE r.job = 'long' ORDER BY r.id LIMIT 1}, 'a job whose process is ended is lost, and has failed');
 scalar_sql(q{SELECT trace_ext.drop_job(name) FROM trace_ext.jobs WHERE NOT builtin});
 
 #
