@@ -244,7 +244,7 @@ CREATE FUNCTION trace_ext_internal.partition_table(name text) RETURNS regclass
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', name);
+    EXECUTE format('CREATE TABLE trace_ext.%I (LIKE trace_ext.events INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS INCLUDING STORAGE)', name);
     EXECUTE format('GRANT SELECT ON trace_ext.%I TO trace_ext_reader, trace_ext_admin', name);
     EXECUTE format('GRANT INSERT ON trace_ext.%I TO trace_ext_writer', name);
     EXECUTE format('GRANT INSERT, UPDATE, DELETE, TRUNCATE ON trace_ext.%I TO trace_ext_admin', name);
@@ -274,8 +274,7 @@ CREATE FUNCTION trace_ext_internal.move_rows(source regclass, target regclass, c
     AS $$
 DECLARE
     -- By name: a table that somebody attached may have them in another order.
-    columns constant text := (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-                               WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND NOT attisdropped);
+    columns constant text := trace_ext_internal.event_columns();
 BEGIN
     EXECUTE format('WITH moved AS (DELETE FROM %1$s WHERE %2$s RETURNING %4$s) INSERT INTO %3$s (%4$s) SELECT %4$s FROM moved',
                    source, condition, target, columns);

@@ -21,7 +21,7 @@ BEGIN
     EXECUTE format('DROP TABLE %s', part);
     EXECUTE format('INSERT INTO %s (%2$s) SELECT %2$s FROM trace_ext.events_moving WHERE "timestamp" >= %3$L AND "timestamp" < %4$L',
                    arriving, columns, low, high);
-    EXECUTE format('INSERT INTO trace_ext.events (%1$s) SELECT %1$s FROM trace_ext.events_moving WHERE NOT ("timestamp" >= %2$L AND "timestamp" < %3$L)',
+    EXECUTE format('INSERT INTO trace_ext.events (%1$s) OVERRIDING SYSTEM VALUE SELECT %1$s FROM trace_ext.events_moving WHERE NOT ("timestamp" >= %2$L AND "timestamp" < %3$L)',
                    columns, low, high);
     DROP TABLE trace_ext.events_moving;
 END

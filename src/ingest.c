@@ -12,7 +12,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -21,7 +20,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #include "event.h"
@@ -33,12 +32,6 @@
 #define KEPT_TEXT 8192
 
 #define BATCH_NAME "trace_ext_batch"
-
-/* As many as TEX_EVENT_COLUMNS. */
-#define TEX_EVENT_COLUMN_NAMES \
-	"trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, process_id, " \
-	"thread_id, environment, span_id, upstream_span_id, duration_ns, attributes, tags, " \
-	"causality_vector, lock_set"
 
 PG_FUNCTION_INFO_V1(tex_ingest_jsonb);
 PG_FUNCTION_INFO_V1(tex_ingest_text);
@@ -73,22 +66,53 @@ typedef struct Batch
 } Batch;
 
 /*
- * The columns that the extension made, without those that somebody added or dropped
- * after them.
+ * What a batch is made of: the columns of TexEventRow, in its order, of the types its
+ * values have.  The table is the user's to alter: it may have more columns, and these
+ * at other places or of other types, to which the INSERT converts.
  */
+typedef struct BatchColumn
+{
+	const char *name;
+	Oid			type;
+	const char *own_type;		/* of the extension, where "type" is none */
+} BatchColumn;
+
+static const BatchColumn batch_columns[] = {
+	{"trace_id", UUIDOID, NULL},
+	{"id", UUIDOID, NULL},
+	{"parent_id", UUIDOID, NULL},
+	{"timestamp", TIMESTAMPTZOID, NULL},
+	{"kind", InvalidOid, "event_kind"},
+	{"name", TEXTOID, NULL},
+	{"service_name", TEXTOID, NULL},
+	{"instance_id", TEXTOID, NULL},
+	{"process_id", INT4OID, NULL},
+	{"thread_id", TEXTOID, NULL},
+	{"environment", TEXTOID, NULL},
+	{"span_id", TEXTOID, NULL},
+	{"upstream_span_id", TEXTOID, NULL},
+	{"duration_ns", INT8OID, NULL},
+	{"attributes", JSONBOID, NULL},
+	{"tags", JSONBOID, NULL},
+	{"causality_vector", InvalidOid, "vclock"},
+	{"lock_set", TEXTARRAYOID, NULL}
+};
+
+StaticAssertDecl(lengthof(batch_columns) == TEX_EVENT_COLUMNS, "a batch has the columns of TexEventRow");
+
 static TupleDesc
-columns_as_made(TupleDesc events)
+describe_batch(void)
 {
 	TupleDesc	desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
 
 	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
 	{
-		if (events->natts <= i || TupleDescAttr(events, i)->attisdropped)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table trace_ext.events lacks a column that the extension made"),
-					 errhint("Columns can be added to the table, but not dropped from it.")));
-		TupleDescCopyEntry(desc, i + 1, events, i + 1);
+		const BatchColumn *column = &batch_columns[i];
+		Oid			type = column->own_type == NULL ? column->type :
+			GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(column->own_type),
+							ObjectIdGetDatum(tex_schema_oid()));
+
+		TupleDescInitEntry(desc, i + 1, column->name, type, -1, 0);
 	}
 	return desc;
 }
@@ -97,13 +121,11 @@ static Batch *
 begin_batch(void)
 {
 	Batch	   *batch = palloc0(sizeof(Batch));
-	Relation	events = table_open(tex_relation_oid("events"), AccessShareLock);
 
 	batch->context = CurrentMemoryContext;
 	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												 ALLOCSET_DEFAULT_SIZES);
-	batch->desc = columns_as_made(RelationGetDescr(events));
-	table_close(events, AccessShareLock);
+	batch->desc = describe_batch();
 	return batch;
 }
 
@@ -280,6 +302,27 @@ compare_rows(const void *a, const void *b)
 }
 
 /*
+ * By name, so that other columns of the table get their defaults.
+ */
+static SPIPlanPtr
+prepare_insert(void)
+{
+	StringInfoData command;
+	SPIPlanPtr	plan;
+
+	initStringInfo(&command);
+	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
+		appendStringInfo(&command, "%s%s", i == 0 ? "INSERT INTO trace_ext.events (" : ", ",
+						 quote_identifier(batch_columns[i].name));
+	appendStringInfoString(&command, ") SELECT * FROM " BATCH_NAME " ON CONFLICT DO NOTHING");
+	plan = SPI_prepare(command.data, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the insert of a batch");
+	SPI_keepplan(plan);
+	return plan;
+}
+
+/*
  * Inserts the rows of the batch; returns how many were not there yet.  The rows
  * reach the INSERT as a named tuplestore, whose plan is kept.
  */
@@ -305,13 +348,7 @@ insert_rows(Batch *batch)
 		elog(ERROR, "could not register the batch");
 
 	if (plan == NULL)
-	{
-		plan = SPI_prepare("INSERT INTO trace_ext.events (" TEX_EVENT_COLUMN_NAMES ")"
-						   " SELECT * FROM " BATCH_NAME " ON CONFLICT DO NOTHING", 0, NULL);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare the insert of a batch");
-		SPI_keepplan(plan);
-	}
+		plan = prepare_insert();
 	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert a batch");
 	inserted = SPI_processed;
