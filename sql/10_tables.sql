@@ -72,7 +72,7 @@ COMMENT ON COLUMN events.lock_set IS 'locks the client says were held';
 CREATE TABLE ingest_errors (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     received_at  timestamptz NOT NULL DEFAULT now(),
-    role_name    name        NOT NULL DEFAULT session_user,
+    role_name    name        NOT NULL DEFAULT current_user,
     "position"   int         NOT NULL,
     event_id     text,
     trace_id     text,
@@ -82,7 +82,7 @@ CREATE TABLE ingest_errors (
 COMMENT ON TABLE ingest_errors IS 'events that ingest refused, each with the reason';
 COMMENT ON COLUMN ingest_errors.id IS 'ascending number';
 COMMENT ON COLUMN ingest_errors.received_at IS 'when the batch was received';
-COMMENT ON COLUMN ingest_errors.role_name IS 'the role that sent the batch';
+COMMENT ON COLUMN ingest_errors.role_name IS 'the role that sent the batch: the current one, not the one that logged in';
 COMMENT ON COLUMN ingest_errors."position" IS 'place of the event in its batch, from 1';
 COMMENT ON COLUMN ingest_errors.event_id IS 'its id, as far as it could be read';
 COMMENT ON COLUMN ingest_errors.trace_id IS 'its trace id, as far as it could be read';
@@ -94,8 +94,8 @@ COMMENT ON COLUMN ingest_errors.event IS
 CREATE VIEW my_ingest_errors WITH (security_barrier) AS
 SELECT id, received_at, "position", event_id, trace_id, reason, event
   FROM trace_ext.ingest_errors
- WHERE role_name = session_user;
-COMMENT ON VIEW my_ingest_errors IS 'events that ingest refused of those that this session''s role sent, each with the reason';
+ WHERE role_name = current_user;
+COMMENT ON VIEW my_ingest_errors IS 'events that ingest refused of those that the current role sent, each with the reason';
 
 -- What clients sent is dumped; what derives from it is rebuilt by the restore.
 SELECT pg_catalog.pg_extension_config_dump('events_default', '');

@@ -368,16 +368,19 @@ text_or_null(const char *value, char *null)
 static void
 insert_rejections(Batch *batch)
 {
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID};
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID};
+	Name		sender = palloc0(sizeof(NameData));
 	TexOwnerContext owner;
 	ListCell   *lc;
 
+	/* The current role: a pool of connections sets that of each of its clients. */
+	namestrcpy(sender, GetUserNameFromId(GetUserId(), false));
 	tex_become_owner(&owner);
 	foreach(lc, batch->rejections)
 	{
 		Rejection  *r = lfirst(lc);
-		char		nulls[] = "     ";
-		Datum		values[5];
+		char		nulls[] = "      ";
+		Datum		values[6];
 
 		CHECK_FOR_INTERRUPTS();
 		values[0] = Int32GetDatum(r->position);
@@ -385,10 +388,11 @@ insert_rejections(Batch *batch)
 		values[2] = text_or_null(r->trace_id, &nulls[2]);
 		values[3] = text_or_null(r->reason, &nulls[3]);
 		values[4] = text_or_null(r->event, &nulls[4]);
+		values[5] = NameGetDatum(sender);
 		if (SPI_execute_with_args("INSERT INTO trace_ext.ingest_errors"
-								  " (\"position\", event_id, trace_id, reason, event)"
-								  " VALUES ($1, $2, $3, $4, $5)",
-								  5, types, values, nulls, false, 0) != SPI_OK_INSERT)
+								  " (\"position\", event_id, trace_id, reason, event, role_name)"
+								  " VALUES ($1, $2, $3, $4, $5, $6)",
+								  6, types, values, nulls, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not keep a rejected event");
 	}
 	tex_become_caller(&owner);

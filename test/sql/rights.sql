@@ -57,6 +57,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('SELECT accesses', $$SELECT * FROM trace_ext.cross_trace_index$$),
     ('SELECT calls', $$SELECT * FROM trace_ext.service_calls$$),
     ('SELECT errors', $$SELECT * FROM trace_ext.ingest_errors$$),
+    ('SELECT my errors', $$SELECT * FROM trace_ext.my_ingest_errors$$),
     ('SELECT status', $$SELECT * FROM trace_ext.status$$),
     ('outstanding_deltas', $$SELECT * FROM trace_ext_internal.outstanding_deltas()$$),
     ('ordering_traces', $$SELECT * FROM trace_ext_internal.ordering_traces('-infinity', 'infinity', 100)$$),
@@ -117,6 +118,25 @@ SELECT * FROM trace_ext.ingest_events('[{}]');
 RESET SESSION AUTHORIZATION;
 SET trace_ext.fold_threshold = 0;
 SELECT role_name, reason FROM ingest_errors;
+-- A pool logs in once and sets the role of each of its clients: none sees what another sent, not by a leaky function either.
+CREATE ROLE regress_other IN ROLE trace_ext_writer;
+CREATE ROLE regress_pool IN ROLE regress_writer, regress_other;
+CREATE FUNCTION plain.peek(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE NOTICE 'peeked at %', $1; RETURN true; END $$;
+GRANT USAGE ON SCHEMA plain TO regress_other;
+SET SESSION AUTHORIZATION regress_pool;
+SET ROLE regress_other;
+SELECT rejected FROM trace_ext.ingest_events('[{"id": "of the other"}]');
+SELECT "position", reason, event FROM trace_ext.my_ingest_errors;
+SELECT n FROM trace_ext.cached('SELECT count(*) FROM trace_ext.my_ingest_errors WHERE reason LIKE ''%other%''', interval '1 hour') AS t (n bigint);
+SET client_min_messages = notice;
+SET ROLE regress_writer;
+SELECT "position", reason, event FROM trace_ext.my_ingest_errors WHERE plain.peek(event);
+SELECT n FROM trace_ext.cached('SELECT count(*) FROM trace_ext.my_ingest_errors WHERE reason LIKE ''%other%''', interval '1 hour') AS t (n bigint);
+SET client_min_messages = warning;
+RESET SESSION AUTHORIZATION;
+DROP FUNCTION plain.peek;
+REVOKE USAGE ON SCHEMA plain FROM regress_other;
+DROP ROLE regress_pool, regress_other;
 SELECT * FROM plain.differences();
 
 -- The caller's search_path and objects lead nothing astray: neither triggers nor functions take them.
