@@ -135,7 +135,8 @@ load('other');
 exact_ok($node, 'no worker: exact', 'other');
 for my $sql (
 	q{WITH gone AS (DELETE FROM trace_ext.events WHERE id = (SELECT min(id::text)::uuid FROM trace_ext.events) RETURNING *),
-		   came AS (INSERT INTO trace_ext.events SELECT trace_id, gen_random_uuid(), parent_id, "timestamp", kind FROM gone),
+		   came AS (INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, name, attributes)
+					SELECT trace_id, gen_random_uuid(), parent_id, "timestamp", kind, name, attributes FROM gone),
 		   more AS (INSERT INTO trace_ext.events_p20260301 (trace_id, id, "timestamp", kind)
 					SELECT trace_id, gen_random_uuid(), '2026-03-01 12:00+00', 'Custom' FROM trace_ext.events)
 	  SELECT count(*) FROM gone},
