@@ -315,7 +315,8 @@ BEGIN
               HINT = 'Write a number and a unit, as ''30 s'' or ''1 hour''.';
     END LOOP;
     IF max_attempts < 1 THEN
-        RAISE EXCEPTION 'max_attempts must be 1 or more' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'max_attempts must be 1 or more' USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'With 1 a job that failed waits for its interval.';
     END IF;
 END
 $$;
@@ -328,6 +329,14 @@ CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeo
 DECLARE
     p record;
 BEGIN
+    IF nullif(name, '') IS NULL OR procedure IS NULL OR "interval" IS NULL THEN
+        RAISE EXCEPTION 'a job needs a name, a procedure and an interval' USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'SELECT trace_ext.add_job(''report'', ''app.report'', ''1 hour'') has the procedure app.report called every hour.';
+    END IF;
+    IF EXISTS (SELECT FROM trace_ext.jobs j WHERE j.name = add_job.name) THEN
+        RAISE EXCEPTION 'there is a job "%" already', name USING ERRCODE = 'duplicate_object',
+              HINT = 'alter_job() changes it.';
+    END IF;
     SELECT n.nspname, f.proname, f.prokind, f.proowner, pg_get_userbyid(f.proowner) AS owner, f.pronargs - f.pronargdefaults AS required,
            r.rolcanlogin
       INTO p
@@ -360,9 +369,16 @@ CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean
                           backoff interval = NULL, max_backoff interval = NULL, priority int = NULL, next_run timestamptz = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    job constant trace_ext.jobs := trace_ext_internal.require_job(name);
 BEGIN
-    PERFORM trace_ext_internal.require_job(name);
     PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    -- One farther ahead would be due now, as after a clock was set back.
+    IF NOT isfinite(next_run) OR next_run > clock_timestamp() + greatest(coalesce(alter_job."interval", job."interval"),
+                                                                         coalesce(alter_job.max_backoff, job.max_backoff)) THEN
+        RAISE EXCEPTION 'next_run % of job "%" is not within its interval from now', next_run, name USING ERRCODE = 'invalid_parameter_value',
+              HINT = format('SELECT trace_ext.alter_job(%L, next_run => now()) has it run at once, enabled => false stops it.', name);
+    END IF;
     UPDATE trace_ext.jobs j
        SET "interval" = coalesce(alter_job."interval", j."interval"),
            enabled = coalesce(alter_job.enabled, j.enabled),

@@ -11,8 +11,10 @@
 #include <math.h>
 
 #include "miscadmin.h"
+#include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "guc.h"
@@ -78,10 +80,28 @@ static int	retention_traces;
 static int	notify_interval;
 static int	job_history;
 
+/* Whether interval_in() takes it: the jobs that go by a setting read it with that. */
+static bool
+server_reads(const char *text)
+{
+	char		work[256];
+	char	   *field[MAXDATEFIELDS];
+	int			ftype[MAXDATEFIELDS];
+	int			nfields;
+	int			dtype;
+	struct pg_itm_in fields;
+	Interval	interval;
+
+	memset(&fields, 0, sizeof(fields));
+	return ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields) == 0 &&
+		DecodeInterval(field, ftype, nfields, INTERVAL_FULL_RANGE, &dtype, &fields) == 0 &&
+		dtype == DTK_DELTA && itmin2interval(&fields, &interval) == 0;
+}
+
 /*
  * Reads an interval of which each number has a unit, without throwing: settings are
- * judged outside transactions too, where interval_in() may not throw.  What this takes
- * interval_in() reads the same way; it takes less: no "ago", no ISO 8601 durations.
+ * judged outside transactions too, where interval_in() may not throw.  It takes less
+ * than interval_in(): no "ago", no ISO 8601 durations.
  */
 static bool
 read_interval(const char *text, int64 *months, int64 *days, double *seconds)
@@ -147,7 +167,7 @@ read_interval(const char *text, int64 *months, int64 *days, double *seconds)
 		*seconds += n * units[u].seconds;
 		any = true;
 	}
-	return any;
+	return any && server_reads(text);
 }
 
 static bool
