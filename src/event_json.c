@@ -218,6 +218,7 @@ read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, bool
 {
 	JsonbValue *v = get(object, key);
 	Datum		number;
+	bool		negative;
 
 	*found = v != NULL;
 	if (v == NULL)
@@ -225,9 +226,12 @@ read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, bool
 	if (v->type != jbvNumeric)
 		return refuse(r, key, "not a number");
 	number = NumericGetDatum(v->val.numeric);
+	/* Before rounding: -0.4 is negative, not nothing. */
+	negative = DatumGetBool(DirectFunctionCall2(numeric_lt, number,
+												NumericGetDatum(int64_to_numeric(0))));
 	if (round)
 		number = DirectFunctionCall2(numeric_round, number, Int32GetDatum(0));
-	if (DatumGetBool(DirectFunctionCall2(numeric_lt, number, NumericGetDatum(int64_to_numeric(0)))) ||
+	if (negative ||
 		DatumGetBool(DirectFunctionCall2(numeric_gt, number, NumericGetDatum(int64_to_numeric(max)))))
 		return refuse(r, key, psprintf("number out of range 0 to " INT64_FORMAT, max));
 	*value = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));

@@ -27,13 +27,18 @@
 #include "guc.h"
 #include "json_scan.h"
 
-/* Longer numbers are no measurements, and numeric_in would throw at some. */
+/* Longer numbers, written out, are no measurements. */
 #define MAX_NUMBER_LENGTH 400
-#define MAX_EXPONENT 400
+
+/* At longer spellings numeric_in would throw. */
+#define MAX_SPELLING 8000
+#define MAX_EXPONENT 8000
 
 /* How many keys lead to the field that a reason names, and how much of each. */
 #define PATH_LEVELS 5
 #define MAX_KEY_SHOWN 64
+
+#define OUT_OF_RANGE "number out of range"
 
 typedef struct Level
 {
@@ -52,6 +57,8 @@ typedef struct Scanner
 	JsonbValue *result;
 	TexScannedEvent *scanned;
 } Scanner;
+
+static bool read_string(Scanner *s, char **value, int *len);
 
 /* ----------------------------------------------------------------
  *		The batch
@@ -124,6 +131,19 @@ skip_value(const char *p, const char *end)
 }
 
 /*
+ * Is this string, with its quotes, the key "events", however it is spelled?
+ */
+static bool
+is_events_key(const char *key, const char *end)
+{
+	Scanner		s = {.next = key,.end = end};
+	char	   *value;
+	int			len;
+
+	return read_string(&s, &value, &len) && strcmp(value, "events") == 0;
+}
+
+/*
  * Finds the array of "events" in the object that begins at p.
  */
 static const char *
@@ -136,7 +156,7 @@ find_events(const char *p, const char *end)
 		bool		found;
 
 		p = skip_string(p, end);
-		found = p - key == strlen("\"events\"") && memcmp(key, "\"events\"", p - key) == 0;
+		found = is_events_key(key, p);
 		p = skip_space(p, end);
 		if (p >= end || *p != ':')
 			not_a_batch("A key has no value.");
@@ -179,16 +199,21 @@ static void
 close_batch(TexBatchText *batch)
 {
 	const char *p = skip_space(batch->next + 1, batch->end);
+	const char *key;
 
 	if (batch->wrapped)
 	{
-		/* Other keys may follow; they say nothing to us. */
+		/* Other keys may follow; they say nothing to us. Other events would be lost. */
 		while (p < batch->end && *p == ',')
 		{
 			p = skip_space(p + 1, batch->end);
 			if (p >= batch->end || *p != '"')
 				not_a_batch("A comma is not followed by a key.");
-			p = skip_space(skip_string(p, batch->end), batch->end);
+			key = p;
+			p = skip_string(p, batch->end);
+			if (is_events_key(key, p))
+				not_a_batch("The object has \"events\" twice.");
+			p = skip_space(p, batch->end);
 			if (p >= batch->end || *p != ':')
 				not_a_batch("A key has no value.");
 			p = skip_space(skip_value(skip_space(p + 1, batch->end), batch->end), batch->end);
@@ -438,6 +463,15 @@ end_of_number(const char *p, const char *end, int *exponent)
 	return p;
 }
 
+/*
+ * Judged by how it is written out, since jsonb does not know how it was sent.
+ */
+static bool
+is_long_number(Numeric number)
+{
+	return strlen(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)))) > MAX_NUMBER_LENGTH;
+}
+
 static bool
 read_number(Scanner *s, JsonbValue *value)
 {
@@ -447,13 +481,15 @@ read_number(Scanner *s, JsonbValue *value)
 
 	if (end == NULL)
 		return refuse(s, "malformed value");
-	if (end - s->next > MAX_NUMBER_LENGTH || exponent > MAX_EXPONENT)
-		return refuse(s, "number out of range");
+	if (end - s->next > MAX_SPELLING || exponent > MAX_EXPONENT)
+		return refuse(s, OUT_OF_RANGE);
 	digits = pnstrdup(s->next, end - s->next);
 	value->type = jbvNumeric;
 	value->val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(digits),
 															 ObjectIdGetDatum(InvalidOid),
 															 Int32GetDatum(-1)));
+	if (is_long_number(value->val.numeric))
+		return refuse(s, OUT_OF_RANGE);
 	s->next = end;
 	return true;
 }
@@ -539,6 +575,7 @@ read_key(Scanner *s)
 	if (s->next >= s->end || *s->next != '"')
 		return refuse(s, "a key is missing");
 	key.type = jbvString;
+	s->levels[s->depth - 1].key = NULL; /* a fault of this key is none of the one before */
 	if (!read_string(s, &key.val.string.val, &key.val.string.len))
 		return false;
 	s->levels[s->depth - 1].key = key.val.string.val;
@@ -647,10 +684,14 @@ tex_check_event(JsonbContainer *event)
 			depth--;
 		else
 		{
-			if (token == WJB_KEY && depth <= PATH_LEVELS)
-				levels[depth - 1].key = pnstrdup(v.val.string.val, v.val.string.len);
+			if (token == WJB_KEY)
+				levels[depth - 1].key = NULL;
 			if (v.type == jbvString && v.val.string.len > tex_max_field_size)
 				return psprintf("%s: %s", path_of(levels, depth), too_long());
+			if (v.type == jbvNumeric && is_long_number(v.val.numeric))
+				return psprintf("%s: %s", path_of(levels, depth), OUT_OF_RANGE);
+			if (token == WJB_KEY && depth <= PATH_LEVELS)
+				levels[depth - 1].key = pnstrdup(v.val.string.val, v.val.string.len);
 		}
 	}
 	return NULL;

@@ -35,6 +35,20 @@ SELECT n, pg_temp.event(n, format('"kind": {%s: {"name": %s, "variable": %s, "ac
 SELECT seed, batch, pg_temp.stored(batch, false), pg_temp.stored(batch, true) FROM sent, seed
  WHERE pg_temp.stored(batch, false) IS DISTINCT FROM pg_temp.stored(batch, true);
 
+-- Limits hold at both doors, with the same reason; a number by its value, not its spelling.
+SELECT what, pg_temp.stored(batch, false) = pg_temp.stored(batch, true) AS same, right(pg_temp.stored(batch, false), 75) AS answer
+  FROM (SELECT n, what, pg_temp.event(1000, format('"kind": {"Custom": {"a": 1, %s: %s}}, "metadata": {"duration_ns": %s}', key, value, duration)) AS batch
+          FROM (VALUES (1, 'below 0', '"b"', '1', '-0.4'), (2, 'hardly below 0', '"b"', '1', '-1e-300'), (3, 'a half', '"b"', '1', '2.5'),
+                       (4, 'too large', '"b"', '1', '9223372036854775807.5'), (5, 'large exponent', '"b"', '1e401', '1'), (6, 'small exponent', '"b"', '1e-401', '1'),
+                       (7, 'digits', '"b"', repeat('7', 401), '1'), (8, 'just within', '"b"', repeat('7', 400), '1'), (9, 'a long zero', '"b"', '1', '1.' || repeat('0', 500)),
+                       (10, 'key', to_json(repeat('k', 2000000))::text, '1', '1'), (11, 'value', '"b"', to_json(repeat('k', 2000000))::text, '1')) v (n, what, key, value, duration)) p
+ ORDER BY n;
+-- However "events" is spelled; events that come under a second one are not lost in silence.
+SELECT inserted, rejected FROM trace_ext.ingest_events('{"\u0065vents": [{}]}');
+SELECT inserted, rejected FROM trace_ext.ingest_events('{"\u0065vents": [{}]}'::jsonb);
+SELECT trace_ext.ingest_events('{"events": [], "events": [{}]}');
+DELETE FROM trace_ext.ingest_errors;
+
 SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(1, '"kind": "Custom", "parent_id": "' || md5('doors1')::uuid || '", "metadata": {"duration_ns": 1234.25}'));
 SELECT parent_id, duration_ns, attributes FROM trace_ext.events WHERE trace_id = md5('doors')::uuid;
 -- Columns that come and go.
