@@ -41,14 +41,6 @@ DECLARE
 BEGIN
     width := current_setting('trace_ext.partition_interval');
     ahead := current_setting('trace_ext.partitions_ahead');
-    IF width < interval '1 hour' OR extract(year FROM width) <> 0 OR extract(month FROM width) <> 0
-       OR extract(epoch FROM width) % 3600 <> 0 THEN
-        RAISE EXCEPTION 'trace_ext.partition_interval % is not a number of whole hours, days or weeks', width
-              USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF back < interval '0' THEN
-        RAISE EXCEPTION 'trace_ext.partition_reach % is negative', back USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     reach := trace_ext_internal.time_plus(now(), -back);
     until := trace_ext_internal.time_plus(trace_ext_internal.partition_begin(now(), width), (ahead + 1) * width);
 END
@@ -391,7 +383,8 @@ COMMENT ON FUNCTION trace_ext_internal.make_partition(timestamptz, timestamptz, 
     'makes a partition of events for a free range of time, in one of the ways of partition_way(); others wait until it is committed';
 
 CREATE FUNCTION trace_ext_internal.partition_step(for_waiting boolean) RETURNS text
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' SET deadlock_timeout = '20ms'
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    SET lock_timeout = '50ms' SET deadlock_timeout = '20ms'
     AS $$
 DECLARE
     next record;
@@ -448,7 +441,7 @@ COMMENT ON FUNCTION trace_ext_internal.default_rows(timestamptz, timestamptz) IS
 
 CREATE FUNCTION trace_ext_internal.partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
                                   OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     AS $$
 DECLARE
     settings record;
@@ -456,13 +449,7 @@ DECLARE
     newest timestamptz;
     first_one record;
 BEGIN
-    BEGIN
-        settings := trace_ext_internal.partition_settings();
-    EXCEPTION WHEN data_exception THEN
-        advice := SQLERRM;
-        events_in_default := (trace_ext_internal.default_rows('-infinity', 'infinity')).rows;
-        RETURN;
-    END;
+    settings := trace_ext_internal.partition_settings();
     SELECT d.rows, d.far INTO events_in_default, far_events FROM trace_ext_internal.default_rows(settings.reach, settings.until) d;
     oldest_far_event := coalesce((trace_ext_internal.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext_internal.waiting_ends(settings.until, 'infinity')).oldest);
     newest_far_event := coalesce((trace_ext_internal.waiting_ends(settings.until, 'infinity')).newest, (trace_ext_internal.waiting_ends('-infinity', settings.reach)).newest);

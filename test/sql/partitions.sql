@@ -260,10 +260,18 @@ ROLLBACK;
 SELECT * FROM ranges('split|away|late');
 SELECT * FROM so_far;
 
+-- Days are days of UTC, also for who lives where one of them has 23 hours and another 25.
+SET timezone = 'Europe/Berlin';
+INSERT INTO events (trace_id, id, "timestamp", kind)
+SELECT md5(t::text)::uuid, md5(t::text)::uuid, t, 'Custom' FROM unnest('{2003-03-29 23:30Z, 2003-03-30 12:00Z, 2003-10-25 22:30Z, 2003-10-26 12:00Z}'::timestamptz[]) t;
+CALL maintain_partitions();
+SET timezone = 'UTC';
+SELECT lower_bound, upper_bound FROM trace_ext.partitions WHERE extract(year FROM lower_bound) = 2003 ORDER BY 1;
+
 SELECT * FROM plain.differences();
 SELECT * FROM verify_summaries();
 TRUNCATE events;
-SELECT format('DROP TABLE trace_ext.%I', relname) FROM pg_class WHERE oid IN (SELECT part FROM trace_ext.partitions WHERE NOT is_default) AND relname ~ '2001' ORDER BY relname COLLATE "C" \gexec
+SELECT format('DROP TABLE trace_ext.%I', relname) FROM pg_class WHERE oid IN (SELECT part FROM trace_ext.partitions WHERE NOT is_default) AND relname ~ '200[13]' ORDER BY relname COLLATE "C" \gexec
 DROP VIEW so_far, stored;
 DROP PROCEDURE fill;
 DROP FUNCTION ranges;
