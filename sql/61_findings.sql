@@ -362,7 +362,7 @@ COMMENT ON FUNCTION trace_ext_internal.rivals_of(uuid[], timestamptz, timestampt
 -- What traces of a time may have changed: home; what races with that; and what may
 -- order those. Times apart from each other are looked at together, for a look costs
 -- some milliseconds however little there is to see: no pair is of two of them.
-CREATE FUNCTION trace_ext_internal.examine_batch(batch uuid[], most_events bigint = 200000) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.examine_batch(batch uuid[], most_events bigint, OUT changed uuid[], OUT looked_at int)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
@@ -389,7 +389,9 @@ BEGIN
       FROM trace_ext_internal.traces_within(f, t) w WHERE w.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
-        RETURN trace_ext_internal.examine_traces(batch, '{}');
+        changed := trace_ext_internal.examine_traces(batch, '{}');
+        looked_at := cardinality(batch);
+        RETURN;
     END IF;
 
     -- What races with home, and what may order that.
@@ -401,7 +403,8 @@ BEGIN
       FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w;
 
     IF times > 1 AND events > most_together THEN
-        RETURN trace_ext_internal.examine_halves(batch, most_events);
+        SELECT h.changed, h.looked_at INTO changed, looked_at FROM trace_ext_internal.examine_halves(batch, most_events) h;
+        RETURN;
     ELSIF events <= most_events THEN
         home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
         others := others || ARRAY(SELECT trace_ext_internal.traces_that_order(without));
@@ -413,13 +416,14 @@ BEGIN
     END IF;
     rivals := ARRAY(SELECT unnest(rivals) EXCEPT SELECT unnest(home));
     others := ARRAY(SELECT unnest(others) EXCEPT SELECT unnest(home || rivals));
-    RETURN trace_ext_internal.examine_traces(home, rivals, others, all_rivals);
+    changed := trace_ext_internal.examine_traces(home, rivals, others, all_rivals);
+    looked_at := cardinality(home);
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.examine_batch(uuid[], bigint) IS
-    'examines traces that changed, and those whose pairs they may have changed; returns the findings to refresh';
+    'examines traces that changed, and those whose pairs they may have changed; returns the findings to refresh, and how many traces it looked at anew';
 
-CREATE FUNCTION trace_ext_internal.examine_halves(batch uuid[], most_events bigint) RETURNS uuid[]
+CREATE FUNCTION trace_ext_internal.examine_halves(batch uuid[], most_events bigint, OUT changed uuid[], OUT looked_at int)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -427,7 +431,8 @@ DECLARE
                                       ORDER BY b.first_timestamp, d.id);
     half constant int := cardinality(batch) / 2;
 BEGIN
-    RETURN trace_ext_internal.examine_batch(by_time[:half], most_events) || trace_ext_internal.examine_batch(by_time[half + 1:], most_events);
+    SELECT a.changed || b.changed, a.looked_at + b.looked_at INTO changed, looked_at
+      FROM trace_ext_internal.examine_batch(by_time[:half], most_events) a, trace_ext_internal.examine_batch(by_time[half + 1:], most_events) b;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.examine_halves(uuid[], bigint) IS 'examines the earlier half of some traces, then the later one';
@@ -551,6 +556,7 @@ DECLARE
     dirty uuid[];
     batch uuid[];
     changed uuid[];
+    looked_at int;
     begun timestamptz;
     most int;
 BEGIN
@@ -567,15 +573,16 @@ BEGIN
                   FROM unnest(dirty) AS t (id) LEFT JOIN trace_ext.summary_base s ON s.trace_id = t.id) AS d;
         batch := batch || ARRAY(SELECT trace_ext_internal.traces_that_order(dirty));
         IF batch <> '{}' THEN
-            changed := trace_ext_internal.examine_batch(batch);
+            SELECT e.changed, e.looked_at INTO changed, looked_at FROM trace_ext_internal.examine_batch(batch, 200000) e;
             PERFORM trace_ext_internal.refresh_findings(changed, batch);
         END IF;
     END IF;
     PERFORM trace_ext_internal.sweep_race_pairs(2000);
     UPDATE trace_ext.detect_state
        SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined,
-           -- How much there is to see in a trace shows only when it was looked at.
-           at_once = CASE WHEN clock_timestamp() - begun > interval '1 s' THEN greatest(at_once / 2, 10)
+           -- How much there is to see in a trace shows only when it was looked at. Where most
+           -- of it was what only overlaps, fewer traces would take as long.
+           at_once = CASE WHEN clock_timestamp() - begun > interval '1 s' AND looked_at <= 3 * cardinality(batch) THEN greatest(at_once / 2, 10)
                           WHEN clock_timestamp() - begun < interval '400 ms' AND examined >= at_once / 2 THEN least(at_once * 2, 4000)
                           ELSE at_once END;
 END
