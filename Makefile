@@ -2,88 +2,9 @@ EXTENSION    = trace_ext
 EXTVERSION  := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" trace_ext.control)
 MODULE_big   = trace_ext
 
-# In the order of the flow: a file calls only what stands before it.
-OBJS = \
-	src/guc.o \
-	src/event.o \
-	src/owner.o \
-	src/vclock.o \
-	src/vclock_ops.o \
-	src/vclock_io.o \
-	src/json_scan.o \
-	src/timestamps.o \
-	src/event_json.o \
-	src/ingest.o \
-	src/summary.o \
-	src/fold.o \
-	src/folder.o \
-	src/worker_slots.o \
-	src/restore.o \
-	src/deltas.o \
-	src/aggregates.o \
-	src/reads.o \
-	src/outstanding.o \
-	src/trace_range.o \
-	src/recompute.o \
-	src/trace_events.o \
-	src/list.o \
-	src/truncate.o \
-	src/partitions.o \
-	src/names.o \
-	src/spelling.o \
-	src/trace_load.o \
-	src/trace_prepare.o \
-	src/schedule.o \
-	src/strand_clock.o \
-	src/client_clocks.o \
-	src/strands.o \
-	src/tasks.o \
-	src/messages.o \
-	src/locks.o \
-	src/lock_types.o \
-	src/sharing.o \
-	src/happens_before.o \
-	src/proof.o \
-	src/accesses.o \
-	src/races.o \
-	src/patterns.o \
-	src/evidence.o \
-	src/race_rows.o \
-	src/overlaps.o \
-	src/find_races.o \
-	src/audit.o \
-	src/detect.o \
-	src/cache_locks.o \
-	src/cache_counters.o \
-	src/cache_relations.o \
-	src/cache_writes.o \
-	src/cache_blocks.o \
-	src/cache_entries.o \
-	src/cache_local.o \
-	src/cache_flight.o \
-	src/cache_failures.o \
-	src/cache_settings.o \
-	src/cache_functions.o \
-	src/cache_query.o \
-	src/cache_memo.o \
-	src/cache_call.o \
-	src/cache_rows.o \
-	src/cache_compute.o \
-	src/cache_refresh.o \
-	src/cached.o \
-	src/cache_reports.o \
-	src/cache_keep.o \
-	src/cache_views.o \
-	src/keep_out.o \
-	src/job_call.o \
-	src/job_process.o \
-	src/cache_turn.o \
-	src/cache_roles.o \
-	src/worker.o \
-	src/launcher.o \
-	src/worker_rows.o \
-	src/shmem.o \
-	src/trace_ext.o
+# In the order of the flow: a file includes only from its own room and those before it.
+ROOMS        = common vclock ingest store history races workers cache
+OBJS         = $(patsubst %.c,%.o,$(wildcard src/*.c $(ROOMS:%=src/%/*.c)))
 
 # The script of the version is its fragments, in the order of their numbers.
 FRAGMENTS   := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
@@ -96,6 +17,8 @@ REGRESS_OPTS = --inputdir=test --load-extension=trace_ext
 ISOLATION    = $(basename $(notdir $(sort $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=trace_ext
 
+# Headers are named with their room.
+PG_CPPFLAGS  = -I$(srcdir)/src
 PG_CFLAGS    = -Wall -Wextra -Wno-unused-parameter
 ifdef WERROR
 PG_CFLAGS   += -Werror
@@ -116,7 +39,7 @@ endif
 $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 	cat $(FRAGMENTS) > $@
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h src/*/*.h)
 
 # Commands. Each works on a copy of the source and installs what it needs.
 .PHONY: demo demo-stop test sanitize assert bench

@@ -13,14 +13,14 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
-#include "cache_blocks.h"
-#include "cache_counters.h"
-#include "cache_entries.h"
-#include "cache_failures.h"
-#include "cache_locks.h"
-#include "cache_relations.h"
+#include "cache/blocks.h"
+#include "cache/counters.h"
+#include "cache/entries.h"
+#include "cache/failures.h"
+#include "cache/locks.h"
+#include "cache/relations.h"
 #include "shmem.h"
-#include "worker_slots.h"
+#include "common/worker_slots.h"
 
 typedef struct SharedPart
 {

@@ -6,15 +6,15 @@
 
 #include "fmgr.h"
 
-#include "cache_memo.h"
-#include "cache_writes.h"
-#include "deltas.h"
+#include "cache/memo.h"
+#include "cache/writes.h"
+#include "store/deltas.h"
 #include "guc.h"
-#include "keep_out.h"
-#include "launcher.h"
-#include "reads.h"
+#include "workers/make_way.h"
+#include "workers/launcher.h"
+#include "common/reads.h"
 #include "shmem.h"
-#include "truncate.h"
+#include "store/truncate.h"
 
 PG_MODULE_MAGIC;
 

@@ -274,7 +274,7 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults readme_faults; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow readme_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -332,14 +332,40 @@ readme_faults()
 layout_faults()
 {
 	local file
-	for file in "$SRC"/src/*.[ch]; do
-		awk -v file="src/${file##*/}" '
+	for file in "$SRC"/src/*.[ch] "$SRC"/src/*/*.[ch]; do
+		awk -v file="${file#"$SRC"/}" '
 			function fault(what) { print file ":" FNR ": " what }
 			/[ \t]$/ { fault("blank at the end of a line") }
 			/^\t*    / { fault("indented by spaces instead of tabs") }
 			/^\t*(if|else|for|while|do|switch|foreach)[ (].*\{$/ { fault("brace not on a line of its own") }
 			/^\t*\/\// { fault("// comment") }' "$file"
 	done
+}
+
+# The rooms of src/ are in the order of the flow, which the Makefile has: a file
+# includes from its own room, those before it, and of what is in none only what
+# all share. trace_ext.c and shmem.c, which put the rooms together, are free.
+includes_against_the_flow()
+{
+	local rooms
+	rooms=$(sed -n 's/^ROOMS *= //p' "$SRC/Makefile")
+	(cd "$SRC/src" && awk -v rooms="$rooms" '
+		BEGIN { for (n = split(rooms, name); n > 0; n--) place[name[n]] = n }
+		FNR == 1 {
+			split(FILENAME, path, "/")
+			if (!(path[1] in place)) print "src/" FILENAME ": its room is not in the Makefile"
+		}
+		/^#include "[a-z]+\/[a-z_]+\.h"/ {
+			split($2, included, "[\"/]")
+			room = included[2]
+			if (room in place && place[room] > place[path[1]])
+				print "src/" FILENAME ": includes " $2 " of a later room"
+		}
+		/^#include "[a-z_]+\.h"/ {
+			split($2, included, "\"")
+			if (system("test -e " included[2]) == 0 && included[2] !~ /^(guc|compat)\.h$/)
+				print "src/" FILENAME ": includes " $2
+		}' */*.[ch])
 }
 
 # Build the library, though not the server, with the sanitizers. They see

@@ -1,0 +1,487 @@
+/*
+ * entries.c
+ *		The results that are in shared memory, by key.
+ *
+ * A hash table with chains, of a fixed number of entries: as many as there would be
+ * if each had two blocks.  What an entry holds is in blocks (blocks.c).
+ *
+ * A full cache evicts by the clock: the hand passes over the entries, takes one from
+ * the uses of each, and evicts the first that has none.  A new entry has none, so
+ * results that are asked for once leave before those that are asked for often.
+ *
+ * Locks: an entry that is in the table, and its chain, are protected by the lock of
+ * its partition.  A free entry belongs to whoever took it from the list of free
+ * ones, which "mutex" protects.  "uses" is only ever a hint.  Nobody holds two
+ * locks: room is made, and the bytes are written, before the partition is locked.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "port/atomics.h"
+#include "port/pg_bitutils.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+
+#include "cache/blocks.h"
+#include "cache/counters.h"
+#include "cache/entries.h"
+#include "cache/locks.h"
+#include "cache/relations.h"
+#include "guc.h"
+
+#define NO_ENTRY PG_UINT32_MAX
+#define MOST_USES 8
+
+typedef struct Entry
+{
+	TexEntryInfo info;
+	bool		in_table;
+	uint32		next;			/* in its bucket, or in the list of free entries */
+	uint32		blocks;
+	pg_atomic_uint32 uses;
+} Entry;
+
+/* Half an entry, two buckets and a link a block. */
+StaticAssertDecl(sizeof(Entry) / 2 + 3 * sizeof(uint32) <= TEX_BLOCK_OVERHEAD,
+				 "entries take more than their share of the cache");
+
+typedef struct Entries
+{
+	pg_atomic_uint64 last_id;
+	pg_atomic_uint64 epoch;		/* changes when entries were dropped on demand */
+	pg_atomic_uint32 hand;
+	slock_t		mutex;
+	uint32		first_free;
+	uint32		n;
+	uint32		n_buckets;		/* a power of two, not below TEX_CACHE_PARTITIONS */
+	uint32		buckets[FLEXIBLE_ARRAY_MEMBER];
+} Entries;
+
+static Entries *table;
+static Entry *entries;
+
+static uint32
+entry_count(void)
+{
+	return Max(tex_blocks_total() / 2, 1);
+}
+
+static uint32
+bucket_count(void)
+{
+	return pg_nextpower2_32(Max(entry_count(), TEX_CACHE_PARTITIONS));
+}
+
+static Size
+table_size(void)
+{
+	return MAXALIGN(offsetof(Entries, buckets) + bucket_count() * sizeof(uint32));
+}
+
+Size
+tex_entries_shmem_size(void)
+{
+	return add_size(table_size(), mul_size(entry_count(), sizeof(Entry)));
+}
+
+void
+tex_entries_shmem_attach(void)
+{
+	bool		found;
+
+	table = ShmemInitStruct("trace_ext cache entries", tex_entries_shmem_size(), &found);
+	entries = (Entry *) ((char *) table + table_size());
+	if (found)
+		return;
+	pg_atomic_init_u64(&table->last_id, 0);
+	pg_atomic_init_u64(&table->epoch, 1);
+	pg_atomic_init_u32(&table->hand, 0);
+	SpinLockInit(&table->mutex);
+	table->n = entry_count();
+	table->n_buckets = bucket_count();
+	for (uint32 i = 0; i < table->n_buckets; i++)
+		table->buckets[i] = NO_ENTRY;
+	table->first_free = 0;
+	for (uint32 i = 0; i < table->n; i++)
+	{
+		entries[i].in_table = false;
+		entries[i].next = i + 1 < table->n ? i + 1 : NO_ENTRY;
+		pg_atomic_init_u32(&entries[i].uses, 0);
+	}
+}
+
+/*
+ * Bytes that one entry may have: what is set, but never more than a quarter of all.
+ */
+Size
+tex_entry_limit(void)
+{
+	return Min((Size) tex_cache_entry_size * 1024, (Size) tex_cache_size * 1024 / 4);
+}
+
+static uint32
+bucket_of(const TexCacheKey *key)
+{
+	return (uint32) key->hash[0] & (table->n_buckets - 1);
+}
+
+static LWLock *
+lock_of(const TexCacheKey *key)
+{
+	return TEX_PARTITION_LOCK(bucket_of(key));
+}
+
+static bool
+is_key(const TexCacheKey *a, const TexCacheKey *b)
+{
+	return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] &&
+		a->role == b->role && a->database == b->database;
+}
+
+/* The entry with a key, whose partition is locked, or NULL. */
+static Entry *
+find(const TexCacheKey *key)
+{
+	for (uint32 i = table->buckets[bucket_of(key)]; i != NO_ENTRY; i = entries[i].next)
+	{
+		if (is_key(&entries[i].info.key, key))
+			return &entries[i];
+	}
+	return NULL;
+}
+
+/*
+ * Finds an entry: what is known of it, and a copy of its bytes in the current
+ * memory context.
+ */
+bool
+tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
+{
+	LWLock	   *lock = lock_of(key);
+	Size		room = 0;
+
+	*bytes = NULL;
+	for (;;)
+	{
+		Entry	   *entry;
+		Size		size = 0;
+
+		LWLockAcquire(lock, LW_SHARED);
+		entry = find(key);
+		if (entry)
+		{
+			*info = entry->info;
+			size = TEX_ENTRY_BYTES(info);
+			if (size <= room)
+				tex_blocks_read(entry->blocks, 0, *bytes, size);
+		}
+		LWLockRelease(lock);
+		if (!entry)
+			return false;
+		if (size <= room)
+			return true;
+		/* Memory is not asked for under a lock. */
+		*bytes = *bytes ? repalloc(*bytes, size) : palloc(size);
+		room = size;
+	}
+}
+
+/*
+ * Notes that a result was given to a caller.
+ */
+void
+tex_entry_hit(const TexEntryInfo *info)
+{
+	LWLock	   *lock = lock_of(&info->key);
+	Entry	   *entry;
+
+	/* These are for the eye and for the clock: two at once may count as one. */
+	LWLockAcquire(lock, LW_SHARED);
+	entry = find(&info->key);
+	if (entry && entry->info.id == info->id)
+	{
+		uint32		uses = pg_atomic_read_u32(&entry->uses);
+
+		if (uses < MOST_USES)
+			pg_atomic_write_u32(&entry->uses, uses + 1);
+		entry->info.hits++;
+		entry->info.last_hit = GetCurrentStatementStartTimestamp();
+	}
+	LWLockRelease(lock);
+}
+
+/*
+ * Asks for a newer result in the background; false where that was done before.
+ */
+bool
+tex_entry_want(const TexEntryInfo *info)
+{
+	LWLock	   *lock = lock_of(&info->key);
+	Entry	   *entry;
+	bool		first = false;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entry = find(&info->key);
+	if (entry && entry->info.id == info->id && !entry->info.wanted)
+		first = entry->info.wanted = true;
+	LWLockRelease(lock);
+	return first;
+}
+
+/* Takes an entry, whose partition is locked, out of the table. */
+static void
+unlink_entry(Entry *entry)
+{
+	uint32	   *link = &table->buckets[bucket_of(&entry->info.key)];
+
+	while (&entries[*link] != entry)
+		link = &entries[*link].next;
+	*link = entry->next;
+	entry->in_table = false;
+}
+
+static Entry *
+take_free_entry(void)
+{
+	Entry	   *entry = NULL;
+
+	SpinLockAcquire(&table->mutex);
+	if (table->first_free != NO_ENTRY)
+	{
+		entry = &entries[table->first_free];
+		table->first_free = entry->next;
+	}
+	SpinLockRelease(&table->mutex);
+	return entry;
+}
+
+/* Dependencies that are read at once. */
+#define SOME 32
+
+/* Says of what an entry that leaves depended on that it does so no more. */
+static void
+give_up_dependencies(Entry *entry)
+{
+	TexDependency some[SOME];
+	uint32		n;
+
+	for (uint32 i = 0; i < entry->info.n_dependencies; i += n)
+	{
+		n = Min(entry->info.n_dependencies - i, SOME);
+		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) some,
+						n * sizeof(TexDependency));
+		tex_relations_use(some, n, -1);
+	}
+}
+
+static void
+put_free_entry(Entry *entry)
+{
+	SpinLockAcquire(&table->mutex);
+	entry->next = table->first_free;
+	table->first_free = entry - entries;
+	SpinLockRelease(&table->mutex);
+}
+
+/* Frees an entry that is in the table no more, and what it held. */
+static void
+free_entry(Entry *entry)
+{
+	give_up_dependencies(entry);
+	tex_blocks_give(entry->blocks);
+	put_free_entry(entry);
+}
+
+/* Drops an entry if it still is what the caller saw. */
+bool
+tex_entry_drop(const TexCacheKey *key, uint64 id)
+{
+	LWLock	   *lock = lock_of(key);
+	Entry	   *entry;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	entry = find(key);
+	if (entry && entry->info.id == id)
+		unlink_entry(entry);
+	else
+		entry = NULL;
+	LWLockRelease(lock);
+	if (entry)
+		free_entry(entry);
+	return entry != NULL;
+}
+
+/*
+ * Evicts one entry.  False where all are in use after the hand went round twice
+ * as often as an entry can have uses: then the caller does without.
+ */
+static bool
+evict_one(void)
+{
+	for (uint32 n = 0; n < table->n * (MOST_USES + 1); n++)
+	{
+		Entry	   *entry = &entries[pg_atomic_fetch_add_u32(&table->hand, 1) % table->n];
+		uint32		uses = pg_atomic_read_u32(&entry->uses);
+		TexCacheKey key;
+		uint64		id;
+
+		if (!entry->in_table)
+			continue;
+		if (uses > 0)
+		{
+			pg_atomic_write_u32(&entry->uses, uses - 1);
+			continue;
+		}
+		/* Read without its lock, so it may be another one by now: then it is not dropped. */
+		key = entry->info.key;
+		id = entry->info.id;
+		if (tex_entry_drop(&key, id))
+		{
+			tex_cache_count(TEX_CACHE_EVICTIONS, 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A free entry with blocks for "size" bytes, or NULL. */
+static Entry *
+make_room(Size size)
+{
+	uint32		wanted = tex_blocks_needed(size);
+	Entry	   *entry;
+	uint32		blocks;
+
+	while ((entry = take_free_entry()) == NULL)
+	{
+		if (!evict_one())
+			return NULL;
+	}
+	while ((blocks = tex_blocks_take(wanted)) == TEX_NO_BLOCK)
+	{
+		if (!evict_one())
+			break;
+	}
+	entry->blocks = blocks;
+	if (blocks != TEX_NO_BLOCK)
+		return entry;
+	put_free_entry(entry);
+	return NULL;
+}
+
+/*
+ * Stores a result, in the place of an older one with its key.  False where there
+ * is no room, which is not an error.
+ */
+bool
+tex_entry_store(TexEntryInfo *info, const char *bytes)
+{
+	LWLock	   *lock = lock_of(&info->key);
+	Size		size = TEX_ENTRY_BYTES(info);
+	Entry	   *entry = make_room(size);
+	Entry	   *old;
+	uint32	   *bucket = &table->buckets[bucket_of(&info->key)];
+
+	if (entry == NULL)
+		return false;
+	info->id = pg_atomic_add_fetch_u64(&table->last_id, 1);
+	tex_blocks_write(entry->blocks, bytes, size);
+	entry->info = *info;
+	tex_relations_use((const TexDependency *) bytes, info->n_dependencies, 1);
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	old = find(&info->key);
+	if (old)
+	{
+		entry->info.hits = old->info.hits;
+		entry->info.last_hit = old->info.last_hit;
+		pg_atomic_write_u32(&entry->uses, pg_atomic_read_u32(&old->uses));
+		unlink_entry(old);
+	}
+	else
+		pg_atomic_write_u32(&entry->uses, 0);
+	entry->next = *bucket;
+	*bucket = entry - entries;
+	entry->in_table = true;
+	LWLockRelease(lock);
+	if (old)
+	{
+		tex_cache_count(TEX_CACHE_INVALIDATIONS, 1);
+		free_entry(old);
+	}
+	return true;
+}
+
+uint64
+tex_entries_epoch(void)
+{
+	return pg_atomic_read_u64(&table->epoch);
+}
+
+/*
+ * Tells all sessions to forget what they keep themselves.
+ */
+void
+tex_entries_new_epoch(void)
+{
+	pg_atomic_fetch_add_u64(&table->epoch, 1);
+}
+
+/*
+ * What is known of the entries that pass the filter (NULL: all), as a list of
+ * TexEntryInfo in the current memory context.
+ */
+List *
+tex_entries_list(TexEntryFilter filter, void *arg)
+{
+	List	   *list = NIL;
+	TexEntryInfo *found = palloc(sizeof(TexEntryInfo));
+
+	for (uint32 i = 0; i < table->n; i++)
+	{
+		Entry	   *entry = &entries[i];
+		LWLock	   *lock;
+		bool		passed;
+
+		if (!entry->in_table)
+			continue;
+		/* The key may change until the lock is held. */
+		lock = lock_of(&entry->info.key);
+		LWLockAcquire(lock, LW_SHARED);
+		*found = entry->info;
+		passed = entry->in_table && lock_of(&entry->info.key) == lock &&
+			(filter == NULL || filter(found, arg));
+		LWLockRelease(lock);
+		CHECK_FOR_INTERRUPTS();
+		if (passed)
+		{
+			list = lappend(list, found);
+			found = palloc(sizeof(TexEntryInfo));
+		}
+	}
+	return list;
+}
+
+/*
+ * The text of an entry's query, or NULL if the entry is gone.
+ */
+char *
+tex_entry_query(const TexEntryInfo *info)
+{
+	LWLock	   *lock = lock_of(&info->key);
+	char	   *query = palloc(info->query_size);
+	Entry	   *entry;
+
+	LWLockAcquire(lock, LW_SHARED);
+	entry = find(&info->key);
+	if (entry && entry->info.id == info->id)
+		tex_blocks_read(entry->blocks, TEX_ENTRY_QUERY(info), query, info->query_size);
+	else
+		entry = NULL;
+	LWLockRelease(lock);
+	return entry ? query : NULL;
+}

@@ -1,0 +1,671 @@
+/*
+ * query.c
+ *		What has to be known of a query before its result can be cached.
+ *
+ * A query is known by the tree that parser and rewriter make of it.  Names have
+ * become oids there, views their queries, and the policies of row-level security
+ * are conditions; so two sessions for which the same text means different things,
+ * for whatever reason, have different trees, and share no result.
+ *
+ * The same tree says whether its result may be kept without a ttl: if each node in it
+ * is of a kind that is listed here, and each function one that is known
+ * (functions.c).  Whatever else there is needs a ttl, and gets all settings into
+ * its key.  A literal of a type whose input function is not IMMUTABLE was already read
+ * by the parser, and may have been 'now': what was written is looked up by its place,
+ * with its escapes resolved.  A literal of a view has no place, and was read for good
+ * when the view was made.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "access/tupdesc.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_aggregate.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parser.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+#include "cache/functions.h"
+#include "cache/query.h"
+#include "compat.h"
+
+/* Schemas of the search path where names are watched; there are seldom more. */
+#define MOST_SCHEMAS 64
+
+typedef struct Examination
+{
+	TexQuery   *query;
+	List	   *schemas;		/* where names are looked for */
+	int			traits;			/* of TexTypeTrait, of all types that occur */
+	bool		prints;			/* calls output functions of types that occur */
+	bool		reads;			/* calls input functions of types that occur */
+} Examination;
+
+/* The place of an error is one in the query, not in that of the caller. */
+static void
+show_query(void *text)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(text);
+}
+
+/* Before analysis, which turns them into values. */
+static bool
+collect_literals(Node *node, void *literals)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, A_Const))
+	{
+		A_Const    *constant = (A_Const *) node;
+
+		if (!constant->isnull && IsA(&constant->val.node, String))
+			*(List **) literals = lappend(*(List **) literals, copyObject(constant));
+		return false;
+	}
+	return raw_expression_tree_walker(node, collect_literals, literals);
+}
+
+static TexQuery *
+parse(const char *text, const Oid *types, int n_types)
+{
+	TexQuery   *query = palloc0(sizeof(TexQuery));
+	List	   *statements = raw_parser(text, RAW_PARSE_DEFAULT);
+	List	   *rewritten;
+
+	if (list_length(statements) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("a cached query must be one statement, not %d", list_length(statements))));
+	if (!IsA(linitial_node(RawStmt, statements)->stmt, SelectStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a cached query must be a SELECT")));
+	(void) collect_literals(linitial_node(RawStmt, statements)->stmt, &query->literals);
+	rewritten = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, statements), text,
+												   types, n_types, NULL);
+	if (list_length(rewritten) == 1)
+		query->tree = linitial_node(Query, rewritten);
+	if (query->tree == NULL || query->tree->commandType != CMD_SELECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a cached query must be a SELECT that creates nothing")));
+	query->desc = ExecCleanTypeFromTL(query->tree->targetList);
+	return query;
+}
+
+/*
+ * Parses, analyses and rewrites the text of one SELECT, in the current memory
+ * context.  Locks its relations until the transaction ends, as any query does.
+ */
+TexQuery *
+tex_query_parse(const char *text, const Oid *types, int n_types)
+{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = show_query,
+		.arg = unconstify(char *, text)
+	};
+	TexQuery   *query;
+
+	error_context_stack = &context;
+	query = parse(text, types, n_types);
+	error_context_stack = context.previous;
+	return query;
+}
+
+/*
+ * Why a result that reads a relation cannot be cached, or NULL.  Where it could be
+ * with a ttl, because only writes go unnoticed, "ever" is false.
+ */
+const char *
+tex_relation_refusal(Oid relation, bool *ever)
+{
+	*ever = true;
+	if (get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
+		return "is temporary: other sessions have another one, or none.";
+	if (get_rel_relkind(relation) == RELKIND_FOREIGN_TABLE)
+		return "is a foreign table, whose writes cannot be noticed.";
+	*ever = false;
+	if (get_rel_relkind(relation) == RELKIND_SEQUENCE)
+		return "is a sequence, which changes outside of transactions.";
+	if (IsCatalogRelationOid(relation))
+		return "is a system catalog, whose writes are not tracked.";
+	return NULL;
+}
+
+/* The first reason is the one that is told. */
+static void
+need_ttl(Examination *e, const char *reason)
+{
+	if (e->query->ttl_reason == NULL)
+		e->query->ttl_reason = reason;
+}
+
+/* It may depend on anything that belongs to the session, too. */
+static void
+distrust(Examination *e, const char *reason)
+{
+	need_ttl(e, reason);
+	e->query->scope = TEX_SETTINGS_ALL;
+}
+
+/*
+ * A name that is looked for along the search path: a type's or a relation's, which has
+ * a type of its name.  Whatever gets that name later, the query may mean it.
+ */
+static void
+note_name(Examination *e, const char *name)
+{
+	ListCell   *cell;
+
+	if (name == NULL)
+		return;
+	foreach(cell, e->schemas)
+	{
+		uint32		hash = GetSysCacheHashValue2(TYPENAMENSP, CStringGetDatum(name),
+												 ObjectIdGetDatum(lfirst_oid(cell)));
+
+		e->query->names = list_append_unique_int(e->query->names, (int) hash);
+	}
+}
+
+static void
+note_type(Examination *e, Oid type)
+{
+	Oid			element = get_element_type(type);
+	Oid			named = OidIsValid(element) ? element : type;
+
+	e->traits |= tex_type_traits(type, &e->query->relations);
+	if (named >= FirstNormalObjectId)
+	{
+		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(named));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
+
+			e->schemas = list_append_unique_oid(e->schemas, form->typnamespace);
+			note_name(e, NameStr(form->typname));
+			ReleaseSysCache(tuple);
+		}
+	}
+}
+
+static void
+examine_relation(Examination *e, Oid relation)
+{
+	bool		ever;
+	const char *refusal = tex_relation_refusal(relation, &ever);
+
+	e->query->relations = list_append_unique_oid(e->query->relations, relation);
+	note_name(e, get_rel_name(relation));
+	if (refusal == NULL)
+		return;
+	if (ever)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cache a query that reads \"%s\"", get_rel_name(relation)),
+				 errdetail("The relation %s", refusal)));
+	need_ttl(e, psprintf("Relation \"%s\" %s", get_rel_name(relation), refusal));
+}
+
+static void
+refuse_volatile(Oid function)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot cache a query that calls the volatile function %s",
+					format_procedure(function)),
+			 errdetail("Each call may return something else, or change something."),
+			 errhint("Call it outside of cached(); or declare it STABLE, if it is.")));
+}
+
+static bool examine_function(Oid function, void *arg);
+
+/* CREATE AGGREGATE calls each one IMMUTABLE, whatever it is made of. */
+static void
+examine_aggregate(Examination *e, Oid aggregate)
+{
+	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_aggregate form = (Form_pg_aggregate) GETSTRUCT(tuple);
+		Oid			parts[] = {
+			form->aggtransfn, form->aggfinalfn, form->aggcombinefn, form->aggserialfn,
+			form->aggdeserialfn, form->aggmtransfn, form->aggminvtransfn, form->aggmfinalfn
+		};
+
+		for (size_t i = 0; i < lengthof(parts); i++)
+		{
+			if (OidIsValid(parts[i]))
+				(void) examine_function(parts[i], e);
+		}
+		ReleaseSysCache(tuple);
+	}
+}
+
+static void
+examine_trust(Examination *e, Oid function, HeapTuple tuple)
+{
+	switch (tex_function_trust(tuple))
+	{
+		case TEX_KNOWN:
+			break;
+		case TEX_PRINTS:
+			e->prints = true;
+			break;
+		case TEX_READS:
+			e->reads = true;
+			break;
+		case TEX_TRUSTED:
+			e->query->scope = TEX_SETTINGS_ALL;
+			break;
+		case TEX_VOLATILE:
+			refuse_volatile(function);
+			break;
+		case TEX_TIMED:
+			need_ttl(e, psprintf("%s changes with time.", format_procedure(function)));
+			break;
+		case TEX_OF_SESSION:
+			e->query->of_session = true;
+			/* FALLTHROUGH */
+		case TEX_UNKNOWN:
+			distrust(e, psprintf("%s is STABLE: what it depends on, beside tables, is not known.",
+								 format_procedure(function)));
+			break;
+	}
+}
+
+/*
+ * A function that is called; not necessarily by name, so that its caller need not have
+ * the right to.
+ */
+static bool
+examine_function(Oid function, void *arg)
+{
+	Examination *e = arg;
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	examine_trust(e, function, tuple);
+	e->query->has_functions |= tex_function_executes(tuple);
+	if (function >= FirstNormalObjectId)
+		e->query->scope = Max(e->query->scope, TEX_SETTINGS_EXTENSIONS);
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE &&
+		function >= FirstNormalObjectId)
+		examine_aggregate(e, function);
+	ReleaseSysCache(tuple);
+	return false;
+}
+
+static bool
+examine_call(Oid function, void *arg)
+{
+	if (!tex_may_execute(function))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+	return examine_function(function, arg);
+}
+
+/* The operators by which rows are sorted and told apart. */
+static void
+examine_sorting(Examination *e, const SortGroupClause *clause)
+{
+	if (OidIsValid(clause->eqop))
+		(void) examine_function(get_opcode(clause->eqop), e);
+	if (OidIsValid(clause->sortop))
+		(void) examine_function(get_opcode(clause->sortop), e);
+}
+
+/* The functions that find the ends of a frame by an offset. */
+static void
+examine_frame(Examination *e, const WindowClause *clause)
+{
+	if (OidIsValid(clause->startInRangeFunc))
+		(void) examine_function(clause->startInRangeFunc, e);
+	if (OidIsValid(clause->endInRangeFunc))
+		(void) examine_function(clause->endInRangeFunc, e);
+}
+
+/* What was written where a constant is, or NULL. */
+static const char *
+literal_of(const TexQuery *query, const Const *constant)
+{
+	ListCell   *cell;
+
+	foreach(cell, query->literals)
+	{
+		A_Const    *literal = lfirst_node(A_Const, cell);
+
+		if (literal->location == constant->location)
+			return strVal(&literal->val);
+	}
+	return NULL;
+}
+
+static void
+examine_constant(Examination *e, const Const *constant)
+{
+	int			traits = tex_type_traits(constant->consttype, &e->query->relations);
+	const char *literal = literal_of(e->query, constant);
+
+	if (constant->constisnull || constant->location < 0)
+		return;
+	if (traits & TEX_IS_NAME)
+	{
+		/* Like the name of a table or a function in the text. */
+		if (constant->consttype == REGCLASSOID)
+			note_name(e, get_rel_name(DatumGetObjectId(constant->constvalue)));
+		else if (constant->consttype == REGTYPEOID)
+			note_type(e, DatumGetObjectId(constant->constvalue));
+	}
+	else if (traits & TEX_STRANGE_INPUT)
+		distrust(e, psprintf("What a literal of type %s means may change.",
+							 format_type_be(constant->consttype)));
+	else if ((traits & TEX_NAMES_TIMES) && (literal == NULL || !tex_time_is_fixed(literal)))
+		need_ttl(e, "The meaning of a time like 'now' or 'today' changes with time.");
+}
+
+/* Of the system columns, some change without a write, as xmax. */
+static void
+examine_column(Examination *e, const Var *var)
+{
+	if (var->varattno < 0 && var->varattno != TableOidAttributeNumber &&
+		var->varattno != SelfItemPointerAttributeNumber &&
+		var->varattno != MinTransactionIdAttributeNumber)
+		need_ttl(e, "A system column that is read changes without a write that could be noticed.");
+}
+
+static void
+examine_value_function(Examination *e, const SQLValueFunction *function)
+{
+	switch (function->op)
+	{
+		case SVFOP_CURRENT_ROLE:
+		case SVFOP_CURRENT_USER:
+		case SVFOP_USER:
+		case SVFOP_CURRENT_CATALOG:
+			break;				/* in the key; renaming one wipes */
+		case SVFOP_CURRENT_SCHEMA:
+			/* May be that of temporary tables. */
+			e->query->of_session = true;
+			/* FALLTHROUGH */
+		case SVFOP_SESSION_USER:
+			distrust(e, "The session user or the current schema is not part of what the query means.");
+			break;
+		default:
+			need_ttl(e, "The current date or time changes with time.");
+			break;
+	}
+}
+
+/* The columns of a function in FROM, which need not be read one by one. */
+static void
+examine_function_in_from(Examination *e, const RangeTblFunction *function)
+{
+	TupleDesc	desc = NULL;
+	ListCell   *cell;
+
+	(void) get_expr_result_type(function->funcexpr, NULL, &desc);
+	for (int i = 0; desc && i < desc->natts; i++)
+		note_type(e, TupleDescAttr(desc, i)->atttypid);
+	foreach(cell, function->funccoltypes)
+		note_type(e, lfirst_oid(cell));
+}
+
+static void
+examine_source(Examination *e, const RangeTblEntry *entry)
+{
+	/* A subquery with a relation is a view. */
+	if (entry->rtekind == RTE_RELATION ||
+		(entry->rtekind == RTE_SUBQUERY && OidIsValid(entry->relid)))
+		examine_relation(e, entry->relid);
+	if (entry->tablesample == NULL)
+		return;
+	if (entry->tablesample->repeatable == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cache a query that takes a random sample"),
+				 errhint("Add REPEATABLE to TABLESAMPLE.")));
+	if (entry->tablesample->tsmhandler >= FirstNormalObjectId)
+		distrust(e, "A method of TABLESAMPLE that is used is not known.");
+}
+
+static void
+examine_query(const Query *tree)
+{
+	/*
+	 * Else done when it is executed, which it may not be.  A session that has not
+	 * looked at the query before may not have been told of a REVOKE, on a standby.
+	 */
+	tex_check_rights(tree);
+	if (tree->hasModifyingCTE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cache a query that writes")));
+	if (tree->rowMarks != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cache a query that locks rows")));
+}
+
+/* Asks for a setting by its name, whose value is then in the key. */
+static bool
+asks_for_setting(Examination *e, const FuncExpr *call)
+{
+	Const	   *name;
+
+	if (call->funcid != F_CURRENT_SETTING_TEXT && call->funcid != F_CURRENT_SETTING_TEXT_BOOL)
+		return false;
+	name = linitial(call->args);
+	if (!IsA(name, Const) || name->constisnull)
+		return false;
+	e->query->settings = lappend(e->query->settings, TextDatumGetCString(name->constvalue));
+	return true;
+}
+
+/* Clauses that depend on nothing but what is in them. */
+static const NodeTag known_clauses[] = {
+	T_List, T_TargetEntry, T_RangeTblRef, T_JoinExpr, T_FromExpr, T_SetOperationStmt,
+	T_GroupingSet, T_WindowClause, T_CommonTableExpr, T_CTESearchClause, T_CTECycleClause,
+	T_TableSampleClause, T_CaseWhen, T_RangeTblEntry, T_RangeTblFunction, T_SortGroupClause,
+	T_TableFunc,
+#if PG_VERSION_NUM >= 170000
+	T_JsonBehavior,
+#endif
+};
+
+/* Expressions that do, but for functions and types that occur in them. */
+static const NodeTag known_expressions[] = {
+	T_Const, T_Var, T_Param, T_Aggref, T_GroupingFunc, T_WindowFunc, T_SubscriptingRef, T_FuncExpr,
+	T_NamedArgExpr, T_OpExpr, T_DistinctExpr, T_NullIfExpr, T_ScalarArrayOpExpr, T_BoolExpr,
+	T_SubLink, T_FieldSelect, T_RelabelType, T_CoerceViaIO, T_ArrayCoerceExpr, T_ConvertRowtypeExpr,
+	T_CollateExpr, T_CaseExpr, T_CaseTestExpr, T_ArrayExpr, T_RowExpr, T_RowCompareExpr,
+	T_CoalesceExpr, T_MinMaxExpr, T_SQLValueFunction, T_XmlExpr, T_NullTest, T_BooleanTest,
+#if PG_VERSION_NUM >= 160000
+	T_JsonValueExpr, T_JsonIsPredicate, T_JsonConstructorExpr,
+#endif
+#if PG_VERSION_NUM >= 170000
+	T_JsonExpr,
+#endif
+};
+
+static bool
+is_one_of(const Node *node, const NodeTag *tags, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		if (nodeTag(node) == tags[i])
+			return true;
+	}
+	return false;
+}
+
+/* What is particular to some of them. */
+static void
+examine_details(Examination *e, Node *node)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(node))
+	{
+		case T_RangeTblEntry:
+			examine_source(e, (RangeTblEntry *) node);
+			break;
+		case T_RangeTblFunction:
+			examine_function_in_from(e, (RangeTblFunction *) node);
+			break;
+		case T_SortGroupClause:
+			examine_sorting(e, (SortGroupClause *) node);
+			break;
+		case T_WindowClause:
+			examine_frame(e, (WindowClause *) node);
+			break;
+		case T_TableFunc:
+			e->reads = true;
+			foreach(cell, ((TableFunc *) node)->coltypes)
+				note_type(e, lfirst_oid(cell));
+			break;
+		case T_Const:
+			examine_constant(e, (Const *) node);
+			break;
+		case T_Var:
+			examine_column(e, (Var *) node);
+			break;
+		case T_SQLValueFunction:
+			examine_value_function(e, (SQLValueFunction *) node);
+			break;
+#if PG_VERSION_NUM >= 170000
+		case T_JsonExpr:
+			e->reads = true;
+			e->prints = true;
+			break;
+#endif
+#if PG_VERSION_NUM >= 160000
+		case T_JsonConstructorExpr:
+#endif
+		case T_XmlExpr:
+			e->prints = true;
+			break;
+		default:
+			break;
+	}
+}
+
+static bool
+examine_node(Node *node, void *arg)
+{
+	Examination *e = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		examine_query((Query *) node);
+		return query_tree_walker((Query *) node, examine_node, arg,
+								 QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
+	}
+	examine_details(e, node);
+	/* The walker has what is in them elsewhere. */
+	if (IsA(node, RangeTblEntry) || IsA(node, SortGroupClause))
+		return false;
+	if (!is_one_of(node, known_clauses, lengthof(known_clauses)))
+	{
+		if (IsA(node, CoerceToDomain))
+			distrust(e, "A cast to a domain depends on its constraints, whose change is not noticed.");
+		else if (!is_one_of(node, known_expressions, lengthof(known_expressions)))
+			distrust(e, "It has an expression of a kind that is not known.");
+		note_type(e, exprType(node));
+		if (!IsA(node, FuncExpr) || !asks_for_setting(e, (FuncExpr *) node))
+			(void) check_functions_in_node(node, examine_call, arg);
+	}
+	return expression_tree_walker(node, examine_node, arg);
+}
+
+/*
+ * Blanks the places in the text, which are printed as well, so that queries that
+ * are only written differently are the same.
+ */
+static void
+blank_locations(char *tree)
+{
+	static const char *const fields[] = {"location ", ":stmt_len "};
+
+	for (size_t i = 0; i < lengthof(fields); i++)
+	{
+		for (char *p = strstr(tree, fields[i]); p != NULL; p = strstr(p, fields[i]))
+		{
+			for (p += strlen(fields[i]); *p == '-' || isdigit((unsigned char) *p); p++)
+				*p = ' ';
+		}
+	}
+}
+
+/*
+ * Sets the hash of what a query means.
+ */
+void
+tex_query_hash(TexQuery *query)
+{
+	char	   *tree = nodeToString(query->tree);
+
+	blank_locations(tree);
+	query->hash[0] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 1));
+	query->hash[1] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 2));
+	pfree(tree);
+}
+
+/*
+ * Finds out what the result of a query depends on; refuses it where it can never be
+ * cached.
+ */
+void
+tex_query_examine(TexQuery *query)
+{
+	Examination e = {.query = query};
+	Oid			schemas[MOST_SCHEMAS];
+	int			n = fetch_search_path_array(schemas, MOST_SCHEMAS);
+
+	for (int i = 0; i < Min(n, MOST_SCHEMAS); i++)
+		e.schemas = lappend_oid(e.schemas, schemas[i]);
+	(void) examine_node((Node *) query->tree, &e);
+	if (e.prints && (e.traits & TEX_STRANGE_OUTPUT))
+		distrust(&e, "It makes text of values, and of a type that occurs what is printed may change.");
+	if (e.reads && (e.traits & (TEX_NAMES_TIMES | TEX_STRANGE_INPUT)))
+		distrust(&e, "It makes values of text, and of a type that occurs what is read may change, as 'now' does.");
+	for (int i = 0; i < query->desc->natts; i++)
+	{
+		if (TupleDescAttr(query->desc, i)->atttypid == RECORDOID ||
+			TupleDescAttr(query->desc, i)->atttypid == RECORDARRAYOID)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot cache a result with records of no named type"),
+					 errhint("Cast column %d to a composite type.", i + 1)));
+	}
+	tex_query_hash(query);
+}

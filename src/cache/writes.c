@@ -1,0 +1,262 @@
+/*
+ * writes.c
+ *		Which relations transactions write, as far as cached results depend on them.
+ *
+ * How writes are noticed: who writes a table holds RowExclusiveLock on it until his
+ * transaction ends, whatever the way: INSERT, COPY, a trigger, a foreign key's
+ * cascade, logical replication, rows routed to a partition.  TRUNCATE, REFRESH
+ * MATERIALIZED VIEW and most of ALTER TABLE hold AccessExclusiveLock.  So when a
+ * transaction that has an id is about to commit, its locks say which of the tracked
+ * relations it wrote.  Locks of a savepoint that was rolled back are gone by then.
+ *
+ * It goes through its own locks and asks of each whether that relation is tracked,
+ * so it pays for what it locked and not for what others track.  A lock is in one of
+ * two places: the few weak ones of the fast path are in the entry of the process
+ * (PGPROC), all others in its lists of the lock table, one a partition.  Another
+ * process may move one from the first place to the second, never back; so the first
+ * is looked at before the second.
+ *
+ * DDL that takes weaker locks, or none, as GRANT, is known by the invalidation
+ * messages that it is about to send.
+ *
+ * What a transaction did itself it also sees before it commits; tex_i_wrote() and
+ * tex_i_changed_definitions() (memo.c) say that it must keep away from the cache.
+ *
+ * Not noticed: relations written by code that releases its lock before the end of
+ * the transaction, against the rule of PostgreSQL for user tables; and what another
+ * library writes in a callback before commit that is called after ours, so trace_ext
+ * should come first in shared_preload_libraries.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "storage/sinval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "cache/locks.h"
+#include "cache/relations.h"
+#include "cache/writes.h"
+
+/* What a transaction that is about to commit has told so far. */
+typedef struct Changes
+{
+	TimestampTz at;				/* that it commits, or DT_NOEND */
+	bool		definitions;
+	bool		names;
+	bool		roles;
+	bool		marked;			/* as a writer of anything that is tracked */
+} Changes;
+
+/* When this session last committed a write to a tracked relation. */
+static TimestampTz last_write = 0;
+
+static bool
+holds(Oid relation, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	return tex_lock_held_by_me(&tag, mode);
+}
+
+/*
+ * Has this transaction written the relation, so that it sees what no other does?
+ */
+bool
+tex_i_wrote(Oid relation)
+{
+	return TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		(holds(relation, RowExclusiveLock) || holds(relation, AccessExclusiveLock));
+}
+
+/*
+ * When this session last wrote what cached results depend on.  Older results are
+ * not young enough for it: who writes expects to see it.
+ */
+TimestampTz
+tex_last_write(void)
+{
+	return last_write;
+}
+
+static void
+note_catalog_message(Changes *changes, int cache)
+{
+	switch (cache)
+	{
+		case PROCOID:
+		case AGGFNOID:
+		case OPEROID:
+		case CASTSOURCETARGET:
+		case ENUMOID:
+		case COLLOID:
+		case CLAOID:
+		case AMOPOPID:
+		case NAMESPACEOID:
+		case TSCONFIGMAP:
+		case TSCONFIGOID:
+		case TSDICTOID:
+		case TSPARSEROID:
+		case TSTEMPLATEOID:
+			changes->definitions = true;
+			break;
+		case AUTHOID:
+		case AUTHMEMROLEMEM:
+		case AUTHMEMMEMROLE:
+		case DATABASEOID:		/* its owner is a member of pg_database_owner */
+			changes->roles = true;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * A new or dropped relation may give a name another meaning; a temporary one only
+ * here.  Of one that is gone nobody needs to know who wrote it.
+ */
+static void
+note_relation_message(Changes *changes, Oid relation)
+{
+	Oid			schema = OidIsValid(relation) ? get_rel_namespace(relation) : InvalidOid;
+
+	if (!OidIsValid(schema) || !isAnyTempNamespace(schema))
+		changes->names = true;
+	if (!OidIsValid(relation))
+	{
+		tex_relations_wipe_all(changes->at);
+		changes->marked = true;
+	}
+	else if (OidIsValid(schema))
+		changes->marked |= tex_relation_mark(relation, true, changes->at);
+	else
+		tex_relation_forget(relation);
+}
+
+/* Marks what the messages that are about to be sent say was changed. */
+static void
+mark_changed(Changes *changes)
+{
+	SharedInvalidationMessage *messages;
+	bool		init_file;
+	int			n = xactGetCommittedInvalidationMessages(&messages, &init_file);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (messages[i].id >= 0)
+			note_catalog_message(changes, messages[i].cc.id);
+		else if (messages[i].id == SHAREDINVALRELCACHE_ID)
+			note_relation_message(changes, messages[i].rc.relId);
+	}
+	if (changes->definitions)
+		changes->marked |= tex_relation_mark(TEX_DEFINITIONS, true, changes->at);
+	if (changes->names)
+		changes->marked |= tex_relation_mark(TEX_NAMES, true, changes->at);
+	if (changes->roles)
+		changes->marked |= tex_relation_mark(TEX_ROLES, true, changes->at);
+}
+
+/* What the fast path has is asked about again, as it forgets relations but not places. */
+static void
+mark_locked_fast(Changes *changes)
+{
+	LWLockAcquire(&MyProc->fpInfoLock, LW_SHARED);
+	for (int group = 0; group < tex_fast_path_groups(); group++)
+	{
+		if (tex_fast_path_bits(group) == 0)
+			continue;
+		for (int i = 0; i < TEX_FAST_PATH_SLOTS; i++)
+		{
+			Oid			relation = MyProc->fpRelId[group * TEX_FAST_PATH_SLOTS + i];
+
+			if (OidIsValid(relation) && tex_relation_is_tracked(relation) &&
+				holds(relation, RowExclusiveLock))
+				changes->marked |= tex_relation_mark(relation, false, changes->at);
+		}
+	}
+	LWLockRelease(&MyProc->fpInfoLock);
+}
+
+static void
+mark_locked(Changes *changes, const PROCLOCK *held)
+{
+	const LOCKTAG *tag = &held->tag.myLock->tag;
+	bool		wipe = (held->holdMask & LOCKBIT_ON(AccessExclusiveLock)) != 0;
+
+	if (tag->locktag_type == LOCKTAG_RELATION && tag->locktag_field1 == MyDatabaseId &&
+		(wipe || (held->holdMask & LOCKBIT_ON(RowExclusiveLock)) != 0))
+		changes->marked |= tex_relation_mark(tag->locktag_field2, wipe, changes->at);
+}
+
+/* The lists of this process change by itself, or by others who hold the partition. */
+static void
+mark_locked_in_table(Changes *changes)
+{
+	for (int partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
+	{
+		PROCLOCK   *held = tex_next_lock(partition, NULL);
+
+		if (held == NULL)
+			continue;
+		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
+		for (held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
+			mark_locked(changes, held);
+		LWLockRelease(LockHashPartitionLockByIndex(partition));
+	}
+}
+
+static void
+mark_all(bool prepared)
+{
+	Changes		changes = {.at = prepared ? DT_NOEND : GetCurrentTimestamp()};
+
+	mark_changed(&changes);
+	mark_locked_fast(&changes);
+	mark_locked_in_table(&changes);
+	if (changes.marked)
+		last_write = GetCurrentTimestamp();
+}
+
+static void
+on_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+				break;
+			tex_relations_committing();
+			if (tex_relations_any())
+				mark_all(event == XACT_EVENT_PRE_PREPARE);
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			tex_relations_end_computing();
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * It must be called before any other module's that writes tables when a transaction
+ * commits: the callbacks are called in the reverse order.
+ */
+void
+tex_cache_writes_init(void)
+{
+	if (process_shared_preload_libraries_in_progress)
+		RegisterXactCallback(on_transaction_end, NULL);
+}

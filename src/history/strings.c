@@ -1,0 +1,122 @@
+/*
+ * strings.c
+ *		Strings by number: equal strings get the same small number.
+ *
+ * The detector compares variables, locks, threads and sets of held locks all the
+ * time; numbers make that one comparison, and a million events with forty
+ * distinct names cost forty strings.  Open addressing over the hash, doubling at
+ * two thirds; everything lives in the memory context that was current when the
+ * table was created.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "history/strings.h"
+
+typedef struct NameEntry
+{
+	const char *text;			/* terminated, though it may hold zero bytes */
+	int32		len;
+	uint32		hash;
+} NameEntry;
+
+struct TexNames
+{
+	MemoryContext context;
+	NameEntry  *names;
+	int32		count;
+	int32		room;
+	int32	   *slots;			/* number of the name, or TEX_NO_NAME */
+	uint32		mask;
+};
+
+static void
+make_slots(TexNames *names, uint32 nslots)
+{
+	names->slots = MemoryContextAllocHuge(names->context, sizeof(int32) * (Size) nslots);
+	memset(names->slots, 0xff, sizeof(int32) * (Size) nslots);
+	names->mask = nslots - 1;
+}
+
+TexNames *
+tex_names_create(void)
+{
+	TexNames   *names = palloc0(sizeof(TexNames));
+
+	names->context = CurrentMemoryContext;
+	names->room = 64;
+	names->names = palloc(sizeof(NameEntry) * names->room);
+	make_slots(names, 128);
+	return names;
+}
+
+static void
+grow(TexNames *names)
+{
+	uint32		nslots = (names->mask + 1) * 2;
+
+	names->room *= 2;
+	names->names = repalloc_huge(names->names, sizeof(NameEntry) * (Size) names->room);
+	pfree(names->slots);
+	make_slots(names, nslots);
+	for (int32 i = 0; i < names->count; i++)
+	{
+		uint32		slot = names->names[i].hash & names->mask;
+
+		while (names->slots[slot] != TEX_NO_NAME)
+			slot = (slot + 1) & names->mask;
+		names->slots[slot] = i;
+	}
+}
+
+/*
+ * The number of a string, given out in the order of first appearance.
+ */
+int32
+tex_names_add(TexNames *names, const char *text, int len)
+{
+	uint32		hash = hash_bytes((const unsigned char *) text, len);
+	uint32		slot = hash & names->mask;
+	char	   *copy;
+
+	for (; names->slots[slot] != TEX_NO_NAME; slot = (slot + 1) & names->mask)
+	{
+		const NameEntry *name = &names->names[names->slots[slot]];
+
+		if (name->hash == hash && name->len == len && memcmp(name->text, text, len) == 0)
+			return names->slots[slot];
+	}
+
+	if (names->count == names->room)
+	{
+		grow(names);
+		return tex_names_add(names, text, len);
+	}
+	copy = MemoryContextAlloc(names->context, len + 1);
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	names->names[names->count] = (NameEntry) {.text = copy,.len = len,.hash = hash};
+	names->slots[slot] = names->count;
+	return names->count++;
+}
+
+/* The string, or NULL for TEX_NO_NAME. */
+const char *
+tex_names_text(const TexNames *names, int32 number)
+{
+	return number == TEX_NO_NAME ? NULL : names->names[number].text;
+}
+
+int
+tex_names_len(const TexNames *names, int32 number)
+{
+	return names->names[number].len;
+}
+
+int32
+tex_names_count(const TexNames *names)
+{
+	return names->count;
+}

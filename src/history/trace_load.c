@@ -1,0 +1,595 @@
+/*
+ * trace_load.c
+ *		Reads the events of some traces into a history.
+ *
+ * Design.  The detector looks at events millions of times, so it works on an
+ * array of small structs in which every string is a number (strings.c).  Only what
+ * order and races depend on is kept: payloads are left in the table, and a value
+ * that is long is fetched again for the few rows that show it.
+ *
+ * A history is filled by tex_history_load(), as often as needed, and then made
+ * ready by tex_history_prepare() (trace_prepare.c).
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "history/spelling.h"
+#include "history/trace_load.h"
+
+#define FETCH_ROWS		2000
+#define LONGEST_VALUE	1024
+#define TRACES_OF_A_QUERY 250
+
+/* The columns of the query, from 1. */
+enum
+{
+	COL_TRACE_ID = 1, COL_ID, COL_PARENT_ID, COL_AT, COL_KIND, COL_NAME,
+	COL_SERVICE, COL_INSTANCE, COL_PROCESS, COL_THREAD, COL_SPAN, COL_UPSTREAM,
+	COL_ATTRIBUTES, COL_TASK, COL_CLOCK, COL_LOCK_SET, COL_COUNT = COL_LOCK_SET
+};
+
+static const char load_query[] =
+	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
+	"process_id, thread_id, span_id, upstream_span_id, attributes, tags ->> 'task_id', "
+	"causality_vector::trace_ext.vclock, lock_set "
+	"FROM trace_ext.events WHERE trace_id = ANY ($1) AND \"timestamp\" >= $2 AND \"timestamp\" <= $3";
+
+typedef struct TraceEntry
+{
+	pg_uuid_t	id;
+	int32		trace;
+} TraceEntry;
+
+typedef struct ThreadKey
+{
+	int32		trace;
+	int32		name;			/* of (place, thread or task) */
+} ThreadKey;
+
+typedef struct ThreadEntry
+{
+	ThreadKey	key;
+	int32		thread;
+} ThreadEntry;
+
+/* One row of the query. */
+typedef struct Row
+{
+	Datum		values[COL_COUNT];
+	bool		isnull[COL_COUNT];
+} Row;
+
+#define ROW_VALUE(row, col)		((row)->values[(col) - 1])
+#define ROW_IS_NULL(row, col)	((row)->isnull[(col) - 1])
+
+TexHistory *
+tex_history_create(void)
+{
+	TexHistory *history = palloc0(sizeof(TexHistory));
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(TraceEntry),
+	.hcxt = CurrentMemoryContext};
+
+	history->context = CurrentMemoryContext;
+	history->names = tex_names_create();
+	history->trace_index = hash_create("traces of a history", 64, &ctl,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ctl.keysize = sizeof(ThreadKey);
+	ctl.entrysize = sizeof(ThreadEntry);
+	history->thread_index = hash_create("threads of a history", 64, &ctl,
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	return history;
+}
+
+/* The index of a trace, or -1 when no event of it was loaded. */
+int32
+tex_history_trace(const TexHistory *history, const pg_uuid_t *id)
+{
+	TraceEntry *entry = hash_search(history->trace_index, id, HASH_FIND, NULL);
+
+	return entry ? entry->trace : -1;
+}
+
+static void *
+enlarge(TexHistory *history, void *array, Size size)
+{
+	return array == NULL ? MemoryContextAllocHuge(history->context, size) :
+		repalloc_huge(array, size);
+}
+
+static int32
+add_trace(TexHistory *history, const pg_uuid_t *id, TexRole role)
+{
+	bool		found;
+	TraceEntry *entry = hash_search(history->trace_index, id, HASH_ENTER, &found);
+	TexTrace   *trace;
+
+	if (found)
+		return entry->trace;
+	if (history->ntraces == history->traces_room)
+	{
+		history->traces_room = Max(64, history->traces_room * 2);
+		history->traces = enlarge(history, history->traces,
+								  sizeof(TexTrace) * (Size) history->traces_room);
+	}
+	entry->trace = history->ntraces++;
+	trace = &history->traces[entry->trace];
+	memset(trace, 0, sizeof(TexTrace));
+	trace->id = *id;
+	trace->role = role;
+	trace->first_event = trace->request = TEX_NO_EVENT;
+	return entry->trace;
+}
+
+static TexEvent *
+add_event(TexHistory *history)
+{
+	TexEvent   *event;
+
+	if (history->nevents == history->events_room)
+	{
+		history->events_room = Max(1024, history->events_room * 2);
+		history->events = enlarge(history, history->events,
+								  sizeof(TexEvent) * (Size) history->events_room);
+	}
+	event = &history->events[history->nevents++];
+	memset(event, 0, sizeof(TexEvent));
+	return event;
+}
+
+static int32
+name_of_datum(TexHistory *history, Row *row, int col)
+{
+	text	   *value;
+
+	if (ROW_IS_NULL(row, col))
+		return TEX_NO_NAME;
+	value = DatumGetTextPP(ROW_VALUE(row, col));
+	return tex_names_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/* What stands for a tuple of names among the names. */
+typedef struct Composed
+{
+	char		tag[4];
+	int32		parts[3];
+} Composed;
+
+/* The name of a tuple of names, told apart from others by a tag. */
+static int32
+compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
+{
+	Composed	key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
+
+	return tex_names_add(history->names, (const char *) &key, sizeof(key));
+}
+
+static int32
+thread_of(TexHistory *history, int32 trace, int32 place, int32 thread_name, bool is_task)
+{
+	ThreadKey	key = {trace, compose(history, is_task ? 'k' : 't', place, thread_name, 0)};
+	bool		found;
+	ThreadEntry *entry = hash_search(history->thread_index, &key, HASH_ENTER, &found);
+
+	if (!found)
+		entry->thread = history->nthreads++;
+	return entry->thread;
+}
+
+/*
+ * Whether a lock's name starts with one of the prefixes of trace_ext.global_locks.
+ */
+static bool
+is_global_lock(const char *name)
+{
+	const char *prefix = tex_global_locks;
+
+	while (prefix && *prefix)
+	{
+		size_t		len;
+
+		prefix += strspn(prefix, ", ");
+		len = strcspn(prefix, ", ");
+		if (len > 0 && strncmp(name, prefix, len) == 0)
+			return true;
+		prefix += len;
+	}
+	return false;
+}
+
+/* Locks of one name in two processes are two, unless the name says otherwise. */
+static int32
+lock_identity(TexHistory *history, const TexEvent *event, int32 name)
+{
+	bool		global;
+
+	if (name == TEX_NO_NAME)
+		return TEX_NO_NAME;
+	global = is_global_lock(tex_history_text(history, name));
+	return compose(history, 'l', global ? TEX_NO_NAME : event->place, name, 0);
+}
+
+/* What clients call a lock, given its identity. */
+int32
+tex_history_lock_name(const TexHistory *history, int32 lock)
+{
+	Composed	key;
+
+	memcpy(&key, tex_names_text(history->names, lock), sizeof(key));
+	return key.parts[1];
+}
+
+static int32
+variable_identity(TexHistory *history, const TexEvent *event)
+{
+	switch (tex_variable_scope)
+	{
+		case TEX_SCOPE_SERVICE:
+			return compose(history, 'v', event->service, event->name, 0);
+		case TEX_SCOPE_INSTANCE:
+			return compose(history, 'v', event->instance, event->name, 0);
+		default:
+			return event->name;
+	}
+}
+
+static JsonbValue *
+field(Jsonb *attributes, const char *key, JsonbValue *value)
+{
+	if (attributes == NULL || !JB_ROOT_IS_OBJECT(attributes))
+		return NULL;
+	return getKeyJsonValueFromContainer(&attributes->root, key, strlen(key), value);
+}
+
+static int32
+string_field(TexHistory *history, Jsonb *attributes, const char *key)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = field(attributes, key, &buffer);
+
+	if (value == NULL || value->type != jbvString)
+		return TEX_NO_NAME;
+	return tex_names_add(history->names, value->val.string.val, value->val.string.len);
+}
+
+/* A value worth keeping; *left_out when there is one that is too long. */
+static Jsonb *
+value_field(TexHistory *history, Jsonb *attributes, const char *key, bool *left_out)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = field(attributes, key, &buffer);
+	MemoryContext old;
+	Jsonb	   *kept;
+
+	if (value == NULL || value->type == jbvNull)
+		return NULL;
+	if ((value->type == jbvString && value->val.string.len > LONGEST_VALUE) ||
+		(value->type == jbvBinary && value->val.binary.len > LONGEST_VALUE))
+	{
+		*left_out = true;
+		return NULL;
+	}
+	old = MemoryContextSwitchTo(history->context);
+	kept = JsonbValueToJsonb(value);
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+static void
+read_lock_set(TexHistory *history, TexEvent *event, Datum lock_set)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(lock_set), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &isnull, &n);
+	if (n == 0)
+		return;
+	event->data->locks = MemoryContextAlloc(history->context, sizeof(int32) * n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *name;
+
+		if (isnull[i])
+			continue;
+		name = DatumGetTextPP(elements[i]);
+		event->data->locks[event->data->nlocks++] =
+			lock_identity(history, event,
+						  tex_names_add(history->names, VARDATA_ANY(name),
+										VARSIZE_ANY_EXHDR(name)));
+	}
+}
+
+static TexAccessData *
+make_data(TexHistory *history)
+{
+	TexAccessData *data = MemoryContextAllocZero(history->context, sizeof(TexAccessData));
+
+	data->variable = data->location = TEX_NO_NAME;
+	return data;
+}
+
+static void
+read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
+{
+	bool		ignored;
+	int32		access = string_field(history, attributes, "access_type");
+
+	event->data = make_data(history);
+	event->access = tex_access_type(tex_history_text(history, access));
+	event->order = tex_access_order(event->access,
+									tex_history_text(history, string_field(history, attributes, "ordering")));
+	event->data->variable = variable_identity(history, event);
+	event->data->location = string_field(history, attributes, "location");
+	event->data->old_value = value_field(history, attributes, "old_value", &ignored);
+	event->data->new_value = value_field(history, attributes, "new_value",
+										 &event->data->value_left_out);
+	if (!ROW_IS_NULL(row, COL_LOCK_SET))
+		read_lock_set(history, event, ROW_VALUE(row, COL_LOCK_SET));
+}
+
+/* The place of a function call, as "file:line". */
+static void
+read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
+{
+	JsonbValue	file_buffer;
+	JsonbValue	line_buffer;
+	JsonbValue *file = field(attributes, "file", &file_buffer);
+	JsonbValue *line = field(attributes, "line", &line_buffer);
+	StringInfoData place;
+
+	event->data = make_data(history);
+	if (file == NULL || file->type != jbvString)
+		return;
+	initStringInfo(&place);
+	appendBinaryStringInfo(&place, file->val.string.val, file->val.string.len);
+	if (line && line->type == jbvNumeric)
+		appendStringInfo(&place, ":%s",
+						 DatumGetCString(DirectFunctionCall1(numeric_out,
+															 NumericGetDatum(line->val.numeric))));
+	event->data->location = tex_names_add(history->names, place.data, place.len);
+}
+
+static void
+read_lock_event(TexHistory *history, TexEvent *event, Jsonb *attributes)
+{
+	static const uint8 mode_flags[] = {
+		[TEX_LOCK_EXCLUSIVE] = TEX_EVENT_EXCLUSIVE_LOCK,
+		[TEX_LOCK_SHARED] = TEX_EVENT_SHARED_LOCK,
+		[TEX_LOCK_COUNTED] = TEX_EVENT_SHARED_LOCK | TEX_EVENT_COUNTED_LOCK,
+	};
+	int32		type = string_field(history, attributes, "lock_type");
+
+	event->lock = lock_identity(history, event, event->name);
+	if (type != TEX_NO_NAME)
+		event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
+	history->has_locks = true;
+}
+
+/* What depends on the kind of the event. */
+static void
+read_kind(TexHistory *history, TexEvent *event, Row *row)
+{
+	Jsonb	   *attributes = NULL;
+	const char *name = tex_history_text(history, event->name);
+
+	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
+		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
+		 event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
+		 event->kind == TEX_HTTP_RESPONSE))
+		attributes = DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
+
+	switch (event->kind)
+	{
+		case TEX_STATE_CHANGE:
+			read_access(history, event, attributes, row);
+			break;
+		case TEX_FUNCTION_CALL:
+			read_function_call(history, event, attributes);
+			break;
+		case TEX_LOCK_ACQUIRE:
+		case TEX_LOCK_RELEASE:
+			read_lock_event(history, event, attributes);
+			break;
+		case TEX_MEMORY_FENCE:
+			event->order = tex_fence_order(name);
+			break;
+		case TEX_DATABASE_QUERY:
+		case TEX_CUSTOM:
+			if (tex_is_rollback(name))
+				event->flags |= TEX_EVENT_FAILED;
+			break;
+		default:
+			break;
+	}
+	if (tex_event_is_error(event->kind, attributes))
+		event->flags |= TEX_EVENT_FAILED;
+}
+
+static void
+read_origin(TexHistory *history, TexEvent *event, Row *row)
+{
+	int32		instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
+	int32		process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
+
+	event->service = name_of_datum(history, row, COL_SERVICE);
+	event->instance = compose(history, 'i', event->service, instance, 0);
+	event->place = compose(history, 'p', event->service, instance, process);
+	event->thread_name = name_of_datum(history, row, COL_THREAD);
+	event->task = name_of_datum(history, row, COL_TASK);
+	if (event->task != TEX_NO_NAME)
+		event->thread = thread_of(history, event->trace, event->place, event->task, true);
+	else
+		event->thread = thread_of(history, event->trace, event->place, event->thread_name, false);
+}
+
+static void
+read_row(TexHistory *history, Row *row, TexRole role)
+{
+	TexEvent   *event;
+	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), role);
+
+	event = add_event(history);
+	event->trace = trace;
+	event->id = *DatumGetUUIDP(ROW_VALUE(row, COL_ID));
+	event->parent = TEX_NO_EVENT;
+	if (ROW_IS_NULL(row, COL_PARENT_ID))
+		event->parent_id = event->id;	/* no event is its own parent */
+	else
+		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, COL_PARENT_ID));
+	event->at = DatumGetTimestampTz(ROW_VALUE(row, COL_AT));
+	event->kind = tex_kind_by_oid(DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
+	event->name = name_of_datum(history, row, COL_NAME);
+	event->span = name_of_datum(history, row, COL_SPAN);
+	event->upstream = name_of_datum(history, row, COL_UPSTREAM);
+	event->lock = TEX_NO_NAME;
+	read_origin(history, event, row);
+	read_kind(history, event, row);
+	if (!ROW_IS_NULL(row, COL_CLOCK))
+	{
+		MemoryContext old = MemoryContextSwitchTo(history->context);
+
+		event->clock = (TexVclock *) PG_DETOAST_DATUM_COPY(ROW_VALUE(row, COL_CLOCK));
+		MemoryContextSwitchTo(old);
+	}
+}
+
+Datum
+tex_uuid_array(const pg_uuid_t *ids, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = UUIDPGetDatum(&ids[i]);
+	return PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/*
+ * What summaries say of when traces ran, read once: a history is of one snapshot.
+ */
+const TexRanges *
+tex_history_ranges(TexHistory *history)
+{
+	if (history->ranges == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(history->context);
+
+		history->ranges = tex_ranges_create();
+		MemoryContextSwitchTo(old);
+	}
+	return history->ranges;
+}
+
+/*
+ * A cursor on the rows of some traces.  It is planned with these values: partitions
+ * outside the range are never opened, and none is where the range is empty.
+ */
+static Portal
+open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
+{
+	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[3];
+	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
+	Portal		portal;
+	int			nesting;
+
+	args[0] = tex_uuid_array(ids, n);
+	args[1] = TimestampTzGetDatum(range.first);
+	args[2] = TimestampTzGetDatum(range.last);
+	nesting = tex_no_jit();
+	portal = SPI_cursor_open_with_args(NULL, load_query, 3, types, args, NULL,
+									   true, CURSOR_OPT_NO_SCROLL);
+	AtEOXact_GUC(false, nesting);
+	return portal;
+}
+
+/* Add the events of some traces, by one query. */
+static void
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
+													  ALLOCSET_DEFAULT_SIZES);
+	Portal		portal = open_rows(history, ids, n);
+
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			Row			row;
+			MemoryContext old = MemoryContextSwitchTo(row_context);
+
+			CHECK_FOR_INTERRUPTS();
+			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
+			read_row(history, &row, role);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(row_context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_cursor_close(portal);
+	MemoryContextDelete(row_context);
+}
+
+/* A trace and when it may begin. */
+typedef struct Start
+{
+	TimestampTz first;
+	pg_uuid_t	id;
+} Start;
+
+static int
+compare_starts(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/*
+ * Add the events of some traces, any number of them.  Call within an SPI connection.
+ *
+ * Those that a query takes are neighbours in time, so that it looks into as few
+ * partitions as may be.
+ */
+void
+tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
+	Start	   *starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(n, 1));
+	pg_uuid_t	some[TRACES_OF_A_QUERY];
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		starts[i] = (Start) {
+			tex_range_of(tex_history_ranges(history), &ids[i], 1).first, ids[i]
+		};
+	qsort(starts, n, sizeof(Start), compare_starts);
+	for (int i = 0; i < n; i++)
+	{
+		some[count++] = starts[i].id;
+		if (count == TRACES_OF_A_QUERY || i == n - 1)
+		{
+			load_rows(history, some, count, role);
+			count = 0;
+		}
+	}
+	pfree(starts);
+}

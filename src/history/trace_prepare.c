@@ -1,0 +1,183 @@
+/*
+ * trace_prepare.c
+ *		Makes a history that was loaded ready: sorted, parents found.
+ *
+ * Events are sorted by (time, trace, id).  The index of an event is from then on
+ * its place in time: the same events give the same indexes, in whatever order or
+ * batches they arrived.
+ *
+ * Known limit: an id that occurs twice in a trace (with two timestamps) is two
+ * events, and children hang under the earlier one.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "history/trace_load.h"
+
+static int
+compare_events(const void *a, const void *b, void *arg)
+{
+	const TexEvent *x = a;
+	const TexEvent *y = b;
+	const TexTrace *traces = arg;
+	int			order;
+
+	CHECK_FOR_INTERRUPTS();
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	if (x->trace != y->trace)
+	{
+		order = memcmp(&traces[x->trace].id, &traces[y->trace].id, sizeof(pg_uuid_t));
+		if (order != 0)
+			return order;
+	}
+	return memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+}
+
+/* Open addressing over (trace, id): slot numbers of events. */
+typedef struct IdTable
+{
+	int32	   *slots;
+	uint32		mask;
+} IdTable;
+
+static uint32
+id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
+{
+	uint64		h;
+
+	/* Ids are mostly random; those that are not are mixed here. */
+	memcpy(&h, id->data, sizeof(h));
+	h ^= ((uint64) trace + 1) * UINT64CONST(0x9E3779B97F4A7C15);
+	for (int i = 8; i < UUID_LEN; i++)
+		h = (h ^ id->data[i]) * UINT64CONST(0x100000001b3);
+	h ^= h >> 32;
+	return (uint32) h & table->mask;
+}
+
+static int32
+find_id(const IdTable *table, const TexHistory *history, int32 trace, const pg_uuid_t *id, uint32 *slot)
+{
+	uint32		s = id_slot(table, trace, id);
+
+	for (; table->slots[s] != TEX_NO_EVENT; s = (s + 1) & table->mask)
+	{
+		const TexEvent *event = &history->events[table->slots[s]];
+
+		if (event->trace == trace && memcmp(&event->id, id, sizeof(pg_uuid_t)) == 0)
+			break;
+	}
+	if (slot)
+		*slot = s;
+	return table->slots[s];
+}
+
+/*
+ * Find each event's parent in its own trace.  Ids name events within their
+ * trace only, so a parent elsewhere is not looked for.
+ */
+static void
+link_parents(TexHistory *history)
+{
+	IdTable		table;
+	uint32		nslots = 1024;
+	uint32		slot;
+
+	while (nslots < (uint32) history->nevents * 2)
+		nslots *= 2;
+	table.mask = nslots - 1;
+	table.slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) nslots);
+	memset(table.slots, 0xff, sizeof(int32) * (Size) nslots);
+
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (find_id(&table, history, history->events[i].trace, &history->events[i].id,
+					&slot) == TEX_NO_EVENT)
+			table.slots[slot] = i;
+	}
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		TexEvent   *event = &history->events[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (memcmp(&event->id, &event->parent_id, sizeof(pg_uuid_t)) == 0)
+			continue;
+		event->parent = find_id(&table, history, event->trace, &event->parent_id, NULL);
+		if (event->parent == TEX_NO_EVENT)
+		{
+			event->flags |= TEX_EVENT_PARENT_MISSING;
+			history->traces[event->trace].parent_missing = true;
+		}
+	}
+	pfree(table.slots);
+}
+
+/*
+ * When each trace ran, as far as it is loaded.
+ */
+void
+tex_history_times(TexHistory *history)
+{
+	for (int32 t = 0; t < history->ntraces; t++)
+	{
+		history->traces[t].first_at = DT_NOEND;
+		history->traces[t].last_at = DT_NOBEGIN;
+	}
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		TexTrace   *trace = &history->traces[history->events[i].trace];
+
+		CHECK_FOR_INTERRUPTS();
+		trace->first_at = Min(trace->first_at, history->events[i].at);
+		trace->last_at = Max(trace->last_at, history->events[i].at);
+	}
+}
+
+static bool
+can_order(const TexEvent *event)
+{
+	return event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
+		event->kind == TEX_ASYNC_SPAWN || event->kind == TEX_ASYNC_AWAIT ||
+		event->kind == TEX_MEMORY_FENCE ||
+		(event->kind == TEX_STATE_CHANGE && event->access >= TEX_ATOMIC_READ);
+}
+
+static void
+describe_traces(TexHistory *history)
+{
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+		TexTrace   *trace = &history->traces[event->trace];
+
+		CHECK_FOR_INTERRUPTS();
+		if (trace->first_event == TEX_NO_EVENT)
+		{
+			trace->first_event = i;
+			trace->instance = event->instance;
+		}
+		else if (trace->instance != event->instance)
+			trace->instance = TEX_NO_NAME;
+		if (event->kind == TEX_HTTP_REQUEST && trace->request == TEX_NO_EVENT)
+			trace->request = i;
+		trace->has_sync |= can_order(event);
+	}
+}
+
+/*
+ * Sort the events and link each to its parent.
+ */
+void
+tex_history_prepare(TexHistory *history)
+{
+	if (history->nevents == 0)
+		return;
+	qsort_arg(history->events, history->nevents, sizeof(TexEvent), compare_events, history->traces);
+	link_parents(history);
+	tex_history_times(history);
+	describe_traces(history);
+}

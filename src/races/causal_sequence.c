@@ -1,0 +1,189 @@
+/*
+ * causal_sequence.c
+ *		Events one after the other: causes before effects, else by time.
+ *
+ * Nodes are numbered by time.  A cursor runs through them and hands out those
+ * whose causes are done; one that must wait is passed over and comes through a
+ * heap as soon as its last cause is done.  Clients' timestamps mostly agree with
+ * causes, so the heap is mostly empty and the whole is linear.
+ *
+ * When neither has anything left, what remains waits for itself.  tex_schedule_force()
+ * then hands out the earliest of it, and so ends any cycle.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "races/causal_sequence.h"
+
+struct TexSchedule
+{
+	int32	   *waiting;		/* causes still to come; -1: handed out */
+	int32		n;
+	int32		cursor;
+	int32		force_cursor;
+	int32	   *heap;
+	int32		heap_count;
+	int32		heap_room;
+};
+
+TexEdges *
+tex_edges_create(int32 nnodes)
+{
+	TexEdges   *edges = palloc(sizeof(TexEdges));
+	Size		size = sizeof(int32) * (Size) Max(nnodes, 1);
+
+	edges->nnodes = nnodes;
+	edges->nedges = 0;
+	edges->room = Max(nnodes, 64);
+	edges->head = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	memset(edges->head, 0xff, size);
+	edges->indegree = MemoryContextAllocHuge(CurrentMemoryContext, size);
+	memset(edges->indegree, 0, size);
+	edges->next = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) edges->room);
+	edges->to = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) edges->room);
+	return edges;
+}
+
+void
+tex_edges_add(TexEdges *edges, int32 from, int32 to)
+{
+	if (from == to)
+		return;
+	if (edges->nedges == edges->room)
+	{
+		edges->room *= 2;
+		edges->next = repalloc_huge(edges->next, sizeof(int32) * (Size) edges->room);
+		edges->to = repalloc_huge(edges->to, sizeof(int32) * (Size) edges->room);
+	}
+	edges->to[edges->nedges] = to;
+	edges->next[edges->nedges] = edges->head[from];
+	edges->head[from] = edges->nedges++;
+	edges->indegree[to]++;
+}
+
+void
+tex_edges_free(TexEdges *edges)
+{
+	pfree(edges->head);
+	pfree(edges->next);
+	pfree(edges->to);
+	pfree(edges->indegree);
+	pfree(edges);
+}
+
+TexSchedule *
+tex_schedule_create(const int32 *indegree, int32 n)
+{
+	TexSchedule *schedule = palloc0(sizeof(TexSchedule));
+
+	schedule->n = n;
+	schedule->waiting = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) Max(n, 1));
+	memcpy(schedule->waiting, indegree, sizeof(int32) * (Size) n);
+	schedule->heap_room = 64;
+	schedule->heap = palloc(sizeof(int32) * schedule->heap_room);
+	return schedule;
+}
+
+/*
+ * Hand a node out when its turn by time comes, whatever it waited for.
+ */
+void
+tex_schedule_push(TexSchedule *schedule, int32 node)
+{
+	int32		at = schedule->heap_count++;
+	int32	   *heap;
+
+	if (schedule->heap_count > schedule->heap_room)
+	{
+		schedule->heap_room *= 2;
+		schedule->heap = repalloc_huge(schedule->heap, sizeof(int32) * (Size) schedule->heap_room);
+	}
+	heap = schedule->heap;
+	for (; at > 0 && heap[(at - 1) / 2] > node; at = (at - 1) / 2)
+		heap[at] = heap[(at - 1) / 2];
+	heap[at] = node;
+}
+
+static int32
+pop(TexSchedule *schedule)
+{
+	int32	   *heap = schedule->heap;
+	int32		top = heap[0];
+	int32		last = heap[--schedule->heap_count];
+	int32		at = 0;
+
+	for (;;)
+	{
+		int32		child = 2 * at + 1;
+
+		if (child >= schedule->heap_count)
+			break;
+		if (child + 1 < schedule->heap_count && heap[child + 1] < heap[child])
+			child++;
+		if (heap[child] >= last)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = last;
+	return top;
+}
+
+/*
+ * The next node whose causes are all done, or -1 when all that remain wait.
+ */
+int32
+tex_schedule_next(TexSchedule *schedule)
+{
+	int32		node = -1;
+
+	/* What the heap holds lies behind the cursor, so it is earlier. */
+	if (schedule->heap_count > 0)
+		node = pop(schedule);
+	else
+		while (schedule->cursor < schedule->n && node < 0)
+		{
+			if (schedule->waiting[schedule->cursor] == 0)
+				node = schedule->cursor;
+			schedule->cursor++;
+		}
+	if (node >= 0)
+		schedule->waiting[node] = -1;
+	return node;
+}
+
+/*
+ * The earliest node not yet handed out, though it waits; -1 at the end.
+ */
+int32
+tex_schedule_force(TexSchedule *schedule)
+{
+	for (; schedule->force_cursor < schedule->n; schedule->force_cursor++)
+		if (schedule->waiting[schedule->force_cursor] >= 0)
+		{
+			schedule->waiting[schedule->force_cursor] = -1;
+			return schedule->force_cursor++;
+		}
+	return -1;
+}
+
+/*
+ * One cause of a node is done.
+ */
+void
+tex_schedule_release(TexSchedule *schedule, int32 node)
+{
+	if (schedule->waiting[node] <= 0)
+		return;
+	if (--schedule->waiting[node] == 0 && node < schedule->cursor)
+		tex_schedule_push(schedule, node);
+}
+
+void
+tex_schedule_free(TexSchedule *schedule)
+{
+	pfree(schedule->waiting);
+	pfree(schedule->heap);
+	pfree(schedule);
+}

@@ -1,0 +1,370 @@
+/*
+ * detect.c
+ *		The part of detect() that looks: the pairs of some traces, for findings.
+ *
+ * detect() (sql/61_findings.sql) decides which traces to look at again and keeps
+ * what comes out; see there for why any order and split of batches ends the same.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "races/evidence.h"
+#include "guc.h"
+#include "races/overlaps.h"
+#include "races/patterns.h"
+#include "races/races.h"
+
+#define GROUP_COLUMNS	15
+
+/*
+ * Pairs to keep in memory at most.  Where there are more, the home traces are
+ * halved: what is counted must not depend on how many were looked at together.
+ */
+#define MOST_PAIRS		500000
+
+/* Traces that run longer are looked up by another index. */
+#define LONG_TRACE		(10 * USECS_PER_SEC)
+
+PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
+PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
+PG_FUNCTION_INFO_V1(tex_is_long_trace);
+
+/* Some trace ids. */
+typedef struct Ids
+{
+	pg_uuid_t  *ids;
+	int			n;
+} Ids;
+
+static Ids
+ids_of(ArrayType *array)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			n;
+	Ids			some = {0};
+
+	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &n);
+	some.ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		if (!isnull[i])
+			some.ids[some.n++] = *DatumGetUUIDP(elements[i]);
+	return some;
+}
+
+static Ids
+both(Ids a, Ids b)
+{
+	Ids			all = {palloc(sizeof(pg_uuid_t) * Max(a.n + b.n, 1)), a.n + b.n};
+
+	memcpy(all.ids, a.ids, sizeof(pg_uuid_t) * a.n);
+	memcpy(all.ids + a.n, b.ids, sizeof(pg_uuid_t) * b.n);
+	return all;
+}
+
+/* Which of two code places comes first does not matter where neither's role does. */
+static bool
+is_symmetric(TexPattern pattern)
+{
+	return pattern == TEX_WRITE_WRITE || pattern == TEX_READ_WRITE || pattern == TEX_POTENTIAL_RACE;
+}
+
+/* What two traces add to one finding. */
+typedef struct PairGroupKey
+{
+	int32		pattern;
+	int32		variable;
+	int32		location1;
+	int32		location2;
+	int32		low_trace;
+	int32		high_trace;
+} PairGroupKey;
+
+typedef struct PairGroup
+{
+	PairGroupKey	key;
+	int64		occurrences;
+	TimestampTz first_seen;
+	TimestampTz last_seen;
+	TexPair		best;			/* the surest pair, of these the first */
+	TexVerdict	verdict;
+	int32		ends[2];		/* the events of that pair, earlier first */
+} PairGroup;
+
+static int
+compare_text(const TexHistory *history, int32 a, int32 b)
+{
+	const char *x = a == TEX_NO_NAME ? "" : tex_history_text(history, a);
+	const char *y = b == TEX_NO_NAME ? "" : tex_history_text(history, b);
+
+	return strcmp(x, y);
+}
+
+static PairGroupKey
+group_key(const TexHistory *history, TexPattern pattern, const int32 *ends)
+{
+	const TexEvent *a = &history->events[ends[0]];
+	const TexEvent *b = &history->events[ends[1]];
+	bool		swap = is_symmetric(pattern) &&
+		compare_text(history, a->data->location, b->data->location) > 0;
+
+	return (PairGroupKey) {
+		.pattern = pattern,.variable = a->name,
+		.location1 = swap ? b->data->location : a->data->location,
+		.location2 = swap ? a->data->location : b->data->location,
+		.low_trace = Min(a->trace, b->trace),.high_trace = Max(a->trace, b->trace)
+	};
+}
+
+static int
+compare_events(const TexHistory *history, int32 a, int32 b)
+{
+	const TexEvent *x = &history->events[a];
+	const TexEvent *y = &history->events[b];
+	int			order = memcmp(&history->traces[x->trace].id, &history->traces[y->trace].id,
+							   sizeof(pg_uuid_t));
+
+	return order != 0 ? order : memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+}
+
+/* Whether a pair is a better sample of its group: the order must not depend on what came when. */
+static bool
+is_better(const TexHistory *history, const PairGroup *group, const TexVerdict *verdict, const int32 *ends)
+{
+	TimestampTz at = history->events[ends[0]].at;
+	TimestampTz best_at = history->events[group->ends[0]].at;
+	int			order;
+
+	if (verdict->confidence != group->verdict.confidence)
+		return verdict->confidence > group->verdict.confidence;
+	if (at != best_at)
+		return at < best_at;
+	order = compare_events(history, ends[0], group->ends[0]);
+	if (order == 0)
+		order = compare_events(history, ends[1], group->ends[1]);
+	return order < 0;
+}
+
+static void
+group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
+{
+	const TexHistory *history = races->history;
+	TexVerdict	verdict = tex_judge(races, failures, pair);
+	int32		ends[2] = {races->accesses[pair->first].event, races->accesses[pair->second].event};
+	PairGroupKey	key;
+	PairGroup	   *group;
+	bool		found;
+	TimestampTz seen;
+
+	/* Causes may carry later times than effects; shown is what the clocks say. */
+	if (history->events[ends[1]].at < history->events[ends[0]].at)
+	{
+		int32		later = ends[0];
+
+		ends[0] = ends[1];
+		ends[1] = later;
+	}
+	seen = history->events[ends[1]].at;
+	key = group_key(history, verdict.pattern, ends);
+	group = hash_search(groups, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		group->occurrences = 0;
+		group->first_seen = group->last_seen = seen;
+	}
+	if (!found || is_better(history, group, &verdict, ends))
+	{
+		group->best = *pair;
+		group->verdict = verdict;
+		memcpy(group->ends, ends, sizeof(ends));
+	}
+	group->occurrences++;
+	group->first_seen = Min(group->first_seen, seen);
+	group->last_seen = Max(group->last_seen, seen);
+}
+
+static HTAB *
+group_pairs(const TexRaces *races)
+{
+	HASHCTL		ctl = {.keysize = sizeof(PairGroupKey),.entrysize = sizeof(PairGroup),
+	.hcxt = CurrentMemoryContext};
+	HTAB	   *groups = hash_create("pairs by finding and traces", 256, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	TexFailures *failures = tex_failures_collect(races->history);
+
+	for (int64 i = 0; i < races->npairs; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		group_pair(groups, races, failures, &races->pairs[i]);
+	}
+	return groups;
+}
+
+static void
+set_name(const TexHistory *history, Datum *values, bool *isnull, int column, int32 name)
+{
+	isnull[column] = name == TEX_NO_NAME;
+	if (name != TEX_NO_NAME)
+		values[column] = CStringGetTextDatum(tex_history_text(history, name));
+}
+
+static void
+return_group(const TexRaces *races, const PairGroup *group, ReturnSetInfo *result)
+{
+	const TexHistory *history = races->history;
+	const TexEvent *a = &history->events[group->ends[0]];
+	const TexEvent *b = &history->events[group->ends[1]];
+	TexPattern	pattern = group->verdict.pattern;
+	Datum		values[GROUP_COLUMNS] = {0};
+	bool		isnull[GROUP_COLUMNS] = {0};
+
+	values[0] = CStringGetTextDatum(tex_pattern_name(pattern));
+	set_name(history, values, isnull, 1, group->key.variable);
+	set_name(history, values, isnull, 2, group->key.location1);
+	set_name(history, values, isnull, 3, group->key.location2);
+	values[4] = CStringGetTextDatum(tex_pattern_severity(pattern));
+	values[5] = Float8GetDatum(group->verdict.confidence / 10.0);
+	values[6] = Int64GetDatum(group->occurrences);
+	values[7] = TimestampTzGetDatum(group->first_seen);
+	values[8] = TimestampTzGetDatum(group->last_seen);
+	values[9] = TimestampTzGetDatum(a->at);
+	values[10] = UUIDPGetDatum(&a->id);
+	values[11] = UUIDPGetDatum(&history->traces[a->trace].id);
+	values[12] = UUIDPGetDatum(&b->id);
+	values[13] = UUIDPGetDatum(&history->traces[b->trace].id);
+	values[14] = CStringGetTextDatum(tex_evidence(races, &group->best, &group->verdict));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
+}
+
+static void
+return_groups(const TexRaces *races, HTAB *groups, ReturnSetInfo *result)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext group",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HASH_SEQ_STATUS scan;
+	PairGroup	   *group;
+
+	hash_seq_init(&scan, groups);
+	while ((group = hash_seq_search(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		return_group(races, group, result);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* False where there are more pairs than may be kept, and the traces can be halved. */
+static bool
+return_if_few(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
+{
+	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = MOST_PAIRS,
+		.max_per_trace = max_per_trace,.potential = tex_potential_races};
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TexHistory *history = tex_history_create();
+	TexRaces   *races;
+	bool		few;
+
+	tex_history_load(history, home.ids, home.n, TEX_ROLE_HOME);
+	tex_history_load(history, rivals.ids, rivals.n, TEX_ROLE_RIVAL);
+	tex_history_load(history, others.ids, others.n, TEX_ROLE_CONTEXT);
+	tex_history_prepare(history);
+	races = tex_races_find(history, &options);
+	few = races->npairs < MOST_PAIRS || home.n < 2;
+	if (few)
+		return_groups(races, group_pairs(races), result);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return few;
+}
+
+static void
+return_pairs(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
+{
+	Ids			first = {home.ids, home.n / 2};
+	Ids			second = {home.ids + home.n / 2, home.n - home.n / 2};
+
+	check_stack_depth();
+	if (return_if_few(home, rivals, others, max_per_trace, result))
+		return;
+	/* The pairs between the halves come with the first. */
+	return_pairs(first, both(rivals, second), others, max_per_trace, result);
+	return_pairs(second, rivals, both(others, first), max_per_trace, result);
+}
+
+/*
+ * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the
+ * pairs with an end in a home trace and none in the others, up to max_pairs of one
+ * variable between two traces, added up by finding and traces.
+ */
+Datum
+tex_pairs_of_traces(PG_FUNCTION_ARGS)
+{
+	Ids			home = ids_of(PG_GETARG_ARRAYTYPE_P(0));
+	Ids			rivals = ids_of(PG_GETARG_ARRAYTYPE_P(1));
+	Ids			others = ids_of(PG_GETARG_ARRAYTYPE_P(2));
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	return_pairs(home, rivals, others, PG_GETARG_INT32(3), (ReturnSetInfo *) fcinfo->resultinfo);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/*
+ * traces_that_miss_a_parent(ids uuid[]) returns uuid[]
+ */
+Datum
+tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	Ids			ids = ids_of(PG_GETARG_ARRAYTYPE_P(0));
+	TexHistory *history;
+	pg_uuid_t  *missing;
+	int			n = 0;
+	Datum		answer;
+
+	SPI_connect();
+	history = tex_history_create();
+	tex_history_load(history, ids.ids, ids.n, TEX_ROLE_HOME);
+	tex_history_prepare(history);
+	missing = palloc(sizeof(pg_uuid_t) * Max(history->ntraces, 1));
+	for (int i = 0; i < history->ntraces; i++)
+		if (history->traces[i].parent_missing)
+			missing[n++] = history->traces[i].id;
+	old = MemoryContextSwitchTo(context);
+	answer = tex_uuid_array(missing, n);
+	MemoryContextSwitchTo(old);
+	SPI_finish();
+	PG_RETURN_DATUM(answer);
+}
+
+/*
+ * is_long_trace(first timestamptz, last timestamptz) returns boolean
+ *
+ * In C, since it is in an index: it must not fail, and times can be further apart
+ * than an interval can say.
+ */
+Datum
+tex_is_long_trace(PG_FUNCTION_ARGS)
+{
+	TimestampTz first = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz last = PG_GETARG_TIMESTAMPTZ(1);
+
+	PG_RETURN_BOOL((last > 0 && first < last - LONG_TRACE) || (last <= 0 && first + LONG_TRACE < last));
+}

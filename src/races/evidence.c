@@ -1,0 +1,431 @@
+/*
+ * evidence.c
+ *		A finding in one sentence that a developer can act on.
+ *
+ * A sentence names who (the request or, inside one trace, the thread), what with
+ * which value, and where: the location the client gave and the function around it.
+ * A pair that nothing orders says which locks each side held, for that is what is
+ * wrong or missing.  Names and values are shortened; the columns beside the sentence
+ * have them whole.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "races/evidence.h"
+#include "races/proof.h"
+
+#define LONGEST_NAME	120
+#define LONGEST_SHOWN	60
+#define MOST_LOCKS		3
+
+/* How far up the parents a function call is looked for. */
+#define PARENTS_TO_LOOK_AT 1000
+
+typedef struct Sentence
+{
+	StringInfoData text;
+	const TexRaces *races;
+	bool		one_trace;		/* speak of threads, not of requests */
+	bool		one_thread;		/* ... and of the branches of a thread */
+	int32		first_strand;	/* the branch mentioned first; -1: none yet */
+} Sentence;
+
+static void
+put_clipped(Sentence *s, const char *text, int limit)
+{
+	int			len = strlen(text);
+	int			clipped = pg_mbcliplen(text, len, limit);
+
+	appendBinaryStringInfo(&s->text, text, clipped);
+	if (clipped < len)
+		appendStringInfoString(&s->text, "...");
+}
+
+static void
+put_name(Sentence *s, int32 name)
+{
+	put_clipped(s, tex_history_text(s->races->history, name), LONGEST_NAME);
+}
+
+static void
+put_value(Sentence *s, Jsonb *value)
+{
+	if (value == NULL)
+		appendStringInfoString(&s->text, "an unknown value");
+	else
+		put_clipped(s, JsonbToCString(NULL, &value->root, VARSIZE(value)), LONGEST_SHOWN);
+}
+
+/* " = value", if the value is known. */
+static void
+put_is(Sentence *s, const TexEvent *access)
+{
+	if (tex_value_of(access) == NULL)
+		return;
+	appendStringInfoString(&s->text, " = ");
+	put_value(s, tex_value_of(access));
+}
+
+static void
+put_request(Sentence *s, const TexTrace *trace)
+{
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&trace->id)));
+
+	if (trace->request != TEX_NO_EVENT &&
+		s->races->history->events[trace->request].name != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, "request \"");
+		put_name(s, s->races->history->events[trace->request].name);
+		appendStringInfo(&s->text, "\" (trace %.8s)", id);
+	}
+	else
+		appendStringInfo(&s->text, "trace %.8s", id);
+}
+
+static void
+put_who(Sentence *s, int32 access)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+
+	if (!s->one_trace)
+	{
+		put_request(s, &s->races->history->traces[event->trace]);
+		return;
+	}
+	if (s->first_strand < 0)
+		s->first_strand = event->strand;
+	if (s->one_thread)
+		appendStringInfoString(&s->text, event->strand == s->first_strand ?
+							   "one branch of " : "another branch of ");
+	if (event->task != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, "task \"");
+		put_name(s, event->task);
+	}
+	else
+	{
+		appendStringInfoString(&s->text, "thread \"");
+		if (event->thread_name != TEX_NO_NAME)
+			put_name(s, event->thread_name);
+	}
+	appendStringInfoChar(&s->text, '"');
+}
+
+/* The function an access is in: the nearest call among its parents, or NULL. */
+static const TexEvent *
+function_around(const TexRaces *races, const TexEvent *event)
+{
+	const TexEvent *events = races->history->events;
+
+	for (int i = 0; i < PARENTS_TO_LOOK_AT && event->parent != TEX_NO_EVENT; i++)
+	{
+		if (events[event->parent].place != event->place)
+			return NULL;
+		event = &events[event->parent];
+		if (event->kind == TEX_FUNCTION_CALL && event->name != TEX_NO_NAME)
+			return event;
+	}
+	return NULL;
+}
+
+static void
+put_where(Sentence *s, int32 access)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+	const TexEvent *function = function_around(s->races, event);
+
+	if (event->data->location != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, " at ");
+		put_name(s, event->data->location);
+	}
+	if (function == NULL)
+		return;
+	appendStringInfoString(&s->text, event->data->location == TEX_NO_NAME ? " in " : " (in ");
+	put_name(s, function->name);
+	if (function->data->location != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, ", ");
+		put_name(s, function->data->location);
+	}
+	if (event->data->location != TEX_NO_NAME)
+		appendStringInfoChar(&s->text, ')');
+}
+
+/* "who read variable = value at place", or wrote. */
+static void
+put_access(Sentence *s, int32 access)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+
+	put_who(s, access);
+	appendStringInfoString(&s->text, event->access == TEX_ATOMIC_RMW ? " updated " :
+						   tex_is_write(event) ? " wrote " : " read ");
+	put_name(s, event->name);
+	put_is(s, event);
+	put_where(s, access);
+}
+
+/* The same without the variable, for a second mention. */
+static void
+put_again(Sentence *s, int32 access, const char *verb)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+
+	appendStringInfo(&s->text, " %s ", verb);
+	put_value(s, tex_value_of(event));
+	put_where(s, access);
+}
+
+/* What a trace read, and what it made of that when it wrote. */
+static void
+put_read_and_write(Sentence *s, int32 read, int32 write, bool confirmed)
+{
+	const TexEvent *before = tex_access_event(s->races, read);
+	const TexEvent *event = tex_access_event(s->races, write);
+
+	put_access(s, read);
+	if (confirmed &&
+		tex_compare_values(tex_value_of(before), event->data->old_value) == TEX_VALUES_DIFFERENT)
+	{
+		appendStringInfoString(&s->text, ", found ");
+		put_value(s, event->data->old_value);
+		put_again(s, write, "when writing");
+		return;
+	}
+	appendStringInfoString(&s->text, ", then");
+	put_again(s, write, "wrote");
+	if (confirmed)
+	{
+		appendStringInfoString(&s->text, " in place of ");
+		put_value(s, event->data->old_value);
+	}
+}
+
+static void
+say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
+{
+	int32		remote = pair->first;
+	int32		write = pair->second;
+	int32		read = verdict->third;
+	const TexEvent *event;
+
+	/* Where the pair is the first half, the write is the third access. */
+	if (!tex_is_write(tex_access_event(s->races, pair->first)))
+	{
+		read = pair->first;
+		remote = pair->second;
+		write = verdict->third;
+	}
+	event = tex_access_event(s->races, write);
+	if (read != TEX_NO_ACCESS)
+		put_read_and_write(s, read, write, verdict->confirmed);
+	else
+	{
+		put_access(s, write);
+		appendStringInfoString(&s->text, " in place of ");
+		put_value(s, event->data->old_value);
+	}
+	appendStringInfoString(&s->text, ": the update ");
+	if (tex_access_event(s->races, remote)->data->old_value)
+	{
+		appendStringInfoString(&s->text, "from ");
+		put_value(s, tex_access_event(s->races, remote)->data->old_value);
+		appendStringInfoChar(&s->text, ' ');
+	}
+	appendStringInfoString(&s->text, "to ");
+	put_value(s, tex_value_of(tex_access_event(s->races, remote)));
+	appendStringInfoString(&s->text, " by ");
+	put_who(s, remote);
+	put_where(s, remote);
+	appendStringInfoString(&s->text, verdict->confirmed ? " was lost" : " in between may be lost");
+	if (pair->tier == TEX_TIER_PROVED)
+		appendStringInfoString(&s->text,
+							   "; a lock ordered the two writes, but the value it went by was older");
+	else
+		appendStringInfoString(&s->text, "; one lock must be held from the read to the write");
+}
+
+static void
+say_changed(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
+{
+	int32		remote = pair->first;
+	int32		after = pair->second;
+	int32		before = verdict->third;
+
+	if (!tex_is_write(tex_access_event(s->races, pair->first)))
+	{
+		before = pair->first;
+		remote = pair->second;
+		after = verdict->third;
+	}
+	put_access(s, before);
+	appendStringInfoString(&s->text, verdict->pattern == TEX_NON_REPEATABLE_READ ? " and then" : " but then");
+	put_again(s, after, "read");
+	appendStringInfoString(&s->text, ": ");
+	put_who(s, remote);
+	put_again(s, remote, "wrote");
+	appendStringInfoString(&s->text, " in between");
+}
+
+static void
+say_intermediate(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
+{
+	put_access(s, pair->second);
+	appendStringInfoString(&s->text, ", an intermediate value: ");
+	put_who(s, pair->first);
+	put_again(s, pair->first, "wrote");
+	appendStringInfoString(&s->text, " and then");
+	put_again(s, verdict->third, "wrote");
+}
+
+static void
+say_check_then_act(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
+{
+	put_access(s, pair->first);
+	appendStringInfoString(&s->text, " and went on to write ");
+	put_name(s, tex_access_event(s->races, verdict->third)->name);
+	put_is(s, tex_access_event(s->races, verdict->third));
+	put_where(s, verdict->third);
+	appendStringInfoString(&s->text, ", while ");
+	put_access(s, pair->second);
+	appendStringInfoString(&s->text, " in between: what was read no longer held; one "
+						   "lock must be held from the check to the write");
+}
+
+/* "lock "a"", "locks "a", "b"", or "no lock". */
+static void
+put_locks(Sentence *s, int32 lock_set)
+{
+	int32		names[MOST_LOCKS];
+	int			n = tex_locks_names(s->races->order, lock_set, names, MOST_LOCKS);
+
+	if (n == 0)
+	{
+		appendStringInfoString(&s->text, "no lock");
+		return;
+	}
+	appendStringInfoString(&s->text, n == 1 ? "lock " : "locks ");
+	for (int i = 0; i < Min(n, MOST_LOCKS); i++)
+	{
+		appendStringInfoString(&s->text, i > 0 ? ", \"" : "\"");
+		put_name(s, names[i]);
+		appendStringInfoChar(&s->text, '"');
+	}
+	if (n > MOST_LOCKS)
+		appendStringInfoString(&s->text, ", ...");
+}
+
+/* Whether two sets of locks that are not the same look the same. */
+static bool
+same_names(const Sentence *s, int32 a, int32 b)
+{
+	int32		x[MOST_LOCKS];
+	int32		y[MOST_LOCKS];
+	int			n = tex_locks_names(s->races->order, a, x, MOST_LOCKS);
+
+	return n == tex_locks_names(s->races->order, b, y, MOST_LOCKS) &&
+		memcmp(x, y, sizeof(int32) * Min(n, MOST_LOCKS)) == 0;
+}
+
+/* Why nothing keeps two accesses apart. */
+static void
+put_unordered(Sentence *s, const TexPair *pair)
+{
+	int32		first = s->races->accesses[pair->first].lock_set;
+	int32		second = s->races->accesses[pair->second].lock_set;
+
+	if (first == 0 && second == 0)
+		appendStringInfoString(&s->text, ": no lock, message or task orders them");
+	else if (tex_locks_at_once(s->races->order, first, second))
+	{
+		appendStringInfoString(&s->text, ": the first held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", the second ");
+		put_locks(s, second);
+		appendStringInfoString(&s->text, ", which both held at once, so it excluded nobody");
+	}
+	else if (first == second)
+	{
+		appendStringInfoString(&s->text, ": both held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", but only shared, as readers do");
+	}
+	else if (same_names(s, first, second))
+	{
+		appendStringInfoString(&s->text, ": each held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, " of its own process, which does not keep them apart");
+	}
+	else
+	{
+		appendStringInfoString(&s->text, ": the first held ");
+		put_locks(s, first);
+		appendStringInfoString(&s->text, ", the second ");
+		put_locks(s, second);
+		appendStringInfoString(&s->text, ", which does not keep them apart");
+	}
+}
+
+static void
+say_plain(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
+{
+	put_access(s, pair->first);
+	appendStringInfoString(&s->text, " and ");
+	put_access(s, pair->second);
+	if (verdict->pattern == TEX_ABORTED_READ)
+		appendStringInfoString(&s->text, ", and what had written it failed afterwards");
+	else if (verdict->pattern == TEX_POTENTIAL_RACE)
+		appendStringInfoString(&s->text, ": in this run the hand-over of a lock happened to order "
+							   "them, but no lock protects both");
+	else
+		put_unordered(s, pair);
+	if (verdict->pattern == TEX_WRITE_WRITE)
+		appendStringInfoString(&s->text, "; it is left to chance which value remains");
+	else if (verdict->pattern == TEX_READ_WRITE)
+		appendStringInfoString(&s->text, "; it is left to chance what is read");
+}
+
+char *
+tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdict)
+{
+	Sentence	s = {.races = races};
+	const TexEvent *first = tex_access_event(races, pair->first);
+
+	initStringInfo(&s.text);
+	s.one_trace = first->trace == tex_access_event(races, pair->second)->trace;
+	s.one_thread = s.one_trace && first->thread == tex_access_event(races, pair->second)->thread;
+	s.first_strand = -1;
+	if (s.one_trace)
+	{
+		appendStringInfoString(&s.text, "in ");
+		put_request(&s, &races->history->traces[first->trace]);
+		appendStringInfoString(&s.text, ", ");
+	}
+	switch (verdict->pattern)
+	{
+		case TEX_LOST_UPDATE:
+			say_lost_update(&s, pair, verdict);
+			break;
+		case TEX_NON_REPEATABLE_READ:
+		case TEX_OWN_WRITE_OVERWRITTEN:
+			say_changed(&s, pair, verdict);
+			break;
+		case TEX_INTERMEDIATE_READ:
+			say_intermediate(&s, pair, verdict);
+			break;
+		case TEX_CHECK_THEN_ACT:
+			say_check_then_act(&s, pair, verdict);
+			break;
+		default:
+			say_plain(&s, pair, verdict);
+			break;
+	}
+	if (verdict->unshared)
+		appendStringInfoString(&s.text, ", or each request has its own");
+	return s.text.data;
+}

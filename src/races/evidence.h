@@ -1,0 +1,12 @@
+/*
+ * evidence.h
+ *		A finding in one sentence that a developer can act on.
+ */
+#ifndef TEX_EVIDENCE_H
+#define TEX_EVIDENCE_H
+
+#include "races/patterns.h"
+
+extern char *tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdict);
+
+#endif							/* TEX_EVIDENCE_H */

@@ -1,0 +1,302 @@
+/*
+ * find_races.c
+ *		The SQL functions that look for races on demand.
+ *
+ * find_races() takes one trace and those that overlapped it and touched the same
+ * variables.  find_variable_races() takes all traces that accessed a variable, by
+ * the time of their first access, in portions of bounded size: each portion is
+ * compared within itself and with the earlier traces that overlap it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "races/overlaps.h"
+#include "races/race_rows.h"
+#include "races/races.h"
+#include "common/reads.h"
+
+/* A portion is complete with this many events. */
+#define PORTION_EVENTS	150000
+
+PG_FUNCTION_INFO_V1(tex_find_races);
+PG_FUNCTION_INFO_V1(tex_find_variable_races);
+PG_FUNCTION_INFO_V1(tex_count_races);
+PG_FUNCTION_INFO_V1(tex_count_variable_races);
+
+static const char variable_query[] =
+	"SELECT trace_id, min(\"timestamp\") AS first_at, bool_or(\"timestamp\" >= $2) AS home"
+	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = $1"
+	" AND \"timestamp\" >= $3 GROUP BY trace_id ORDER BY first_at, trace_id";
+
+/* A trace that accessed the variable asked for. */
+typedef struct Candidate
+{
+	pg_uuid_t	id;
+	TimestampTz first_at;		/* once loaded */
+	TimestampTz last_at;
+	bool		home;
+} Candidate;
+
+typedef struct Search
+{
+	int64		max_pairs;
+	int64		count;
+	TexRaceRows *rows;
+} Search;
+
+static int64
+max_pairs_arg(FunctionCallInfo fcinfo, int n)
+{
+	int64		max_pairs = PG_ARGISNULL(n) ? 1000 : PG_GETARG_INT64(n);
+
+	if (max_pairs < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_pairs must not be negative")));
+	return max_pairs;
+}
+
+/* Find the races of a prepared history and take over what is to be shown. */
+static void
+search_history(Search *search, TexHistory *history, const char *variable)
+{
+	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = search->max_pairs,
+	.potential = tex_potential_races};
+	TexRaces   *races;
+
+	if (variable)
+		options.variable = tex_names_add(history->names, variable, strlen(variable));
+	races = tex_races_find(history, &options);
+	search->count += races->count;
+	tex_rows_add(search->rows, races);
+}
+
+static void
+search_trace(Search *search, const pg_uuid_t *trace_id)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TexHistory *history = tex_load_with_overlapping(trace_id, NULL);
+
+	if (history->nevents > 0)
+		search_history(search, history, NULL);
+	else
+		tex_notice_unknown_trace(trace_id);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/*
+ * The traces that accessed a variable, by the time of their first access.  One that
+ * did so at or after "since" is home.  One that did so only before, within
+ * trace_ext.horizon, is a rival where it may have run on until then, as its summary
+ * says: whether it really overlaps is seen once it is loaded.
+ */
+static Candidate *
+candidates_of(text *variable, TimestampTz since, int *n)
+{
+	Oid			types[3] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[3];
+	Candidate  *candidates;
+	TexRanges  *ranges = NULL;
+	int			rows;
+
+	/* Constants, so that partitions before them are not even planned for. */
+	args[0] = PointerGetDatum(variable);
+	args[1] = TimestampTzGetDatum(since);
+	args[2] = TimestampTzGetDatum(tex_time_plus(since, -(int64) tex_horizon * USECS_PER_SEC));
+	SPI_execute_with_args(variable_query, 3, types, args, NULL, true, 0);
+	rows = SPI_processed;
+	*n = 0;
+	candidates = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Candidate) * Max(rows, 1));
+	for (int i = 0; i < rows; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		Candidate  *candidate = &candidates[*n];
+		bool		isnull;
+
+		candidate->id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+		candidate->first_at = DT_NOEND;
+		candidate->last_at = DT_NOBEGIN;
+		candidate->home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
+		if (!candidate->home)
+		{
+			if (ranges == NULL)
+				ranges = tex_ranges_create();
+			if (tex_range_of(ranges, &candidate->id, 1).last < since)
+				continue;
+		}
+		(*n)++;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return candidates;
+}
+
+/* Load candidates from one on until the portion is complete; returns where it ends. */
+static int
+load_portion(TexHistory *history, const Candidate *candidates, int from, int n)
+{
+	while (from < n && history->nevents < PORTION_EVENTS)
+	{
+		pg_uuid_t	ids[2][TEX_TRACES_AT_ONCE];
+		int			count[2] = {0, 0};
+
+		for (int i = 0; i < TEX_TRACES_AT_ONCE && from < n; i++, from++)
+		{
+			bool		home = candidates[from].home;
+
+			ids[home][count[home]++] = candidates[from].id;
+		}
+		for (int home = 0; home < 2; home++)
+			if (count[home] > 0)
+				tex_history_load(history, ids[home], count[home],
+								 home ? TEX_ROLE_HOME : TEX_ROLE_RIVAL);
+	}
+	return from;
+}
+
+/* Note when the candidates of a portion ran, and load what overlaps from before. */
+static void
+load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
+{
+	TimestampTz start = DT_NOEND;
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(from, 1));
+	int			n = 0;
+
+	tex_history_times(history);
+	for (int i = from; i < to; i++)
+	{
+		int32		loaded = tex_history_trace(history, &candidates[i].id);
+
+		if (loaded < 0)
+			continue;
+		candidates[i].first_at = history->traces[loaded].first_at;
+		candidates[i].last_at = history->traces[loaded].last_at;
+		start = Min(start, candidates[i].first_at);
+	}
+	for (int i = 0; i < from; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (tex_time_plus(candidates[i].last_at, tex_clock_skew_usecs()) >= start)
+			ids[n++] = candidates[i].id;
+	}
+	tex_history_load(history, ids, n, TEX_ROLE_RIVAL);
+	pfree(ids);
+}
+
+static void
+search_variable(Search *search, text *variable, TimestampTz since)
+{
+	int			nesting = tex_no_jit();
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext portion",
+												  ALLOCSET_DEFAULT_SIZES);
+	const char *name = text_to_cstring(variable);
+	int			n;
+	Candidate  *candidates = candidates_of(variable, since, &n);
+
+	if (n == 0)
+		tex_notice(psprintf("no access of variable \"%s\" is stored%s", name,
+							TIMESTAMP_IS_NOBEGIN(since) ? "" : " at or after that time"),
+				   "See the view cross_trace_index for those that are.");
+	for (int from = 0, to; from < n; from = to)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		TexHistory *history = tex_history_create();
+
+		to = load_portion(history, candidates, from, n);
+		load_earlier(history, candidates, from, to);
+		tex_load_context(history);
+		tex_history_prepare(history);
+		search_history(search, history, name);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+	AtEOXact_GUC(false, nesting);
+}
+
+static void
+return_rows(Search *search, FunctionCallInfo fcinfo)
+{
+	tex_rows_sort(search->rows);
+	tex_rows_return(search->rows, search->max_pairs, (ReturnSetInfo *) fcinfo->resultinfo);
+	if (search->count > search->rows->n || search->rows->n > search->max_pairs)
+		tex_notice(psprintf("showing %lld of %lld pairs",
+							(long long) Min(search->rows->n, search->max_pairs),
+							(long long) search->count),
+				   "Raise max_pairs to see more.");
+}
+
+Datum
+tex_find_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	search.max_pairs = max_pairs_arg(fcinfo, 1);
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_trace(&search, PG_GETARG_UUID_P(0));
+	return_rows(&search, fcinfo);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+tex_find_variable_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	search.max_pairs = max_pairs_arg(fcinfo, 2);
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_variable(&search, PG_GETARG_TEXT_PP(0),
+					PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	return_rows(&search, fcinfo);
+	SPI_finish();
+	return (Datum) 0;
+}
+
+Datum
+tex_count_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_trace(&search, PG_GETARG_UUID_P(0));
+	SPI_finish();
+	PG_RETURN_INT64(search.count);
+}
+
+Datum
+tex_count_variable_races(PG_FUNCTION_ARGS)
+{
+	Search		search = {0};
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	SPI_connect();
+	search.rows = tex_rows_create();
+	search_variable(&search, PG_GETARG_TEXT_PP(0),
+					PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1));
+	SPI_finish();
+	PG_RETURN_INT64(search.count);
+}

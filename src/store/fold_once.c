@@ -1,0 +1,185 @@
+/*
+ * fold_once.c
+ *		A background worker that folds once, vacuums the delta tables and ends.
+ *
+ * A writer who appended many deltas starts it at his commit, so that the fold is
+ * neither part of his time nor of his transaction.  The library need not be
+ * preloaded for that.
+ *
+ * Folded deltas are dead rows, and every reader passes over their pages until
+ * vacuum frees them.  Autovacuum would come once a minute at best, and a reader
+ * of 4,000 such pages takes 10 ms longer, so the folder vacuums at once.
+ *
+ * Where the library is preloaded the worker of the database folds (workers/worker.c), and
+ * this one is for times when there is none.
+ *
+ * It lives for milliseconds, so nothing that waits for the last connection to a
+ * database has to wait for it for long; where no worker slot is free the writer
+ * folds himself.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "commands/vacuum.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "parser/parse_node.h"
+#include "parser/parser.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/bufmgr.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "common/event.h"
+#include "store/fold.h"
+#include "store/fold_once.h"
+
+/* With fewer pages a delta table is not worth a vacuum. */
+#define VACUUM_PAGES 64
+
+/* With more, its empty end is given back, for which writers may wait a moment. */
+#define TRUNCATE_PAGES 4096
+
+/* Well below deadlock_timeout. */
+#define LOCK_TIMEOUT_MS "200"
+
+/*
+ * The argument of a worker is one Datum: it holds the database, and above it the
+ * transaction to wait for.
+ */
+#define FOLDER_ARGUMENT(database, xid) \
+	UInt64GetDatum((uint64) (xid) << 32 | (uint64) (database))
+#define FOLDER_DATABASE(argument)	((Oid) DatumGetUInt64(argument))
+#define FOLDER_XID(argument)		((TransactionId) (DatumGetUInt64(argument) >> 32))
+
+/*
+ * Starts a folder for this database, which waits for the end of this transaction:
+ * it is about to commit, and its deltas are to be folded too.  Returns false where
+ * there is no slot for it.
+ */
+bool
+tex_folder_start(void)
+{
+	BackgroundWorker worker = {0};
+
+	/* Another one is at work: it, or the next statement, will do. */
+	if (!tex_fold_is_free())
+		return true;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = FOLDER_ARGUMENT(MyDatabaseId, GetTopTransactionIdIfAny());
+	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "tex_folder_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "trace_ext folder", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "trace_ext folder", sizeof(worker.bgw_type));
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+static void
+wait_for_end_of(TransactionId xid)
+{
+	if (!TransactionIdIsValid(xid))
+		return;
+	StartTransactionCommand();
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	CommitTransactionCommand();
+}
+
+static void
+fold(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	/* The extension may be gone, or not be committed yet. */
+	if (OidIsValid(get_extension_oid("trace_ext", true)))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		SPI_connect();
+		SPI_execute("SELECT trace_ext_internal.fold_if_free()", false, 0);
+		SPI_finish();
+		PopActiveSnapshot();
+	}
+	CommitTransactionCommand();
+}
+
+static BlockNumber
+pages_of(const char *table)
+{
+	BlockNumber pages = 0;
+	Relation	rel;
+
+	StartTransactionCommand();
+	if (OidIsValid(get_extension_oid("trace_ext", true)))
+	{
+		rel = relation_open(tex_relation_oid(table), AccessShareLock);
+		pages = RelationGetNumberOfBlocks(rel);
+		relation_close(rel, AccessShareLock);
+	}
+	CommitTransactionCommand();
+	return pages;
+}
+
+/*
+ * Vacuums a table of the extension, between transactions.  PortalContext must
+ * outlive them.
+ */
+void
+tex_vacuum_if_large(const char *table)
+{
+	BlockNumber pages = pages_of(table);
+	MemoryContext context;
+	char	   *sql;
+	ParseState *state;
+	RawStmt    *raw;
+
+	if (pages < VACUUM_PAGES)
+		return;
+
+	/* VACUUM begins and ends transactions of its own. */
+	context = MemoryContextSwitchTo(PortalContext);
+	sql = psprintf("VACUUM (SKIP_LOCKED, TRUNCATE %s) trace_ext.%s",
+				   pages > TRUNCATE_PAGES ? "true" : "false", table);
+	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	state = make_parsestate(NULL);
+	state->p_sourcetext = sql;
+	MemoryContextSwitchTo(context);
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	ExecVacuum(state, castNode(VacuumStmt, raw->stmt), true);
+	CommitTransactionCommand();
+}
+
+/*
+ * Entry point of the worker.
+ */
+void
+tex_folder_main(Datum argument)
+{
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	/* As the bootstrap superuser: the owner may not be allowed to log in. */
+	BackgroundWorkerInitializeConnectionByOid(FOLDER_DATABASE(argument), InvalidOid, 0);
+	PortalContext = AllocSetContextCreate(TopMemoryContext, "trace_ext folder",
+										  ALLOCSET_DEFAULT_SIZES);
+
+	wait_for_end_of(FOLDER_XID(argument));
+	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
+	pgstat_report_activity(STATE_RUNNING, "folding");
+	fold();
+	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
+	tex_vacuum_if_large("summary_deltas");
+	tex_vacuum_if_large("count_deltas");
+	proc_exit(0);
+}

@@ -1,0 +1,119 @@
+/*
+ * outstanding.c
+ *		The deltas that are not folded yet, for readers.
+ *
+ * All is read with the active snapshot, so what is said fits what the calling
+ * query sees, its transaction's own writes included.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "common/event.h"
+#include "store/outstanding.h"
+#include "common/reads.h"
+
+/* Columns of their tables, counted from 1. */
+#define TOTALS_EVENT_COUNT 1
+#define COUNT_DELTAS_EVENT_COUNT 4
+
+PG_FUNCTION_INFO_V1(tex_count_events);
+
+typedef struct Sum
+{
+	AttrNumber	column;
+	int64		total;
+} Sum;
+
+/*
+ * Calls back for each row of one of the extension's tables, in a memory context
+ * that lasts for the row.
+ */
+void
+tex_scan_own(const char *name, TexSlotCallback each, void *arg)
+{
+	Relation	rel = table_open(tex_relation_oid(name), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
+													  ALLOCSET_SMALL_SIZES);
+
+	tex_note_read(RelationGetRelid(rel));
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+
+		CHECK_FOR_INTERRUPTS();
+		each(slot, arg);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextDelete(row_context);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+}
+
+/* The first columns are those of a summary, the last one is "recompute". */
+static void
+merge_delta(TupleTableSlot *slot, void *arg)
+{
+	TexSummarySet *set = arg;
+	TexSummary *s;
+
+	slot_getallattrs(slot);
+	s = tex_summaries_get(set, DatumGetUUIDP(slot->tts_values[0]));
+	if (DatumGetBool(slot->tts_values[TEX_SUMMARY_COLUMNS]))
+		s->recompute = true;
+	if (!s->recompute)
+		tex_summary_add_row(set, slot->tts_values, slot->tts_isnull);
+}
+
+/*
+ * The outstanding deltas, merged by trace; they live in "context".
+ */
+TexSummarySet *
+tex_outstanding_summaries(MemoryContext context)
+{
+	TexSummarySet *set = tex_summaries_create(context);
+
+	tex_scan_own("summary_deltas", merge_delta, set);
+	return set;
+}
+
+static void
+add_column(TupleTableSlot *slot, void *arg)
+{
+	Sum		   *sum = arg;
+	bool		isnull;
+
+	sum->total += DatumGetInt64(slot_getattr(slot, sum->column, &isnull));
+}
+
+static int64
+sum_of(const char *table, AttrNumber column)
+{
+	Sum			sum = {.column = column};
+
+	tex_scan_own(table, add_column, &sum);
+	return sum.total;
+}
+
+/*
+ * count_events() returns bigint
+ *
+ * The folded total, which is one row, and by how much deltas change it.
+ */
+Datum
+tex_count_events(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(sum_of("totals", TOTALS_EVENT_COUNT) +
+					sum_of("count_deltas", COUNT_DELTAS_EVENT_COUNT));
+}

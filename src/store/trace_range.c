@@ -1,0 +1,373 @@
+/*
+ * trace_range.c
+ *		Where in time the events of a trace may lie, so that a query need not look
+ *		into every partition.
+ *
+ * The planner prunes partitions by constants alone, and what it does not prune it
+ * opens, locks and plans: 50 microseconds a partition.  So queries about a trace
+ * are given its first and last time as constants.
+ *
+ * Why no event is missed.  In the active snapshot S a row of a trace is visible.
+ * - If S sees the transaction that wrote it, or it is our own and its statement
+ *	 has ended, then S sees what that transaction wrote beside it: a delta with the
+ *	 row's time, or what a fold made of that delta, in the base.  Both are rows, so
+ *	 one snapshot sees either the delta or the base row, never neither.  A delta
+ *	 with "recompute" carries the times of the rows that its statement added as
+ *	 well, and so do those of a partition that was attached.  What is read again by
+ *	 a fold was read in its snapshot, which saw all rows of the deltas it took.
+ *	 Ranges only shrink by that, when rows have gone from every later snapshot.
+ * - If it is our own and its statement has not ended, its delta is still to be
+ *	 appended: a function called by the statement, or another trigger, may see the
+ *	 row.  A transaction holds RowExclusiveLock on the partitions it writes, until
+ *	 its end, so the ranges of these are added.
+ * - If its partition was attached by a transaction that S does not see, the row
+ *	 is visible but not counted.  S does not see that partition's row in the table
+ *	 "partitions" either, so the ranges of such partitions are added.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "common/int.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lock.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "common/event.h"
+#include "store/outstanding.h"
+#include "common/reads.h"
+#include "store/summary.h"
+#include "store/trace_range.h"
+
+/* Columns of summary_base and summary_deltas, from 1. */
+#define COL_TRACE_ID 1
+#define COL_FIRST 5
+#define COL_LAST 6
+
+PG_FUNCTION_INFO_V1(tex_duration_ms);
+PG_FUNCTION_INFO_V1(tex_shifted);
+
+typedef struct RangeEntry
+{
+	pg_uuid_t	id;
+	TexRange	range;
+} RangeEntry;
+
+typedef struct OidSet
+{
+	Oid		   *oids;
+	int			count;
+	int			room;
+} OidSet;
+
+struct TexRanges
+{
+	HTAB	   *outstanding;	/* by trace, of the deltas */
+	TexRange	uncounted;		/* of partitions that may have rows no delta tells of */
+};
+
+/* ----------------------------------------------------------------
+ *		Times
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * A time moved by microseconds; stops at infinity instead of wrapping around.
+ */
+TimestampTz
+tex_time_plus(TimestampTz at, int64 usecs)
+{
+	TimestampTz moved;
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		return at;
+	if (pg_add_s64_overflow(at, usecs, &moved) || !IS_VALID_TIMESTAMP(moved))
+		return usecs < 0 ? DT_NOBEGIN : DT_NOEND;
+	return moved;
+}
+
+/*
+ * Milliseconds from one time to a later one.  The difference of two times may be
+ * more microseconds than 64 bits hold.
+ */
+double
+tex_milliseconds(TimestampTz first, TimestampTz last)
+{
+	int64		usecs;
+
+	if (pg_sub_s64_overflow(last, first, &usecs))
+		return ((double) last - (double) first) / 1000.0;
+	return usecs / 1000.0;
+}
+
+/*
+ * duration_ms(timestamptz, timestamptz) returns double precision
+ */
+Datum
+tex_duration_ms(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_FLOAT8(tex_milliseconds(PG_GETARG_TIMESTAMPTZ(0), PG_GETARG_TIMESTAMPTZ(1)));
+}
+
+/*
+ * shifted(timestamptz, interval) returns timestamptz
+ */
+Datum
+tex_shifted(PG_FUNCTION_ARGS)
+{
+	Interval   *by = PG_GETARG_INTERVAL_P(1);
+	int64		days = (int64) by->month * DAYS_PER_MONTH + by->day;
+	int64		usecs;
+
+	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &usecs) ||
+		pg_add_s64_overflow(usecs, by->time, &usecs))
+		PG_RETURN_TIMESTAMPTZ(days < 0 ? DT_NOBEGIN : DT_NOEND);
+	PG_RETURN_TIMESTAMPTZ(tex_time_plus(PG_GETARG_TIMESTAMPTZ(0), usecs));
+}
+
+/* ----------------------------------------------------------------
+ *		What deltas do not tell
+ * ----------------------------------------------------------------
+ */
+static int
+compare_oids(const void *a, const void *b)
+{
+	Oid			x = *(const Oid *) a;
+	Oid			y = *(const Oid *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+add_oid(TupleTableSlot *slot, void *arg)
+{
+	OidSet	   *set = arg;
+	bool		isnull;
+
+	if (set->count == set->room)
+	{
+		set->room *= 2;
+		set->oids = repalloc(set->oids, sizeof(Oid) * set->room);
+	}
+	set->oids[set->count++] = DatumGetObjectId(slot_getattr(slot, 1, &isnull));
+}
+
+/* The partitions whose rows are counted, as the active snapshot sees it. */
+static OidSet
+counted_partitions(void)
+{
+	OidSet		set = {.room = 512};
+
+	set.oids = palloc(sizeof(Oid) * set.room);
+	tex_scan_own("partitions", add_oid, &set);
+	qsort(set.oids, set.count, sizeof(Oid), compare_oids);
+	return set;
+}
+
+static bool
+is_written_by_me(Oid partition)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, partition);
+	return tex_lock_held_by_me(&tag, RowExclusiveLock);
+}
+
+/* The time at one end of a partition: the n'th bound of all, or beyond them. */
+static TimestampTz
+bound_time(PartitionBoundInfo bounds, int n, TimestampTz beyond)
+{
+	if (n < 0 || n >= bounds->ndatums)
+		return beyond;
+	switch (bounds->kind[n][0])
+	{
+		case PARTITION_RANGE_DATUM_MINVALUE:
+			return DT_NOBEGIN;
+		case PARTITION_RANGE_DATUM_MAXVALUE:
+			return DT_NOEND;
+		default:
+			return DatumGetTimestampTz(bounds->datums[n][0]);
+	}
+}
+
+static TexRange
+uncounted_range(void)
+{
+	Relation	events = table_open(tex_relation_oid("events"), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(events, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	OidSet		counted = counted_partitions();
+	bool		i_wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
+	TexRange	range = TEX_NO_RANGE;
+
+	for (int p = 0; p < desc->nparts; p++)
+	{
+		Oid			oid = desc->oids[p];
+
+		if (bsearch(&oid, counted.oids, counted.count, sizeof(Oid), compare_oids) != NULL &&
+			!(i_wrote && is_written_by_me(oid)))
+			continue;
+		if (p == bounds->default_index)
+			range = (TexRange) {DT_NOBEGIN, DT_NOEND};	/* it may hold any time */
+		else
+			for (int n = 0; n <= bounds->ndatums; n++)
+				if (bounds->indexes[n] == p)
+					range = tex_range_union(range, (TexRange) {
+						bound_time(bounds, n - 1, DT_NOBEGIN),
+						bound_time(bounds, n, DT_NOEND)
+					});
+	}
+	pfree(counted.oids);
+	table_close(events, AccessShareLock);
+	return range;
+}
+
+/*
+ * The partitions that may have events of a range of time, as oids.  Locks events
+ * until the transaction ends, so that they stay its partitions.
+ */
+List *
+tex_partitions_of(TexRange range)
+{
+	Relation	events = table_open(tex_relation_oid("events"), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(events, true);
+	PartitionBoundInfo bounds = desc->boundinfo;
+	List	   *oids = NIL;
+
+	for (int n = 0; n <= bounds->ndatums; n++)
+	{
+		int			p = bounds->indexes[n];
+
+		if (bound_time(bounds, n - 1, DT_NOBEGIN) > range.last)
+			break;
+		if (bound_time(bounds, n, DT_NOEND) < range.first)
+			continue;
+		/* What no partition takes, the default one does. */
+		if (p < 0)
+			p = bounds->default_index;
+		if (p >= 0)
+			oids = list_append_unique_oid(oids, desc->oids[p]);
+	}
+	table_close(events, NoLock);
+	return oids;
+}
+
+/* ----------------------------------------------------------------
+ *		What summaries tell
+ * ----------------------------------------------------------------
+ */
+static void
+add_delta(TupleTableSlot *slot, void *arg)
+{
+	TexRanges  *ranges = arg;
+	RangeEntry *entry;
+	bool		found;
+	bool		isnull;
+	Datum		first;
+	Datum		last;
+
+	last = slot_getattr(slot, COL_LAST, &isnull);
+	if (isnull)
+		return;					/* it only took rows away */
+	first = slot_getattr(slot, COL_FIRST, &isnull);
+	entry = hash_search(ranges->outstanding,
+						DatumGetUUIDP(slot_getattr(slot, COL_TRACE_ID, &isnull)),
+						HASH_ENTER, &found);
+	if (!found)
+		entry->range = TEX_NO_RANGE;
+	entry->range = tex_range_union(entry->range, (TexRange) {
+		DatumGetTimestampTz(first), DatumGetTimestampTz(last)
+	});
+}
+
+/*
+ * Reads what is outstanding with the active snapshot, into the current memory
+ * context; good for as long as that snapshot is the one that is read with.
+ */
+TexRanges *
+tex_ranges_create(void)
+{
+	TexRanges  *ranges = palloc0(sizeof(TexRanges));
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(RangeEntry),
+	.hcxt = CurrentMemoryContext};
+
+	ranges->outstanding = hash_create("ranges of deltas", 64, &ctl,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	tex_scan_own("summary_deltas", add_delta, ranges);
+	ranges->uncounted = uncounted_range();
+	return ranges;
+}
+
+static TexRange
+base_range(Relation base, Oid index, const pg_uuid_t *id)
+{
+	TexRange	range = TEX_NO_RANGE;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, COL_TRACE_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
+	scan = systable_beginscan(base, index, true, GetActiveSnapshot(), 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		range.first = DatumGetTimestampTz(heap_getattr(tuple, COL_FIRST, RelationGetDescr(base), &isnull));
+		range.last = DatumGetTimestampTz(heap_getattr(tuple, COL_LAST, RelationGetDescr(base), &isnull));
+	}
+	systable_endscan(scan);
+	return range;
+}
+
+/*
+ * A range of time that has all events of some traces, empty where there are none.
+ */
+TexRange
+tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
+{
+	Relation	base = table_open(tex_relation_oid("summary_base"), AccessShareLock);
+	Oid			index = tex_relation_oid("summary_base_pkey");
+	TexRange	range = ranges->uncounted;
+
+	tex_note_read(RelationGetRelid(base));
+	for (int i = 0; i < n; i++)
+	{
+		const RangeEntry *entry = hash_search(ranges->outstanding, &ids[i], HASH_FIND, NULL);
+
+		CHECK_FOR_INTERRUPTS();
+		if (entry)
+			range = tex_range_union(range, entry->range);
+		range = tex_range_union(range, base_range(base, index, &ids[i]));
+	}
+	table_close(base, AccessShareLock);
+	return range;
+}
+
+/*
+ * From here to AtEOXact_GUC(false, what is returned) nothing is compiled: plans over
+ * many partitions look expensive, and the compiler takes seconds for them.
+ */
+int
+tex_no_jit(void)
+{
+	int			nesting = NewGUCNestLevel();
+
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nesting;
+}
