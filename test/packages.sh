@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packages.sh demo|test|chroot|redis
+# packages.sh demo|test|assert|chroot|redis
 #		Install the Debian packages that the demo, the tests, chroot.sh or a benchmark need.
 #
 # Does nothing when all are there. PostgreSQL is the one that the distribution
@@ -41,7 +41,10 @@ wanted()
 		n=$(major)
 		echo "postgresql-${n:-N}" "postgresql-server-dev-${n:-N}"
 	fi
-	if [ "$1" = test ]; then
+	if [ "$1" = assert ]; then
+		echo libxml2-dev pkgconf
+	fi
+	if [ "$1" = test ] || [ "$1" = assert ]; then
 		echo perl libipc-run-perl
 		[ -n "${PG_CONFIG:-}" ] || echo "postgresql-${n:-N}-pgtap"
 	fi
@@ -122,7 +125,7 @@ require_tools()
 
 main()
 {
-	local purpose=${1:?usage: packages.sh demo|test|chroot|redis}
+	local purpose=${1:?usage: packages.sh demo|test|assert|chroot|redis}
 	if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
 		require_tools
 	elif [ -n "$(missing "$purpose")" ]; then
