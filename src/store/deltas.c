@@ -27,7 +27,6 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/partition.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -51,6 +50,7 @@
 #include "store/restore.h"
 #include "store/summary.h"
 #include "common/worker_slots.h"
+#include "common/xact.h"
 
 #define PENDING_TRACES 20000
 #define WRITER_SLOTS 256
@@ -596,6 +596,5 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid,
 void
 tex_deltas_init(void)
 {
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	tex_xact_register(TEX_XACT_DELTAS, at_transaction_end, at_subtransaction_end);
 }
