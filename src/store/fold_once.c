@@ -14,8 +14,8 @@
  * this one is for times when there is none.
  *
  * It lives for milliseconds, so nothing that waits for the last connection to a
- * database has to wait for it for long; where no worker slot is free the writer
- * folds himself.
+ * database has to wait for it for long.  Where no worker slot is free nobody folds: a
+ * later writer asks again.
  */
 #include "postgres.h"
 
