@@ -13,6 +13,7 @@
 #include "workers/make_way.h"
 #include "workers/launcher.h"
 #include "common/reads.h"
+#include "common/xact.h"
 #include "shmem.h"
 #include "store/truncate.h"
 
@@ -24,8 +25,9 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
+	tex_xact_init();
 	tex_cache_memo_init();
-	tex_cache_writes_init();	/* first of those that act at commit, so called last */
+	tex_cache_writes_init();
 	tex_reads_init();
 	tex_deltas_init();
 	tex_truncate_init();

@@ -274,7 +274,7 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow readme_faults; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order readme_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -366,6 +366,12 @@ includes_against_the_flow()
 			if (system("test -e " included[2]) == 0 && included[2] !~ /^(guc|compat)\.h$/)
 				print "src/" FILENAME ": includes " $2
 		}' */*.[ch])
+}
+
+# Ends of transactions are heard of in the one order that common/xact.h writes down.
+callbacks_out_of_order()
+{
+	(cd "$SRC" && grep -nE 'Register(Sub)?XactCallback' src/*.[ch] src/*/*.[ch] | grep -v '^src/common/xact\.c:' || true)
 }
 
 # Build the library, though not the server, with the sanitizers. They see

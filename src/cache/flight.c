@@ -11,7 +11,7 @@
 
 #include "common/hashfn.h"
 #include "storage/lock.h"
-#include "storage/proc.h"
+#include "utils/guc.h"
 
 #include "cache/flight.h"
 
@@ -57,18 +57,13 @@ static void
 lock(const TexCacheKey *key, LOCKMODE mode)
 {
 	LOCKTAG		tag = tag_of(key);
-	int			lock_timeout = LockTimeout;
+	int			nesting = NewGUCNestLevel();
 
-	LockTimeout = 0;
-	PG_TRY();
-	{
-		(void) LockAcquire(&tag, mode, false, false);
-	}
-	PG_FINALLY();
-	{
-		LockTimeout = lock_timeout;
-	}
-	PG_END_TRY();
+	/* An error ends the level, too. */
+	(void) set_config_option("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) LockAcquire(&tag, mode, false, false);
+	AtEOXact_GUC(false, nesting);
 }
 
 /*

@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -19,6 +18,7 @@
 #include "cache/lookup.h"
 #include "common/owner.h"
 #include "common/worker_slots.h"
+#include "common/xact.h"
 
 PG_FUNCTION_INFO_V1(tex_cache_keep);
 PG_FUNCTION_INFO_V1(tex_cache_forget);
@@ -58,11 +58,7 @@ tell_worker(XactEvent event, void *arg)
 static void
 tell_worker_at_commit(void)
 {
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(tell_worker, NULL);
-	registered = true;
+	tex_xact_register(TEX_XACT_KEEP, tell_worker, NULL);
 	has_news = true;
 }
 

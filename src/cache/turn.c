@@ -101,7 +101,8 @@ run(Work *work)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	/* Before any query: it cannot be taken back. */
-	XactReadOnly = true;
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	nesting = NewGUCNestLevel();
 	GetUserIdAndSecContext(&user, &security_context);

@@ -30,7 +30,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -42,6 +41,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "common/xact.h"
 #include "compat.h"
 #include "cache/locks.h"
 #include "cache/relations.h"
@@ -250,13 +250,9 @@ on_transaction_end(XactEvent event, void *arg)
 	}
 }
 
-/*
- * It must be called before any other module's that writes tables when a transaction
- * commits: the callbacks are called in the reverse order.
- */
 void
 tex_cache_writes_init(void)
 {
 	if (process_shared_preload_libraries_in_progress)
-		RegisterXactCallback(on_transaction_end, NULL);
+		tex_xact_register(TEX_XACT_CACHE_WRITES, on_transaction_end, NULL);
 }

@@ -44,9 +44,10 @@ enum
 
 static const char load_query[] =
 	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
-	"process_id, thread_id, span_id, upstream_span_id, attributes, tags ->> 'task_id', "
+	"process_id, thread_id, span_id, upstream_span_id, attributes, tags OPERATOR(pg_catalog.->>) 'task_id', "
 	"causality_vector::trace_ext.vclock, lock_set "
-	"FROM trace_ext.events WHERE trace_id = ANY ($1) AND \"timestamp\" >= $2 AND \"timestamp\" <= $3";
+	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
+	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
 
 typedef struct TraceEntry
 {

@@ -35,9 +35,9 @@ PG_FUNCTION_INFO_V1(tex_count_races);
 PG_FUNCTION_INFO_V1(tex_count_variable_races);
 
 static const char variable_query[] =
-	"SELECT trace_id, min(\"timestamp\") AS first_at, bool_or(\"timestamp\" >= $2) AS home"
-	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = $1"
-	" AND \"timestamp\" >= $3 GROUP BY trace_id ORDER BY first_at, trace_id";
+	"SELECT trace_id, pg_catalog.min(\"timestamp\") AS first_at, pg_catalog.bool_or(\"timestamp\" OPERATOR(pg_catalog.>=) $2) AS home"
+	" FROM trace_ext.events WHERE kind OPERATOR(pg_catalog.=) 'StateChange' AND name OPERATOR(pg_catalog.=) $1"
+	" AND \"timestamp\" OPERATOR(pg_catalog.>=) $3 GROUP BY trace_id ORDER BY first_at, trace_id";
 
 /* A trace that accessed the variable asked for. */
 typedef struct Candidate

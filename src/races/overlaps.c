@@ -35,16 +35,18 @@
 #define CONTEXT_EVENTS	200000
 
 static const char context_query[] =
-	"SELECT id FROM unnest(trace_ext_internal.ordering_traces($1, $2, $3)) AS id ORDER BY id";
+	"SELECT id FROM pg_catalog.unnest(trace_ext_internal.ordering_traces($1, $2, $3)) AS id ORDER BY id";
 
 /*
  * The times are constants each, so that partitions outside are never opened: $2 and
  * $3 are the trace's own, $4 and $5 the horizon around them.
  */
 static const char overlapping_query[] =
-	"SELECT trace_id, bool_or(\"timestamp\" BETWEEN $2 AND $3) AS inside"
-	" FROM trace_ext.events WHERE kind = 'StateChange' AND name = ANY ($1)"
-	" AND \"timestamp\" >= $4 AND \"timestamp\" <= $5 AND trace_id <> $6"
+	"SELECT trace_id,"
+	" pg_catalog.bool_or(\"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3) AS inside"
+	" FROM trace_ext.events WHERE kind OPERATOR(pg_catalog.=) 'StateChange' AND name OPERATOR(pg_catalog.=) ANY ($1)"
+	" AND \"timestamp\" OPERATOR(pg_catalog.>=) $4 AND \"timestamp\" OPERATOR(pg_catalog.<=) $5"
+	" AND trace_id OPERATOR(pg_catalog.<>) $6"
 	" GROUP BY trace_id ORDER BY trace_id";
 
 /* The names of the variables that a history accesses, or of only one, as text[]. */

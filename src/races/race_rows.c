@@ -159,8 +159,9 @@ fetch_value(const TexRaceEnd *end, Datum *value, bool *isnull)
 	Datum		args[3] = {UUIDPGetDatum(&end->trace_id), UUIDPGetDatum(&end->id),
 	TimestampTzGetDatum(end->at)};
 
-	SPI_execute_with_args("SELECT attributes -> 'new_value' FROM trace_ext.events "
-						  "WHERE trace_id = $1 AND id = $2 AND \"timestamp\" = $3",
+	SPI_execute_with_args("SELECT attributes OPERATOR(pg_catalog.->) 'new_value' FROM trace_ext.events "
+						  "WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2 "
+						  "AND \"timestamp\" OPERATOR(pg_catalog.=) $3",
 						  3, types, args, NULL, true, 1);
 	*isnull = true;
 	if (SPI_processed == 1)

@@ -27,7 +27,6 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/partition.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -47,10 +46,10 @@
 #include "common/event.h"
 #include "store/fold_once.h"
 #include "guc.h"
-#include "common/owner.h"
 #include "store/restore.h"
 #include "store/summary.h"
 #include "common/worker_slots.h"
+#include "common/xact.h"
 
 #define PENDING_TRACES 20000
 #define WRITER_SLOTS 256
@@ -138,7 +137,7 @@ typedef struct PendingSet
 /* Of this transaction; the memory goes with it. */
 static PendingSet *pending_sets = NULL;
 
-/* Appended since the last thought of folding. */
+/* Appended by this transaction. */
 static int	appended_deltas = 0;
 
 /* ----------------------------------------------------------------
@@ -518,15 +517,14 @@ tex_append_deltas(PG_FUNCTION_ARGS)
  */
 /*
  * Somebody has to fold: each transaction has it done with a probability that makes
- * it happen once in fold_threshold deltas.  By a background worker, or where none
- * is to be had here and now; but not where the transaction keeps one snapshot:
- * base rows folded after that snapshot would fail it.
+ * it happen once in fold_threshold deltas.  By a background worker, never by this
+ * transaction: a fold that fails would fail the user's commit.  Where no worker slot
+ * is free the deltas stay for a later writer, and readers are exact meanwhile.
  *
- * At commit, as no part of a statement is half done then: a fold that recomputes a
- * trace must not see rows whose deltas are still to be appended.
+ * At commit, when it is known how much the transaction appended.
  */
 static void
-fold_now_and_then(void)
+have_it_folded_now_and_then(void)
 {
 	if (tex_fold_threshold == 0 ||
 		pg_prng_double(&pg_global_prng_state) >= (double) appended_deltas / tex_fold_threshold)
@@ -537,8 +535,7 @@ fold_now_and_then(void)
 	/* It may have been dropped in this transaction. */
 	if (!OidIsValid(get_extension_oid("trace_ext", true)))
 		return;
-	if (!tex_folder_start() && !IsolationUsesXactSnapshot())
-		tex_run_as_owner("SELECT trace_ext_internal.fold_if_free()");
+	(void) tex_folder_start();
 }
 
 static void
@@ -550,7 +547,7 @@ before_commit(bool may_fold)
 	while (pending_sets != NULL)
 		append_pending(pending_sets);
 	if (may_fold)
-		fold_now_and_then();
+		have_it_folded_now_and_then();
 	PopActiveSnapshot();
 }
 
@@ -596,6 +593,5 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid,
 void
 tex_deltas_init(void)
 {
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	tex_xact_register(TEX_XACT_DELTAS, at_transaction_end, at_subtransaction_end);
 }

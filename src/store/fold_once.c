@@ -14,8 +14,8 @@
  * this one is for times when there is none.
  *
  * It lives for milliseconds, so nothing that waits for the last connection to a
- * database has to wait for it for long; where no worker slot is free the writer
- * folds himself.
+ * database has to wait for it for long.  Where no worker slot is free nobody folds: a
+ * later writer asks again.
  */
 #include "postgres.h"
 
@@ -51,14 +51,14 @@
 /* Well below deadlock_timeout. */
 #define LOCK_TIMEOUT_MS "200"
 
-/*
- * The argument of a worker is one Datum: it holds the database, and above it the
- * transaction to wait for.
- */
-#define FOLDER_ARGUMENT(database, xid) \
-	UInt64GetDatum((uint64) (xid) << 32 | (uint64) (database))
-#define FOLDER_DATABASE(argument)	((Oid) DatumGetUInt64(argument))
-#define FOLDER_XID(argument)		((TransactionId) (DatumGetUInt64(argument) >> 32))
+/* What a folder is told, in bgw_extra. */
+typedef struct Order
+{
+	Oid			database;
+	TransactionId after;		/* the transaction to wait for, or InvalidTransactionId */
+} Order;
+
+StaticAssertDecl(sizeof(Order) <= BGW_EXTRALEN, "an order has to fit into bgw_extra");
 
 /*
  * Starts a folder for this database, which waits for the end of this transaction:
@@ -69,6 +69,7 @@ bool
 tex_folder_start(void)
 {
 	BackgroundWorker worker = {0};
+	Order		order = {.database = MyDatabaseId, .after = GetTopTransactionIdIfAny()};
 
 	/* Another one is at work: it, or the next statement, will do. */
 	if (!tex_fold_is_free())
@@ -77,7 +78,7 @@ tex_folder_start(void)
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = FOLDER_ARGUMENT(MyDatabaseId, GetTopTransactionIdIfAny());
+	memcpy(worker.bgw_extra, &order, sizeof(Order));
 	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "tex_folder_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "trace_ext folder", sizeof(worker.bgw_name));
@@ -166,14 +167,17 @@ tex_vacuum_if_large(const char *table)
 void
 tex_folder_main(Datum argument)
 {
+	Order		order;
+
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(Order));
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	/* As the bootstrap superuser: the owner may not be allowed to log in. */
-	BackgroundWorkerInitializeConnectionByOid(FOLDER_DATABASE(argument), InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, 0);
 	PortalContext = AllocSetContextCreate(TopMemoryContext, "trace_ext folder",
 										  ALLOCSET_DEFAULT_SIZES);
 
-	wait_for_end_of(FOLDER_XID(argument));
+	wait_for_end_of(order.after);
 	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_activity(STATE_RUNNING, "folding");

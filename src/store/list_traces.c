@@ -34,7 +34,6 @@
 #define FETCH_ROWS 32
 #define OUTPUT_COLUMNS 11
 
-/* Operators are named with their schema: the search_path is the caller's. */
 #define SUMMARY_COLUMNS \
 	"trace_id, event_count, error_count, access_count, first_timestamp, " \
 	"last_timestamp, services, root_timestamp, root_id, root_name, root_service"

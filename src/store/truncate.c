@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
@@ -21,6 +20,7 @@
 
 #include "common/event.h"
 #include "common/owner.h"
+#include "common/xact.h"
 #include "store/truncate.h"
 
 PG_FUNCTION_INFO_V1(tex_note_truncate);
@@ -101,6 +101,5 @@ forget_at_subabort(SubXactEvent event, SubTransactionId subid,
 void
 tex_truncate_init(void)
 {
-	RegisterXactCallback(forget_at_abort, NULL);
-	RegisterSubXactCallback(forget_at_subabort, NULL);
+	tex_xact_register(TEX_XACT_TRUNCATE, forget_at_abort, forget_at_subabort);
 }

@@ -24,7 +24,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
@@ -50,6 +49,7 @@
 #include "compat.h"
 #include "workers/make_way.h"
 #include "common/worker_slots.h"
+#include "common/xact.h"
 
 /* As a rule they are gone in a few ms; after this PostgreSQL's own wait has to do. */
 #define WAIT_MS 2000
@@ -632,6 +632,5 @@ tex_keep_out_init(void)
 		return;
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
+	tex_xact_register(TEX_XACT_MAKE_WAY, at_transaction_end, at_subtransaction_end);
 }

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -14,6 +13,7 @@
 
 #include "guc.h"
 #include "common/worker_slots.h"
+#include "common/xact.h"
 
 #define COLUMNS 10
 
@@ -183,11 +183,7 @@ at_transaction_end(XactEvent event, void *arg)
 Datum
 tex_wake_worker(PG_FUNCTION_ARGS)
 {
-	static bool registered = false;
-
-	if (!registered)
-		RegisterXactCallback(at_transaction_end, NULL);
-	registered = true;
+	tex_xact_register(TEX_XACT_WAKE, at_transaction_end, NULL);
 	wake_at_commit = true;
 	PG_RETURN_VOID();
 }

@@ -126,14 +126,9 @@ is(answers($node, 'other'), $before, 'not preloaded again: equal answers');
 $node->safe_psql('other', insert_sql([ event_row(uuid(6, 1), uuid(6, 1), '2026-03-01 00:00:00+00') ]));
 exact_ok($node, 'not preloaded again: exact', 'other');
 
-# Where no background worker is to be had, writers fold by themselves: at the end
-# of one part of a statement, when rows of another part are there already.
-$node->append_conf('postgresql.conf', "max_worker_processes = 0\n");
-$node->restart;
-$node->safe_psql('other', 'TRUNCATE trace_ext.events, trace_ext.ingest_errors');
-load('other');
-exact_ok($node, 'no worker: exact', 'other');
-for my $sql (
+# A writer asks for a fold at commit: when the rows of one part of a statement are there
+# before the deltas of another.
+my @changes = (
 	q{WITH gone AS (DELETE FROM trace_ext.events WHERE id = (SELECT min(id::text)::uuid FROM trace_ext.events) RETURNING *),
 		   came AS (INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, name, attributes)
 					SELECT trace_id, gen_random_uuid(), parent_id, "timestamp", kind, name, attributes FROM gone),
@@ -145,19 +140,56 @@ for my $sql (
 					SELECT trace_id, gen_random_uuid(), '2026-03-02 12:00+00', 'Custom' FROM trace_ext.events_p20260301)
 	  UPDATE trace_ext.events SET service_name = 'new' WHERE service_name = 'api'},
 	q{BEGIN; DELETE FROM trace_ext.events WHERE service_name = 'new'; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind)
-		SELECT trace_id, gen_random_uuid(), '2026-03-02 12:00+00', 'Error' FROM trace_ext.events; COMMIT})
+		SELECT trace_id, gen_random_uuid(), '2026-03-02 12:00+00', 'Error' FROM trace_ext.events; COMMIT});
+
+sub change_all
 {
-	$node->safe_psql('other', "SET trace_ext.fold_threshold = 1; $sql");
-	exact_ok($node, 'no worker, exact after: ' . substr($sql, 0, 50), 'other');
+	my ($how) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	$node->safe_psql('other', 'TRUNCATE trace_ext.events, trace_ext.ingest_errors');
+	load('other');
+	exact_ok($node, "$how: exact", 'other');
+	for my $sql (@changes)
+	{
+		$node->safe_psql('other', "SET trace_ext.fold_threshold = 1; $sql");
+		exact_ok($node, "$how, exact after: " . substr($sql, 0, 50), 'other');
+	}
 }
+
+sub outstanding { return $node->safe_psql('other', 'SELECT (SELECT count(*) FROM trace_ext.summary_deltas) + (SELECT count(*) FROM trace_ext.count_deltas)'); }
+
+my $single = 3;
+sub insert_one { $node->safe_psql('other', 'SET trace_ext.fold_threshold = 1; ' . insert_sql([ event_row(uuid(6, 1), uuid(6, ++$single), '2026-03-01 00:00:00+00') ])); }
+
+# Where no background worker is to be had, deltas stay for whoever finds one later.
+$node->append_conf('postgresql.conf', "max_worker_processes = 0\n");
+$node->restart;
+change_all('no worker');
 $node->safe_psql('other', insert_sql([ event_row(uuid(6, 1), uuid(6, $_), '2026-03-01 00:00:00+00') ])) for 2 .. 3;
 exact_ok($node, 'no worker: exact after single inserts', 'other');
-is($node->safe_psql('other', 'SET trace_ext.fold_threshold = 1; ' . insert_sql([ event_row(uuid(6, 1), uuid(6, 4), '2026-03-01 00:00:00+00') ])
-	  . ' SELECT count(*) FROM trace_ext.summary_deltas'), '0', 'no worker: a writer folds');
+cmp_ok($node->safe_psql('other', 'SELECT trace_ext.fold()'), '>', 0, 'no worker: fold() folds what writers left');
+is(outstanding(), '0', 'no worker: all of it');
+insert_one();
+is(outstanding(), '2', 'no worker: a writer commits and folds nothing');
+$node->safe_psql('other', 'BEGIN ISOLATION LEVEL SERIALIZABLE; SET trace_ext.fold_threshold = 1; '
+	  . insert_sql([ event_row(uuid(6, 2), uuid(6, 100), '2026-03-01 00:00:00+00') ]) . ' COMMIT');
+is(outstanding(), '4', 'no worker: nor does one that keeps a snapshot');
+# Whatever a fold would fail with, it is not the writer's.
+$node->safe_psql('other', 'ALTER TABLE trace_ext.summary_base ADD CONSTRAINT broken CHECK (false) NOT VALID');
+insert_one();
+is(outstanding(), '6', 'no worker: a writer commits where a fold fails');
+my (undef, undef, $why) = try_psql($node, 'SELECT trace_ext.fold()', db => 'other');
+like($why, qr/violates check constraint "broken"/, 'as it does');
+$node->safe_psql('other', 'ALTER TABLE trace_ext.summary_base DROP CONSTRAINT broken');
+exact_ok($node, 'no worker: exact with what is outstanding', 'other');
 $node->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 $node->restart;
-$node->safe_psql('other', 'SET trace_ext.fold_threshold = 1; ' . insert_sql([ event_row(uuid(6, 1), uuid(6, 5), '2026-03-01 00:00:00+00') ]));
-ok($node->poll_query_until('other', 'SELECT count(*) = 0 FROM trace_ext.summary_deltas'), 'with a worker: it folds');
+is(outstanding(), '6', 'with a worker: nobody folds before somebody writes');
+insert_one();
+ok($node->poll_query_until('other', 'SELECT count(*) = 0 FROM trace_ext.summary_deltas'), 'with a worker: it folds, also what was left');
+exact_ok($node, 'with a worker: exact', 'other');
+change_all('with a worker');
 
 # A misspelt setting in the file keeps no server from starting.
 $node->append_conf('postgresql.conf', "trace_ext.foo = 1\ntrace_ext.max_nesting = 7\n");

@@ -116,5 +116,30 @@ sub run_through
 run_through('root', 'true');
 run_through('leaves', 'false');
 
+# The apply worker's deltas are written at its commit, and by nobody before: the cache
+# has to look at what was written after that.
+{
+	my $subscriber = new_node('subscriber_cache', @settings, shared_preload_libraries => 'trace_ext', 'trace_ext.workers' => 'off',
+		'trace_ext.fold_threshold' => 0);
+	my $deltas = 'SELECT count(*) FROM trace_ext.summary_deltas';
+	my $cached = "SELECT n FROM trace_ext.cached('$deltas') AS c(n bigint)";
+
+	$publisher->safe_psql('postgres', 'TRUNCATE trace_ext.events; CREATE PUBLICATION events FOR TABLE trace_ext.events WITH (publish_via_partition_root = true)');
+	$subscriber->safe_psql('postgres',
+		"CREATE SUBSCRIPTION events CONNECTION '" . ($publisher->connstr('postgres') =~ s/'/''/gr) . "' PUBLICATION events");
+	$subscriber->wait_for_subscription_sync($publisher, 'events');
+	for my $n (1 .. 3)
+	{
+		is($subscriber->safe_psql('postgres', "$cached; $cached"), ($n - 1) . "\n" . ($n - 1), "cached beside $n");
+		$publisher->safe_psql('postgres', insert_sql(rows(1)));
+		$publisher->wait_for_catchup('events');
+		is($subscriber->safe_psql('postgres', $deltas), $n, "the delta of row $n was appended");
+		is($subscriber->safe_psql('postgres', $cached), $n, "and the cache knows of it");
+	}
+	is($subscriber->safe_psql('postgres', 'SELECT local_hits + shared_hits >= 3 FROM trace_ext.cache_stats'), 't', 'it was a cached result that became stale');
+	$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION events');
+	$subscriber->stop;
+}
+
 $publisher->stop;
 done_testing();
