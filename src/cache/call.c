@@ -143,6 +143,31 @@ set_key(TexCall *call)
 	tex_hash_bytes(&buffer, call->key.hash);
 }
 
+/* The rows have the types that the caller says, or he would misread them. */
+static void
+check_columns(const TexCall *call)
+{
+	TupleDesc	have = call->query.desc;
+
+	if (have->natts != call->desc->natts)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("the cached query returns %d columns, but the column definition list has %d",
+						have->natts, call->desc->natts)));
+	for (int i = 0; i < have->natts; i++)
+	{
+		Form_pg_attribute a = TupleDescAttr(have, i);
+		Form_pg_attribute b = TupleDescAttr(call->desc, i);
+
+		if (a->atttypid != b->atttypid || (b->atttypmod >= 0 && b->atttypmod != a->atttypmod))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column %d of the cached query is of type %s, but the column definition list says %s",
+							i + 1, format_type_with_typemod(a->atttypid, a->atttypmod),
+							format_type_with_typemod(b->atttypid, b->atttypmod))));
+	}
+}
+
 /* Parses the query, and finds out what there is to know of it. */
 static void
 look_at_query(TexCall *call)
@@ -155,7 +180,7 @@ look_at_query(TexCall *call)
 
 /*
  * Finds out what a call is about: its query and its key.  Fails where its result
- * can never be cached.
+ * can never be cached, or has other columns than the caller says.
  */
 void
 tex_call_identify(TexCall *call)
@@ -182,6 +207,10 @@ tex_call_identify(TexCall *call)
 		call->query = memo->query;
 	else
 		look_at_query(call);
+	if (call->desc)
+		check_columns(call);
+	else
+		call->desc = CreateTupleDescCopy(call->query.desc);
 	set_key(call);
 	call->flight = call->key;
 }
@@ -202,7 +231,7 @@ tex_call_tree(TexCall *call)
 		look_at_query(call);
 		if (memcmp(hash, call->query.hash, sizeof(hash)) != 0)
 		{
-			tex_call_check_columns(call);
+			check_columns(call);
 			set_key(call);
 		}
 	}
@@ -215,28 +244,16 @@ tex_call_tree(TexCall *call)
 }
 
 /*
- * The rows have the types that the caller says, or he would misread them.
+ * Fails where the result can only be cached with a ttl, and there is none.
  */
 void
-tex_call_check_columns(const TexCall *call)
+tex_call_require_ttl(const TexCall *call)
 {
-	TupleDesc	have = call->query.desc;
-
-	if (have->natts != call->desc->natts)
+	if (call->query.ttl_reason && call->ttl == TEX_NO_TTL)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the cached query returns %d columns, but the column definition list has %d",
-						have->natts, call->desc->natts)));
-	for (int i = 0; i < have->natts; i++)
-	{
-		Form_pg_attribute a = TupleDescAttr(have, i);
-		Form_pg_attribute b = TupleDescAttr(call->desc, i);
-
-		if (a->atttypid != b->atttypid || (b->atttypmod >= 0 && b->atttypmod != a->atttypmod))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d of the cached query is of type %s, but the column definition list says %s",
-							i + 1, format_type_with_typemod(a->atttypid, a->atttypmod),
-							format_type_with_typemod(b->atttypid, b->atttypmod))));
-	}
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot cache this query without a ttl"),
+				 errdetail_internal("%s", call->query.ttl_reason),
+				 errhint("Say how old its result may be: cached(query, interval '30 s'). "
+						 "Or answer for a function: trace_ext.cache_trusted_functions.")));
 }

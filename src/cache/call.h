@@ -37,7 +37,7 @@ typedef struct TexCall
 
 extern void tex_call_identify(TexCall *call);
 extern Query *tex_call_tree(TexCall *call);
-extern void tex_call_check_columns(const TexCall *call);
+extern void tex_call_require_ttl(const TexCall *call);
 extern Oid	tex_temporary_schema(void);
 extern bool tex_call_is_of_session(const TexCall *call);
 

@@ -45,9 +45,9 @@ tex_cache_counters_shmem_attach(void)
 void
 tex_cache_count(TexCounter counter, uint64 by)
 {
-	Place	   *mine = &places[tex_my_proc_number() % PLACES];
-
-	pg_atomic_fetch_add_u64(&mine->counters[counter], by);
+	/* Without preload nothing is cached, nor counted. */
+	if (places)
+		pg_atomic_fetch_add_u64(&places[tex_my_proc_number() % PLACES].counters[counter], by);
 }
 
 uint64

@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "cache/settings.h"
-#include "cache/lookup.h"
+#include "cache/cached.h"
 #include "common/owner.h"
 #include "common/worker_slots.h"
 
@@ -101,7 +101,7 @@ tex_cache_keep(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		call.ttl = tex_cached_ttl(PG_GETARG_INTERVAL_P(1));
 	tex_call_identify(&call);
-	tex_cached_require_ttl(&call);
+	tex_call_require_ttl(&call);
 
 	initStringInfo(&settings);
 	tex_settings_write(&settings);

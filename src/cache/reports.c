@@ -17,7 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "cache/locks.h"
-#include "cache/lookup.h"
+#include "cache/cached.h"
 #include "guc.h"
 #include "common/reads.h"
 
@@ -76,7 +76,7 @@ answer(FunctionCallInfo fcinfo, const char *name, int64 ttl)
 	answering = true;
 	PG_TRY();
 	{
-		tex_cached_answer(&call);
+		(void) tex_cached_answer(&call, true);
 	}
 	PG_FINALLY();
 	{

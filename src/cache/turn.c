@@ -46,7 +46,7 @@
 #include "cache/relations.h"
 #include "cache/settings.h"
 #include "cache/turn.h"
-#include "cache/lookup.h"
+#include "cache/cached.h"
 #include "guc.h"
 #include "workers/job_process.h"
 #include "common/owner.h"
@@ -201,7 +201,6 @@ renew(Work *work)
 		work->is_there = true;	/* soon, by somebody else */
 		return;
 	}
-	call.desc = CreateTupleDescCopy(call.query.desc);
 	tex_compute_and_keep(&call);
 	tex_flight_end(&call.flight);
 	tex_cache_count(TEX_CACHE_REFRESHES, 1);
@@ -334,7 +333,7 @@ look(Work *work)
 {
 	TexCall		call = {.text = work->kept->query, .ttl = work->kept->ttl};
 
-	work->is_there = tex_cached_has(&call);
+	work->is_there = tex_cached_answer(&call, false);
 }
 
 static void
@@ -344,7 +343,7 @@ warm(Work *work)
 	TexEntryInfo info;
 	char	   *bytes;
 
-	tex_cached_answer(&call);
+	(void) tex_cached_answer(&call, true);
 	work->is_there = tex_entry_find(&call.key, &info, &bytes) &&
 		info.as_of >= GetCurrentTransactionStartTimestamp();
 }
