@@ -6,7 +6,7 @@
 
 #include "fmgr.h"
 
-#include "cache/memo.h"
+#include "cache/call.h"
 #include "cache/writes.h"
 #include "store/deltas.h"
 #include "guc.h"
@@ -24,7 +24,7 @@ void
 _PG_init(void)
 {
 	tex_guc_init();
-	tex_cache_memo_init();
+	tex_cache_call_init();
 	tex_cache_writes_init();	/* first of those that act at commit, so called last */
 	tex_reads_init();
 	tex_deltas_init();

@@ -14,7 +14,7 @@
  *	 |  | `------- the same, but past half of its time ------------> RENEW
  *	 |  |
  *	 |  v          nothing of use; here the query may be refused, as it
- *	 |  |          keeps failing (failures.c), and goes on to whichever
+ *	 |  |          keeps failing (attempts.c), and goes on to whichever
  *	 |  |          of these three it has not been to
  *	 |  |
  *	 |  +--> JOIN  --- nobody computes it: look once more, as it may just
@@ -62,19 +62,15 @@
 #include "utils/timestamp.h"
 
 #include "cache/compute.h"
-#include "cache/counters.h"
+#include "cache/shared.h"
 #include "cache/entries.h"
-#include "cache/failures.h"
-#include "cache/flight.h"
-#include "cache/local.h"
-#include "cache/locks.h"
-#include "cache/refresh.h"
+#include "cache/attempts.h"
 #include "cache/relations.h"
-#include "cache/rows.h"
 #include "cache/writes.h"
 #include "cache/cached.h"
 #include "guc.h"
 #include "common/reads.h"
+#include "common/worker_slots.h"
 
 PG_FUNCTION_INFO_V1(tex_cached);
 
@@ -192,14 +188,18 @@ is_to_be_renewed(const TexCall *call, const TexEntryInfo *info, Verdict verdict,
 {
 	if (age <= call->ttl / 2 || (verdict == RIGHT && !info->timed))
 		return false;
-	if (info->repeatable && tex_refresh_ask(info))
+	if (info->repeatable && tex_cache_processes > 0 && tex_worker_folds())
+	{
+		if (tex_entry_want(info))
+			tex_worker_wake(info->key.database);
 		return false;
-	return tex_flight_begin(&call->flight);
+	}
+	return tex_attempt_begin(&call->attempt);
 }
 
 /*
  * Judges a result and, where it is RIGHT or YOUNG, gives it to the caller.  Where it is
- * WORN this session has its lock (flight.c), and nothing is given.
+ * WORN this session has its lock (attempts.c), and nothing is given.
  */
 static Verdict
 give_if_good(TexCall *call, const TexEntryInfo *info, const char *bytes, TexCounter counter, bool may_renew)
@@ -213,7 +213,7 @@ give_if_good(TexCall *call, const TexEntryInfo *info, const char *bytes, TexCoun
 		return WORN;
 	tex_cache_count(verdict == YOUNG ? TEX_CACHE_STALE_HITS : counter, 1);
 	if (call->store)
-		tex_result_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
+		tex_rows_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
 	tex_notices_repeat(bytes + TEX_ENTRY_NOTICES(info), info->notices_size);
 	tex_cache_count(TEX_CACHE_SAVED_US, info->cost);
 	return verdict;
@@ -229,13 +229,13 @@ look(TexCall *call, bool may_renew)
 	Verdict		verdict;
 
 	/* Past half of its time there may be a newer one in shared memory. */
-	if (tex_local_find(&call->key, &copied, &bytes) &&
+	if (tex_copy_find(&call->key, &copied, &bytes) &&
 		(call->ttl == TEX_NO_TTL || age_of(call, copied) <= call->ttl / 2))
 	{
 		verdict = give_if_good(call, copied, bytes, TEX_CACHE_LOCAL_HITS, may_renew);
 		if (verdict != WRONG)
 			return verdict;
-		tex_local_drop(&call->key);
+		tex_copy_drop(&call->key);
 	}
 	if (!tex_entry_find(&call->key, &info, &bytes))
 		return WRONG;
@@ -243,7 +243,7 @@ look(TexCall *call, bool may_renew)
 	if (verdict == RIGHT || verdict == YOUNG)
 	{
 		tex_entry_hit(&info);
-		tex_local_keep(&info, bytes);
+		tex_copy_store(&info, bytes);
 	}
 	pfree(bytes);
 	return verdict;
@@ -326,16 +326,16 @@ tex_cached_answer(TexCall *call, bool may_compute)
 						if (!may_compute)
 							return false;
 						/* The only way to JOIN, NEXT or, by a lock, to COMPUTE. */
-						tex_failures_check(&call->flight);
+						tex_failures_check(&call->attempt);
 						state = if_missing;
 						break;
 				}
 				break;
 
 			case JOIN:
-				successes = tex_failures_successes(&call->flight);
+				successes = tex_failures_successes(&call->attempt);
 				track(call);
-				mine = tex_flight_begin(&call->flight);
+				mine = tex_attempt_begin(&call->attempt);
 				if (mine)
 					state = LOOK;
 				else
@@ -345,34 +345,34 @@ tex_cached_answer(TexCall *call, bool may_compute)
 
 			case WAIT:
 				tex_cache_count(TEX_CACHE_WAITS, 1);
-				tex_flight_wait(&call->flight);
+				tex_attempt_wait(&call->attempt);
 				state = LOOK;
 				if_missing = NEXT;
 				break;
 
 			case NEXT:
 				if_missing = COMPUTE;
-				if (tex_failures_successes(&call->flight) != successes)
+				if (tex_failures_successes(&call->attempt) != successes)
 				{
 					state = COMPUTE;
 					break;
 				}
-				tex_flight_take(&call->flight);
+				tex_attempt_take(&call->attempt);
 				/* Those who come after one that succeeded compute side by side. */
-				mine = tex_failures_successes(&call->flight) == successes;
+				mine = tex_failures_successes(&call->attempt) == successes;
 				if (!mine)
-					tex_flight_end(&call->flight);
+					tex_attempt_end(&call->attempt);
 				state = LOOK;
 				break;
 
 			case COMPUTE:
 				tex_cache_count(TEX_CACHE_MISSES, 1);
-				tex_compute_and_keep(call);
+				tex_compute_and_store(call);
 				state = DONE;
 				break;
 
 			case RENEW:
-				tex_compute_and_keep(call);
+				tex_compute_and_store(call);
 				tex_cache_count(TEX_CACHE_REFRESHES, 1);
 				state = DONE;
 				break;
@@ -383,7 +383,7 @@ tex_cached_answer(TexCall *call, bool may_compute)
 				tex_cache_count(TEX_CACHE_BYPASSES, 1);
 				tex_compute(call);
 				if (mine)
-					tex_failures_clear(&call->flight);
+					tex_failures_clear(&call->attempt);
 				state = DONE;
 				break;
 
@@ -392,7 +392,7 @@ tex_cached_answer(TexCall *call, bool may_compute)
 		}
 	}
 	if (mine)
-		tex_flight_end(&call->flight);
+		tex_attempt_end(&call->attempt);
 	return true;
 }
 

@@ -1,8 +1,8 @@
 /*
  * entries.c
- *		The results that are in shared memory, by key.
+ *		The results, by key: in shared memory, and the copies that a session has.
  *
- * A hash table with chains, of a fixed number of entries: as many as there would be
+ * In shared memory: a hash table with chains, of a fixed number of entries: as many as there would be
  * if each had two blocks.  What an entry holds is in blocks (blocks.c).
  *
  * A full cache evicts by the clock: the hand passes over the entries, takes one from
@@ -13,23 +13,29 @@
  * its partition.  A free entry belongs to whoever took it from the list of free
  * ones, which "mutex" protects.  "uses" is only ever a hint.  Nobody holds two
  * locks: room is made, and the bytes are written, before the partition is locked.
+ * Evicting and listing go over all entries, and read "in_table", keys and ids without a
+ * lock: these are hints, and looked at again under the lock that the key says.
+ *
+ * Copies need no lock and no copying, but are asked the same questions as entries before
+ * they are given out.  The one that was not used for the longest time leaves first.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "cache/blocks.h"
-#include "cache/counters.h"
+#include "cache/shared.h"
 #include "cache/entries.h"
-#include "cache/locks.h"
 #include "cache/relations.h"
 #include "guc.h"
 
@@ -61,8 +67,26 @@ typedef struct Entries
 	uint32		buckets[FLEXIBLE_ARRAY_MEMBER];
 } Entries;
 
+/* A hit on a copy is counted in shared memory only now and then, as that takes its lock. */
+#define HITS_AT_ONCE 16
+
+typedef struct Copy
+{
+	TexCacheKey key;
+	TexEntryInfo info;
+	char	   *bytes;
+	uint32		hits;
+	dlist_node	node;
+} Copy;
+
 static Entries *table;
 static Entry *entries;
+
+static HTAB *copies;
+static MemoryContext copies_context;
+static dlist_head copies_by_use = DLIST_STATIC_INIT(copies_by_use);
+static Size copies_size;		/* bytes of results */
+static uint64 copies_epoch;		/* of the table, when they were begun */
 
 static uint32
 entry_count(void)
@@ -135,20 +159,13 @@ lock_of(const TexCacheKey *key)
 	return TEX_PARTITION_LOCK(bucket_of(key));
 }
 
-static bool
-is_key(const TexCacheKey *a, const TexCacheKey *b)
-{
-	return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] &&
-		a->role == b->role && a->database == b->database;
-}
-
 /* The entry with a key, whose partition is locked, or NULL. */
 static Entry *
 find(const TexCacheKey *key)
 {
 	for (uint32 i = table->buckets[bucket_of(key)]; i != NO_ENTRY; i = entries[i].next)
 	{
-		if (is_key(&entries[i].info.key, key))
+		if (memcmp(&entries[i].info.key, key, sizeof(TexCacheKey)) == 0)
 			return &entries[i];
 	}
 	return NULL;
@@ -416,14 +433,8 @@ tex_entry_store(TexEntryInfo *info, const char *bytes)
 	return true;
 }
 
-uint64
-tex_entries_epoch(void)
-{
-	return pg_atomic_read_u64(&table->epoch);
-}
-
 /*
- * Tells all sessions to forget what they keep themselves.
+ * Tells all sessions to drop their copies: entries were dropped on demand.
  */
 void
 tex_entries_new_epoch(void)
@@ -484,4 +495,97 @@ tex_entry_query(const TexEntryInfo *info)
 		entry = NULL;
 	LWLockRelease(lock);
 	return entry ? query : NULL;
+}
+
+/* ----------------------------------------------------------------
+ *		Copies of the session
+ * ----------------------------------------------------------------
+ */
+/* Drops all copies, where entries were dropped on demand since the last time. */
+static void
+catch_up(void)
+{
+	HASHCTL		info = {.keysize = sizeof(TexCacheKey), .entrysize = sizeof(Copy)};
+	uint64		epoch = pg_atomic_read_u64(&table->epoch);
+
+	if (copies && copies_epoch == epoch)
+		return;
+	copies = NULL;
+	if (copies_context)
+		MemoryContextDelete(copies_context);
+	copies_context = AllocSetContextCreate(TopMemoryContext, "trace_ext cached results",
+										   ALLOCSET_DEFAULT_SIZES);
+	info.hcxt = copies_context;
+	dlist_init(&copies_by_use);
+	copies_size = 0;
+	copies_epoch = epoch;
+	copies = hash_create("trace_ext cached results", 64, &info,
+						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Drops one copy. */
+static void
+drop_copy(Copy *copy)
+{
+	copies_size -= TEX_ENTRY_BYTES(&copy->info);
+	dlist_delete(&copy->node);
+	pfree(copy->bytes);
+	hash_search(copies, &copy->key, HASH_REMOVE, NULL);
+}
+
+/*
+ * Finds a copy; what it returns is not to be changed, nor used after the next call of
+ * any tex_copy_ function.  It may be of an entry that is gone.
+ */
+bool
+tex_copy_find(const TexCacheKey *key, TexEntryInfo **info, char **bytes)
+{
+	Copy	   *copy;
+
+	catch_up();
+	copy = hash_search(copies, key, HASH_FIND, NULL);
+	if (copy == NULL)
+		return false;
+	dlist_move_head(&copies_by_use, &copy->node);
+	if (++copy->hits % HITS_AT_ONCE == 0)
+		tex_entry_hit(&copy->info);
+	*info = &copy->info;
+	*bytes = copy->bytes;
+	return true;
+}
+
+/*
+ * Copies a result, in the place of an older copy, unless it is large for what there is.
+ */
+void
+tex_copy_store(const TexEntryInfo *info, const char *bytes)
+{
+	Size		size = TEX_ENTRY_BYTES(info);
+	Size		limit = (Size) tex_cache_local_size * 1024;
+	char	   *place;
+	Copy	   *copy;
+
+	catch_up();
+	tex_copy_drop(&info->key);
+	if (size > limit / 4)
+		return;
+	while (copies_size + size > limit && !dlist_is_empty(&copies_by_use))
+		drop_copy(dlist_tail_element(Copy, node, &copies_by_use));
+	place = MemoryContextAlloc(copies_context, size);
+	copy = hash_search(copies, &info->key, HASH_ENTER, NULL);
+	copy->info = *info;
+	copy->bytes = memcpy(place, bytes, size);
+	copy->hits = 0;
+	dlist_push_head(&copies_by_use, &copy->node);
+	copies_size += size;
+}
+
+/* Drops the copy with a key, if there is one. */
+void
+tex_copy_drop(const TexCacheKey *key)
+{
+	Copy	   *copy = copies ? hash_search(copies, key, HASH_FIND, NULL) : NULL;
+
+	if (copy)
+		drop_copy(copy);
 }

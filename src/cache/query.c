@@ -47,6 +47,9 @@
 #include "cache/query.h"
 #include "compat.h"
 
+/* This query can never be cached. */
+#define REFUSE(...) ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), __VA_ARGS__))
+
 /* Schemas of the search path where names are watched; there are seldom more. */
 #define MOST_SCHEMAS 64
 
@@ -89,10 +92,10 @@ collect_literals(Node *node, void *literals)
 	return raw_expression_tree_walker(node, collect_literals, literals);
 }
 
-static TexQuery *
-parse(const char *text, const Oid *types, int n_types)
+/* The one SELECT that the text is, analysed and rewritten. */
+static Query *
+analyse(const char *text, const Oid *types, int n_types, List **literals)
 {
-	TexQuery   *query = palloc0(sizeof(TexQuery));
 	List	   *statements = raw_parser(text, RAW_PARSE_DEFAULT);
 	List	   *rewritten;
 
@@ -101,40 +104,13 @@ parse(const char *text, const Oid *types, int n_types)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("a cached query must be one statement, not %d", list_length(statements))));
 	if (!IsA(linitial_node(RawStmt, statements)->stmt, SelectStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a cached query must be a SELECT")));
-	(void) collect_literals(linitial_node(RawStmt, statements)->stmt, &query->literals);
+		REFUSE(errmsg("a cached query must be a SELECT"));
+	(void) collect_literals(linitial_node(RawStmt, statements)->stmt, literals);
 	rewritten = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, statements), text,
 												   types, n_types, NULL);
-	if (list_length(rewritten) == 1)
-		query->tree = linitial_node(Query, rewritten);
-	if (query->tree == NULL || query->tree->commandType != CMD_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a cached query must be a SELECT that creates nothing")));
-	query->desc = ExecCleanTypeFromTL(query->tree->targetList);
-	return query;
-}
-
-/*
- * Parses, analyses and rewrites the text of one SELECT, in the current memory
- * context.  Locks its relations until the transaction ends, as any query does.
- */
-TexQuery *
-tex_query_parse(const char *text, const Oid *types, int n_types)
-{
-	ErrorContextCallback context = {
-		.previous = error_context_stack,
-		.callback = show_query,
-		.arg = unconstify(char *, text)
-	};
-	TexQuery   *query;
-
-	error_context_stack = &context;
-	query = parse(text, types, n_types);
-	error_context_stack = context.previous;
-	return query;
+	if (list_length(rewritten) != 1 || linitial_node(Query, rewritten)->commandType != CMD_SELECT)
+		REFUSE(errmsg("a cached query must be a SELECT that creates nothing"));
+	return linitial_node(Query, rewritten);
 }
 
 /*
@@ -226,22 +202,18 @@ examine_relation(Examination *e, Oid relation)
 	if (refusal == NULL)
 		return;
 	if (ever)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that reads \"%s\"", get_rel_name(relation)),
-				 errdetail("The relation %s", refusal)));
+		REFUSE(errmsg("cannot cache a query that reads \"%s\"", get_rel_name(relation)),
+			   errdetail("The relation %s", refusal));
 	need_ttl(e, psprintf("Relation \"%s\" %s", get_rel_name(relation), refusal));
 }
 
 static void
 refuse_volatile(Oid function)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot cache a query that calls the volatile function %s",
+	REFUSE(errmsg("cannot cache a query that calls the volatile function %s",
 					format_procedure(function)),
-			 errdetail("Each call may return something else, or change something."),
-			 errhint("Call it outside of cached(); or declare it STABLE, if it is.")));
+		   errdetail("Each call may return something else, or change something."),
+		   errhint("Call it outside of cached(); or declare it STABLE, if it is."));
 }
 
 static bool examine_function(Oid function, void *arg);
@@ -448,10 +420,8 @@ examine_source(Examination *e, const RangeTblEntry *entry)
 	if (entry->tablesample == NULL)
 		return;
 	if (entry->tablesample->repeatable == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that takes a random sample"),
-				 errhint("Add REPEATABLE to TABLESAMPLE.")));
+		REFUSE(errmsg("cannot cache a query that takes a random sample"),
+			   errhint("Add REPEATABLE to TABLESAMPLE."));
 	if (entry->tablesample->tsmhandler >= FirstNormalObjectId)
 		distrust(e, "A method of TABLESAMPLE that is used is not known.");
 }
@@ -465,13 +435,9 @@ examine_query(const Query *tree)
 	 */
 	tex_check_rights(tree);
 	if (tree->hasModifyingCTE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that writes")));
+		REFUSE(errmsg("cannot cache a query that writes"));
 	if (tree->rowMarks != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that locks rows")));
+		REFUSE(errmsg("cannot cache a query that locks rows"));
 }
 
 /* Asks for a setting by its name, whose value is then in the key. */
@@ -608,52 +574,55 @@ examine_node(Node *node, void *arg)
 }
 
 /*
- * Blanks the places in the text, which are printed as well, so that queries that
- * are only written differently are the same.
+ * Sets the hash of what a query means.  The places in the text, which are printed as
+ * well, are blanked, so that queries that are only written differently are the same.
  */
 static void
-blank_locations(char *tree)
+set_hash(TexQuery *query, const Query *tree)
 {
-	static const char *const fields[] = {"location ", ":stmt_len "};
+	static const char *const places[] = {"location ", ":stmt_len "};
+	char	   *text = nodeToString(tree);
 
-	for (size_t i = 0; i < lengthof(fields); i++)
+	for (size_t i = 0; i < lengthof(places); i++)
 	{
-		for (char *p = strstr(tree, fields[i]); p != NULL; p = strstr(p, fields[i]))
+		for (char *p = strstr(text, places[i]); p != NULL; p = strstr(p, places[i]))
 		{
-			for (p += strlen(fields[i]); *p == '-' || isdigit((unsigned char) *p); p++)
+			for (p += strlen(places[i]); *p == '-' || isdigit((unsigned char) *p); p++)
 				*p = ' ';
 		}
 	}
+	query->hash[0] = DatumGetUInt64(hash_any_extended((unsigned char *) text, strlen(text), 1));
+	query->hash[1] = DatumGetUInt64(hash_any_extended((unsigned char *) text, strlen(text), 2));
+	pfree(text);
 }
 
 /*
- * Sets the hash of what a query means.
+ * Parses, analyses and rewrites the text of one SELECT, in the current memory context,
+ * and finds out what its result depends on.  Refuses it where that can never be cached.
+ * Locks its relations until the transaction ends, as any query does.
  */
-void
-tex_query_hash(TexQuery *query)
+Query *
+tex_query_parse(const char *text, const Oid *types, int n_types, TexQuery *query)
 {
-	char	   *tree = nodeToString(query->tree);
-
-	blank_locations(tree);
-	query->hash[0] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 1));
-	query->hash[1] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 2));
-	pfree(tree);
-}
-
-/*
- * Finds out what the result of a query depends on; refuses it where it can never be
- * cached.
- */
-void
-tex_query_examine(TexQuery *query)
-{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = show_query,
+		.arg = unconstify(char *, text)
+	};
 	Examination e = {.query = query};
 	Oid			schemas[MOST_SCHEMAS];
 	int			n = fetch_search_path_array(schemas, MOST_SCHEMAS);
+	Query	   *tree;
+
+	memset(query, 0, sizeof(TexQuery));
+	error_context_stack = &context;
+	tree = analyse(text, types, n_types, &query->literals);
+	error_context_stack = context.previous;
+	query->desc = ExecCleanTypeFromTL(tree->targetList);
 
 	for (int i = 0; i < Min(n, MOST_SCHEMAS); i++)
 		e.schemas = lappend_oid(e.schemas, schemas[i]);
-	(void) examine_node((Node *) query->tree, &e);
+	(void) examine_node((Node *) tree, &e);
 	if (e.prints && (e.traits & TEX_STRANGE_OUTPUT))
 		distrust(&e, "It makes text of values, and of a type that occurs what is printed may change.");
 	if (e.reads && (e.traits & (TEX_NAMES_TIMES | TEX_STRANGE_INPUT)))
@@ -662,10 +631,9 @@ tex_query_examine(TexQuery *query)
 	{
 		if (TupleDescAttr(query->desc, i)->atttypid == RECORDOID ||
 			TupleDescAttr(query->desc, i)->atttypid == RECORDARRAYOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot cache a result with records of no named type"),
-					 errhint("Cast column %d to a composite type.", i + 1)));
+			REFUSE(errmsg("cannot cache a result with records of no named type"),
+				   errhint("Cast column %d to a composite type.", i + 1));
 	}
-	tex_query_hash(query);
+	set_hash(query, tree);
+	return tree;
 }

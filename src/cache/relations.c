@@ -64,7 +64,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "cache/locks.h"
+#include "cache/shared.h"
 #include "cache/relations.h"
 #include "compat.h"
 #include "guc.h"

@@ -16,7 +16,7 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-#include "cache/locks.h"
+#include "cache/shared.h"
 #include "cache/cached.h"
 #include "guc.h"
 #include "common/reads.h"

@@ -41,8 +41,8 @@
 #include "utils/timestamp.h"
 
 #include "cache/compute.h"
-#include "cache/counters.h"
-#include "cache/flight.h"
+#include "cache/shared.h"
+#include "cache/attempts.h"
 #include "cache/relations.h"
 #include "cache/settings.h"
 #include "cache/turn.h"
@@ -196,13 +196,13 @@ renew(Work *work)
 	tex_call_identify(&call);
 	if (memcmp(&call.key, &info->key, sizeof(TexCacheKey)) != 0)
 		return;
-	if (!tex_flight_begin(&call.flight))
+	if (!tex_attempt_begin(&call.attempt))
 	{
 		work->is_there = true;	/* soon, by somebody else */
 		return;
 	}
-	tex_compute_and_keep(&call);
-	tex_flight_end(&call.flight);
+	tex_compute_and_store(&call);
+	tex_attempt_end(&call.attempt);
 	tex_cache_count(TEX_CACHE_REFRESHES, 1);
 }
 

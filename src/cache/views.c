@@ -18,10 +18,9 @@
 #include "utils/timestamp.h"
 
 #include "cache/blocks.h"
-#include "cache/counters.h"
+#include "cache/shared.h"
 #include "cache/entries.h"
-#include "cache/failures.h"
-#include "cache/locks.h"
+#include "cache/attempts.h"
 #include "cache/relations.h"
 
 PG_FUNCTION_INFO_V1(tex_cache_counters);

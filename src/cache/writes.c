@@ -43,7 +43,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "cache/locks.h"
+#include "cache/shared.h"
 #include "cache/relations.h"
 #include "cache/writes.h"
 
