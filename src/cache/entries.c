@@ -42,13 +42,14 @@
 #define NO_ENTRY PG_UINT32_MAX
 #define MOST_USES 8
 
+/* Under the lock of the partition, but for "hits" and "last_hit", which are for the eye. */
 typedef struct Entry
 {
 	TexEntryInfo info;
 	bool		in_table;
 	uint32		next;			/* in its bucket, or in the list of free entries */
-	uint32		blocks;
-	pg_atomic_uint32 uses;
+	uint32		blocks;			/* the first one of its chain */
+	pg_atomic_uint32 uses;		/* without a lock */
 } Entry;
 
 /* Half an entry, two buckets and a link a block. */
@@ -57,14 +58,14 @@ StaticAssertDecl(sizeof(Entry) / 2 + 3 * sizeof(uint32) <= TEX_BLOCK_OVERHEAD,
 
 typedef struct Entries
 {
-	pg_atomic_uint64 last_id;
-	pg_atomic_uint64 epoch;		/* changes when entries were dropped on demand */
-	pg_atomic_uint32 hand;
+	pg_atomic_uint64 last_id;	/* without a lock */
+	pg_atomic_uint64 epoch;		/* changes when entries were dropped on demand; without a lock */
+	pg_atomic_uint32 hand;		/* the entry that evict_one() looks at next; without a lock */
 	slock_t		mutex;
-	uint32		first_free;
-	uint32		n;
-	uint32		n_buckets;		/* a power of two, not below TEX_CACHE_PARTITIONS */
-	uint32		buckets[FLEXIBLE_ARRAY_MEMBER];
+	uint32		first_free;		/* under "mutex" */
+	uint32		n;				/* set when the server starts */
+	uint32		n_buckets;		/* too; a power of two, not below TEX_CACHE_PARTITIONS */
+	uint32		buckets[FLEXIBLE_ARRAY_MEMBER]; /* each under the lock of its partition */
 } Entries;
 
 /* A hit on a copy is counted in shared memory only now and then, as that takes its lock. */
@@ -88,45 +89,33 @@ static dlist_head copies_by_use = DLIST_STATIC_INIT(copies_by_use);
 static Size copies_size;		/* bytes of results */
 static uint64 copies_epoch;		/* of the table, when they were begun */
 
-static uint32
-entry_count(void)
-{
-	return Max(tex_blocks_total() / 2, 1);
-}
+#define N_ENTRIES Max(tex_blocks_total() / 2, 1)
+#define N_BUCKETS pg_nextpower2_32(Max(N_ENTRIES, TEX_CACHE_PARTITIONS))
+#define TABLE_SIZE MAXALIGN(offsetof(Entries, buckets) + N_BUCKETS * sizeof(uint32))
 
-static uint32
-bucket_count(void)
-{
-	return pg_nextpower2_32(Max(entry_count(), TEX_CACHE_PARTITIONS));
-}
-
-static Size
-table_size(void)
-{
-	return MAXALIGN(offsetof(Entries, buckets) + bucket_count() * sizeof(uint32));
-}
-
+/* Bytes of shared memory. */
 Size
 tex_entries_shmem_size(void)
 {
-	return add_size(table_size(), mul_size(entry_count(), sizeof(Entry)));
+	return add_size(TABLE_SIZE, mul_size(N_ENTRIES, sizeof(Entry)));
 }
 
+/* Attaches to it, with AddinShmemInitLock held; the first process sets it up. */
 void
 tex_entries_shmem_attach(void)
 {
 	bool		found;
 
 	table = ShmemInitStruct("trace_ext cache entries", tex_entries_shmem_size(), &found);
-	entries = (Entry *) ((char *) table + table_size());
+	entries = (Entry *) ((char *) table + TABLE_SIZE);
 	if (found)
 		return;
 	pg_atomic_init_u64(&table->last_id, 0);
 	pg_atomic_init_u64(&table->epoch, 1);
 	pg_atomic_init_u32(&table->hand, 0);
 	SpinLockInit(&table->mutex);
-	table->n = entry_count();
-	table->n_buckets = bucket_count();
+	table->n = N_ENTRIES;
+	table->n_buckets = N_BUCKETS;
 	for (uint32 i = 0; i < table->n_buckets; i++)
 		table->buckets[i] = NO_ENTRY;
 	table->first_free = 0;
@@ -147,23 +136,14 @@ tex_entry_limit(void)
 	return Min((Size) tex_cache_entry_size * 1024, (Size) tex_cache_size * 1024 / 4);
 }
 
-static uint32
-bucket_of(const TexCacheKey *key)
-{
-	return (uint32) key->hash[0] & (table->n_buckets - 1);
-}
-
-static LWLock *
-lock_of(const TexCacheKey *key)
-{
-	return TEX_PARTITION_LOCK(bucket_of(key));
-}
+#define BUCKET(key) (&table->buckets[(uint32) (key)->hash[0] & (table->n_buckets - 1)])
+#define LOCK(key) TEX_PARTITION_LOCK((uint32) (key)->hash[0] & (table->n_buckets - 1))
 
 /* The entry with a key, whose partition is locked, or NULL. */
 static Entry *
 find(const TexCacheKey *key)
 {
-	for (uint32 i = table->buckets[bucket_of(key)]; i != NO_ENTRY; i = entries[i].next)
+	for (uint32 i = *BUCKET(key); i != NO_ENTRY; i = entries[i].next)
 	{
 		if (memcmp(&entries[i].info.key, key, sizeof(TexCacheKey)) == 0)
 			return &entries[i];
@@ -178,7 +158,7 @@ find(const TexCacheKey *key)
 bool
 tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 {
-	LWLock	   *lock = lock_of(key);
+	LWLock	   *lock = LOCK(key);
 	Size		room = 0;
 
 	*bytes = NULL;
@@ -213,7 +193,7 @@ tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 void
 tex_entry_hit(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK(&info->key);
 	Entry	   *entry;
 
 	/* These are for the eye and for the clock: two at once may count as one. */
@@ -237,7 +217,7 @@ tex_entry_hit(const TexEntryInfo *info)
 bool
 tex_entry_want(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK(&info->key);
 	Entry	   *entry;
 	bool		first = false;
 
@@ -253,7 +233,7 @@ tex_entry_want(const TexEntryInfo *info)
 static void
 unlink_entry(Entry *entry)
 {
-	uint32	   *link = &table->buckets[bucket_of(&entry->info.key)];
+	uint32	   *link = BUCKET(&entry->info.key);
 
 	while (&entries[*link] != entry)
 		link = &entries[*link].next;
@@ -261,6 +241,7 @@ unlink_entry(Entry *entry)
 	entry->in_table = false;
 }
 
+/* A free entry, for the caller alone, or NULL. */
 static Entry *
 take_free_entry(void)
 {
@@ -276,25 +257,7 @@ take_free_entry(void)
 	return entry;
 }
 
-/* Dependencies that are read at once. */
-#define SOME 32
-
-/* Says of what an entry that leaves depended on that it does so no more. */
-static void
-give_up_dependencies(Entry *entry)
-{
-	TexDependency some[SOME];
-	uint32		n;
-
-	for (uint32 i = 0; i < entry->info.n_dependencies; i += n)
-	{
-		n = Min(entry->info.n_dependencies - i, SOME);
-		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) some,
-						n * sizeof(TexDependency));
-		tex_relations_use(some, n, -1);
-	}
-}
-
+/* Gives a free entry back. */
 static void
 put_free_entry(Entry *entry)
 {
@@ -308,16 +271,25 @@ put_free_entry(Entry *entry)
 static void
 free_entry(Entry *entry)
 {
-	give_up_dependencies(entry);
+	TexDependency dependency;
+
+	for (uint32 i = 0; i < entry->info.n_dependencies; i++)
+	{
+		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) &dependency,
+						sizeof(TexDependency));
+		tex_relations_use(&dependency, 1, -1);
+	}
 	tex_blocks_give(entry->blocks);
 	put_free_entry(entry);
 }
 
-/* Drops an entry if it still is what the caller saw. */
+/*
+ * Drops an entry if it still is what the caller saw; false where it is not.
+ */
 bool
 tex_entry_drop(const TexCacheKey *key, uint64 id)
 {
-	LWLock	   *lock = lock_of(key);
+	LWLock	   *lock = LOCK(key);
 	Entry	   *entry;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -365,29 +337,26 @@ evict_one(void)
 	return false;
 }
 
-/* A free entry with blocks for "size" bytes, or NULL. */
+/* A free entry with blocks for "size" bytes, or NULL; what leaves for it has left. */
 static Entry *
 make_room(Size size)
 {
-	uint32		wanted = tex_blocks_needed(size);
 	Entry	   *entry;
-	uint32		blocks;
 
 	while ((entry = take_free_entry()) == NULL)
 	{
 		if (!evict_one())
 			return NULL;
 	}
-	while ((blocks = tex_blocks_take(wanted)) == TEX_NO_BLOCK)
+	while ((entry->blocks = tex_blocks_take(size)) == TEX_NO_BLOCK)
 	{
 		if (!evict_one())
-			break;
+		{
+			put_free_entry(entry);
+			return NULL;
+		}
 	}
-	entry->blocks = blocks;
-	if (blocks != TEX_NO_BLOCK)
-		return entry;
-	put_free_entry(entry);
-	return NULL;
+	return entry;
 }
 
 /*
@@ -397,11 +366,11 @@ make_room(Size size)
 bool
 tex_entry_store(TexEntryInfo *info, const char *bytes)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK(&info->key);
 	Size		size = TEX_ENTRY_BYTES(info);
 	Entry	   *entry = make_room(size);
 	Entry	   *old;
-	uint32	   *bucket = &table->buckets[bucket_of(&info->key)];
+	uint32	   *bucket = BUCKET(&info->key);
 
 	if (entry == NULL)
 		return false;
@@ -461,10 +430,10 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 		if (!entry->in_table)
 			continue;
 		/* The key may change until the lock is held. */
-		lock = lock_of(&entry->info.key);
+		lock = LOCK(&entry->info.key);
 		LWLockAcquire(lock, LW_SHARED);
 		*found = entry->info;
-		passed = entry->in_table && lock_of(&entry->info.key) == lock &&
+		passed = entry->in_table && LOCK(&entry->info.key) == lock &&
 			(filter == NULL || filter(found, arg));
 		LWLockRelease(lock);
 		CHECK_FOR_INTERRUPTS();
@@ -483,7 +452,7 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 char *
 tex_entry_query(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK(&info->key);
 	char	   *query = palloc(info->query_size);
 	Entry	   *entry;
 

@@ -20,7 +20,7 @@
  * messages that it is about to send.
  *
  * What a transaction did itself it also sees before it commits; tex_i_wrote() and
- * tex_i_changed_definitions() (memo.c) say that it must keep away from the cache.
+ * tex_i_changed_definitions() (call.c) say that it must keep away from the cache.
  *
  * Not noticed: relations written by code that releases its lock before the end of
  * the transaction, against the rule of PostgreSQL for user tables; and what another
