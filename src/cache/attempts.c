@@ -200,9 +200,7 @@ tex_failure_state(const TexFailure *failure)
 	return GetCurrentTimestamp() < failure->retry_at ? "open" : "half-open";
 }
 
-/*
- * Fails where the query is not to be tried now.
- */
+/* Fails where the query is not to be tried now. */
 void
 tex_failures_check(const TexCacheKey *key)
 {
@@ -241,9 +239,7 @@ is_passing(int sqlerrcode)
 	}
 }
 
-/*
- * Notes that the computation of a result failed, unless that says nothing of the next.
- */
+/* Notes that the computation of a result failed, unless that says nothing of the next. */
 void
 tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 {
@@ -268,9 +264,7 @@ tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 	write_place(place_of(key), &failure);
 }
 
-/*
- * Notes that the computation of a result succeeded.
- */
+/* Notes that the computation of a result succeeded. */
 void
 tex_failures_clear(const TexCacheKey *key)
 {
@@ -281,9 +275,7 @@ tex_failures_clear(const TexCacheKey *key)
 		write_place(place_of(key), &(TexFailure) {0});
 }
 
-/*
- * A number that changes when a computation of the result ends well.
- */
+/* A number that changes when a computation of the result ends well. */
 uint32
 tex_failures_successes(const TexCacheKey *key)
 {
@@ -298,9 +290,7 @@ tex_failures_reset(void)
 		write_place(&places[i], &(TexFailure) {0});
 }
 
-/*
- * The keys that failed the last time, as a list of TexFailure in the current memory context.
- */
+/* The keys that failed the last time, as a list of TexFailure in the current memory context. */
 List *
 tex_failures_list(void)
 {

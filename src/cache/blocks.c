@@ -129,9 +129,7 @@ tex_blocks_take(Size bytes)
 	return first;
 }
 
-/*
- * Gives a chain back, which may be none.
- */
+/* Gives a chain back, which may be none. */
 void
 tex_blocks_give(uint32 first)
 {
@@ -149,9 +147,7 @@ tex_blocks_give(uint32 first)
 	SpinLockRelease(&blocks->mutex);
 }
 
-/*
- * Writes to a chain, which is long enough, from its beginning.
- */
+/* Writes to a chain, which is long enough, from its beginning. */
 void
 tex_blocks_write(uint32 first, const char *from, Size bytes)
 {
@@ -165,9 +161,7 @@ tex_blocks_write(uint32 first, const char *from, Size bytes)
 	}
 }
 
-/*
- * Reads "bytes" bytes of a chain, from "offset" on; it has that many.
- */
+/* Reads "bytes" bytes of a chain, from "offset" on; it has that many. */
 void
 tex_blocks_read(uint32 first, Size offset, char *to, Size bytes)
 {

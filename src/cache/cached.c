@@ -4,35 +4,27 @@
  *
  * tex_cached_answer() is the whole story, as a machine of these states:
  *
- *	IDENTIFY ----- the cache is not to be used -------------------> ALONE
- *	   |                                                              ^
- *	   v                                                              |
- *	 LOOK -------- this transaction has written what was read --------'
- *	 ^  | \
- *	 |  |  `------ right, or young enough --------------------------> DONE
- *	 |  |\
- *	 |  | `------- the same, but past half of its time ------------> RENEW
- *	 |  |
- *	 |  v          nothing of use; here the query may be refused, as it
- *	 |  |          keeps failing (attempts.c), and goes on to whichever
- *	 |  |          of these three it has not been to
- *	 |  |
- *	 |  +--> JOIN  --- nobody computes it: look once more, as it may just
- *	 |  |     | |      have been stored, then COMPUTE
- *	 |  |     | `----- this transaction has an id, so others may wait for
- *	 |  |     |        it, and it waits for nobody: COMPUTE beside them
- *	 |  |     v
- *	 |<-|--- WAIT      until nobody computes it
- *	 |  |
- *	 |<-+--> NEXT  --- that one failed: compute after all that came before
- *	 |  |     |
- *	 |  |     `------- that one succeeded, but with another snapshot, so it
- *	 |  |              is of no use: COMPUTE beside others
- *	 |  v
- *	 `--+--> COMPUTE
+ *	IDENTIFY --> LOOK --> DONE		what was found is right, or young enough
+ *	   |          ||`---> RENEW		the same, but past half of its time
+ *	   |          |`----> ALONE		this transaction has written what was read
+ *	   |          |
+ *	   |          v				nothing good was found; here a query is refused
+ *	   |         JOIN			that keeps failing
+ *	   |          ||`---> LOOK		nobody computes it: once more, as it may just have
+ *	   |          ||			been stored; if that finds nothing, COMPUTE
+ *	   |          |`----> COMPUTE		another session does, but this one may not wait
+ *	   |          v				for it, as others may wait for this transaction
+ *	   |         WAIT --> LOOK		until nobody computes it; if that finds nothing:
+ *	   |                    |
+ *	   |                    v
+ *	   |                   NEXT --> LOOK	who had it failed: after all others who wait, this
+ *	   |                    |		session is the next; then COMPUTE
+ *	   |                    `-----> COMPUTE	it succeeded, but for another snapshot: so beside
+ *	   |					others
+ *	   `--> ALONE				the cache is not to be used at all
  *
- * ALONE computes for this caller, RENEW and COMPUTE also store the result for others
- * (compute.c); after each of them the call is DONE.
+ * ALONE computes for this caller; RENEW and COMPUTE also store the result for others
+ * (compute.c).  After each of the three the call is DONE.
  *
  * A result that is found is given out only if it is what the query would return now, for
  * this caller and his snapshot (relations.c begins with the reason); or, if he accepts an
@@ -396,9 +388,7 @@ tex_cached_answer(TexCall *call, bool may_compute)
 	return true;
 }
 
-/*
- * A ttl in microseconds; a month has 30 days.
- */
+/* A ttl in microseconds; a month has 30 days. */
 int64
 tex_cached_ttl(const Interval *span)
 {
@@ -411,9 +401,7 @@ tex_cached_ttl(const Interval *span)
 	return ttl;
 }
 
-/*
- * Prepares the caller to be given rows in a tuplestore.
- */
+/* Prepares the caller to be given rows in a tuplestore. */
 void
 tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 {

@@ -78,9 +78,7 @@ static ProcessUtility_hook_type previous_utility;
  *		Definitions
  * ----------------------------------------------------------------
  */
-/*
- * A number that changes with all that a query may mean.
- */
+/* A number that changes with all that a query may mean. */
 uint64
 tex_definitions_seen(void)
 {
@@ -129,18 +127,14 @@ on_relation_change(Datum argument, Oid relation)
 	definitions_changed(relation, 0);
 }
 
-/* A name was given or taken away; "hash" is 0 where any may have been. */
-static void
-on_name_change(Datum argument, int cache, uint32 hash)
-{
-	definitions_changed(InvalidOid, hash);
-}
-
-/* A function, a schema or a member of a role changed, no matter which. */
+/*
+ * A name was given or taken away; "hash" is 0 where any may have been.  Of functions,
+ * schemas and members of roles it does not matter which.
+ */
 static void
 on_catalog_change(Datum argument, int cache, uint32 hash)
 {
-	definitions_changed(InvalidOid, 0);
+	definitions_changed(InvalidOid, cache == TYPENAMENSP ? hash : 0);
 }
 
 /* Called instead of each utility command: notes those of this session that define. */
@@ -165,7 +159,7 @@ void
 tex_cache_call_init(void)
 {
 	CacheRegisterRelcacheCallback(on_relation_change, (Datum) 0);
-	CacheRegisterSyscacheCallback(TYPENAMENSP, on_name_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPENAMENSP, on_catalog_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, on_catalog_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, on_catalog_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, on_catalog_change, (Datum) 0);
@@ -475,9 +469,7 @@ tex_call_identify(TexCall *call)
 	call->attempt = call->key;
 }
 
-/*
- * Fails where the result can only be cached with a ttl, and there is none.
- */
+/* Fails where the result can only be cached with a ttl, and there is none. */
 void
 tex_call_require_ttl(const TexCall *call)
 {

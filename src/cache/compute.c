@@ -176,9 +176,7 @@ begin_rows(Rows *rows, const TexCall *call, Size limit)
 	initStringInfo(&rows->bytes);
 }
 
-/*
- * Gives rows that were collected, "n" of them and of these columns, to a caller.
- */
+/* Gives rows that were collected, "n" of them and of these columns, to a caller. */
 void
 tex_rows_put(TupleDesc desc, Tuplestorestate *store, const char *bytes, uint32 n)
 {
@@ -243,9 +241,7 @@ execute(TexCall *call, Rows *rows)
 	FreeQueryDesc(desc);
 }
 
-/*
- * Computes the result for this caller alone: its rows are in call->store then.
- */
+/* Computes the result for this caller alone: its rows are in call->store then. */
 void
 tex_compute(TexCall *call)
 {

@@ -127,9 +127,7 @@ tex_entries_shmem_attach(void)
 	}
 }
 
-/*
- * Bytes that one entry may have: what is set, but never more than a quarter of all.
- */
+/* Bytes that one entry may have: what is set, but never more than a quarter of all. */
 Size
 tex_entry_limit(void)
 {
@@ -187,9 +185,7 @@ tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 	}
 }
 
-/*
- * Notes that a result was given to a caller.
- */
+/* Notes that a result was given to a caller. */
 void
 tex_entry_hit(const TexEntryInfo *info)
 {
@@ -211,9 +207,7 @@ tex_entry_hit(const TexEntryInfo *info)
 	LWLockRelease(lock);
 }
 
-/*
- * Asks for a newer result in the background; false where that was done before.
- */
+/* Asks for a newer result in the background; false where that was done before. */
 bool
 tex_entry_want(const TexEntryInfo *info)
 {
@@ -283,9 +277,7 @@ free_entry(Entry *entry)
 	put_free_entry(entry);
 }
 
-/*
- * Drops an entry if it still is what the caller saw; false where it is not.
- */
+/* Drops an entry if it still is what the caller saw; false where it is not. */
 bool
 tex_entry_drop(const TexCacheKey *key, uint64 id)
 {
@@ -402,9 +394,7 @@ tex_entry_store(TexEntryInfo *info, const char *bytes)
 	return true;
 }
 
-/*
- * Tells all sessions to drop their copies: entries were dropped on demand.
- */
+/* Tells all sessions to drop their copies: entries were dropped on demand. */
 void
 tex_entries_new_epoch(void)
 {
@@ -446,9 +436,7 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 	return list;
 }
 
-/*
- * The text of an entry's query, or NULL if the entry is gone.
- */
+/* The text of an entry's query, or NULL if the entry is gone. */
 char *
 tex_entry_query(const TexEntryInfo *info)
 {
@@ -523,9 +511,7 @@ tex_copy_find(const TexCacheKey *key, TexEntryInfo **info, char **bytes)
 	return true;
 }
 
-/*
- * Copies a result, in the place of an older copy, unless it is large for what there is.
- */
+/* Copies a result, in the place of an older copy, unless it is large for what there is. */
 void
 tex_copy_store(const TexEntryInfo *info, const char *bytes)
 {

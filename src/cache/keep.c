@@ -105,9 +105,7 @@ require_room(Datum role, Datum query)
 				 errhint("Forget one with cache_forget().")));
 }
 
-/*
- * cache_keep(query text, ttl interval) returns void
- */
+/* cache_keep(query text, ttl interval) returns void */
 Datum
 tex_cache_keep(PG_FUNCTION_ARGS)
 {
@@ -145,9 +143,7 @@ tex_cache_keep(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/*
- * cache_forget(query text) returns boolean
- */
+/* cache_forget(query text) returns boolean */
 Datum
 tex_cache_forget(PG_FUNCTION_ARGS)
 {
@@ -183,24 +179,19 @@ typedef struct Role
 
 static HTAB *roles = NULL;
 
+/* What is known of a role, which is nothing at first. */
 static Role *
 role_of(Oid oid)
 {
-	Role	   *role;
 	bool		found;
+	Role	   *role = hash_search(roles, &oid, HASH_ENTER, &found);
 
-	if (roles == NULL)
-	{
-		HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Role)};
-
-		roles = hash_create("trace_ext roles", 16, &control, HASH_ELEM | HASH_BLOBS);
-	}
-	role = hash_search(roles, &oid, HASH_ENTER, &found);
 	if (!found)
 		memset((char *) role + sizeof(Oid), 0, sizeof(Role) - sizeof(Oid));
 	return role;
 }
 
+/* Was a newer result asked for, in this database? */
 static bool
 is_wanted_here(const TexEntryInfo *info, void *arg)
 {
@@ -233,24 +224,17 @@ collect_ended(TimestampTz now)
 	}
 }
 
-static void
-forget_wishes(void)
-{
-	HASH_SEQ_STATUS all;
-	Role	   *role;
-
-	if (roles == NULL)
-		return;
-	hash_seq_init(&all, roles);
-	while ((role = hash_seq_search(&all)) != NULL)
-		role->wants = false;
-}
-
+/* Roles with results that grew old while somebody asked for them; all others want nothing yet. */
 static void
 find_wanted(void)
 {
+	HASH_SEQ_STATUS all;
+	Role	   *role;
 	ListCell   *cell;
 
+	hash_seq_init(&all, roles);
+	while ((role = hash_seq_search(&all)) != NULL)
+		role->wants = false;
 	foreach(cell, tex_entries_list(is_wanted_here, NULL))
 		role_of(((TexEntryInfo *) lfirst(cell))->key.role)->wants = true;
 }
@@ -303,8 +287,6 @@ next_role(TimestampTz now)
 	Role	   *role;
 	Role	   *next = NULL;
 
-	if (roles == NULL)
-		return NULL;
 	hash_seq_init(&all, roles);
 	while ((role = hash_seq_search(&all)) != NULL)
 	{
@@ -349,12 +331,14 @@ tex_cache_refresh(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int64		started = 0;
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(Role)};
 	Role	   *role;
 
 	if (!tex_cache_is_there() || tex_workers == NULL || RecoveryInProgress())
 		PG_RETURN_INT64(0);
+	if (roles == NULL)
+		roles = hash_create("trace_ext roles", 16, &control, HASH_ELEM | HASH_BLOBS);
 	collect_ended(now);
-	forget_wishes();
 	find_wanted();
 	find_kept(now);
 	while ((role = next_role(now)) != NULL)
@@ -362,9 +346,7 @@ tex_cache_refresh(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(started);
 }
 
-/*
- * cache_wanted() returns boolean
- */
+/* cache_wanted() returns boolean */
 Datum
 tex_cache_wanted(PG_FUNCTION_ARGS)
 {

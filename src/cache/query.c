@@ -169,28 +169,29 @@ note_name(Examination *e, const char *name)
 	}
 }
 
+/* A type that occurs: its traits, and that it has this name, in its schema. */
 static void
 note_type(Examination *e, Oid type)
 {
 	Oid			element = get_element_type(type);
 	Oid			named = OidIsValid(element) ? element : type;
+	HeapTuple	tuple;
 
 	e->traits |= tex_type_traits(type, &e->query->relations);
-	if (named >= FirstNormalObjectId)
+	if (named < FirstNormalObjectId)
+		return;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(named));
+	if (HeapTupleIsValid(tuple))
 	{
-		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(named));
+		Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
 
-		if (HeapTupleIsValid(tuple))
-		{
-			Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
-
-			e->schemas = list_append_unique_oid(e->schemas, form->typnamespace);
-			note_name(e, NameStr(form->typname));
-			ReleaseSysCache(tuple);
-		}
+		e->schemas = list_append_unique_oid(e->schemas, form->typnamespace);
+		note_name(e, NameStr(form->typname));
+		ReleaseSysCache(tuple);
 	}
 }
 
+/* A relation that is read, or a view, by its name. */
 static void
 examine_relation(Examination *e, Oid relation)
 {
@@ -207,15 +208,6 @@ examine_relation(Examination *e, Oid relation)
 	need_ttl(e, psprintf("Relation \"%s\" %s", get_rel_name(relation), refusal));
 }
 
-static void
-refuse_volatile(Oid function)
-{
-	REFUSE(errmsg("cannot cache a query that calls the volatile function %s",
-					format_procedure(function)),
-		   errdetail("Each call may return something else, or change something."),
-		   errhint("Call it outside of cached(); or declare it STABLE, if it is."));
-}
-
 static bool examine_function(Oid function, void *arg);
 
 /* CREATE AGGREGATE calls each one IMMUTABLE, whatever it is made of. */
@@ -223,27 +215,37 @@ static void
 examine_aggregate(Examination *e, Oid aggregate)
 {
 	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
+	Form_pg_aggregate form;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_aggregate form = (Form_pg_aggregate) GETSTRUCT(tuple);
-		Oid			parts[] = {
-			form->aggtransfn, form->aggfinalfn, form->aggcombinefn, form->aggserialfn,
-			form->aggdeserialfn, form->aggmtransfn, form->aggminvtransfn, form->aggmfinalfn
-		};
-
-		for (size_t i = 0; i < lengthof(parts); i++)
-		{
-			if (OidIsValid(parts[i]))
-				(void) examine_function(parts[i], e);
-		}
-		ReleaseSysCache(tuple);
-	}
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for aggregate %u", aggregate);
+	form = (Form_pg_aggregate) GETSTRUCT(tuple);
+	(void) examine_function(form->aggtransfn, e);
+	(void) examine_function(form->aggfinalfn, e);
+	(void) examine_function(form->aggcombinefn, e);
+	(void) examine_function(form->aggserialfn, e);
+	(void) examine_function(form->aggdeserialfn, e);
+	(void) examine_function(form->aggmtransfn, e);
+	(void) examine_function(form->aggminvtransfn, e);
+	(void) examine_function(form->aggmfinalfn, e);
+	ReleaseSysCache(tuple);
 }
 
-static void
-examine_trust(Examination *e, Oid function, HeapTuple tuple)
+/*
+ * A function that is called, if any; not necessarily by name, so that its caller need
+ * not have the right to.
+ */
+static bool
+examine_function(Oid function, void *arg)
 {
+	Examination *e = arg;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(function))
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
 	switch (tex_function_trust(tuple))
 	{
 		case TEX_KNOWN:
@@ -258,7 +260,10 @@ examine_trust(Examination *e, Oid function, HeapTuple tuple)
 			e->query->scope = TEX_SETTINGS_ALL;
 			break;
 		case TEX_VOLATILE:
-			refuse_volatile(function);
+			REFUSE(errmsg("cannot cache a query that calls the volatile function %s",
+						  format_procedure(function)),
+				   errdetail("Each call may return something else, or change something."),
+				   errhint("Call it outside of cached(); or declare it STABLE, if it is."));
 			break;
 		case TEX_TIMED:
 			need_ttl(e, psprintf("%s changes with time.", format_procedure(function)));
@@ -271,57 +276,24 @@ examine_trust(Examination *e, Oid function, HeapTuple tuple)
 								 format_procedure(function)));
 			break;
 	}
-}
-
-/*
- * A function that is called; not necessarily by name, so that its caller need not have
- * the right to.
- */
-static bool
-examine_function(Oid function, void *arg)
-{
-	Examination *e = arg;
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	examine_trust(e, function, tuple);
 	e->query->has_functions |= tex_function_executes(tuple);
 	if (function >= FirstNormalObjectId)
+	{
 		e->query->scope = Max(e->query->scope, TEX_SETTINGS_EXTENSIONS);
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE &&
-		function >= FirstNormalObjectId)
-		examine_aggregate(e, function);
+		if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE)
+			examine_aggregate(e, function);
+	}
 	ReleaseSysCache(tuple);
 	return false;
 }
 
+/* A function that is called by name, so that the caller needs the right to. */
 static bool
 examine_call(Oid function, void *arg)
 {
 	if (!tex_may_execute(function))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
 	return examine_function(function, arg);
-}
-
-/* The operators by which rows are sorted and told apart. */
-static void
-examine_sorting(Examination *e, const SortGroupClause *clause)
-{
-	if (OidIsValid(clause->eqop))
-		(void) examine_function(get_opcode(clause->eqop), e);
-	if (OidIsValid(clause->sortop))
-		(void) examine_function(get_opcode(clause->sortop), e);
-}
-
-/* The functions that find the ends of a frame by an offset. */
-static void
-examine_frame(Examination *e, const WindowClause *clause)
-{
-	if (OidIsValid(clause->startInRangeFunc))
-		(void) examine_function(clause->startInRangeFunc, e);
-	if (OidIsValid(clause->endInRangeFunc))
-		(void) examine_function(clause->endInRangeFunc, e);
 }
 
 /* What was written where a constant is, or NULL. */
@@ -340,6 +312,7 @@ literal_of(const TexQuery *query, const Const *constant)
 	return NULL;
 }
 
+/* A literal: may what was written mean something else another time? */
 static void
 examine_constant(Examination *e, const Const *constant)
 {
@@ -373,6 +346,7 @@ examine_column(Examination *e, const Var *var)
 		need_ttl(e, "A system column that is read changes without a write that could be noticed.");
 }
 
+/* CURRENT_USER and its like, which are no functions. */
 static void
 examine_value_function(Examination *e, const SQLValueFunction *function)
 {
@@ -410,6 +384,7 @@ examine_function_in_from(Examination *e, const RangeTblFunction *function)
 		note_type(e, lfirst_oid(cell));
 }
 
+/* An entry of FROM. */
 static void
 examine_source(Examination *e, const RangeTblEntry *entry)
 {
@@ -424,20 +399,6 @@ examine_source(Examination *e, const RangeTblEntry *entry)
 			   errhint("Add REPEATABLE to TABLESAMPLE."));
 	if (entry->tablesample->tsmhandler >= FirstNormalObjectId)
 		distrust(e, "A method of TABLESAMPLE that is used is not known.");
-}
-
-static void
-examine_query(const Query *tree)
-{
-	/*
-	 * Else done when it is executed, which it may not be.  A session that has not
-	 * looked at the query before may not have been told of a REVOKE, on a standby.
-	 */
-	tex_check_rights(tree);
-	if (tree->hasModifyingCTE)
-		REFUSE(errmsg("cannot cache a query that writes"));
-	if (tree->rowMarks != NIL)
-		REFUSE(errmsg("cannot cache a query that locks rows"));
 }
 
 /* Asks for a setting by its name, whose value is then in the key. */
@@ -481,6 +442,7 @@ static const NodeTag known_expressions[] = {
 #endif
 };
 
+/* Is it of a kind in that list? */
 static bool
 is_one_of(const Node *node, const NodeTag *tags, size_t n)
 {
@@ -507,10 +469,14 @@ examine_details(Examination *e, Node *node)
 			examine_function_in_from(e, (RangeTblFunction *) node);
 			break;
 		case T_SortGroupClause:
-			examine_sorting(e, (SortGroupClause *) node);
+			/* By which rows are sorted and told apart. */
+			(void) examine_function(get_opcode(((SortGroupClause *) node)->eqop), e);
+			(void) examine_function(get_opcode(((SortGroupClause *) node)->sortop), e);
 			break;
 		case T_WindowClause:
-			examine_frame(e, (WindowClause *) node);
+			/* By which the ends of a frame are found. */
+			(void) examine_function(((WindowClause *) node)->startInRangeFunc, e);
+			(void) examine_function(((WindowClause *) node)->endInRangeFunc, e);
 			break;
 		case T_TableFunc:
 			e->reads = true;
@@ -543,6 +509,7 @@ examine_details(Examination *e, Node *node)
 	}
 }
 
+/* Examines a node of the tree and all below it; tree walkers call it. */
 static bool
 examine_node(Node *node, void *arg)
 {
@@ -552,8 +519,18 @@ examine_node(Node *node, void *arg)
 		return false;
 	if (IsA(node, Query))
 	{
-		examine_query((Query *) node);
-		return query_tree_walker((Query *) node, examine_node, arg,
+		Query	   *tree = (Query *) node;
+
+		/*
+		 * Else done when it is executed, which it may not be.  A session that has not
+		 * looked at the query before may not have been told of a REVOKE, on a standby.
+		 */
+		tex_check_rights(tree);
+		if (tree->hasModifyingCTE)
+			REFUSE(errmsg("cannot cache a query that writes"));
+		if (tree->rowMarks != NIL)
+			REFUSE(errmsg("cannot cache a query that locks rows"));
+		return query_tree_walker(tree, examine_node, arg,
 								 QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
 	}
 	examine_details(e, node);

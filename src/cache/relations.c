@@ -214,9 +214,7 @@ tex_relations_computing(void)
 	computing = true;
 }
 
-/*
- * To be called when a transaction ends.
- */
+/* To be called when a transaction ends. */
 void
 tex_relations_end_computing(void)
 {
@@ -558,9 +556,7 @@ tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot)
 		dependency->writes == pg_atomic_read_u64(&copy.writes);
 }
 
-/*
- * Does the snapshot see the same writers as that of the result?
- */
+/* Does the snapshot see the same writers as that of the result? */
 bool
 tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 {
@@ -640,18 +636,14 @@ tex_relations_note_replayed(void)
  *		Writers
  * ----------------------------------------------------------------
  */
-/*
- * Is anything tracked at all?  To be asked after tex_relations_committing().
- */
+/* Is anything tracked at all?  To be asked after tex_relations_committing(). */
 bool
 tex_relations_any(void)
 {
 	return pg_atomic_read_u32(&relations->n_tracked) > 0;
 }
 
-/*
- * Is that relation tracked?  To be asked after tex_relations_committing().
- */
+/* Is that relation tracked?  To be asked after tex_relations_committing(). */
 bool
 tex_relation_is_tracked(Oid relation)
 {
@@ -674,9 +666,7 @@ tex_relation_mark(Oid relation, bool wipe, TimestampTz at)
 	return true;
 }
 
-/*
- * Marks this transaction as one that may have changed each relation of its database.
- */
+/* Marks this transaction as one that may have changed each relation of its database. */
 void
 tex_relations_wipe_all(TimestampTz at)
 {
@@ -691,9 +681,7 @@ tex_relations_wipe_all(TimestampTz at)
 	}
 }
 
-/*
- * Tracks a relation no more, as it is about to be gone.
- */
+/* Tracks a relation no more, as it is about to be gone. */
 void
 tex_relation_forget(Oid relation)
 {
@@ -708,9 +696,7 @@ tex_relation_forget(Oid relation)
 	LWLockRelease(TEX_TRACKING_LOCK);
 }
 
-/*
- * How many relations are tracked, after those that nobody needs were released.
- */
+/* How many relations are tracked, after those that nobody needs were released. */
 int
 tex_relations_in_use(void)
 {

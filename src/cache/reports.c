@@ -43,6 +43,7 @@ query_of(const char *name, int n_args)
 	return text.data;
 }
 
+/* The arguments of a report, as those of its query. */
 static void
 set_arguments(TexCall *call, FunctionCallInfo fcinfo)
 {
@@ -94,9 +95,7 @@ is_plain_call(void)
 		tex_reads_collecting();
 }
 
-/*
- * find_variable_races(...) returns table (...)
- */
+/* find_variable_races(...) returns table (...) */
 Datum
 tex_cached_find_variable_races(PG_FUNCTION_ARGS)
 {
@@ -139,9 +138,7 @@ notice_unknown_variable(FunctionCallInfo fcinfo)
 	SPI_finish();
 }
 
-/*
- * global_races(...) returns setof findings
- */
+/* global_races(...) returns setof findings */
 Datum
 tex_cached_global_races(PG_FUNCTION_ARGS)
 {

@@ -45,6 +45,7 @@ static const char *const irrelevant[] = {
 
 #define IS_ONE_OF(name, list) is_one_of(name, list, lengthof(list))
 
+/* Does a pattern of the list match? */
 static bool
 is_one_of(const char *name, const char *const *list, size_t n)
 {
@@ -56,6 +57,7 @@ is_one_of(const char *name, const char *const *list, size_t n)
 	return false;
 }
 
+/* Adds a text with its end, so that no two lists of texts look the same. */
 static void
 add_string(StringInfo bytes, const char *value)
 {
@@ -93,6 +95,7 @@ value_of(const struct config_generic *setting, bool built_in, Size *size)
 	return text;
 }
 
+/* Adds a setting by name and value. */
 static void
 add_setting(StringInfo bytes, const struct config_generic *setting)
 {
@@ -104,6 +107,7 @@ add_setting(StringInfo bytes, const struct config_generic *setting)
 		appendBinaryStringInfo(bytes, value, (int) size);
 }
 
+/* 128 bits: nobody looks for two that are the same, as each role has keys of its own. */
 void
 tex_hash_bytes(const StringInfoData *bytes, uint64 *hash)
 {
@@ -138,6 +142,7 @@ scope_of(const char *name)
 	return strchr(name, '.') ? TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
 }
 
+/* Hashes what is set, once for each scope. */
 static void
 hash_settings(TexSettings *hashes)
 {
@@ -161,6 +166,7 @@ hash_settings(TexSettings *hashes)
 	pfree(bytes.data);
 }
 
+/* Empties a buffer that stays, and makes it the first time. */
 static void
 begin(StringInfo bytes)
 {
@@ -174,9 +180,7 @@ begin(StringInfo bytes)
 	resetStringInfo(bytes);
 }
 
-/*
- * The settings as they are.  They are mostly the same as last time.
- */
+/* The settings as they are.  They are mostly the same as last time. */
 const TexSettings *
 tex_settings_now(void)
 {

@@ -60,6 +60,7 @@ typedef struct Changes
 /* When this session last committed a write to a tracked relation. */
 static TimestampTz last_write = 0;
 
+/* Does this transaction hold a lock of that very mode? */
 static bool
 holds(Oid relation, LOCKMODE mode)
 {
@@ -69,9 +70,7 @@ holds(Oid relation, LOCKMODE mode)
 	return tex_lock_held_by_me(&tag, mode);
 }
 
-/*
- * Has this transaction written the relation, so that it sees what no other does?
- */
+/* Has this transaction written the relation, so that it sees what no other does? */
 bool
 tex_i_wrote(Oid relation)
 {
@@ -89,6 +88,7 @@ tex_last_write(void)
 	return last_write;
 }
 
+/* Notes what a message about a row of a catalog means for results. */
 static void
 note_catalog_message(Changes *changes, int cache)
 {
@@ -187,6 +187,7 @@ mark_locked_fast(Changes *changes)
 	LWLockRelease(&MyProc->fpInfoLock);
 }
 
+/* Marks what a lock in the table says was written. */
 static void
 mark_locked(Changes *changes, const PROCLOCK *held)
 {
@@ -215,6 +216,7 @@ mark_locked_in_table(Changes *changes)
 	}
 }
 
+/* Marks what this transaction wrote, and notes when it did. */
 static void
 mark_all(bool prepared)
 {
