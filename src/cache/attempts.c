@@ -200,7 +200,10 @@ tex_failure_state(const TexFailure *failure)
 	return GetCurrentTimestamp() < failure->retry_at ? "open" : "half-open";
 }
 
-/* Fails where the query is not to be tried now. */
+/*
+ * Fails where the query is not to be tried now (open), unless this session has written
+ * since it failed.  Else, and where half-open, the caller may go on to compute.
+ */
 void
 tex_failures_check(const TexCacheKey *key)
 {
@@ -239,7 +242,10 @@ is_passing(int sqlerrcode)
 	}
 }
 
-/* Notes that the computation of a result failed, unless that says nothing of the next. */
+/*
+ * Notes that the computation of a result failed, unless that says nothing of the next.
+ * Throws nothing; the message is cut.
+ */
 void
 tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 {
@@ -264,7 +270,7 @@ tex_failures_note(const TexCacheKey *key, const ErrorData *error)
 	write_place(place_of(key), &failure);
 }
 
-/* Notes that the computation of a result succeeded. */
+/* Notes that the computation of a result succeeded: closed again, and who waits may know. */
 void
 tex_failures_clear(const TexCacheKey *key)
 {
@@ -275,7 +281,7 @@ tex_failures_clear(const TexCacheKey *key)
 		write_place(place_of(key), &(TexFailure) {0});
 }
 
-/* A number that changes when a computation of the result ends well. */
+/* A number that changes when a computation of the result, or seldom of another one, ends well. */
 uint32
 tex_failures_successes(const TexCacheKey *key)
 {

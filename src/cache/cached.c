@@ -388,7 +388,7 @@ tex_cached_answer(TexCall *call, bool may_compute)
 	return true;
 }
 
-/* A ttl in microseconds; a month has 30 days. */
+/* A ttl in microseconds, for which a month has 30 days; fails where it is not positive. */
 int64
 tex_cached_ttl(const Interval *span)
 {
@@ -401,7 +401,10 @@ tex_cached_ttl(const Interval *span)
 	return ttl;
 }
 
-/* Prepares the caller to be given rows in a tuplestore. */
+/*
+ * Prepares the caller to be given rows in a tuplestore: sets desc and store of the call.
+ * Fails where the function is not called in FROM.
+ */
 void
 tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 {

@@ -286,53 +286,33 @@ tex_temporary_schema(void)
 	return schema;
 }
 
-/* An empty buffer for bytes to be hashed; it stays, as each call needs one. */
-static StringInfo
-empty_buffer(void)
-{
-	static StringInfoData buffer;
-
-	/* Not for a call with an argument of megabytes. */
-	if (buffer.data && buffer.maxlen > 64 * 1024)
-	{
-		pfree(buffer.data);
-		buffer.data = NULL;
-	}
-	if (buffer.data == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		initStringInfo(&buffer);
-		MemoryContextSwitchTo(old);
-	}
-	resetStringInfo(&buffer);
-	return &buffer;
-}
+/* Bytes to be hashed. */
+static StringInfoData buffer;
 
 /* An argument, by what it means and not by how it is stored. */
 static void
-add_argument(StringInfo buffer, Oid type, Datum value, bool isnull)
+add_argument(Oid type, Datum value, bool isnull)
 {
 	int16		length;
 	bool		by_value;
 
-	appendBinaryStringInfo(buffer, (char *) &type, sizeof(Oid));
-	appendStringInfoChar(buffer, isnull);
+	appendBinaryStringInfo(&buffer, (char *) &type, sizeof(Oid));
+	appendStringInfoChar(&buffer, isnull);
 	if (isnull)
 		return;
 	get_typlenbyval(type, &length, &by_value);
 	if (by_value)
-		appendBinaryStringInfo(buffer, (char *) &value, sizeof(Datum));
+		appendBinaryStringInfo(&buffer, (char *) &value, sizeof(Datum));
 	else if (length == -1)
 	{
 		struct varlena *plain = PG_DETOAST_DATUM_PACKED(value);
 		uint32		size = VARSIZE_ANY_EXHDR(plain);
 
-		appendBinaryStringInfo(buffer, (char *) &size, sizeof(uint32));
-		appendBinaryStringInfo(buffer, VARDATA_ANY(plain), size);
+		appendBinaryStringInfo(&buffer, (char *) &size, sizeof(uint32));
+		appendBinaryStringInfo(&buffer, VARDATA_ANY(plain), size);
 	}
 	else
-		appendBinaryStringInfo(buffer, DatumGetPointer(value),
+		appendBinaryStringInfo(&buffer, DatumGetPointer(value),
 							   (int) datumGetSize(value, by_value, length));
 }
 
@@ -349,15 +329,15 @@ tex_call_is_of_session(const TexCall *call)
 
 /* What belongs to the session: whose it is, and itself where it alone knows. */
 static void
-add_session(StringInfo buffer, const TexCall *call)
+add_session(const TexCall *call)
 {
 	Oid			user = GetSessionUserId();
 
-	appendBinaryStringInfo(buffer, (char *) &user, sizeof(Oid));
+	appendBinaryStringInfo(&buffer, (char *) &user, sizeof(Oid));
 	if (tex_call_is_of_session(call))
 	{
-		appendBinaryStringInfo(buffer, (char *) &MyProcPid, sizeof(int));
-		appendBinaryStringInfo(buffer, (char *) &MyStartTimestamp, sizeof(TimestampTz));
+		appendBinaryStringInfo(&buffer, (char *) &MyProcPid, sizeof(int));
+		appendBinaryStringInfo(&buffer, (char *) &MyStartTimestamp, sizeof(TimestampTz));
 	}
 }
 
@@ -365,45 +345,44 @@ add_session(StringInfo buffer, const TexCall *call)
 static void
 set_key(TexCall *call)
 {
-	StringInfo	buffer = empty_buffer();
 	ListCell   *cell;
 
-	appendBinaryStringInfo(buffer, (const char *) call->settings->hash[call->query.scope],
-						   sizeof(call->settings->hash[0]));
+	tex_buffer_begin(&buffer);
+	appendBinaryStringInfo(&buffer, (const char *) call->settings.hash[call->query.scope],
+						   sizeof(call->settings.hash[0]));
 	foreach(cell, call->query.settings)
 	{
 		const char *value = GetConfigOptionByName(lfirst(cell), NULL, true);
 
-		appendStringInfoChar(buffer, value != NULL);
-		appendBinaryStringInfo(buffer, value ? value : "", value ? strlen(value) + 1 : 0);
+		appendStringInfoChar(&buffer, value != NULL);
+		appendBinaryStringInfo(&buffer, value ? value : "", value ? strlen(value) + 1 : 0);
 	}
 	if (call->query.scope == TEX_SETTINGS_ALL)
-		add_session(buffer, call);
-	appendBinaryStringInfo(buffer, (const char *) call->query.hash, sizeof(call->query.hash));
+		add_session(call);
+	appendBinaryStringInfo(&buffer, (const char *) call->query.hash, sizeof(call->query.hash));
 	for (int i = 0; i < call->n_args; i++)
-		add_argument(buffer, call->types[i], call->values[i], call->nulls[i]);
+		add_argument(call->types[i], call->values[i], call->nulls[i]);
 	call->key.database = MyDatabaseId;
 	call->key.role = GetUserId();
-	tex_hash_bytes(buffer, call->key.hash);
+	tex_hash(buffer.data, buffer.len, call->key.hash);
 }
 
 /* Sets what the query is remembered by, from its text and what parsing depends on. */
 static void
 set_memo_key(TexCall *call)
 {
-	StringInfo	buffer = empty_buffer();
-
-	appendBinaryStringInfo(buffer, (const char *) call->settings->hash[TEX_SETTINGS_CORE],
-						   sizeof(call->settings->hash[0]));
+	tex_buffer_begin(&buffer);
+	appendBinaryStringInfo(&buffer, (const char *) call->settings.hash[TEX_SETTINGS_CORE],
+						   sizeof(call->settings.hash[0]));
 	for (int i = 0; i < call->n_args; i++)
-		appendBinaryStringInfo(buffer, (char *) &call->types[i], sizeof(Oid));
+		appendBinaryStringInfo(&buffer, (char *) &call->types[i], sizeof(Oid));
 	/* What is refused depends on it. */
-	appendBinaryStringInfo(buffer, tex_cache_trusted_functions,
+	appendBinaryStringInfo(&buffer, tex_cache_trusted_functions,
 						   strlen(tex_cache_trusted_functions) + 1);
-	appendBinaryStringInfo(buffer, call->text, strlen(call->text));
+	appendBinaryStringInfo(&buffer, call->text, strlen(call->text));
 	call->memo_key.role = GetUserId();
 	call->memo_key.temporary = tex_temporary_schema();
-	tex_hash_bytes(buffer, call->memo_key.hash);
+	tex_hash(buffer.data, buffer.len, call->memo_key.hash);
 }
 
 /* ----------------------------------------------------------------
@@ -454,7 +433,7 @@ tex_call_identify(TexCall *call)
 {
 	const Memo *memo;
 
-	call->settings = tex_settings_now();
+	call->settings = *tex_settings_now();
 	set_memo_key(call);
 	memo = recall(&call->memo_key);
 	if (memo)

@@ -43,7 +43,7 @@ typedef struct TexCall
 	Tuplestorestate *store;		/* for them; NULL where nobody takes them */
 
 	/* By tex_call_identify(): */
-	const TexSettings *settings;
+	TexSettings settings;
 	TexMemoKey	memo_key;
 	TexQuery	query;			/* of the session's memo, or after tex_call_tree() its own */
 	Query	   *tree;			/* of the query, where it had to be parsed */

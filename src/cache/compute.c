@@ -256,40 +256,39 @@ tex_compute(TexCall *call)
  * ----------------------------------------------------------------
  */
 /*
- * A dependency on each relation that was read or named, and on what defines the query; false
- * where one of them forbids to store the result.
+ * A dependency on each relation that was read or named, and on what defines the query;
+ * NULL where one of them forbids to store the result.
  */
-static bool
-make_dependencies(TexCall *call, const TexReads *reads, bool *timed,
-				  TexDependency **dependencies, uint32 *n)
+static TexDependency *
+make_dependencies(const TexCall *call, const TexReads *reads, TexEntryInfo *info)
 {
 	List	   *relations = list_union_oid(reads->relations, call->query.relations);
+	TexDependency *dependencies = palloc0((list_length(relations) + 3) * sizeof(TexDependency));
 	ListCell   *cell;
+	uint32		n = 0;
 
-	*n = 0;
-	*dependencies = palloc0((list_length(relations) + 3) * sizeof(TexDependency));
 	/* What a standby replays marks nothing. */
 	if (RecoveryInProgress())
-		return true;
+		return dependencies;
 	tex_relations_computing();
 	foreach(cell, relations)
 	{
-		Oid			relation = lfirst_oid(cell);
 		bool		ever;
-		const char *refusal = tex_relation_refusal(relation, &ever);
+		const char *refusal = tex_relation_refusal(lfirst_oid(cell), &ever);
 
 		if (refusal && ever)
-			return false;
+			return NULL;
 		if (refusal)
-			*timed = true;
+			info->timed = true;
 		else
-			tex_relation_track(relation, &(*dependencies)[(*n)++]);
+			tex_relation_track(lfirst_oid(cell), &dependencies[n++]);
 	}
-	tex_relation_track(TEX_DEFINITIONS, &(*dependencies)[(*n)++]);
-	tex_relation_track(TEX_ROLES, &(*dependencies)[(*n)++]);
+	tex_relation_track(TEX_DEFINITIONS, &dependencies[n++]);
+	tex_relation_track(TEX_ROLES, &dependencies[n++]);
 	if (call->query.has_functions)
-		tex_relation_track(TEX_NAMES, &(*dependencies)[(*n)++]);
-	return true;
+		tex_relation_track(TEX_NAMES, &dependencies[n++]);
+	info->n_dependencies = n;
+	return dependencies;
 }
 
 /* Has this transaction written what it read, or changed what that means? */
@@ -424,8 +423,8 @@ store_if_right(TexCall *call, TexEntryInfo *info, TexReads *reads, const Rows *r
 	}
 	info->timed = call->query.ttl_reason != NULL;
 	info->repeatable = !tex_call_is_of_session(call);
-	if (!make_dependencies(call, reads, &info->timed, &dependencies, &info->n_dependencies) ||
-		is_mine_alone(dependencies, info->n_dependencies))
+	dependencies = make_dependencies(call, reads, info);
+	if (dependencies == NULL || is_mine_alone(dependencies, info->n_dependencies))
 	{
 		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
 		return;

@@ -151,7 +151,7 @@ find(const TexCacheKey *key)
 
 /*
  * Finds an entry: what is known of it, and a copy of its bytes in the current
- * memory context.
+ * memory context.  False where there is none; whether it is right is not asked.
  */
 bool
 tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
@@ -185,7 +185,7 @@ tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 	}
 }
 
-/* Notes that a result was given to a caller. */
+/* Notes that a result was given to a caller, if the entry is still there. */
 void
 tex_entry_hit(const TexEntryInfo *info)
 {

@@ -15,7 +15,10 @@ typedef struct TexCacheKey
 	uint64		hash[2];
 } TexCacheKey;
 
-/* What is stored of a result, beside its bytes. */
+/*
+ * What is stored of a result, beside its bytes.  In shared memory the lock of its
+ * partition protects it, but for "hits" and "last_hit", which are for the eye.
+ */
 typedef struct TexEntryInfo
 {
 	TexCacheKey key;

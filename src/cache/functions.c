@@ -2,7 +2,7 @@
  * functions.c
  *		What is known of functions and types, as far as results depend on it.
  *
- * A result may be kept until a table that was read is written if nothing else can
+ * A result may stay until a table that was read is written if nothing else can
  * change it.  That is so for a function that is IMMUTABLE: its author promises it, and
  * no less is asked of one in an index.  STABLE only says that it returns the same
  * within one statement: now() is STABLE.  So of the STABLE ones only those are taken

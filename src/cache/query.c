@@ -7,7 +7,7 @@
  * are conditions; so two sessions for which the same text means different things,
  * for whatever reason, have different trees, and share no result.
  *
- * The same tree says whether its result may be kept without a ttl: if each node in it
+ * The same tree says whether its result may stay without a ttl: if each node in it
  * is of a kind that is listed here, and each function one that is known
  * (functions.c).  Whatever else there is needs a ttl, and gets all settings into
  * its key.  A literal of a type whose input function is not IMMUTABLE was already read
@@ -29,7 +29,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -568,8 +567,7 @@ set_hash(TexQuery *query, const Query *tree)
 				*p = ' ';
 		}
 	}
-	query->hash[0] = DatumGetUInt64(hash_any_extended((unsigned char *) text, strlen(text), 1));
-	query->hash[1] = DatumGetUInt64(hash_any_extended((unsigned char *) text, strlen(text), 2));
+	tex_hash(text, strlen(text), query->hash);
 	pfree(text);
 }
 

@@ -20,7 +20,7 @@
  * "since" answers for those who wrote before tracking began, or were about to commit
  * when it did and did not find the slot: they have transaction ids below it.  A
  * snapshot to which one of these may still be running is never given a result, nor
- * is its own kept.  That includes transactions that were prepared before the server
+ * is its own stored.  That includes transactions that were prepared before the server
  * started.  One that is about to commit may have changed definitions as well, and
  * tells other sessions so only a moment after snapshots see it.  Each says that it is
  * about to commit ("committing"), before it looks for slots, and lets that stand; so
@@ -214,7 +214,7 @@ tex_relations_computing(void)
 	computing = true;
 }
 
-/* To be called when a transaction ends. */
+/* To be called when a transaction ends, however it does. */
 void
 tex_relations_end_computing(void)
 {
@@ -556,7 +556,10 @@ tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot)
 		dependency->writes == pg_atomic_read_u64(&copy.writes);
 }
 
-/* Does the snapshot see the same writers as that of the result? */
+/*
+ * Does the snapshot see the same writers as that of the result?  Costs no lock as long as
+ * nobody writes.  False also where that is not certain.
+ */
 bool
 tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 {
@@ -625,7 +628,7 @@ tex_relations_replayed(void)
 	return pg_atomic_read_u64(&relations->replayed);
 }
 
-/* Says so. */
+/* Says so, on a standby. */
 void
 tex_relations_note_replayed(void)
 {
@@ -651,8 +654,8 @@ tex_relation_is_tracked(Oid relation)
 }
 
 /*
- * Marks this transaction as a writer of a relation, if that is tracked, at the time
- * that it commits, or DT_NOEND where that is to come.  A slot that has another
+ * Marks this transaction, which has an id, as a writer of a relation, if that is tracked
+ * (else false), at the time that it commits, or DT_NOEND where that is to come.  A slot that has another
  * relation by now is marked in vain.
  */
 bool
@@ -681,7 +684,7 @@ tex_relations_wipe_all(TimestampTz at)
 	}
 }
 
-/* Tracks a relation no more, as it is about to be gone. */
+/* Tracks a relation no more, as it is about to be gone: results over it are wrong at once. */
 void
 tex_relation_forget(Oid relation)
 {

@@ -1,6 +1,6 @@
 /*
  * reports.c
- *		The extension's own reports, kept in the cache as any other query.
+ *		The extension's own reports, answered from the cache as any other query.
  *
  * A report calls itself: as a query that is cached.  Where that query is executed,
  * because there was no result, the report does its own work.

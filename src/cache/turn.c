@@ -407,7 +407,7 @@ connect_as_role(const TexJobProcess *mine)
 #endif
 }
 
-/* Entry point of the process. */
+/* Entry point of the process; its argument is its place among job processes. */
 void
 tex_cache_turn_main(Datum argument)
 {
