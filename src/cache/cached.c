@@ -4,27 +4,26 @@
  *
  * tex_cached_answer() is the whole story, as a machine of these states:
  *
- *	IDENTIFY --> LOOK --> DONE		what was found is right, or young enough
- *	   |          ||`---> RENEW		the same, but past half of its time
- *	   |          |`----> ALONE		this transaction has written what was read
- *	   |          |
- *	   |          v				nothing good was found; here a query is refused
- *	   |         JOIN			that keeps failing
- *	   |          ||`---> LOOK		nobody computes it: once more, as it may just have
- *	   |          ||			been stored; if that finds nothing, COMPUTE
- *	   |          |`----> COMPUTE		another session does, but this one may not wait
- *	   |          v				for it, as others may wait for this transaction
- *	   |         WAIT --> LOOK		until nobody computes it; if that finds nothing:
- *	   |                    |
- *	   |                    v
- *	   |                   NEXT --> LOOK	who had it failed: after all others who wait, this
- *	   |                    |		session is the next; then COMPUTE
- *	   |                    `-----> COMPUTE	it succeeded, but for another snapshot: so beside
- *	   |					others
- *	   `--> ALONE				the cache is not to be used at all
+ *	IDENTIFY ----- the cache is not to be used ---------------> ALONE
+ *	    |
+ *	    v
+ *	  LOOK ------- right, or young enough --------------------> DONE
+ *	    |  |------ the same, but past half of its time -------> RENEW
+ *	    |  `------ this transaction has written what was read > ALONE
+ *	    |
+ *	    | nothing good was found; here it ends while the query keeps failing
+ *	    v
+ *	  JOIN ------- nobody computes it ------------------------> LOOK, then COMPUTE
+ *	    |  `------ others may wait for this transaction ------> COMPUTE
+ *	    v
+ *	  WAIT ------- nobody does any more ----------------------> LOOK, then NEXT
  *
- * ALONE computes for this caller; RENEW and COMPUTE also store the result for others
- * (compute.c).  After each of the three the call is DONE.
+ *	  NEXT ------- it failed: this session is the next -------> LOOK, then COMPUTE
+ *	       `------ it succeeded, but for another snapshot ----> COMPUTE
+ *
+ * "LOOK, then" the other state, if nothing good is found.  ALONE computes for this caller;
+ * RENEW and COMPUTE also store the result for others (compute.c).  After each of the three
+ * the call is DONE.
  *
  * A result that is found is given out only if it is what the query would return now, for
  * this caller and his snapshot (relations.c begins with the reason); or, if he accepts an
@@ -39,10 +38,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -53,16 +49,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "cache/compute.h"
-#include "cache/shared.h"
-#include "cache/entries.h"
 #include "cache/attempts.h"
-#include "cache/relations.h"
-#include "cache/writes.h"
 #include "cache/cached.h"
-#include "guc.h"
+#include "cache/compute.h"
+#include "cache/entries.h"
+#include "cache/relations.h"
+#include "cache/shared.h"
+#include "cache/writes.h"
 #include "common/reads.h"
 #include "common/worker_slots.h"
+#include "guc.h"
 
 PG_FUNCTION_INFO_V1(tex_cached);
 

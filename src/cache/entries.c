@@ -31,12 +31,11 @@
 #include "storage/spin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "cache/blocks.h"
-#include "cache/shared.h"
 #include "cache/entries.h"
 #include "cache/relations.h"
+#include "cache/shared.h"
 #include "guc.h"
 
 #define NO_ENTRY PG_UINT32_MAX
@@ -134,14 +133,14 @@ tex_entry_limit(void)
 	return Min((Size) tex_cache_entry_size * 1024, (Size) tex_cache_size * 1024 / 4);
 }
 
-#define BUCKET(key) (&table->buckets[(uint32) (key)->hash[0] & (table->n_buckets - 1)])
-#define LOCK(key) TEX_PARTITION_LOCK((uint32) (key)->hash[0] & (table->n_buckets - 1))
+#define BUCKET_OF(key) (&table->buckets[(uint32) (key)->hash[0] & (table->n_buckets - 1)])
+#define LOCK_OF(key) TEX_PARTITION_LOCK((uint32) (key)->hash[0] & (table->n_buckets - 1))
 
 /* The entry with a key, whose partition is locked, or NULL. */
 static Entry *
 find(const TexCacheKey *key)
 {
-	for (uint32 i = *BUCKET(key); i != NO_ENTRY; i = entries[i].next)
+	for (uint32 i = *BUCKET_OF(key); i != NO_ENTRY; i = entries[i].next)
 	{
 		if (memcmp(&entries[i].info.key, key, sizeof(TexCacheKey)) == 0)
 			return &entries[i];
@@ -156,7 +155,7 @@ find(const TexCacheKey *key)
 bool
 tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 {
-	LWLock	   *lock = LOCK(key);
+	LWLock	   *lock = LOCK_OF(key);
 	Size		room = 0;
 
 	*bytes = NULL;
@@ -189,7 +188,7 @@ tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 void
 tex_entry_hit(const TexEntryInfo *info)
 {
-	LWLock	   *lock = LOCK(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Entry	   *entry;
 
 	/* These are for the eye and for the clock: two at once may count as one. */
@@ -211,7 +210,7 @@ tex_entry_hit(const TexEntryInfo *info)
 bool
 tex_entry_want(const TexEntryInfo *info)
 {
-	LWLock	   *lock = LOCK(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Entry	   *entry;
 	bool		first = false;
 
@@ -227,7 +226,7 @@ tex_entry_want(const TexEntryInfo *info)
 static void
 unlink_entry(Entry *entry)
 {
-	uint32	   *link = BUCKET(&entry->info.key);
+	uint32	   *link = BUCKET_OF(&entry->info.key);
 
 	while (&entries[*link] != entry)
 		link = &entries[*link].next;
@@ -281,7 +280,7 @@ free_entry(Entry *entry)
 bool
 tex_entry_drop(const TexCacheKey *key, uint64 id)
 {
-	LWLock	   *lock = LOCK(key);
+	LWLock	   *lock = LOCK_OF(key);
 	Entry	   *entry;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -358,11 +357,11 @@ make_room(Size size)
 bool
 tex_entry_store(TexEntryInfo *info, const char *bytes)
 {
-	LWLock	   *lock = LOCK(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Size		size = TEX_ENTRY_BYTES(info);
 	Entry	   *entry = make_room(size);
 	Entry	   *old;
-	uint32	   *bucket = BUCKET(&info->key);
+	uint32	   *bucket = BUCKET_OF(&info->key);
 
 	if (entry == NULL)
 		return false;
@@ -420,10 +419,10 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 		if (!entry->in_table)
 			continue;
 		/* The key may change until the lock is held. */
-		lock = LOCK(&entry->info.key);
+		lock = LOCK_OF(&entry->info.key);
 		LWLockAcquire(lock, LW_SHARED);
 		*found = entry->info;
-		passed = entry->in_table && LOCK(&entry->info.key) == lock &&
+		passed = entry->in_table && LOCK_OF(&entry->info.key) == lock &&
 			(filter == NULL || filter(found, arg));
 		LWLockRelease(lock);
 		CHECK_FOR_INTERRUPTS();
@@ -440,7 +439,7 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 char *
 tex_entry_query(const TexEntryInfo *info)
 {
-	LWLock	   *lock = LOCK(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	char	   *query = palloc(info->query_size);
 	Entry	   *entry;
 

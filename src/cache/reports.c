@@ -16,10 +16,10 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-#include "cache/shared.h"
 #include "cache/cached.h"
-#include "guc.h"
+#include "cache/shared.h"
 #include "common/reads.h"
+#include "guc.h"
 
 PG_FUNCTION_INFO_V1(tex_cached_find_variable_races);
 PG_FUNCTION_INFO_V1(tex_cached_global_races);

@@ -40,16 +40,15 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "cache/compute.h"
-#include "cache/shared.h"
 #include "cache/attempts.h"
-#include "cache/relations.h"
-#include "cache/settings.h"
-#include "cache/turn.h"
 #include "cache/cached.h"
+#include "cache/compute.h"
+#include "cache/settings.h"
+#include "cache/shared.h"
+#include "cache/turn.h"
+#include "common/owner.h"
 #include "guc.h"
 #include "workers/job_process.h"
-#include "common/owner.h"
 
 /* Then it is another role's turn, if one waits. */
 #define TURN_MS 5000

@@ -17,11 +17,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "cache/blocks.h"
-#include "cache/shared.h"
-#include "cache/entries.h"
 #include "cache/attempts.h"
+#include "cache/blocks.h"
+#include "cache/entries.h"
 #include "cache/relations.h"
+#include "cache/shared.h"
 
 PG_FUNCTION_INFO_V1(tex_cache_counters);
 PG_FUNCTION_INFO_V1(tex_cache_list);

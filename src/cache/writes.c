@@ -32,9 +32,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
@@ -42,10 +39,10 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
-#include "cache/shared.h"
 #include "cache/relations.h"
+#include "cache/shared.h"
 #include "cache/writes.h"
+#include "compat.h"
 
 /* What a transaction that is about to commit has told so far. */
 typedef struct Changes
