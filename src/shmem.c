@@ -14,10 +14,9 @@
 #include "storage/shmem.h"
 
 #include "cache/blocks.h"
-#include "cache/counters.h"
+#include "cache/shared.h"
 #include "cache/entries.h"
-#include "cache/failures.h"
-#include "cache/locks.h"
+#include "cache/attempts.h"
 #include "cache/relations.h"
 #include "shmem.h"
 #include "common/worker_slots.h"
@@ -29,8 +28,7 @@ typedef struct SharedPart
 } SharedPart;
 
 static const SharedPart parts[] = {
-	{tex_cache_locks_shmem_size, tex_cache_locks_shmem_attach},
-	{tex_cache_counters_shmem_size, tex_cache_counters_shmem_attach},
+	{tex_cache_shared_shmem_size, tex_cache_shared_shmem_attach},
 	{tex_relations_shmem_size, tex_relations_shmem_attach},
 	{tex_blocks_shmem_size, tex_blocks_shmem_attach},
 	{tex_entries_shmem_size, tex_entries_shmem_attach},

@@ -6,7 +6,7 @@
 
 #include "fmgr.h"
 
-#include "cache/memo.h"
+#include "cache/call.h"
 #include "cache/writes.h"
 #include "store/deltas.h"
 #include "guc.h"
@@ -26,7 +26,7 @@ _PG_init(void)
 {
 	tex_guc_init();
 	tex_xact_init();
-	tex_cache_memo_init();
+	tex_cache_call_init();
 	tex_cache_writes_init();
 	tex_reads_init();
 	tex_deltas_init();

@@ -25,50 +25,52 @@
 typedef struct Blocks
 {
 	slock_t		mutex;
-	uint32		total;
+	/* Under "mutex": */
 	uint32		free;			/* number of blocks in the list of free ones */
 	uint32		first_free;
-	uint32		next[FLEXIBLE_ARRAY_MEMBER];	/* of each block, in its chain */
+	/* The link of each block: under "mutex" if it is free, else it belongs to its chain. */
+	uint32		next[FLEXIBLE_ARRAY_MEMBER];
 } Blocks;
 
 static Blocks *blocks;
 static char *memory;
 
+#define LINKS_SIZE MAXALIGN(add_size(offsetof(Blocks, next), mul_size(tex_blocks_total(), sizeof(uint32))))
+#define BLOCK(block) (memory + (Size) (block) * TEX_BLOCK_SIZE)
+
+/* How many there are, free or not. */
 uint32
 tex_blocks_total(void)
 {
 	return (uint32) ((Size) tex_cache_size * 1024 / (TEX_BLOCK_SIZE + TEX_BLOCK_OVERHEAD));
 }
 
-static Size
-links_size(void)
-{
-	return MAXALIGN(add_size(offsetof(Blocks, next),
-							 mul_size(tex_blocks_total(), sizeof(uint32))));
-}
-
+/* Bytes of shared memory. */
 Size
 tex_blocks_shmem_size(void)
 {
-	return add_size(links_size(), mul_size(tex_blocks_total(), TEX_BLOCK_SIZE));
+	return add_size(LINKS_SIZE, mul_size(tex_blocks_total(), TEX_BLOCK_SIZE));
 }
 
+/* Attaches to it, with AddinShmemInitLock held; the first process sets it up. */
 void
 tex_blocks_shmem_attach(void)
 {
 	bool		found;
+	uint32		total = tex_blocks_total();
 
 	blocks = ShmemInitStruct("trace_ext cache blocks", tex_blocks_shmem_size(), &found);
-	memory = (char *) blocks + links_size();
+	memory = (char *) blocks + LINKS_SIZE;
 	if (found)
 		return;
 	SpinLockInit(&blocks->mutex);
-	blocks->total = blocks->free = tex_blocks_total();
-	blocks->first_free = blocks->total > 0 ? 0 : TEX_NO_BLOCK;
-	for (uint32 i = 0; i < blocks->total; i++)
-		blocks->next[i] = i + 1 < blocks->total ? i + 1 : TEX_NO_BLOCK;
+	blocks->free = total;
+	blocks->first_free = total > 0 ? 0 : TEX_NO_BLOCK;
+	for (uint32 i = 0; i < total; i++)
+		blocks->next[i] = i + 1 < total ? i + 1 : TEX_NO_BLOCK;
 }
 
+/* How many are free. */
 uint32
 tex_blocks_free(void)
 {
@@ -80,13 +82,7 @@ tex_blocks_free(void)
 	return n;
 }
 
-uint32
-tex_blocks_needed(Size bytes)
-{
-	return (uint32) ((bytes + TEX_BLOCK_SIZE - 1) / TEX_BLOCK_SIZE);
-}
-
-/* Blocks that are taken or given while the mutex is held once. */
+/* Blocks that are taken while the mutex is held once. */
 #define TAKE_AT_ONCE 64
 
 /* Takes up to "n" blocks and puts them before the chain that begins with "first". */
@@ -111,16 +107,17 @@ take_some(uint32 *first, uint32 n)
 }
 
 /*
- * Takes a chain of "n" blocks; TEX_NO_BLOCK where there are not that many.
+ * Takes a chain of blocks for so many bytes, and returns the first; TEX_NO_BLOCK where
+ * there are not that many.  The chain belongs to the caller until it is given back.
  */
 uint32
-tex_blocks_take(uint32 n)
+tex_blocks_take(Size bytes)
 {
 	uint32		first = TEX_NO_BLOCK;
 
-	while (n > 0)
+	for (Size n = (bytes + TEX_BLOCK_SIZE - 1) / TEX_BLOCK_SIZE; n > 0;)
 	{
-		uint32		taken = take_some(&first, Min(n, TAKE_AT_ONCE));
+		uint32		taken = take_some(&first, (uint32) Min(n, TAKE_AT_ONCE));
 
 		if (taken == 0)
 		{
@@ -132,37 +129,25 @@ tex_blocks_take(uint32 n)
 	return first;
 }
 
-/*
- * Gives a chain back.
- */
+/* Gives a chain back, which may be none. */
 void
 tex_blocks_give(uint32 first)
 {
-	while (first != TEX_NO_BLOCK)
-	{
-		SpinLockAcquire(&blocks->mutex);
-		for (int i = 0; i < TAKE_AT_ONCE && first != TEX_NO_BLOCK; i++)
-		{
-			uint32		next = blocks->next[first];
+	uint32		last = first;
+	uint32		n = 1;
 
-			blocks->next[first] = blocks->first_free;
-			blocks->first_free = first;
-			blocks->free++;
-			first = next;
-		}
-		SpinLockRelease(&blocks->mutex);
-	}
+	if (first == TEX_NO_BLOCK)
+		return;
+	for (; blocks->next[last] != TEX_NO_BLOCK; last = blocks->next[last])
+		n++;
+	SpinLockAcquire(&blocks->mutex);
+	blocks->next[last] = blocks->first_free;
+	blocks->first_free = first;
+	blocks->free += n;
+	SpinLockRelease(&blocks->mutex);
 }
 
-static char *
-block_memory(uint32 block)
-{
-	return memory + (Size) block * TEX_BLOCK_SIZE;
-}
-
-/*
- * Writes to a chain, which is long enough, from its beginning.
- */
+/* Writes to a chain, which is long enough, from its beginning. */
 void
 tex_blocks_write(uint32 first, const char *from, Size bytes)
 {
@@ -170,15 +155,13 @@ tex_blocks_write(uint32 first, const char *from, Size bytes)
 	{
 		Size		n = Min(bytes, TEX_BLOCK_SIZE);
 
-		memcpy(block_memory(block), from, n);
+		memcpy(BLOCK(block), from, n);
 		from += n;
 		bytes -= n;
 	}
 }
 
-/*
- * Reads "bytes" bytes of a chain, from "offset" on.
- */
+/* Reads "bytes" bytes of a chain, from "offset" on; it has that many. */
 void
 tex_blocks_read(uint32 first, Size offset, char *to, Size bytes)
 {
@@ -186,14 +169,13 @@ tex_blocks_read(uint32 first, Size offset, char *to, Size bytes)
 
 	for (; offset >= TEX_BLOCK_SIZE; offset -= TEX_BLOCK_SIZE)
 		block = blocks->next[block];
-	while (bytes > 0)
+	for (; bytes > 0; block = blocks->next[block])
 	{
 		Size		n = Min(bytes, TEX_BLOCK_SIZE - offset);
 
-		memcpy(to, block_memory(block) + offset, n);
+		memcpy(to, BLOCK(block) + offset, n);
 		to += n;
 		bytes -= n;
 		offset = 0;
-		block = blocks->next[block];
 	}
 }

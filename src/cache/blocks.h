@@ -16,9 +16,8 @@ extern void tex_blocks_shmem_attach(void);
 
 extern uint32 tex_blocks_total(void);
 extern uint32 tex_blocks_free(void);
-extern uint32 tex_blocks_needed(Size bytes);
 
-extern uint32 tex_blocks_take(uint32 n);
+extern uint32 tex_blocks_take(Size bytes);
 extern void tex_blocks_give(uint32 first);
 
 extern void tex_blocks_write(uint32 first, const char *from, Size bytes);

@@ -1,8 +1,8 @@
 /*
  * entries.c
- *		The results that are in shared memory, by key.
+ *		The results, by key: in shared memory, and the copies that a session has.
  *
- * A hash table with chains, of a fixed number of entries: as many as there would be
+ * In shared memory: a hash table with chains, of a fixed number of entries: as many as there would be
  * if each had two blocks.  What an entry holds is in blocks (blocks.c).
  *
  * A full cache evicts by the clock: the hand passes over the entries, takes one from
@@ -13,36 +13,42 @@
  * its partition.  A free entry belongs to whoever took it from the list of free
  * ones, which "mutex" protects.  "uses" is only ever a hint.  Nobody holds two
  * locks: room is made, and the bytes are written, before the partition is locked.
+ * Evicting and listing go over all entries, and read "in_table", keys and ids without a
+ * lock: these are hints, and looked at again under the lock that the key says.
+ *
+ * Copies need no lock and no copying, but are asked the same questions as entries before
+ * they are given out.  The one that was not used for the longest time leaves first.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "port/pg_bitutils.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/timestamp.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 
 #include "cache/blocks.h"
-#include "cache/counters.h"
 #include "cache/entries.h"
-#include "cache/locks.h"
 #include "cache/relations.h"
+#include "cache/shared.h"
 #include "guc.h"
 
 #define NO_ENTRY PG_UINT32_MAX
 #define MOST_USES 8
 
+/* Under the lock of the partition, but for "hits" and "last_hit", which are for the eye. */
 typedef struct Entry
 {
 	TexEntryInfo info;
 	bool		in_table;
 	uint32		next;			/* in its bucket, or in the list of free entries */
-	uint32		blocks;
-	pg_atomic_uint32 uses;
+	uint32		blocks;			/* the first one of its chain */
+	pg_atomic_uint32 uses;		/* without a lock */
 } Entry;
 
 /* Half an entry, two buckets and a link a block. */
@@ -51,58 +57,64 @@ StaticAssertDecl(sizeof(Entry) / 2 + 3 * sizeof(uint32) <= TEX_BLOCK_OVERHEAD,
 
 typedef struct Entries
 {
-	pg_atomic_uint64 last_id;
-	pg_atomic_uint64 epoch;		/* changes when entries were dropped on demand */
-	pg_atomic_uint32 hand;
+	pg_atomic_uint64 last_id;	/* without a lock */
+	pg_atomic_uint64 epoch;		/* changes when entries were dropped on demand; without a lock */
+	pg_atomic_uint32 hand;		/* the entry that evict_one() looks at next; without a lock */
 	slock_t		mutex;
-	uint32		first_free;
-	uint32		n;
-	uint32		n_buckets;		/* a power of two, not below TEX_CACHE_PARTITIONS */
-	uint32		buckets[FLEXIBLE_ARRAY_MEMBER];
+	uint32		first_free;		/* under "mutex" */
+	uint32		n;				/* set when the server starts */
+	uint32		n_buckets;		/* too; a power of two, not below TEX_CACHE_PARTITIONS */
+	uint32		buckets[FLEXIBLE_ARRAY_MEMBER]; /* each under the lock of its partition */
 } Entries;
+
+/* A hit on a copy is counted in shared memory only now and then, as that takes its lock. */
+#define HITS_AT_ONCE 16
+
+typedef struct Copy
+{
+	TexCacheKey key;
+	TexEntryInfo info;
+	char	   *bytes;
+	uint32		hits;
+	dlist_node	node;
+} Copy;
 
 static Entries *table;
 static Entry *entries;
 
-static uint32
-entry_count(void)
-{
-	return Max(tex_blocks_total() / 2, 1);
-}
+static HTAB *copies;
+static MemoryContext copies_context;
+static dlist_head copies_by_use = DLIST_STATIC_INIT(copies_by_use);
+static Size copies_size;		/* bytes of results */
+static uint64 copies_epoch;		/* of the table, when they were begun */
 
-static uint32
-bucket_count(void)
-{
-	return pg_nextpower2_32(Max(entry_count(), TEX_CACHE_PARTITIONS));
-}
+#define N_ENTRIES Max(tex_blocks_total() / 2, 1)
+#define N_BUCKETS pg_nextpower2_32(Max(N_ENTRIES, TEX_CACHE_PARTITIONS))
+#define TABLE_SIZE MAXALIGN(offsetof(Entries, buckets) + N_BUCKETS * sizeof(uint32))
 
-static Size
-table_size(void)
-{
-	return MAXALIGN(offsetof(Entries, buckets) + bucket_count() * sizeof(uint32));
-}
-
+/* Bytes of shared memory. */
 Size
 tex_entries_shmem_size(void)
 {
-	return add_size(table_size(), mul_size(entry_count(), sizeof(Entry)));
+	return add_size(TABLE_SIZE, mul_size(N_ENTRIES, sizeof(Entry)));
 }
 
+/* Attaches to it, with AddinShmemInitLock held; the first process sets it up. */
 void
 tex_entries_shmem_attach(void)
 {
 	bool		found;
 
 	table = ShmemInitStruct("trace_ext cache entries", tex_entries_shmem_size(), &found);
-	entries = (Entry *) ((char *) table + table_size());
+	entries = (Entry *) ((char *) table + TABLE_SIZE);
 	if (found)
 		return;
 	pg_atomic_init_u64(&table->last_id, 0);
 	pg_atomic_init_u64(&table->epoch, 1);
 	pg_atomic_init_u32(&table->hand, 0);
 	SpinLockInit(&table->mutex);
-	table->n = entry_count();
-	table->n_buckets = bucket_count();
+	table->n = N_ENTRIES;
+	table->n_buckets = N_BUCKETS;
 	for (uint32 i = 0; i < table->n_buckets; i++)
 		table->buckets[i] = NO_ENTRY;
 	table->first_free = 0;
@@ -114,41 +126,23 @@ tex_entries_shmem_attach(void)
 	}
 }
 
-/*
- * Bytes that one entry may have: what is set, but never more than a quarter of all.
- */
+/* Bytes that one entry may have: what is set, but never more than a quarter of all. */
 Size
 tex_entry_limit(void)
 {
 	return Min((Size) tex_cache_entry_size * 1024, (Size) tex_cache_size * 1024 / 4);
 }
 
-static uint32
-bucket_of(const TexCacheKey *key)
-{
-	return (uint32) key->hash[0] & (table->n_buckets - 1);
-}
-
-static LWLock *
-lock_of(const TexCacheKey *key)
-{
-	return TEX_PARTITION_LOCK(bucket_of(key));
-}
-
-static bool
-is_key(const TexCacheKey *a, const TexCacheKey *b)
-{
-	return a->hash[0] == b->hash[0] && a->hash[1] == b->hash[1] &&
-		a->role == b->role && a->database == b->database;
-}
+#define BUCKET_OF(key) (&table->buckets[(uint32) (key)->hash[0] & (table->n_buckets - 1)])
+#define LOCK_OF(key) TEX_PARTITION_LOCK((uint32) (key)->hash[0] & (table->n_buckets - 1))
 
 /* The entry with a key, whose partition is locked, or NULL. */
 static Entry *
 find(const TexCacheKey *key)
 {
-	for (uint32 i = table->buckets[bucket_of(key)]; i != NO_ENTRY; i = entries[i].next)
+	for (uint32 i = *BUCKET_OF(key); i != NO_ENTRY; i = entries[i].next)
 	{
-		if (is_key(&entries[i].info.key, key))
+		if (memcmp(&entries[i].info.key, key, sizeof(TexCacheKey)) == 0)
 			return &entries[i];
 	}
 	return NULL;
@@ -156,12 +150,12 @@ find(const TexCacheKey *key)
 
 /*
  * Finds an entry: what is known of it, and a copy of its bytes in the current
- * memory context.
+ * memory context.  False where there is none; whether it is right is not asked.
  */
 bool
 tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 {
-	LWLock	   *lock = lock_of(key);
+	LWLock	   *lock = LOCK_OF(key);
 	Size		room = 0;
 
 	*bytes = NULL;
@@ -190,13 +184,11 @@ tex_entry_find(const TexCacheKey *key, TexEntryInfo *info, char **bytes)
 	}
 }
 
-/*
- * Notes that a result was given to a caller.
- */
+/* Notes that a result was given to a caller, if the entry is still there. */
 void
 tex_entry_hit(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Entry	   *entry;
 
 	/* These are for the eye and for the clock: two at once may count as one. */
@@ -214,13 +206,11 @@ tex_entry_hit(const TexEntryInfo *info)
 	LWLockRelease(lock);
 }
 
-/*
- * Asks for a newer result in the background; false where that was done before.
- */
+/* Asks for a newer result in the background; false where that was done before. */
 bool
 tex_entry_want(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Entry	   *entry;
 	bool		first = false;
 
@@ -236,7 +226,7 @@ tex_entry_want(const TexEntryInfo *info)
 static void
 unlink_entry(Entry *entry)
 {
-	uint32	   *link = &table->buckets[bucket_of(&entry->info.key)];
+	uint32	   *link = BUCKET_OF(&entry->info.key);
 
 	while (&entries[*link] != entry)
 		link = &entries[*link].next;
@@ -244,6 +234,7 @@ unlink_entry(Entry *entry)
 	entry->in_table = false;
 }
 
+/* A free entry, for the caller alone, or NULL. */
 static Entry *
 take_free_entry(void)
 {
@@ -259,25 +250,7 @@ take_free_entry(void)
 	return entry;
 }
 
-/* Dependencies that are read at once. */
-#define SOME 32
-
-/* Says of what an entry that leaves depended on that it does so no more. */
-static void
-give_up_dependencies(Entry *entry)
-{
-	TexDependency some[SOME];
-	uint32		n;
-
-	for (uint32 i = 0; i < entry->info.n_dependencies; i += n)
-	{
-		n = Min(entry->info.n_dependencies - i, SOME);
-		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) some,
-						n * sizeof(TexDependency));
-		tex_relations_use(some, n, -1);
-	}
-}
-
+/* Gives a free entry back. */
 static void
 put_free_entry(Entry *entry)
 {
@@ -291,16 +264,23 @@ put_free_entry(Entry *entry)
 static void
 free_entry(Entry *entry)
 {
-	give_up_dependencies(entry);
+	TexDependency dependency;
+
+	for (uint32 i = 0; i < entry->info.n_dependencies; i++)
+	{
+		tex_blocks_read(entry->blocks, i * sizeof(TexDependency), (char *) &dependency,
+						sizeof(TexDependency));
+		tex_relations_use(&dependency, 1, -1);
+	}
 	tex_blocks_give(entry->blocks);
 	put_free_entry(entry);
 }
 
-/* Drops an entry if it still is what the caller saw. */
+/* Drops an entry if it still is what the caller saw; false where it is not. */
 bool
 tex_entry_drop(const TexCacheKey *key, uint64 id)
 {
-	LWLock	   *lock = lock_of(key);
+	LWLock	   *lock = LOCK_OF(key);
 	Entry	   *entry;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -348,29 +328,26 @@ evict_one(void)
 	return false;
 }
 
-/* A free entry with blocks for "size" bytes, or NULL. */
+/* A free entry with blocks for "size" bytes, or NULL; what leaves for it has left. */
 static Entry *
 make_room(Size size)
 {
-	uint32		wanted = tex_blocks_needed(size);
 	Entry	   *entry;
-	uint32		blocks;
 
 	while ((entry = take_free_entry()) == NULL)
 	{
 		if (!evict_one())
 			return NULL;
 	}
-	while ((blocks = tex_blocks_take(wanted)) == TEX_NO_BLOCK)
+	while ((entry->blocks = tex_blocks_take(size)) == TEX_NO_BLOCK)
 	{
 		if (!evict_one())
-			break;
+		{
+			put_free_entry(entry);
+			return NULL;
+		}
 	}
-	entry->blocks = blocks;
-	if (blocks != TEX_NO_BLOCK)
-		return entry;
-	put_free_entry(entry);
-	return NULL;
+	return entry;
 }
 
 /*
@@ -380,11 +357,11 @@ make_room(Size size)
 bool
 tex_entry_store(TexEntryInfo *info, const char *bytes)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	Size		size = TEX_ENTRY_BYTES(info);
 	Entry	   *entry = make_room(size);
 	Entry	   *old;
-	uint32	   *bucket = &table->buckets[bucket_of(&info->key)];
+	uint32	   *bucket = BUCKET_OF(&info->key);
 
 	if (entry == NULL)
 		return false;
@@ -416,15 +393,7 @@ tex_entry_store(TexEntryInfo *info, const char *bytes)
 	return true;
 }
 
-uint64
-tex_entries_epoch(void)
-{
-	return pg_atomic_read_u64(&table->epoch);
-}
-
-/*
- * Tells all sessions to forget what they keep themselves.
- */
+/* Tells all sessions to drop their copies: entries were dropped on demand. */
 void
 tex_entries_new_epoch(void)
 {
@@ -450,10 +419,10 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 		if (!entry->in_table)
 			continue;
 		/* The key may change until the lock is held. */
-		lock = lock_of(&entry->info.key);
+		lock = LOCK_OF(&entry->info.key);
 		LWLockAcquire(lock, LW_SHARED);
 		*found = entry->info;
-		passed = entry->in_table && lock_of(&entry->info.key) == lock &&
+		passed = entry->in_table && LOCK_OF(&entry->info.key) == lock &&
 			(filter == NULL || filter(found, arg));
 		LWLockRelease(lock);
 		CHECK_FOR_INTERRUPTS();
@@ -466,13 +435,11 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 	return list;
 }
 
-/*
- * The text of an entry's query, or NULL if the entry is gone.
- */
+/* The text of an entry's query, or NULL if the entry is gone. */
 char *
 tex_entry_query(const TexEntryInfo *info)
 {
-	LWLock	   *lock = lock_of(&info->key);
+	LWLock	   *lock = LOCK_OF(&info->key);
 	char	   *query = palloc(info->query_size);
 	Entry	   *entry;
 
@@ -484,4 +451,95 @@ tex_entry_query(const TexEntryInfo *info)
 		entry = NULL;
 	LWLockRelease(lock);
 	return entry ? query : NULL;
+}
+
+/* ----------------------------------------------------------------
+ *		Copies of the session
+ * ----------------------------------------------------------------
+ */
+/* Drops all copies, where entries were dropped on demand since the last time. */
+static void
+catch_up(void)
+{
+	HASHCTL		info = {.keysize = sizeof(TexCacheKey), .entrysize = sizeof(Copy)};
+	uint64		epoch = pg_atomic_read_u64(&table->epoch);
+
+	if (copies && copies_epoch == epoch)
+		return;
+	copies = NULL;
+	if (copies_context)
+		MemoryContextDelete(copies_context);
+	copies_context = AllocSetContextCreate(TopMemoryContext, "trace_ext cached results",
+										   ALLOCSET_DEFAULT_SIZES);
+	info.hcxt = copies_context;
+	dlist_init(&copies_by_use);
+	copies_size = 0;
+	copies_epoch = epoch;
+	copies = hash_create("trace_ext cached results", 64, &info,
+						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Drops one copy. */
+static void
+drop_copy(Copy *copy)
+{
+	copies_size -= TEX_ENTRY_BYTES(&copy->info);
+	dlist_delete(&copy->node);
+	pfree(copy->bytes);
+	hash_search(copies, &copy->key, HASH_REMOVE, NULL);
+}
+
+/*
+ * Finds a copy; what it returns is not to be changed, nor used after the next call of
+ * any tex_copy_ function.  It may be of an entry that is gone.
+ */
+bool
+tex_copy_find(const TexCacheKey *key, TexEntryInfo **info, char **bytes)
+{
+	Copy	   *copy;
+
+	catch_up();
+	copy = hash_search(copies, key, HASH_FIND, NULL);
+	if (copy == NULL)
+		return false;
+	dlist_move_head(&copies_by_use, &copy->node);
+	if (++copy->hits % HITS_AT_ONCE == 0)
+		tex_entry_hit(&copy->info);
+	*info = &copy->info;
+	*bytes = copy->bytes;
+	return true;
+}
+
+/* Copies a result, in the place of an older copy, unless it is large for what there is. */
+void
+tex_copy_store(const TexEntryInfo *info, const char *bytes)
+{
+	Size		size = TEX_ENTRY_BYTES(info);
+	Size		limit = (Size) tex_cache_local_size * 1024;
+	char	   *place;
+	Copy	   *copy;
+
+	catch_up();
+	tex_copy_drop(&info->key);
+	if (size > limit / 4)
+		return;
+	while (copies_size + size > limit && !dlist_is_empty(&copies_by_use))
+		drop_copy(dlist_tail_element(Copy, node, &copies_by_use));
+	place = MemoryContextAlloc(copies_context, size);
+	copy = hash_search(copies, &info->key, HASH_ENTER, NULL);
+	copy->info = *info;
+	copy->bytes = memcpy(place, bytes, size);
+	copy->hits = 0;
+	dlist_push_head(&copies_by_use, &copy->node);
+	copies_size += size;
+}
+
+/* Drops the copy with a key, if there is one. */
+void
+tex_copy_drop(const TexCacheKey *key)
+{
+	Copy	   *copy = copies ? hash_search(copies, key, HASH_FIND, NULL) : NULL;
+
+	if (copy)
+		drop_copy(copy);
 }

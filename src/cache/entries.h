@@ -1,6 +1,6 @@
 /*
  * entries.h
- *		The results that are in shared memory, by key.
+ *		The results, by key: in shared memory, and the copies that a session has.
  */
 #ifndef TEX_CACHE_ENTRIES_H
 #define TEX_CACHE_ENTRIES_H
@@ -15,7 +15,10 @@ typedef struct TexCacheKey
 	uint64		hash[2];
 } TexCacheKey;
 
-/* What is stored of a result, beside its bytes. */
+/*
+ * What is stored of a result, beside its bytes.  In shared memory the lock of its
+ * partition protects it, but for "hits" and "last_hit", which are for the eye.
+ */
 typedef struct TexEntryInfo
 {
 	TexCacheKey key;
@@ -61,9 +64,12 @@ extern bool tex_entry_want(const TexEntryInfo *info);
 extern bool tex_entry_store(TexEntryInfo *info, const char *bytes);
 extern bool tex_entry_drop(const TexCacheKey *key, uint64 id);
 
-extern uint64 tex_entries_epoch(void);
 extern void tex_entries_new_epoch(void);
 extern List *tex_entries_list(TexEntryFilter filter, void *arg);
 extern char *tex_entry_query(const TexEntryInfo *info);
+
+extern bool tex_copy_find(const TexCacheKey *key, TexEntryInfo **info, char **bytes);
+extern void tex_copy_store(const TexEntryInfo *info, const char *bytes);
+extern void tex_copy_drop(const TexCacheKey *key);
 
 #endif							/* TEX_CACHE_ENTRIES_H */

@@ -2,7 +2,7 @@
  * functions.c
  *		What is known of functions and types, as far as results depend on it.
  *
- * A result may be kept until a table that was read is written if nothing else can
+ * A result may stay until a table that was read is written if nothing else can
  * change it.  That is so for a function that is IMMUTABLE: its author promises it, and
  * no less is asked of one in an index.  STABLE only says that it returns the same
  * within one statement: now() is STABLE.  So of the STABLE ones only those are taken
@@ -137,6 +137,7 @@ static const Oid of_session[] = {
 
 #define IS_ONE_OF(oid, list) is_one_of(oid, list, lengthof(list))
 
+/* Is it in that list? */
 static bool
 is_one_of(Oid oid, const Oid *list, size_t n)
 {
@@ -148,6 +149,7 @@ is_one_of(Oid oid, const Oid *list, size_t n)
 	return false;
 }
 
+/* What may be expected of a STABLE function of PostgreSQL: it is in one list at most. */
 static TexTrust
 trust_in_builtin(Oid function)
 {
@@ -162,6 +164,7 @@ trust_in_builtin(Oid function)
 	return IS_ONE_OF(function, of_session) ? TEX_OF_SESSION : TEX_UNKNOWN;
 }
 
+/* Is it one of our own that depend on tables and settings alone? */
 static bool
 is_ours(Form_pg_proc proc)
 {
@@ -215,9 +218,7 @@ tex_function_trust(HeapTuple function)
 	return is_trusted(proc) ? TEX_TRUSTED : TEX_UNKNOWN;
 }
 
-/*
- * May it execute statements of its own, which read tables?
- */
+/* May it execute statements of its own, which read tables? */
 bool
 tex_function_executes(HeapTuple function)
 {
@@ -227,6 +228,7 @@ tex_function_executes(HeapTuple function)
 		!(proc->provolatile == PROVOLATILE_IMMUTABLE && proc->prolang == ClanguageId);
 }
 
+/* Does what a function of a type returns change with settings at most? */
 static bool
 is_known_builtin(Oid function)
 {
@@ -234,6 +236,7 @@ is_known_builtin(Oid function)
 		(function < FirstNormalObjectId && trust_in_builtin(function) == TEX_KNOWN);
 }
 
+/* Of a base type, its own two functions tell. */
 static int
 traits_of_scalar(Oid type)
 {

@@ -7,7 +7,7 @@
  * are conditions; so two sessions for which the same text means different things,
  * for whatever reason, have different trees, and share no result.
  *
- * The same tree says whether its result may be kept without a ttl: if each node in it
+ * The same tree says whether its result may stay without a ttl: if each node in it
  * is of a kind that is listed here, and each function one that is known
  * (functions.c).  Whatever else there is needs a ttl, and gets all settings into
  * its key.  A literal of a type whose input function is not IMMUTABLE was already read
@@ -29,7 +29,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -46,6 +45,9 @@
 #include "cache/functions.h"
 #include "cache/query.h"
 #include "compat.h"
+
+/* This query can never be cached. */
+#define REFUSE(...) ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), __VA_ARGS__))
 
 /* Schemas of the search path where names are watched; there are seldom more. */
 #define MOST_SCHEMAS 64
@@ -89,10 +91,10 @@ collect_literals(Node *node, void *literals)
 	return raw_expression_tree_walker(node, collect_literals, literals);
 }
 
-static TexQuery *
-parse(const char *text, const Oid *types, int n_types)
+/* The one SELECT that the text is, analysed and rewritten. */
+static Query *
+analyse(const char *text, const Oid *types, int n_types, List **literals)
 {
-	TexQuery   *query = palloc0(sizeof(TexQuery));
 	List	   *statements = raw_parser(text, RAW_PARSE_DEFAULT);
 	List	   *rewritten;
 
@@ -101,40 +103,13 @@ parse(const char *text, const Oid *types, int n_types)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("a cached query must be one statement, not %d", list_length(statements))));
 	if (!IsA(linitial_node(RawStmt, statements)->stmt, SelectStmt))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a cached query must be a SELECT")));
-	(void) collect_literals(linitial_node(RawStmt, statements)->stmt, &query->literals);
+		REFUSE(errmsg("a cached query must be a SELECT"));
+	(void) collect_literals(linitial_node(RawStmt, statements)->stmt, literals);
 	rewritten = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, statements), text,
 												   types, n_types, NULL);
-	if (list_length(rewritten) == 1)
-		query->tree = linitial_node(Query, rewritten);
-	if (query->tree == NULL || query->tree->commandType != CMD_SELECT)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a cached query must be a SELECT that creates nothing")));
-	query->desc = ExecCleanTypeFromTL(query->tree->targetList);
-	return query;
-}
-
-/*
- * Parses, analyses and rewrites the text of one SELECT, in the current memory
- * context.  Locks its relations until the transaction ends, as any query does.
- */
-TexQuery *
-tex_query_parse(const char *text, const Oid *types, int n_types)
-{
-	ErrorContextCallback context = {
-		.previous = error_context_stack,
-		.callback = show_query,
-		.arg = unconstify(char *, text)
-	};
-	TexQuery   *query;
-
-	error_context_stack = &context;
-	query = parse(text, types, n_types);
-	error_context_stack = context.previous;
-	return query;
+	if (list_length(rewritten) != 1 || linitial_node(Query, rewritten)->commandType != CMD_SELECT)
+		REFUSE(errmsg("a cached query must be a SELECT that creates nothing"));
+	return linitial_node(Query, rewritten);
 }
 
 /*
@@ -193,28 +168,29 @@ note_name(Examination *e, const char *name)
 	}
 }
 
+/* A type that occurs: its traits, and that it has this name, in its schema. */
 static void
 note_type(Examination *e, Oid type)
 {
 	Oid			element = get_element_type(type);
 	Oid			named = OidIsValid(element) ? element : type;
+	HeapTuple	tuple;
 
 	e->traits |= tex_type_traits(type, &e->query->relations);
-	if (named >= FirstNormalObjectId)
+	if (named < FirstNormalObjectId)
+		return;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(named));
+	if (HeapTupleIsValid(tuple))
 	{
-		HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(named));
+		Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
 
-		if (HeapTupleIsValid(tuple))
-		{
-			Form_pg_type form = (Form_pg_type) GETSTRUCT(tuple);
-
-			e->schemas = list_append_unique_oid(e->schemas, form->typnamespace);
-			note_name(e, NameStr(form->typname));
-			ReleaseSysCache(tuple);
-		}
+		e->schemas = list_append_unique_oid(e->schemas, form->typnamespace);
+		note_name(e, NameStr(form->typname));
+		ReleaseSysCache(tuple);
 	}
 }
 
+/* A relation that is read, or a view, by its name. */
 static void
 examine_relation(Examination *e, Oid relation)
 {
@@ -226,22 +202,9 @@ examine_relation(Examination *e, Oid relation)
 	if (refusal == NULL)
 		return;
 	if (ever)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that reads \"%s\"", get_rel_name(relation)),
-				 errdetail("The relation %s", refusal)));
+		REFUSE(errmsg("cannot cache a query that reads \"%s\"", get_rel_name(relation)),
+			   errdetail("The relation %s", refusal));
 	need_ttl(e, psprintf("Relation \"%s\" %s", get_rel_name(relation), refusal));
-}
-
-static void
-refuse_volatile(Oid function)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot cache a query that calls the volatile function %s",
-					format_procedure(function)),
-			 errdetail("Each call may return something else, or change something."),
-			 errhint("Call it outside of cached(); or declare it STABLE, if it is.")));
 }
 
 static bool examine_function(Oid function, void *arg);
@@ -251,27 +214,37 @@ static void
 examine_aggregate(Examination *e, Oid aggregate)
 {
 	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggregate));
+	Form_pg_aggregate form;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_aggregate form = (Form_pg_aggregate) GETSTRUCT(tuple);
-		Oid			parts[] = {
-			form->aggtransfn, form->aggfinalfn, form->aggcombinefn, form->aggserialfn,
-			form->aggdeserialfn, form->aggmtransfn, form->aggminvtransfn, form->aggmfinalfn
-		};
-
-		for (size_t i = 0; i < lengthof(parts); i++)
-		{
-			if (OidIsValid(parts[i]))
-				(void) examine_function(parts[i], e);
-		}
-		ReleaseSysCache(tuple);
-	}
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for aggregate %u", aggregate);
+	form = (Form_pg_aggregate) GETSTRUCT(tuple);
+	(void) examine_function(form->aggtransfn, e);
+	(void) examine_function(form->aggfinalfn, e);
+	(void) examine_function(form->aggcombinefn, e);
+	(void) examine_function(form->aggserialfn, e);
+	(void) examine_function(form->aggdeserialfn, e);
+	(void) examine_function(form->aggmtransfn, e);
+	(void) examine_function(form->aggminvtransfn, e);
+	(void) examine_function(form->aggmfinalfn, e);
+	ReleaseSysCache(tuple);
 }
 
-static void
-examine_trust(Examination *e, Oid function, HeapTuple tuple)
+/*
+ * A function that is called, if any; not necessarily by name, so that its caller need
+ * not have the right to.
+ */
+static bool
+examine_function(Oid function, void *arg)
 {
+	Examination *e = arg;
+	HeapTuple	tuple;
+
+	if (!OidIsValid(function))
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
 	switch (tex_function_trust(tuple))
 	{
 		case TEX_KNOWN:
@@ -286,7 +259,10 @@ examine_trust(Examination *e, Oid function, HeapTuple tuple)
 			e->query->scope = TEX_SETTINGS_ALL;
 			break;
 		case TEX_VOLATILE:
-			refuse_volatile(function);
+			REFUSE(errmsg("cannot cache a query that calls the volatile function %s",
+						  format_procedure(function)),
+				   errdetail("Each call may return something else, or change something."),
+				   errhint("Call it outside of cached(); or declare it STABLE, if it is."));
 			break;
 		case TEX_TIMED:
 			need_ttl(e, psprintf("%s changes with time.", format_procedure(function)));
@@ -299,57 +275,24 @@ examine_trust(Examination *e, Oid function, HeapTuple tuple)
 								 format_procedure(function)));
 			break;
 	}
-}
-
-/*
- * A function that is called; not necessarily by name, so that its caller need not have
- * the right to.
- */
-static bool
-examine_function(Oid function, void *arg)
-{
-	Examination *e = arg;
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	examine_trust(e, function, tuple);
 	e->query->has_functions |= tex_function_executes(tuple);
 	if (function >= FirstNormalObjectId)
+	{
 		e->query->scope = Max(e->query->scope, TEX_SETTINGS_EXTENSIONS);
-	if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE &&
-		function >= FirstNormalObjectId)
-		examine_aggregate(e, function);
+		if (((Form_pg_proc) GETSTRUCT(tuple))->prokind == PROKIND_AGGREGATE)
+			examine_aggregate(e, function);
+	}
 	ReleaseSysCache(tuple);
 	return false;
 }
 
+/* A function that is called by name, so that the caller needs the right to. */
 static bool
 examine_call(Oid function, void *arg)
 {
 	if (!tex_may_execute(function))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
 	return examine_function(function, arg);
-}
-
-/* The operators by which rows are sorted and told apart. */
-static void
-examine_sorting(Examination *e, const SortGroupClause *clause)
-{
-	if (OidIsValid(clause->eqop))
-		(void) examine_function(get_opcode(clause->eqop), e);
-	if (OidIsValid(clause->sortop))
-		(void) examine_function(get_opcode(clause->sortop), e);
-}
-
-/* The functions that find the ends of a frame by an offset. */
-static void
-examine_frame(Examination *e, const WindowClause *clause)
-{
-	if (OidIsValid(clause->startInRangeFunc))
-		(void) examine_function(clause->startInRangeFunc, e);
-	if (OidIsValid(clause->endInRangeFunc))
-		(void) examine_function(clause->endInRangeFunc, e);
 }
 
 /* What was written where a constant is, or NULL. */
@@ -368,6 +311,7 @@ literal_of(const TexQuery *query, const Const *constant)
 	return NULL;
 }
 
+/* A literal: may what was written mean something else another time? */
 static void
 examine_constant(Examination *e, const Const *constant)
 {
@@ -401,6 +345,7 @@ examine_column(Examination *e, const Var *var)
 		need_ttl(e, "A system column that is read changes without a write that could be noticed.");
 }
 
+/* CURRENT_USER and its like, which are no functions. */
 static void
 examine_value_function(Examination *e, const SQLValueFunction *function)
 {
@@ -438,6 +383,7 @@ examine_function_in_from(Examination *e, const RangeTblFunction *function)
 		note_type(e, lfirst_oid(cell));
 }
 
+/* An entry of FROM. */
 static void
 examine_source(Examination *e, const RangeTblEntry *entry)
 {
@@ -448,30 +394,10 @@ examine_source(Examination *e, const RangeTblEntry *entry)
 	if (entry->tablesample == NULL)
 		return;
 	if (entry->tablesample->repeatable == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that takes a random sample"),
-				 errhint("Add REPEATABLE to TABLESAMPLE.")));
+		REFUSE(errmsg("cannot cache a query that takes a random sample"),
+			   errhint("Add REPEATABLE to TABLESAMPLE."));
 	if (entry->tablesample->tsmhandler >= FirstNormalObjectId)
 		distrust(e, "A method of TABLESAMPLE that is used is not known.");
-}
-
-static void
-examine_query(const Query *tree)
-{
-	/*
-	 * Else done when it is executed, which it may not be.  A session that has not
-	 * looked at the query before may not have been told of a REVOKE, on a standby.
-	 */
-	tex_check_rights(tree);
-	if (tree->hasModifyingCTE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that writes")));
-	if (tree->rowMarks != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache a query that locks rows")));
 }
 
 /* Asks for a setting by its name, whose value is then in the key. */
@@ -515,6 +441,7 @@ static const NodeTag known_expressions[] = {
 #endif
 };
 
+/* Is it of a kind in that list? */
 static bool
 is_one_of(const Node *node, const NodeTag *tags, size_t n)
 {
@@ -541,10 +468,14 @@ examine_details(Examination *e, Node *node)
 			examine_function_in_from(e, (RangeTblFunction *) node);
 			break;
 		case T_SortGroupClause:
-			examine_sorting(e, (SortGroupClause *) node);
+			/* By which rows are sorted and told apart. */
+			(void) examine_function(get_opcode(((SortGroupClause *) node)->eqop), e);
+			(void) examine_function(get_opcode(((SortGroupClause *) node)->sortop), e);
 			break;
 		case T_WindowClause:
-			examine_frame(e, (WindowClause *) node);
+			/* By which the ends of a frame are found. */
+			(void) examine_function(((WindowClause *) node)->startInRangeFunc, e);
+			(void) examine_function(((WindowClause *) node)->endInRangeFunc, e);
 			break;
 		case T_TableFunc:
 			e->reads = true;
@@ -577,6 +508,7 @@ examine_details(Examination *e, Node *node)
 	}
 }
 
+/* Examines a node of the tree and all below it; tree walkers call it. */
 static bool
 examine_node(Node *node, void *arg)
 {
@@ -586,8 +518,18 @@ examine_node(Node *node, void *arg)
 		return false;
 	if (IsA(node, Query))
 	{
-		examine_query((Query *) node);
-		return query_tree_walker((Query *) node, examine_node, arg,
+		Query	   *tree = (Query *) node;
+
+		/*
+		 * Else done when it is executed, which it may not be.  A session that has not
+		 * looked at the query before may not have been told of a REVOKE, on a standby.
+		 */
+		tex_check_rights(tree);
+		if (tree->hasModifyingCTE)
+			REFUSE(errmsg("cannot cache a query that writes"));
+		if (tree->rowMarks != NIL)
+			REFUSE(errmsg("cannot cache a query that locks rows"));
+		return query_tree_walker(tree, examine_node, arg,
 								 QTW_EXAMINE_RTES_BEFORE | QTW_EXAMINE_SORTGROUP);
 	}
 	examine_details(e, node);
@@ -608,52 +550,54 @@ examine_node(Node *node, void *arg)
 }
 
 /*
- * Blanks the places in the text, which are printed as well, so that queries that
- * are only written differently are the same.
+ * Sets the hash of what a query means.  The places in the text, which are printed as
+ * well, are blanked, so that queries that are only written differently are the same.
  */
 static void
-blank_locations(char *tree)
+set_hash(TexQuery *query, const Query *tree)
 {
-	static const char *const fields[] = {"location ", ":stmt_len "};
+	static const char *const places[] = {"location ", ":stmt_len "};
+	char	   *text = nodeToString(tree);
 
-	for (size_t i = 0; i < lengthof(fields); i++)
+	for (size_t i = 0; i < lengthof(places); i++)
 	{
-		for (char *p = strstr(tree, fields[i]); p != NULL; p = strstr(p, fields[i]))
+		for (char *p = strstr(text, places[i]); p != NULL; p = strstr(p, places[i]))
 		{
-			for (p += strlen(fields[i]); *p == '-' || isdigit((unsigned char) *p); p++)
+			for (p += strlen(places[i]); *p == '-' || isdigit((unsigned char) *p); p++)
 				*p = ' ';
 		}
 	}
+	tex_hash(text, strlen(text), query->hash);
+	pfree(text);
 }
 
 /*
- * Sets the hash of what a query means.
+ * Parses, analyses and rewrites the text of one SELECT, in the current memory context,
+ * and finds out what its result depends on.  Refuses it where that can never be cached.
+ * Locks its relations until the transaction ends, as any query does.
  */
-void
-tex_query_hash(TexQuery *query)
+Query *
+tex_query_parse(const char *text, const Oid *types, int n_types, TexQuery *query)
 {
-	char	   *tree = nodeToString(query->tree);
-
-	blank_locations(tree);
-	query->hash[0] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 1));
-	query->hash[1] = DatumGetUInt64(hash_any_extended((unsigned char *) tree, strlen(tree), 2));
-	pfree(tree);
-}
-
-/*
- * Finds out what the result of a query depends on; refuses it where it can never be
- * cached.
- */
-void
-tex_query_examine(TexQuery *query)
-{
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = show_query,
+		.arg = unconstify(char *, text)
+	};
 	Examination e = {.query = query};
 	Oid			schemas[MOST_SCHEMAS];
 	int			n = fetch_search_path_array(schemas, MOST_SCHEMAS);
+	Query	   *tree;
+
+	memset(query, 0, sizeof(TexQuery));
+	error_context_stack = &context;
+	tree = analyse(text, types, n_types, &query->literals);
+	error_context_stack = context.previous;
+	query->desc = ExecCleanTypeFromTL(tree->targetList);
 
 	for (int i = 0; i < Min(n, MOST_SCHEMAS); i++)
 		e.schemas = lappend_oid(e.schemas, schemas[i]);
-	(void) examine_node((Node *) query->tree, &e);
+	(void) examine_node((Node *) tree, &e);
 	if (e.prints && (e.traits & TEX_STRANGE_OUTPUT))
 		distrust(&e, "It makes text of values, and of a type that occurs what is printed may change.");
 	if (e.reads && (e.traits & (TEX_NAMES_TIMES | TEX_STRANGE_INPUT)))
@@ -662,10 +606,9 @@ tex_query_examine(TexQuery *query)
 	{
 		if (TupleDescAttr(query->desc, i)->atttypid == RECORDOID ||
 			TupleDescAttr(query->desc, i)->atttypid == RECORDARRAYOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot cache a result with records of no named type"),
-					 errhint("Cast column %d to a composite type.", i + 1)));
+			REFUSE(errmsg("cannot cache a result with records of no named type"),
+				   errhint("Cast column %d to a composite type.", i + 1));
 	}
-	tex_query_hash(query);
+	set_hash(query, tree);
+	return tree;
 }

@@ -12,7 +12,6 @@
 
 typedef struct TexQuery
 {
-	Query	   *tree;			/* analysed and rewritten */
 	List	   *literals;		/* String constants (A_Const) of its text */
 	TupleDesc	desc;			/* of its result */
 	uint64		hash[2];		/* of what the query means, however it is written */
@@ -25,9 +24,7 @@ typedef struct TexQuery
 	const char *ttl_reason;		/* why it cannot be cached for ever, or NULL */
 } TexQuery;
 
-extern TexQuery *tex_query_parse(const char *text, const Oid *types, int n_types);
-extern void tex_query_examine(TexQuery *query);
-extern void tex_query_hash(TexQuery *query);
+extern Query *tex_query_parse(const char *text, const Oid *types, int n_types, TexQuery *query);
 extern const char *tex_relation_refusal(Oid relation, bool *ever);
 
 #endif							/* TEX_CACHE_QUERY_H */

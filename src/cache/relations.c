@@ -20,7 +20,7 @@
  * "since" answers for those who wrote before tracking began, or were about to commit
  * when it did and did not find the slot: they have transaction ids below it.  A
  * snapshot to which one of these may still be running is never given a result, nor
- * is its own kept.  That includes transactions that were prepared before the server
+ * is its own stored.  That includes transactions that were prepared before the server
  * started.  One that is about to commit may have changed definitions as well, and
  * tells other sessions so only a moment after snapshots see it.  Each says that it is
  * about to commit ("committing"), before it looks for slots, and lets that stand; so
@@ -41,9 +41,11 @@
  * transaction id is: a snapshot that may not see it is not served.
  *
  * Locks: "tracking" (LWLock) to change who is in which slot, "mutex" of a slot for its
- * marks.  "writes" and "newest" are also read without it: they only grow, and
- * whoever sees a transaction sees its mark as well, because both snapshots and
- * ends of transactions pass the lock of the process array.
+ * marks.  The atomics in a slot are read without it, and but for "since" and
+ * "touched", which "tracking" protects, written under it:
+ * whoever sees a transaction sees its mark as well, because both snapshots and ends of
+ * transactions pass the lock of the process array; and in which order he sees the
+ * changes of one slot is what the barriers are for.
  *
  * Who is about to commit looks for slots by "keys", without a lock, so that whoever
  * wrote nothing tracked pays for a few words he reads, however many relations are
@@ -54,7 +56,6 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -64,7 +65,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "cache/locks.h"
+#include "cache/shared.h"
 #include "cache/relations.h"
 #include "compat.h"
 #include "guc.h"
@@ -83,15 +84,14 @@
 
 typedef struct Slot
 {
-	Oid			database;		/* InvalidOid for what all databases share */
-	Oid			relation;		/* InvalidOid in a slot that is not in use */
-	uint64		incarnation;	/* changes with the relation, and when it is released */
-	uint32		entries;		/* that depend on it, as of this incarnation */
-	TimestampTz touched;		/* when it was last asked for */
+	pg_atomic_uint64 incarnation;	/* changes with the relation, and when it is released */
 	pg_atomic_uint64 writes;	/* number of marks */
 	pg_atomic_uint64 newest;	/* highest transaction id of all marks */
+	pg_atomic_uint64 since;		/* transactions below may have gone unmarked */
+	pg_atomic_uint64 touched;	/* when it was last asked for; under "tracking", in any mode */
+	pg_atomic_uint32 entries;	/* that depend on it, as of this incarnation */
 	slock_t		mutex;
-	uint64		since;			/* transactions below may have gone unmarked */
+	/* Read and written under "mutex": */
 	uint64		wiped;			/* number of the last mark that wiped */
 	uint64		wiper;			/* its transaction id, and when it was made */
 	TimestampTz wiped_at;
@@ -101,15 +101,13 @@ typedef struct Slot
 
 typedef struct Relations
 {
-	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL */
-	pg_atomic_uint32 n_tracked;	/* slots in use */
-	uint32		hand;			/* the slot to look at next for one to release */
-	uint32		n_processes;
-	uint32		n;
+	pg_atomic_uint64 replayed;	/* changes when a standby learns of DDL; without a lock */
+	pg_atomic_uint32 n_tracked;	/* slots in use; written under "tracking", read without */
+	uint32		hand;			/* the slot to look at next for one to release; under "tracking" */
 	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
 } Relations;
 
-/* What each process says of itself; each is written by that one only. */
+/* What each process says of itself; each is written by that one only, without a lock. */
 typedef union Process
 {
 	struct
@@ -124,139 +122,81 @@ typedef union Process
 
 static Relations *relations;
 
-/* Who is in which slot: database and relation in one word. */
+/* Who is in which slot, as key_of(); written under "tracking", read without. */
 static pg_atomic_uint64 *keys;
 static Process *processes;
 
 /* This process has said since when it computes. */
 static bool computing = false;
 
-static Size
-slots_size(void)
-{
-	return CACHELINEALIGN(add_size(offsetof(Relations, slots),
-								   mul_size(tex_cache_relations, sizeof(Slot))));
-}
+#define N_SLOTS ((uint32) tex_cache_relations)
+#define N_PROCESSES ((uint32) MaxBackends + 64)	/* auxiliary processes have numbers as well */
+#define SLOTS_SIZE CACHELINEALIGN(add_size(offsetof(Relations, slots), mul_size(N_SLOTS, sizeof(Slot))))
+#define KEYS_SIZE CACHELINEALIGN(mul_size(N_SLOTS, sizeof(pg_atomic_uint64)))
 
-static Size
-keys_size(void)
-{
-	return CACHELINEALIGN(mul_size(tex_cache_relations, sizeof(pg_atomic_uint64)));
-}
-
-/* Auxiliary processes have numbers as well. */
-static uint32
-process_count(void)
-{
-	return MaxBackends + 64;
-}
-
+/* Bytes of shared memory. */
 Size
 tex_relations_shmem_size(void)
 {
-	return add_size(add_size(slots_size(), keys_size()),
-					mul_size(process_count(), sizeof(Process)));
+	return add_size(add_size(SLOTS_SIZE, KEYS_SIZE), mul_size(N_PROCESSES, sizeof(Process)));
 }
 
+/* Attaches to it, with AddinShmemInitLock held; the first process sets it up. */
 void
 tex_relations_shmem_attach(void)
 {
 	bool		found;
 
 	relations = ShmemInitStruct("trace_ext cache relations", tex_relations_shmem_size(), &found);
-	keys = (pg_atomic_uint64 *) ((char *) relations + slots_size());
-	processes = (Process *) ((char *) keys + keys_size());
+	keys = (pg_atomic_uint64 *) ((char *) relations + SLOTS_SIZE);
+	processes = (Process *) ((char *) keys + KEYS_SIZE);
 	if (found)
 		return;
 	memset(relations, 0, tex_relations_shmem_size());
-	relations->n = tex_cache_relations;
-	relations->n_processes = process_count();
-	for (uint32 i = 0; i < relations->n_processes; i++)
+	for (uint32 i = 0; i < N_PROCESSES; i++)
 	{
 		pg_atomic_init_u64(&processes[i].committing, 0);
 		pg_atomic_init_u64(&processes[i].computing_since, 0);
 	}
 	pg_atomic_init_u64(&relations->replayed, 1);
 	pg_atomic_init_u32(&relations->n_tracked, 0);
-	for (uint32 i = 0; i < relations->n; i++)
+	for (uint32 i = 0; i < N_SLOTS; i++)
 	{
+		Slot	   *slot = &relations->slots[i];
+
 		pg_atomic_init_u64(&keys[i], NEVER_USED);
-		SpinLockInit(&relations->slots[i].mutex);
-		pg_atomic_init_u64(&relations->slots[i].writes, 0);
-		pg_atomic_init_u64(&relations->slots[i].newest, 0);
+		SpinLockInit(&slot->mutex);
+		pg_atomic_init_u64(&slot->incarnation, 0);
+		pg_atomic_init_u64(&slot->writes, 0);
+		pg_atomic_init_u64(&slot->newest, 0);
+		pg_atomic_init_u64(&slot->since, 0);
+		pg_atomic_init_u64(&slot->touched, 0);
+		pg_atomic_init_u32(&slot->entries, 0);
 	}
 }
 
-static Oid
-database_of(Oid relation)
-{
-	return relation == TEX_ROLES ? InvalidOid : MyDatabaseId;
-}
-
-static uint64
-key_of(Oid database, Oid relation)
-{
-	return (uint64) database << 32 | relation;
-}
-
-/* The first slot to look at for a relation; the others come after it. */
-static uint32
-first_probe(Oid database, Oid relation)
-{
-	return hash_combine(murmurhash32(database), murmurhash32(relation)) % relations->n;
-}
-
-static uint32
-next_probe(uint32 i)
-{
-	return i + 1 < relations->n ? i + 1 : 0;
-}
-
-/*
- * The slot of a relation, or -1.  Where "unused" is not NULL, it gets a slot that
- * the relation could have, or stays as it is.
+/* ----------------------------------------------------------------
+ *		Processes
+ * ----------------------------------------------------------------
  */
-static int
-find_slot(Oid database, Oid relation, uint32 *unused)
-{
-	uint64		wanted = key_of(database, relation);
-	uint32		i = first_probe(database, relation);
-	bool		has_unused = false;
-
-	for (uint32 n = 0; n < Min(PROBES, relations->n); n++)
-	{
-		uint64		key = pg_atomic_read_u64(&keys[i]);
-
-		if (key == wanted)
-			return i;
-		if (unused && !has_unused && key <= RELEASED)
-		{
-			*unused = i;
-			has_unused = true;
-		}
-		if (key == NEVER_USED)
-			return -1;
-		i = next_probe(i);
-	}
-	return -1;
-}
-
+/* Where this process says what it does. */
 static Process *
 my_process(void)
 {
-	Assert((uint32) tex_my_proc_number() < relations->n_processes);
+	Assert((uint32) tex_my_proc_number() < N_PROCESSES);
 	return &processes[tex_my_proc_number()];
 }
 
 /*
- * Says that this transaction is about to commit, or to be prepared.
+ * Says that this transaction, which has an id, is about to commit, or to be prepared.
+ * To be called before it looks for what is tracked.
  */
 void
 tex_relations_committing(void)
 {
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
 
-	/* Before it looks for slots: an exchange is a barrier, too. */
+	/* An exchange is a barrier, too; the other side is in occupy(). */
 	pg_atomic_exchange_u64(&my_process()->committing, xid);
 }
 
@@ -273,9 +213,7 @@ tex_relations_computing(void)
 	computing = true;
 }
 
-/*
- * To be called when a transaction ends.
- */
+/* To be called when a transaction ends, however it does. */
 void
 tex_relations_end_computing(void)
 {
@@ -291,7 +229,7 @@ oldest_computation(void)
 {
 	TimestampTz oldest = DT_NOEND;
 
-	for (uint32 i = 0; i < relations->n_processes; i++)
+	for (uint32 i = 0; i < N_PROCESSES; i++)
 	{
 		TimestampTz since = (TimestampTz) pg_atomic_read_u64(&processes[i].computing_since);
 
@@ -301,57 +239,127 @@ oldest_computation(void)
 	return oldest;
 }
 
-static void mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at);
+/* ----------------------------------------------------------------
+ *		Which relation is in which slot
+ * ----------------------------------------------------------------
+ */
+/* Database and relation in one word; the database is 0 for what all databases share. */
+static uint64
+key_of(Oid relation)
+{
+	return (uint64) (relation == TEX_ROLES ? InvalidOid : MyDatabaseId) << 32 | relation;
+}
+
+/* The first slot to look at for a relation; the others come after it. */
+static uint32
+first_probe(uint64 key)
+{
+	return hash_combine(murmurhash32((uint32) (key >> 32)), murmurhash32((uint32) key)) % N_SLOTS;
+}
+
+/* The slot after that one. */
+static uint32
+next_slot(uint32 i)
+{
+	return i + 1 < N_SLOTS ? i + 1 : 0;
+}
+
+/*
+ * The slot of a relation, or -1.  Where "unused" is not NULL, it gets a slot that
+ * the relation could have, or stays as it is.
+ */
+static int
+find_slot(Oid relation, int *unused)
+{
+	uint64		wanted = key_of(relation);
+	uint32		i = first_probe(wanted);
+
+	for (uint32 n = 0; n < Min(PROBES, N_SLOTS); n++)
+	{
+		uint64		key = pg_atomic_read_u64(&keys[i]);
+
+		if (key == wanted)
+			return i;
+		if (unused && *unused < 0 && key <= RELEASED)
+			*unused = i;
+		if (key == NEVER_USED)
+			return -1;
+		i = next_slot(i);
+	}
+	return -1;
+}
+
+/* Marks a transaction as a writer of a relation; a second mark of it adds nothing. */
+static void
+mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
+{
+	uint64		n;
+
+	SpinLockAcquire(&slot->mutex);
+	n = pg_atomic_read_u64(&slot->writes);
+	if (n == 0 || slot->writers[(n - 1) % WRITERS] != xid)
+	{
+		uint64	   *place = &slot->writers[n % WRITERS];
+
+		if (n >= WRITERS)
+			slot->forgotten = Max(slot->forgotten, *place);
+		*place = xid;
+		n++;
+	}
+	if (wipe)
+	{
+		slot->wiped = n;
+		slot->wiper = xid;
+		slot->wiped_at = at;
+	}
+	if (xid > pg_atomic_read_u64(&slot->newest))
+		pg_atomic_write_u64(&slot->newest, xid);
+	pg_write_barrier();			/* pairs with the first one in tex_relation_same() */
+	pg_atomic_write_u64(&slot->writes, n);
+	SpinLockRelease(&slot->mutex);
+}
 
 /* Gives a slot another incarnation: what depended on it is right for nobody any more. */
 static void
-begin_incarnation(Slot *slot, Oid database, Oid relation)
+begin_incarnation(Slot *slot)
 {
 	SpinLockAcquire(&slot->mutex);
-	slot->database = database;
-	slot->relation = relation;
-	slot->incarnation++;
-	pg_write_barrier();			/* for those who read without the mutex */
-	slot->entries = 0;
-	pg_atomic_write_u64(&slot->writes, 0);
+	pg_atomic_write_u64(&slot->incarnation, pg_atomic_read_u64(&slot->incarnation) + 1);
+	pg_write_barrier();			/* pairs with the second one in tex_relation_same() */
+	pg_atomic_write_u32(&slot->entries, 0);
+	pg_atomic_write_u64(&slot->since, PG_UINT64_MAX);
 	pg_atomic_write_u64(&slot->newest, 0);
+	pg_atomic_write_u64(&slot->writes, 0);
 	slot->wiped = 0;
 	slot->wiper = 0;
 	slot->wiped_at = 0;
 	slot->forgotten = 0;
-	slot->since = PG_UINT64_MAX;
 	SpinLockRelease(&slot->mutex);
 	/* Before writers find or miss its relation. */
 	pg_memory_barrier();
 }
 
-/*
- * Tracks the relation of a slot no more.  The lock is held exclusively.
- */
+/* Tracks the relation of a slot no more.  The lock is held exclusively. */
 static void
 release(uint32 i)
 {
-	begin_incarnation(&relations->slots[i], InvalidOid, InvalidOid);
+	begin_incarnation(&relations->slots[i]);
 	pg_atomic_write_u64(&keys[i], RELEASED);
 	pg_atomic_fetch_sub_u32(&relations->n_tracked, 1);
-	if (pg_atomic_read_u64(&keys[next_probe(i)]) != NEVER_USED)
+	if (pg_atomic_read_u64(&keys[next_slot(i)]) != NEVER_USED)
 		return;
 	/* Nobody is looked for beyond it, nor beyond those before it. */
 	while (pg_atomic_read_u64(&keys[i]) == RELEASED)
 	{
 		pg_atomic_write_u64(&keys[i], NEVER_USED);
-		i = i > 0 ? i - 1 : relations->n - 1;
+		i = i > 0 ? i - 1 : N_SLOTS - 1;
 	}
 }
 
-static bool
-is_unused(uint32 i, TimestampTz oldest)
-{
-	return pg_atomic_read_u64(&keys[i]) > RELEASED &&
-		relations->slots[i].entries == 0 && relations->slots[i].touched < oldest;
-}
-
-/* Releases those of the next "n" slots that nobody needs.  The lock is held exclusively. */
+/*
+ * Releases those of the next "n" slots that nobody needs.  The lock is held exclusively.
+ * An entry that just comes to depend on one was computed by somebody who is computing.
+ */
 static void
 release_unused(uint32 n)
 {
@@ -359,9 +367,12 @@ release_unused(uint32 n)
 
 	while (n-- > 0)
 	{
-		relations->hand = next_probe(relations->hand);
-		if (is_unused(relations->hand, oldest))
-			release(relations->hand);
+		uint32		i = relations->hand = next_slot(relations->hand);
+
+		if (pg_atomic_read_u64(&keys[i]) > RELEASED &&
+			pg_atomic_read_u32(&relations->slots[i].entries) == 0 &&
+			(TimestampTz) pg_atomic_read_u64(&relations->slots[i].touched) < oldest)
+			release(i);
 	}
 }
 
@@ -370,19 +381,18 @@ release_unused(uint32 n)
  * lock is held exclusively.
  */
 static void
-occupy(uint32 i, Oid database, Oid relation)
+occupy(uint32 i, Oid relation)
 {
 	Slot	   *slot = &relations->slots[i];
-	uint64		since;
 
-	begin_incarnation(slot, database, relation);
+	begin_incarnation(slot);
 	if (pg_atomic_read_u64(&keys[i]) <= RELEASED)
 		pg_atomic_fetch_add_u32(&relations->n_tracked, 1);
-	pg_atomic_write_u64(&keys[i], key_of(database, relation));
+	pg_atomic_write_u64(&keys[i], key_of(relation));
 
 	/* Whoever says that he is about to commit from here on finds the slot. */
 	pg_memory_barrier();
-	for (uint32 p = 0; p < relations->n_processes; p++)
+	for (uint32 p = 0; p < N_PROCESSES; p++)
 	{
 		uint64		xid = pg_atomic_read_u64(&processes[p].committing);
 
@@ -390,21 +400,7 @@ occupy(uint32 i, Oid database, Oid relation)
 			mark(slot, xid, true, GetCurrentTimestamp());	/* it may be DDL */
 	}
 	/* Snapshots that are older may not see who committed before, unmarked. */
-	since = U64FromFullTransactionId(ReadNextFullTransactionId());
-	SpinLockAcquire(&slot->mutex);
-	slot->since = since;
-	SpinLockRelease(&slot->mutex);
-}
-
-/* The lock is held, in any mode; so who asked for the same at once asked then, too. */
-static void
-fill_dependency(TexDependency *dependency, Oid relation, uint32 slot, TimestampTz now)
-{
-	dependency->relation = relation;
-	dependency->slot = slot;
-	dependency->incarnation = relations->slots[slot].incarnation;
-	dependency->writes = 0;
-	relations->slots[slot].touched = now;
+	pg_atomic_write_u64(&slot->since, U64FromFullTransactionId(ReadNextFullTransactionId()));
 }
 
 /*
@@ -412,56 +408,56 @@ fill_dependency(TexDependency *dependency, Oid relation, uint32 slot, TimestampT
  * entry depends on, if there is one.  Any may, as that is seen by its incarnation.
  */
 static uint32
-choose_slot(Oid database, Oid relation)
+choose_slot(Oid relation)
 {
-	uint32		first = first_probe(database, relation);
-	uint32		n = Min(PROBES, relations->n);
-	uint32		i = first;
+	uint32		first = first_probe(key_of(relation));
+	uint32		n = Min(PROBES, N_SLOTS);
 
-	for (uint32 probes = 0; probes < n; probes++)
+	for (uint32 probe = 0, i = first; probe < n; probe++, i = next_slot(i))
 	{
-		if (relations->slots[i].entries == 0)
+		if (pg_atomic_read_u32(&relations->slots[i].entries) == 0)
 			return i;
-		i = next_probe(i);
 	}
-	return (first + relation % n) % relations->n;
+	return (first + relation % n) % N_SLOTS;
 }
 
 /*
- * Tracks a relation from now on, if it is not tracked yet.
+ * Tracks a relation from now on, if it is not tracked yet; the dependency is one on what
+ * is written from here on.  It stays tracked at least as long as this transaction
+ * computes (tex_relations_computing()), or an entry depends on it.
  */
 void
 tex_relation_track(Oid relation, TexDependency *dependency)
 {
-	Oid			database = database_of(relation);
 	TimestampTz now = GetCurrentTimestamp();
-	int			found;
-	uint32		slot;
+	int			unused = -1;
+	int			i;
 
 	LWLockAcquire(TEX_TRACKING_LOCK, LW_SHARED);
-	found = find_slot(database, relation, NULL);
-	if (found >= 0)
-		fill_dependency(dependency, relation, found, now);
-	LWLockRelease(TEX_TRACKING_LOCK);
-	if (found >= 0)
-		return;
-
-	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
-	release_unused(RELEASE_AT_ONCE);
-	slot = relations->n;
-	found = find_slot(database, relation, &slot);
-	if (found < 0)
+	i = find_slot(relation, NULL);
+	if (i < 0)
 	{
-		found = slot < relations->n ? slot : choose_slot(database, relation);
-		occupy(found, database, relation);
+		LWLockRelease(TEX_TRACKING_LOCK);
+		LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
+		release_unused(RELEASE_AT_ONCE);
+		i = find_slot(relation, &unused);
+		if (i < 0)
+		{
+			i = unused >= 0 ? (uint32) unused : choose_slot(relation);
+			occupy(i, relation);
+		}
 	}
-	fill_dependency(dependency, relation, found, now);
+	dependency->relation = relation;
+	dependency->slot = i;
+	dependency->incarnation = pg_atomic_read_u64(&relations->slots[i].incarnation);
+	dependency->writes = 0;
+	pg_atomic_write_u64(&relations->slots[i].touched, (uint64) now);
 	LWLockRelease(TEX_TRACKING_LOCK);
 }
 
 /*
- * Says that an entry comes to depend on these, or depends on them no more.  Of a slot
- * that has another incarnation by now, nothing has to be said.
+ * Says that "entries" more (or fewer) entries depend on these.  Of a slot that has
+ * another incarnation by now, nothing has to be said.
  */
 void
 tex_relations_use(const TexDependency *dependencies, uint32 n, int entries)
@@ -471,25 +467,17 @@ tex_relations_use(const TexDependency *dependencies, uint32 n, int entries)
 		Slot	   *slot = &relations->slots[dependencies[i].slot];
 
 		SpinLockAcquire(&slot->mutex);
-		if (slot->incarnation == dependencies[i].incarnation)
-			slot->entries += entries;
+		if (pg_atomic_read_u64(&slot->incarnation) == dependencies[i].incarnation)
+			pg_atomic_write_u32(&slot->entries, pg_atomic_read_u32(&slot->entries) + entries);
 		SpinLockRelease(&slot->mutex);
 	}
 }
 
-/* The transaction id with its epoch; it is not later than the next one. */
-static uint64
-full_xid(TransactionId xid)
-{
-	FullTransactionId next = ReadNextFullTransactionId();
-	uint64		epoch = EpochFromFullTransactionId(next);
-
-	if (xid > XidFromFullTransactionId(next))
-		epoch--;
-	return epoch << 32 | xid;
-}
-
-/* Below it all transactions are over and, where they committed, seen. */
+/* ----------------------------------------------------------------
+ *		Results against snapshots
+ * ----------------------------------------------------------------
+ */
+/* Below it all transactions are over and, where they committed, seen; with the epoch. */
 static uint64
 seen_below(Snapshot snapshot)
 {
@@ -499,13 +487,19 @@ seen_below(Snapshot snapshot)
 	/* The next transaction id is behind a lock that all share. */
 	if (snapshot->xmin != last_xmin || last_full == 0)
 	{
-		last_full = full_xid(snapshot->xmin);
+		FullTransactionId next = ReadNextFullTransactionId();
+		uint64		epoch = EpochFromFullTransactionId(next);
+
+		/* No snapshot's is later than the next one. */
+		if (snapshot->xmin > XidFromFullTransactionId(next))
+			epoch--;
+		last_full = epoch << 32 | snapshot->xmin;
 		last_xmin = snapshot->xmin;
 	}
 	return last_full;
 }
 
-/* A consistent copy of what may change in a slot; false if it has another relation now. */
+/* A consistent copy of what may change in a slot; false if it has another incarnation now. */
 static bool
 copy_slot(const TexDependency *dependency, Slot *copy)
 {
@@ -514,58 +508,37 @@ copy_slot(const TexDependency *dependency, Slot *copy)
 	SpinLockAcquire(&slot->mutex);
 	memcpy(copy, slot, sizeof(Slot));
 	SpinLockRelease(&slot->mutex);
-	return copy->incarnation == dependency->incarnation &&
-		copy->relation == dependency->relation;
-}
-
-/* The first mark whose writer is still known. */
-static uint64
-first_known(uint64 marks)
-{
-	return marks > WRITERS ? marks - WRITERS + 1 : 1;
-}
-
-static bool
-is_seen(Slot *slot, uint64 n, Snapshot snapshot, uint64 seen)
-{
-	uint64		writer = slot->writers[(n - 1) % WRITERS];
-
-	return writer < seen || !XidInMVCCSnapshot((TransactionId) writer, snapshot);
+	return pg_atomic_read_u64(&copy->incarnation) == dependency->incarnation;
 }
 
 /*
- * Does the snapshot see the first "writes" writers and none after them?
+ * How many of the marks, from the first one on, the snapshot sees, given the copy of a
+ * slot.  False where that is not certain, or it sees one that comes after these.
  */
 static bool
-sees_exactly(Slot *slot, uint64 writes, Snapshot snapshot)
+count_seen(Slot *slot, Snapshot snapshot, uint64 *n_seen)
 {
-	uint64		seen = seen_below(snapshot);
+	uint64		below = seen_below(snapshot);
 	uint64		marks = pg_atomic_read_u64(&slot->writes);
+	bool		in_order = true;
 
-	if (slot->since > seen || slot->forgotten >= seen ||
-		slot->wiped > writes || writes + 1 < first_known(marks))
+	*n_seen = 0;
+	if (pg_atomic_read_u64(&slot->since) > below || slot->forgotten >= below)
 		return false;
-	for (uint64 n = first_known(marks); n <= marks; n++)
+	if (marks > WRITERS)
+		*n_seen = marks - WRITERS;
+	for (uint64 n = *n_seen; n < marks; n++)
 	{
-		if (is_seen(slot, n, snapshot, seen) != (n <= writes))
-			return false;
+		uint64		writer = slot->writers[n % WRITERS];
+
+		if (writer >= below && XidInMVCCSnapshot((TransactionId) writer, snapshot))
+			continue;
+		if (*n_seen == n)
+			*n_seen = n + 1;
+		else
+			in_order = false;
 	}
-	return true;
-}
-
-/* How many of the writers, from the first one on, the snapshot sees for certain. */
-static uint64
-seen_from_first(Slot *slot, Snapshot snapshot)
-{
-	uint64		seen = seen_below(snapshot);
-	uint64		marks = pg_atomic_read_u64(&slot->writes);
-	uint64		n = first_known(marks);
-
-	if (slot->since > seen || slot->forgotten >= seen)
-		return 0;
-	while (n <= marks && is_seen(slot, n, snapshot, seen))
-		n++;
-	return n - 1;
+	return in_order;
 }
 
 /*
@@ -576,41 +549,39 @@ bool
 tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot)
 {
 	Slot		copy;
-	uint64		marks;
 
-	if (!copy_slot(dependency, &copy))
-		return false;
-	marks = pg_atomic_read_u64(&copy.writes);
-	dependency->writes = seen_from_first(&copy, snapshot);
-	return dependency->writes == marks && sees_exactly(&copy, marks, snapshot);
+	return copy_slot(dependency, &copy) &&
+		count_seen(&copy, snapshot, &dependency->writes) &&
+		dependency->writes == pg_atomic_read_u64(&copy.writes);
 }
 
 /*
- * Does the snapshot see the same writers as that of the result?
+ * Does the snapshot see the same writers as that of the result?  Costs no lock as long as
+ * nobody writes.  False also where that is not certain.
  */
 bool
 tex_relation_same(const TexDependency *dependency, Snapshot snapshot)
 {
 	Slot	   *slot = &relations->slots[dependency->slot];
 	Slot		copy;
+	uint64		seen;
 
-	/*
-	 * Mostly nothing was written since and all writers are long gone.  Whoever
-	 * kept the result saw that "since" is below the snapshots he served.
-	 */
+	/* Mostly nothing was written since, and all writers are long gone. */
 	if (pg_atomic_read_u64(&slot->writes) == dependency->writes)
 	{
-		uint64		seen = seen_below(snapshot);
+		uint64		below = seen_below(snapshot);
 
-		if (pg_atomic_read_u64(&slot->newest) < seen && slot->since <= seen)
+		pg_read_barrier();		/* "newest" is at least of the mark that "writes" counts */
+		if (pg_atomic_read_u64(&slot->newest) < below && pg_atomic_read_u64(&slot->since) <= below)
 		{
 			/* Another incarnation says so before any other change of it is seen. */
 			pg_read_barrier();
-			if (slot->incarnation == dependency->incarnation)
+			if (pg_atomic_read_u64(&slot->incarnation) == dependency->incarnation)
 				return true;
 		}
 	}
-	return copy_slot(dependency, &copy) && sees_exactly(&copy, dependency->writes, snapshot);
+	return copy_slot(dependency, &copy) && copy.wiped <= dependency->writes &&
+		count_seen(&copy, snapshot, &seen) && seen == dependency->writes;
 }
 
 /*
@@ -633,7 +604,7 @@ tex_relation_wiped(const TexDependency *dependency)
 
 /*
  * The last transaction that wiped, if it may still be on its way to tell others what
- * it changed, which it does a moment after snapshots see it.
+ * it changed, which it does a moment after snapshots see it; else InvalidTransactionId.
  */
 TransactionId
 tex_relation_recent_wiper(const TexDependency *dependency, TimestampTz now)
@@ -656,73 +627,40 @@ tex_relations_replayed(void)
 	return pg_atomic_read_u64(&relations->replayed);
 }
 
+/* Says so, on a standby. */
 void
 tex_relations_note_replayed(void)
 {
 	pg_atomic_fetch_add_u64(&relations->replayed, 1);
 }
 
-/* The number of a new mark of a transaction; of its last one, where that is the last of all. */
-static uint64
-add_mark(Slot *slot, uint64 xid)
-{
-	uint64		n = pg_atomic_read_u64(&slot->writes);
-	uint64	   *place;
-
-	if (n > 0 && slot->writers[(n - 1) % WRITERS] == xid)
-		return n;
-	n++;
-	place = &slot->writers[(n - 1) % WRITERS];
-	if (n > WRITERS)
-		slot->forgotten = Max(slot->forgotten, *place);
-	*place = xid;
-	return n;
-}
-
-/* Marks a transaction as a writer of a relation; a second mark of it adds nothing. */
-static void
-mark(Slot *slot, uint64 xid, bool wipe, TimestampTz at)
-{
-	uint64		n;
-
-	SpinLockAcquire(&slot->mutex);
-	n = add_mark(slot, xid);
-	if (wipe)
-	{
-		slot->wiped = n;
-		slot->wiper = xid;
-		slot->wiped_at = at;
-	}
-	if (xid > pg_atomic_read_u64(&slot->newest))
-		pg_atomic_write_u64(&slot->newest, xid);
-	pg_atomic_write_u64(&slot->writes, n);
-	SpinLockRelease(&slot->mutex);
-}
-
-/*
- * Is anything tracked at all?  To be asked after tex_relations_committing().
+/* ----------------------------------------------------------------
+ *		Writers
+ * ----------------------------------------------------------------
  */
+/* Is anything tracked at all?  To be asked after tex_relations_committing(). */
 bool
 tex_relations_any(void)
 {
 	return pg_atomic_read_u32(&relations->n_tracked) > 0;
 }
 
+/* Is that relation tracked?  To be asked after tex_relations_committing(). */
 bool
 tex_relation_is_tracked(Oid relation)
 {
-	return find_slot(database_of(relation), relation, NULL) >= 0;
+	return find_slot(relation, NULL) >= 0;
 }
 
 /*
- * Marks this transaction as a writer of a relation, if that is tracked, at the time
- * that it commits, or DT_NOEND where that is to come.  A slot that has another
+ * Marks this transaction, which has an id, as a writer of a relation, if that is tracked
+ * (else false), at the time that it commits, or DT_NOEND where that is to come.  A slot that has another
  * relation by now is marked in vain.
  */
 bool
 tex_relation_mark(Oid relation, bool wipe, TimestampTz at)
 {
-	int			slot = find_slot(database_of(relation), relation, NULL);
+	int			slot = find_slot(relation, NULL);
 
 	if (slot < 0)
 		return false;
@@ -730,26 +668,22 @@ tex_relation_mark(Oid relation, bool wipe, TimestampTz at)
 	return true;
 }
 
-/*
- * Marks this transaction as one that may have changed each relation of its database.
- */
+/* Marks this transaction as one that may have changed each relation of its database. */
 void
 tex_relations_wipe_all(TimestampTz at)
 {
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
 
-	for (uint32 i = 0; i < relations->n; i++)
+	for (uint32 i = 0; i < N_SLOTS; i++)
 	{
 		uint64		key = pg_atomic_read_u64(&keys[i]);
 
-		if (key > RELEASED && key == key_of(database_of((Oid) key), (Oid) key))
+		if (key > RELEASED && key == key_of((Oid) key))
 			mark(&relations->slots[i], xid, true, at);
 	}
 }
 
-/*
- * Tracks a relation no more, as it is about to be gone.
- */
+/* Tracks a relation no more, as it is about to be gone: results over it are wrong at once. */
 void
 tex_relation_forget(Oid relation)
 {
@@ -758,20 +692,18 @@ tex_relation_forget(Oid relation)
 	if (!tex_relation_is_tracked(relation))
 		return;
 	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
-	slot = find_slot(database_of(relation), relation, NULL);
+	slot = find_slot(relation, NULL);
 	if (slot >= 0)
 		release(slot);
 	LWLockRelease(TEX_TRACKING_LOCK);
 }
 
-/*
- * How many relations are tracked, after those that nobody needs were released.
- */
+/* How many relations are tracked, after those that nobody needs were released. */
 int
 tex_relations_in_use(void)
 {
 	LWLockAcquire(TEX_TRACKING_LOCK, LW_EXCLUSIVE);
-	release_unused(relations->n);
+	release_unused(N_SLOTS);
 	LWLockRelease(TEX_TRACKING_LOCK);
 	return (int) pg_atomic_read_u32(&relations->n_tracked);
 }

@@ -5,6 +5,9 @@
 #ifndef TEX_CACHE_RELATIONS_H
 #define TEX_CACHE_RELATIONS_H
 
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 

@@ -1,6 +1,6 @@
 /*
  * reports.c
- *		The extension's own reports, kept in the cache as any other query.
+ *		The extension's own reports, answered from the cache as any other query.
  *
  * A report calls itself: as a query that is cached.  Where that query is executed,
  * because there was no result, the report does its own work.
@@ -16,10 +16,10 @@
 #include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-#include "cache/locks.h"
-#include "cache/lookup.h"
-#include "guc.h"
+#include "cache/cached.h"
+#include "cache/shared.h"
 #include "common/reads.h"
+#include "guc.h"
 
 PG_FUNCTION_INFO_V1(tex_cached_find_variable_races);
 PG_FUNCTION_INFO_V1(tex_cached_global_races);
@@ -43,6 +43,7 @@ query_of(const char *name, int n_args)
 	return text.data;
 }
 
+/* The arguments of a report, as those of its query. */
 static void
 set_arguments(TexCall *call, FunctionCallInfo fcinfo)
 {
@@ -76,7 +77,7 @@ answer(FunctionCallInfo fcinfo, const char *name, int64 ttl)
 	answering = true;
 	PG_TRY();
 	{
-		tex_cached_answer(&call);
+		(void) tex_cached_answer(&call, true);
 	}
 	PG_FINALLY();
 	{
@@ -94,9 +95,7 @@ is_plain_call(void)
 		tex_reads_collecting();
 }
 
-/*
- * find_variable_races(...) returns table (...)
- */
+/* find_variable_races(...) returns table (...) */
 Datum
 tex_cached_find_variable_races(PG_FUNCTION_ARGS)
 {
@@ -139,9 +138,7 @@ notice_unknown_variable(FunctionCallInfo fcinfo)
 	SPI_finish();
 }
 
-/*
- * global_races(...) returns setof findings
- */
+/* global_races(...) returns setof findings */
 Datum
 tex_cached_global_races(PG_FUNCTION_ARGS)
 {

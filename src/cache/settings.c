@@ -45,6 +45,7 @@ static const char *const irrelevant[] = {
 
 #define IS_ONE_OF(name, list) is_one_of(name, list, lengthof(list))
 
+/* Does a pattern of the list match? */
 static bool
 is_one_of(const char *name, const char *const *list, size_t n)
 {
@@ -56,6 +57,7 @@ is_one_of(const char *name, const char *const *list, size_t n)
 	return false;
 }
 
+/* Adds a text with its end, so that no two lists of texts look the same. */
 static void
 add_string(StringInfo bytes, const char *value)
 {
@@ -93,6 +95,7 @@ value_of(const struct config_generic *setting, bool built_in, Size *size)
 	return text;
 }
 
+/* Adds a setting by name and value. */
 static void
 add_setting(StringInfo bytes, const struct config_generic *setting)
 {
@@ -104,13 +107,32 @@ add_setting(StringInfo bytes, const struct config_generic *setting)
 		appendBinaryStringInfo(bytes, value, (int) size);
 }
 
+/* 128 bits: nobody looks for two that are the same, as each role has keys of its own. */
 void
-tex_hash_bytes(const StringInfoData *bytes, uint64 *hash)
+tex_hash(const char *data, Size size, uint64 *hash)
 {
-	const unsigned char *data = (const unsigned char *) bytes->data;
+	hash[0] = DatumGetUInt64(hash_any_extended((const unsigned char *) data, (int) size, 1));
+	hash[1] = DatumGetUInt64(hash_any_extended((const unsigned char *) data, (int) size, 2));
+}
 
-	hash[0] = DatumGetUInt64(hash_any_extended(data, bytes->len, 1));
-	hash[1] = DatumGetUInt64(hash_any_extended(data, bytes->len, 2));
+/* Empties a buffer that stays, as each call needs it; makes it where there is none. */
+void
+tex_buffer_begin(StringInfo buffer)
+{
+	/* Not for a call with an argument of megabytes. */
+	if (buffer->data && buffer->maxlen > 64 * 1024)
+	{
+		pfree(buffer->data);
+		buffer->data = NULL;
+	}
+	if (buffer->data == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		initStringInfo(buffer);
+		MemoryContextSwitchTo(old);
+	}
+	resetStringInfo(buffer);
 }
 
 /* May sessions differ in it, and does this one from where all begin? */
@@ -138,6 +160,7 @@ scope_of(const char *name)
 	return strchr(name, '.') ? TEX_SETTINGS_EXTENSIONS : TEX_SETTINGS_CORE;
 }
 
+/* Hashes what is set, once for each scope. */
 static void
 hash_settings(TexSettings *hashes)
 {
@@ -156,26 +179,14 @@ hash_settings(TexSettings *hashes)
 				scope_of(setting->name) <= scope)
 				add_setting(&bytes, setting);
 		}
-		tex_hash_bytes(&bytes, hashes->hash[scope]);
+		tex_hash(bytes.data, bytes.len, hashes->hash[scope]);
 	}
 	pfree(bytes.data);
 }
 
-static void
-begin(StringInfo bytes)
-{
-	if (bytes->data == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		initStringInfo(bytes);
-		MemoryContextSwitchTo(old);
-	}
-	resetStringInfo(bytes);
-}
-
 /*
- * The settings as they are.  They are mostly the same as last time.
+ * The settings as they are.  They are mostly the same as last time: then nothing is
+ * hashed.  The result is good until the next call.
  */
 const TexSettings *
 tex_settings_now(void)
@@ -186,7 +197,7 @@ tex_settings_now(void)
 	TexSettingsScan scan;
 	struct config_generic *setting;
 
-	begin(&now);
+	tex_buffer_begin(&now);
 	tex_settings_begin(&scan);
 	while ((setting = tex_settings_next(&scan)) != NULL)
 	{
@@ -195,7 +206,7 @@ tex_settings_now(void)
 	}
 	if (last.data == NULL || now.len != last.len || memcmp(now.data, last.data, now.len) != 0)
 	{
-		begin(&last);
+		tex_buffer_begin(&last);
 		hash_settings(&hashes);
 		appendBinaryStringInfo(&last, now.data, now.len);
 	}
@@ -284,7 +295,8 @@ set_built_in(void)
 
 /*
  * Sets what was written down, and nothing else, until the nest level of settings ends
- * that the caller began.
+ * that the caller began.  Returns where the recipe goes on.  Fails where the current role
+ * may not set one of them, or its value is none any more.
  */
 const char *
 tex_settings_apply(const char *recipe, const char *end)

@@ -25,6 +25,7 @@ typedef struct TexSettings
 extern const TexSettings *tex_settings_now(void);
 extern void tex_settings_write(StringInfo recipe);
 extern const char *tex_settings_apply(const char *recipe, const char *end);
-extern void tex_hash_bytes(const StringInfoData *bytes, uint64 *hash);
+extern void tex_hash(const char *data, Size size, uint64 *hash);
+extern void tex_buffer_begin(StringInfo buffer);
 
 #endif							/* TEX_CACHE_SETTINGS_H */

@@ -40,16 +40,15 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "cache/attempts.h"
+#include "cache/cached.h"
 #include "cache/compute.h"
-#include "cache/counters.h"
-#include "cache/flight.h"
-#include "cache/relations.h"
 #include "cache/settings.h"
+#include "cache/shared.h"
 #include "cache/turn.h"
-#include "cache/lookup.h"
+#include "common/owner.h"
 #include "guc.h"
 #include "workers/job_process.h"
-#include "common/owner.h"
 
 /* Then it is another role's turn, if one waits. */
 #define TURN_MS 5000
@@ -61,16 +60,18 @@ typedef struct KeptQuery
 	bytea	   *settings;
 } KeptQuery;
 
-/* What is done in a transaction as the role, with the settings of whoever asked. */
+/*
+ * What is done in a transaction as the role, with the settings of whoever asked: an entry
+ * is renewed, or a kept query is asked for.
+ */
 typedef struct Work
 {
 	const char *settings;
 	Size		settings_size;
-	void		(*compute) (struct Work *work);
-	const TexEntryInfo *info;	/* the entry to renew, or NULL */
+	const TexEntryInfo *info;	/* the entry, or NULL */
 	const char *bytes;
 	const KeptQuery *kept;		/* the kept query, or NULL */
-	const char *recipe;			/* where the settings end */
+	bool		may_compute;	/* it; else it is only looked for */
 	bool		is_there;		/* the cache has the result */
 	char		error[TEX_ERROR_LENGTH];	/* if it failed */
 } Work;
@@ -79,6 +80,7 @@ static Oid	role;
 static TimestampTz turn_began;
 static MemoryContext turn_context;
 
+/* Has this process had its time? */
 static bool
 is_over(void)
 {
@@ -87,80 +89,6 @@ is_over(void)
 
 /* ----------------------------------------------------------------
  *		As the role
- * ----------------------------------------------------------------
- */
-static void
-run(Work *work)
-{
-	int			nesting;
-	Oid			user;
-	int			security_context;
-
-	enable_timeout_after(STATEMENT_TIMEOUT, tex_cache_refresh_timeout * 1000);
-	tex_process_deadline(tex_cache_refresh_timeout * 1000 + TEX_GRACE_MS);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	/* Before any query: it cannot be taken back. */
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	nesting = NewGUCNestLevel();
-	GetUserIdAndSecContext(&user, &security_context);
-	SetUserIdAndSecContext(role, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	work->recipe = tex_settings_apply(work->settings, work->settings + work->settings_size);
-	work->compute(work);
-	AtEOXact_GUC(false, nesting);
-	SetUserIdAndSecContext(user, security_context);
-	PopActiveSnapshot();
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	QueryCancelPending = false;
-	CommitTransactionCommand();
-}
-
-static void
-clean_up(Work *work)
-{
-	ErrorData  *error;
-
-	HOLD_INTERRUPTS();
-	disable_timeout(STATEMENT_TIMEOUT, false);
-	QueryCancelPending = false;
-	MemoryContextSwitchTo(turn_context);
-	error = CopyErrorData();
-	tex_copy_error(work->error, error->message && error->message[0] ? error->message : "unknown error");
-	FlushErrorState();
-	AbortCurrentTransaction();
-	FreeErrorData(error);
-	RESUME_INTERRUPTS();
-	ereport(DEBUG1, (errmsg_internal("cached query failed: %s", work->error)));
-}
-
-/*
- * Whether it succeeded; a failure is also noted where the cache notes failures.
- */
-static bool
-do_work(Work *work)
-{
-	volatile bool done = true;
-
-	work->error[0] = '\0';
-	PG_TRY();
-	{
-		run(work);
-	}
-	PG_CATCH();
-	{
-		clean_up(work);
-		done = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(turn_context);
-	pgstat_report_stat(true);
-	return done;
-}
-
-/* ----------------------------------------------------------------
- *		What callers asked for
  * ----------------------------------------------------------------
  */
 /* Reads the arguments of a recipe, from where its settings end. */
@@ -187,27 +115,120 @@ read_arguments(TexCall *call, const char *from)
  * for the entry again.
  */
 static void
-renew(Work *work)
+renew(Work *work, const char *arguments)
 {
 	const TexEntryInfo *info = work->info;
 	TexCall		call = {.ttl = info->ttl};
 
 	call.text = work->bytes + TEX_ENTRY_QUERY(info);
-	read_arguments(&call, work->recipe);
+	read_arguments(&call, arguments);
 	tex_call_identify(&call);
 	if (memcmp(&call.key, &info->key, sizeof(TexCacheKey)) != 0)
 		return;
-	if (!tex_flight_begin(&call.flight))
+	if (!tex_attempt_begin(&call.attempt))
 	{
 		work->is_there = true;	/* soon, by somebody else */
 		return;
 	}
-	call.desc = CreateTupleDescCopy(call.query.desc);
-	tex_compute_and_keep(&call);
-	tex_flight_end(&call.flight);
+	tex_compute_and_store(&call);
+	tex_attempt_end(&call.attempt);
 	tex_cache_count(TEX_CACHE_REFRESHES, 1);
 }
 
+/* Asks for a kept query, as a caller does who takes no rows. */
+static void
+ask(Work *work)
+{
+	TexCall		call = {.text = work->kept->query, .ttl = work->kept->ttl};
+	TexEntryInfo info;
+	char	   *bytes;
+
+	work->is_there = tex_cached_answer(&call, work->may_compute);
+	/* What was computed need not have been stored. */
+	if (work->may_compute)
+		work->is_there = tex_entry_find(&call.key, &info, &bytes) &&
+			info.as_of >= GetCurrentTransactionStartTimestamp();
+}
+
+/* Does it, in a transaction that is read only and ends in time; errors are for the caller. */
+static void
+run(Work *work)
+{
+	int			nesting;
+	const char *rest;
+	Oid			user;
+	int			security_context;
+
+	enable_timeout_after(STATEMENT_TIMEOUT, tex_cache_refresh_timeout * 1000);
+	tex_process_deadline(tex_cache_refresh_timeout * 1000 + TEX_GRACE_MS);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	/* Before any query: it cannot be taken back. */
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	nesting = NewGUCNestLevel();
+	GetUserIdAndSecContext(&user, &security_context);
+	SetUserIdAndSecContext(role, SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	rest = tex_settings_apply(work->settings, work->settings + work->settings_size);
+	if (work->info)
+		renew(work, rest);
+	else
+		ask(work);
+	AtEOXact_GUC(false, nesting);
+	SetUserIdAndSecContext(user, security_context);
+	PopActiveSnapshot();
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	QueryCancelPending = false;
+	CommitTransactionCommand();
+}
+
+/* After an error: notes it in "work", and aborts. */
+static void
+clean_up(Work *work)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(turn_context);
+	error = CopyErrorData();
+	tex_copy_error(work->error, error->message && error->message[0] ? error->message : "unknown error");
+	FlushErrorState();
+	AbortCurrentTransaction();
+	FreeErrorData(error);
+	RESUME_INTERRUPTS();
+	ereport(DEBUG1, (errmsg_internal("cached query failed: %s", work->error)));
+}
+
+/* Whether it succeeded; a failure is also noted where the cache notes failures. */
+static bool
+do_work(Work *work)
+{
+	volatile bool done = true;
+
+	work->error[0] = '\0';
+	PG_TRY();
+	{
+		run(work);
+	}
+	PG_CATCH();
+	{
+		clean_up(work);
+		done = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(turn_context);
+	pgstat_report_stat(true);
+	return done;
+}
+
+/* ----------------------------------------------------------------
+ *		What callers asked for
+ * ----------------------------------------------------------------
+ */
+/* Was a newer result asked for, by this role? */
 static bool
 is_wanted_of_mine(const TexEntryInfo *info, void *arg)
 {
@@ -227,7 +248,7 @@ renew_wanted(void)
 	{
 		TexEntryInfo info;
 		char	   *bytes;
-		Work		work = {.compute = renew, .info = &info};
+		Work		work = {.info = &info};
 
 		if (is_over())
 			return;
@@ -246,6 +267,7 @@ renew_wanted(void)
  *		What is kept
  * ----------------------------------------------------------------
  */
+/* Begins a transaction with the rights of the extension's owner, for its tables. */
 static void
 begin_as_owner(TexOwnerContext *owner)
 {
@@ -256,6 +278,7 @@ begin_as_owner(TexOwnerContext *owner)
 	SPI_connect();
 }
 
+/* Ends what begin_as_owner() began. */
 static void
 end_as_owner(TexOwnerContext *owner)
 {
@@ -264,22 +287,6 @@ end_as_owner(TexOwnerContext *owner)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
-}
-
-static KeptQuery *
-kept_query(HeapTuple tuple, TupleDesc desc)
-{
-	MemoryContext old = MemoryContextSwitchTo(turn_context);
-	KeptQuery  *kept = palloc(sizeof(KeptQuery));
-	bool		isnull;
-
-	kept->query = TextDatumGetCString(SPI_getbinval(tuple, desc, 1, &isnull));
-	kept->ttl = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
-	if (isnull)
-		kept->ttl = TEX_NO_TTL;
-	kept->settings = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 3, &isnull));
-	MemoryContextSwitchTo(old);
-	return kept;
 }
 
 /* The role's queries that do not wait for their time. */
@@ -299,9 +306,17 @@ read_kept(void)
 						  1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		KeptQuery  *one = kept_query(SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
 		MemoryContext old = MemoryContextSwitchTo(turn_context);
+		KeptQuery  *one = palloc(sizeof(KeptQuery));
+		bool		isnull;
 
+		one->query = TextDatumGetCString(SPI_getbinval(tuple, desc, 1, &isnull));
+		one->ttl = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+		if (isnull)
+			one->ttl = TEX_NO_TTL;
+		one->settings = DatumGetByteaPCopy(SPI_getbinval(tuple, desc, 3, &isnull));
 		kept = lappend(kept, one);
 		MemoryContextSwitchTo(old);
 	}
@@ -330,36 +345,13 @@ note(const KeptQuery *kept, int64 took, const char *error)
 	end_as_owner(&owner);
 }
 
-static void
-look(Work *work)
-{
-	TexCall		call = {.text = work->kept->query, .ttl = work->kept->ttl};
-
-	work->is_there = tex_cached_has(&call);
-}
-
-static void
-warm(Work *work)
-{
-	TexCall		call = {.text = work->kept->query, .ttl = work->kept->ttl};
-	TexEntryInfo info;
-	char	   *bytes;
-
-	tex_cached_answer(&call);
-	work->is_there = tex_entry_find(&call.key, &info, &bytes) &&
-		info.as_of >= GetCurrentTransactionStartTimestamp();
-}
-
-/*
- * Sees to it that the cache has the result of a kept query.
- */
+/* Sees to it that the cache has the result of a kept query. */
 static void
 see_to(const KeptQuery *kept)
 {
 	Work		work = {
 		.settings = VARDATA(kept->settings),
 		.settings_size = VARSIZE(kept->settings) - VARHDRSZ,
-		.compute = look,
 		.kept = kept
 	};
 	TimestampTz began = GetCurrentTimestamp();
@@ -368,13 +360,14 @@ see_to(const KeptQuery *kept)
 	if (do_work(&work) && work.is_there)
 		return;
 	note(kept, 0, "its process ended before it was done");
-	work.compute = warm;
+	work.may_compute = true;
 	done = do_work(&work);
 	note(kept, GetCurrentTimestamp() - began,
 		 !done ? work.error : work.is_there ? NULL :
 		 "its result was not kept: it was too large, or not right any more when it was done");
 }
 
+/* Computes those kept queries that the cache lacks. */
 static void
 warm_kept(void)
 {
@@ -392,9 +385,7 @@ warm_kept(void)
  *		The process
  * ----------------------------------------------------------------
  */
-/*
- * For the transactions as owner, whatever ALTER ROLE says of this session.
- */
+/* For the transactions as owner, whatever ALTER ROLE says of this session. */
 static void
 set_session(void)
 {
@@ -404,6 +395,7 @@ set_session(void)
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
+/* Connects as the role, where that can be. */
 static void
 connect_as_role(const TexJobProcess *mine)
 {
@@ -415,9 +407,7 @@ connect_as_role(const TexJobProcess *mine)
 #endif
 }
 
-/*
- * Entry point of the process.
- */
+/* Entry point of the process; its argument is its place among job processes. */
 void
 tex_cache_turn_main(Datum argument)
 {

@@ -17,12 +17,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "cache/attempts.h"
 #include "cache/blocks.h"
-#include "cache/counters.h"
 #include "cache/entries.h"
-#include "cache/failures.h"
-#include "cache/locks.h"
 #include "cache/relations.h"
+#include "cache/shared.h"
 
 PG_FUNCTION_INFO_V1(tex_cache_counters);
 PG_FUNCTION_INFO_V1(tex_cache_list);
@@ -35,6 +34,7 @@ PG_FUNCTION_INFO_V1(tex_cache_reset);
 /* Beside the counters: entries, bytes used, bytes in all, relations. */
 #define SIZES 4
 
+/* May the caller drop and see what is of others? */
 static bool
 is_admin(void)
 {
@@ -43,6 +43,7 @@ is_admin(void)
 	return OidIsValid(admin) && has_privs_of_role(GetUserId(), admin);
 }
 
+/* May the caller see what is of that role? */
 static bool
 may_see(Oid role)
 {
@@ -50,9 +51,7 @@ may_see(Oid role)
 		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) || is_admin();
 }
 
-/*
- * cache_counters(): one row; none without preload.
- */
+/* cache_counters(): one row; none without preload. */
 Datum
 tex_cache_counters(PG_FUNCTION_ARGS)
 {
@@ -74,6 +73,7 @@ tex_cache_counters(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* 0 stands for never. */
 static void
 set_timestamp(Datum *values, bool *nulls, int i, TimestampTz at)
 {
@@ -81,6 +81,7 @@ set_timestamp(Datum *values, bool *nulls, int i, TimestampTz at)
 	nulls[i] = at == 0;
 }
 
+/* Adds the row of an entry. */
 static void
 put_entry(ReturnSetInfo *result, const TexEntryInfo *info)
 {
@@ -106,9 +107,7 @@ put_entry(ReturnSetInfo *result, const TexEntryInfo *info)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/*
- * cache_list(): one row an entry.
- */
+/* cache_list(): one row an entry. */
 Datum
 tex_cache_list(PG_FUNCTION_ARGS)
 {
@@ -123,9 +122,7 @@ tex_cache_list(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/*
- * cache_failure_list(): one row a key that failed the last time.
- */
+/* cache_failure_list(): one row a key that failed the last time. */
 Datum
 tex_cache_failure_list(PG_FUNCTION_ARGS)
 {
@@ -153,12 +150,14 @@ tex_cache_failure_list(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* Of those of others nobody here drops anything. */
 static bool
 is_of_this_database(const TexEntryInfo *info, void *arg)
 {
 	return info->key.database == MyDatabaseId;
 }
 
+/* Is the query of an entry LIKE the pattern?  NULL: each is. */
 static bool
 matches(const TexEntryInfo *info, text *pattern)
 {
@@ -196,9 +195,7 @@ drop_entries(text *pattern)
 	return dropped;
 }
 
-/*
- * cache_invalidate(pattern text) returns bigint
- */
+/* cache_invalidate(pattern text) returns bigint */
 Datum
 tex_cache_invalidate(PG_FUNCTION_ARGS)
 {
@@ -212,9 +209,7 @@ tex_cache_invalidate(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(dropped);
 }
 
-/*
- * cache_reset() returns bigint
- */
+/* cache_reset() returns bigint */
 Datum
 tex_cache_reset(PG_FUNCTION_ARGS)
 {

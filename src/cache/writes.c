@@ -20,7 +20,7 @@
  * messages that it is about to send.
  *
  * What a transaction did itself it also sees before it commits; tex_i_wrote() and
- * tex_i_changed_definitions() (memo.c) say that it must keep away from the cache.
+ * tex_i_changed_definitions() (call.c) say that it must keep away from the cache.
  *
  * Not noticed: relations written by code that releases its lock before the end of
  * the transaction, against the rule of PostgreSQL for user tables; and what another
@@ -31,9 +31,6 @@
 
 #include "access/transam.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
@@ -41,11 +38,11 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "cache/relations.h"
+#include "cache/shared.h"
+#include "cache/writes.h"
 #include "common/xact.h"
 #include "compat.h"
-#include "cache/locks.h"
-#include "cache/relations.h"
-#include "cache/writes.h"
 
 /* What a transaction that is about to commit has told so far. */
 typedef struct Changes
@@ -60,6 +57,7 @@ typedef struct Changes
 /* When this session last committed a write to a tracked relation. */
 static TimestampTz last_write = 0;
 
+/* Does this transaction hold a lock of that very mode? */
 static bool
 holds(Oid relation, LOCKMODE mode)
 {
@@ -69,9 +67,7 @@ holds(Oid relation, LOCKMODE mode)
 	return tex_lock_held_by_me(&tag, mode);
 }
 
-/*
- * Has this transaction written the relation, so that it sees what no other does?
- */
+/* Has this transaction written the relation, so that it sees what no other does? */
 bool
 tex_i_wrote(Oid relation)
 {
@@ -89,6 +85,7 @@ tex_last_write(void)
 	return last_write;
 }
 
+/* Notes what a message about a row of a catalog means for results. */
 static void
 note_catalog_message(Changes *changes, int cache)
 {
@@ -187,6 +184,7 @@ mark_locked_fast(Changes *changes)
 	LWLockRelease(&MyProc->fpInfoLock);
 }
 
+/* Marks what a lock in the table says was written. */
 static void
 mark_locked(Changes *changes, const PROCLOCK *held)
 {
@@ -215,6 +213,7 @@ mark_locked_in_table(Changes *changes)
 	}
 }
 
+/* Marks what this transaction wrote, and notes when it did. */
 static void
 mark_all(bool prepared)
 {

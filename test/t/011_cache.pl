@@ -245,6 +245,12 @@ cmp_ok($node->safe_psql('postgres', 'SELECT retry_at - now() FROM trace_ext.cach
 $node->safe_psql('postgres', 'SELECT trace_ext.cache_reset()');
 like(ask_failing(), qr/it failed, as told/, 'tried again after cache_reset()');
 like((try_psql($node, 'SET trace_ext.cache_failure_limit = 0;' . cached_sql('SELECT failing()::bigint')))[2], qr/as told/, 'cache_failure_limit = 0 always tries') for 1 .. 5;
+
+# Who waits for one that fails is the next to try only while it is closed.
+reset_runs();
+$node->safe_psql('postgres', 'SELECT trace_ext.cache_reset()');
+finish(askers(12, cached_sql('SELECT slow(0.5) / 0')));
+is(runs(), 3, 'of many who ask at once three try');
 is(counted(), 2, 'other keys are as ever');
 
 #

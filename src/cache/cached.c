@@ -1,11 +1,33 @@
 /*
- * lookup.c
- *		Answers a query from the cache, or else by computing it.
+ * cached.c
+ *		Answers a call of cached(): from the cache, or else by computing.
  *
- * Three places are asked in turn: the copies of this session, shared memory, and the
- * query itself.  A result that is found is given out only if it is what the query
- * would return now, for this caller and his snapshot; or, if he accepts an age, one
- * that is young enough.
+ * tex_cached_answer() is the whole story, as a machine of these states:
+ *
+ *	IDENTIFY ----- the cache is not to be used ---------------> ALONE
+ *	    |
+ *	    v
+ *	  LOOK ------- right, or young enough --------------------> DONE
+ *	    |  |------ the same, but past half of its time -------> RENEW
+ *	    |  `------ this transaction has written what was read > ALONE
+ *	    |
+ *	    | nothing good was found; here it ends while the query keeps failing
+ *	    v
+ *	  JOIN ------- nobody computes it ------------------------> LOOK, then COMPUTE
+ *	    |  `------ others may wait for this transaction ------> COMPUTE
+ *	    v
+ *	  WAIT ------- nobody does any more ----------------------> LOOK, then NEXT
+ *
+ *	  NEXT ------- it failed: this session is the next -------> LOOK, then COMPUTE
+ *	       `------ it succeeded, but for another snapshot ----> COMPUTE
+ *
+ * "LOOK, then" the other state, if nothing good is found.  ALONE computes for this caller;
+ * RENEW and COMPUTE also store the result for others (compute.c).  After each of the three
+ * the call is DONE.
+ *
+ * A result that is found is given out only if it is what the query would return now, for
+ * this caller and his snapshot (relations.c begins with the reason); or, if he accepts an
+ * age, one that is young enough.
  *
  * Who keeps away from the cache altogether: a transaction that has written what it
  * reads, because it sees what nobody else does; SERIALIZABLE, because what was not
@@ -16,10 +38,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -30,29 +49,39 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "cache/attempts.h"
+#include "cache/cached.h"
 #include "cache/compute.h"
-#include "cache/counters.h"
 #include "cache/entries.h"
-#include "cache/failures.h"
-#include "cache/flight.h"
-#include "cache/local.h"
-#include "cache/locks.h"
-#include "cache/refresh.h"
 #include "cache/relations.h"
-#include "cache/rows.h"
+#include "cache/shared.h"
 #include "cache/writes.h"
-#include "cache/lookup.h"
-#include "guc.h"
 #include "common/reads.h"
+#include "common/worker_slots.h"
+#include "guc.h"
 
 PG_FUNCTION_INFO_V1(tex_cached);
 
+typedef enum State
+{
+	IDENTIFY,					/* what is asked, and may the cache answer it? */
+	LOOK,						/* at this session's copies, then in shared memory */
+	JOIN,						/* nothing was found: is anybody computing it? */
+	WAIT,						/* for whoever does */
+	NEXT,						/* what he has is of no use here */
+	COMPUTE,					/* for all */
+	RENEW,						/* the same, in place of what was found */
+	ALONE,						/* for this caller, aside of the cache */
+	DONE
+} State;
+
+/* What a look at a result says of it. */
 typedef enum Verdict
 {
-	RIGHT,						/* what the query would return */
+	RIGHT,						/* it is what the query would return */
 	YOUNG,						/* not that, but of an age that the caller accepts */
-	RENEWED,					/* it was, and was computed anew for him */
-	WRONG,
+	WORN,						/* either, but it is for this session to compute it anew */
+	WRONG,						/* or none was found */
 	NOT_FOR_ME					/* this transaction has written what was read */
 } Verdict;
 
@@ -70,10 +99,11 @@ has_temporary_children(const List *relations)
 	return false;
 }
 
+/* May this call be answered from the cache, and its result be stored? */
 static bool
 may_use_cache(const TexCall *call)
 {
-	if (tex_cache_mode != TEX_CACHE_ON || tex_cache_size == 0 || tex_reads_collecting() ||
+	if (!tex_cache_is_there() || tex_cache_mode != TEX_CACHE_ON || tex_cache_size == 0 || tex_reads_collecting() ||
 		IsolationIsSerializable() || tex_i_changed_definitions() ||
 		GetActiveSnapshot()->snapshot_type != SNAPSHOT_MVCC)
 		return false;
@@ -106,6 +136,10 @@ is_accepted(const TexCall *call, const TexEntryInfo *info, const TexDependency *
 	return true;
 }
 
+/*
+ * Is a result what the query would return, or young enough?  One that moves with time
+ * (timed) has to be young in any case.
+ */
 static Verdict
 judge(const TexCall *call, const TexEntryInfo *info, const char *bytes, int64 age)
 {
@@ -119,7 +153,6 @@ judge(const TexCall *call, const TexEntryInfo *info, const char *bytes, int64 ag
 	}
 	for (uint32 i = 0; right && i < info->n_dependencies; i++)
 		right = tex_relation_same(&dependencies[i], GetActiveSnapshot());
-	/* What moves with time has to be young as well. */
 	if (right && info->timed)
 		right = call->ttl != TEX_NO_TTL && age >= 0 && age <= call->ttl;
 	if (right)
@@ -127,15 +160,7 @@ judge(const TexCall *call, const TexEntryInfo *info, const char *bytes, int64 ag
 	return is_accepted(call, info, dependencies, age) ? YOUNG : WRONG;
 }
 
-static void
-give(TexCall *call, const TexEntryInfo *info, const char *bytes)
-{
-	if (call->store)
-		tex_result_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
-	tex_notices_repeat(bytes + TEX_ENTRY_NOTICES(info), info->notices_size);
-	tex_cache_count(TEX_CACHE_SAVED_US, info->cost);
-}
-
+/* How old a result is, in microseconds, where that matters. */
 static int64
 age_of(const TexCall *call, const TexEntryInfo *info)
 {
@@ -151,121 +176,65 @@ is_to_be_renewed(const TexCall *call, const TexEntryInfo *info, Verdict verdict,
 {
 	if (age <= call->ttl / 2 || (verdict == RIGHT && !info->timed))
 		return false;
-	if (info->repeatable && tex_refresh_ask(info))
+	if (info->repeatable && tex_cache_processes > 0 && tex_worker_folds())
+	{
+		if (tex_entry_want(info))
+			tex_worker_wake(info->key.database);
 		return false;
-	return tex_flight_begin(&call->flight);
+	}
+	return tex_attempt_begin(&call->attempt);
 }
 
+/*
+ * Judges a result and, where it is RIGHT or YOUNG, gives it to the caller.  Where it is
+ * WORN this session has its lock (attempts.c), and nothing is given.
+ */
 static Verdict
-answer_from(TexCall *call, TexEntryInfo *info, char *bytes, TexCounter counter, bool may_renew)
+give_if_good(TexCall *call, const TexEntryInfo *info, const char *bytes, TexCounter counter, bool may_renew)
 {
 	int64		age = age_of(call, info);
 	Verdict		verdict = judge(call, info, bytes, age);
 
-	if (verdict == WRONG || verdict == NOT_FOR_ME)
+	if (verdict != RIGHT && verdict != YOUNG)
 		return verdict;
 	if (call->ttl != TEX_NO_TTL && may_renew && is_to_be_renewed(call, info, verdict, age))
-	{
-		tex_compute_and_keep(call);
-		tex_flight_end(&call->flight);
-		tex_cache_count(TEX_CACHE_REFRESHES, 1);
-		return RENEWED;
-	}
+		return WORN;
 	tex_cache_count(verdict == YOUNG ? TEX_CACHE_STALE_HITS : counter, 1);
-	give(call, info, bytes);
+	if (call->store)
+		tex_rows_put(call->desc, call->store, bytes + TEX_ENTRY_ROWS(info), info->n_rows);
+	tex_notices_repeat(bytes + TEX_ENTRY_NOTICES(info), info->notices_size);
+	tex_cache_count(TEX_CACHE_SAVED_US, info->cost);
 	return verdict;
 }
 
-/*
- * Answers from the session's copies or from shared memory, if they have what is
- * right or young enough.
- */
+/* Looks at what this session and shared memory have, and gives it where it is good. */
 static Verdict
-answer_from_cache(TexCall *call, bool may_renew)
+look(TexCall *call, bool may_renew)
 {
-	TexEntryInfo *local;
+	TexEntryInfo *copied;
 	TexEntryInfo info;
 	char	   *bytes;
 	Verdict		verdict;
 
 	/* Past half of its time there may be a newer one in shared memory. */
-	if (tex_local_find(&call->key, &local, &bytes) &&
-		(call->ttl == TEX_NO_TTL || age_of(call, local) <= call->ttl / 2))
+	if (tex_copy_find(&call->key, &copied, &bytes) &&
+		(call->ttl == TEX_NO_TTL || age_of(call, copied) <= call->ttl / 2))
 	{
-		verdict = answer_from(call, local, bytes, TEX_CACHE_LOCAL_HITS, may_renew);
+		verdict = give_if_good(call, copied, bytes, TEX_CACHE_LOCAL_HITS, may_renew);
 		if (verdict != WRONG)
 			return verdict;
-		tex_local_drop(&call->key);
+		tex_copy_drop(&call->key);
 	}
 	if (!tex_entry_find(&call->key, &info, &bytes))
 		return WRONG;
-	verdict = answer_from(call, &info, bytes, TEX_CACHE_SHARED_HITS, may_renew);
+	verdict = give_if_good(call, &info, bytes, TEX_CACHE_SHARED_HITS, may_renew);
 	if (verdict == RIGHT || verdict == YOUNG)
 	{
 		tex_entry_hit(&info);
-		tex_local_keep(&info, bytes);
+		tex_copy_store(&info, bytes);
 	}
 	pfree(bytes);
 	return verdict;
-}
-
-/* Computes it, after a last look, as who had it before may just have kept it. */
-static void
-look_or_compute(TexCall *call)
-{
-	switch (answer_from_cache(call, false))
-	{
-		case RIGHT:
-		case YOUNG:
-		case RENEWED:
-			break;
-		case NOT_FOR_ME:
-			tex_cache_count(TEX_CACHE_BYPASSES, 1);
-			tex_compute(call);
-			tex_failures_clear(&call->flight);
-			break;
-		case WRONG:
-			tex_cache_count(TEX_CACHE_MISSES, 1);
-			tex_compute_and_keep(call);
-			break;
-	}
-}
-
-/* Is it of use to look again, after another one computed the result? */
-static bool
-is_answered_after_wait(TexCall *call)
-{
-	Verdict		verdict;
-
-	tex_failures_check(&call->flight);
-	verdict = answer_from_cache(call, false);
-	return verdict == RIGHT || verdict == YOUNG;
-}
-
-/*
- * Another session computes the result: waits for that.  If it failed, one of those
- * who waited is the next, and the others wait for him.  If it ended well but is of
- * no use, as it was for another snapshot, computes beside others.
- */
-static void
-answer_after_others(TexCall *call, uint32 successes)
-{
-	tex_cache_count(TEX_CACHE_WAITS, 1);
-	tex_flight_wait(&call->flight);
-	if (is_answered_after_wait(call))
-		return;
-	if (tex_failures_successes(&call->flight) == successes)
-	{
-		tex_flight_take(&call->flight);
-		if (tex_failures_successes(&call->flight) == successes)
-		{
-			look_or_compute(call);
-			tex_flight_end(&call->flight);
-			return;
-		}
-		tex_flight_end(&call->flight);
-	}
-	look_or_compute(call);
 }
 
 /* What the query is known to read is tracked before it is computed, not only after. */
@@ -285,42 +254,6 @@ track(const TexCall *call)
 	tex_relation_track(TEX_NAMES, &dependency);
 }
 
-/*
- * Computes the result, or has another session's computation.  Who has written does
- * not wait for others, as they may wait for him.
- */
-static void
-answer_by_computing(TexCall *call)
-{
-	uint32		successes = tex_failures_successes(&call->flight);
-
-	track(call);
-	if (tex_flight_begin(&call->flight))
-	{
-		look_or_compute(call);
-		tex_flight_end(&call->flight);
-	}
-	else if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		look_or_compute(call);
-	else
-		answer_after_others(call, successes);
-}
-
-/*
- * Fails where the result can only be cached with a ttl, and there is none.
- */
-void
-tex_cached_require_ttl(const TexCall *call)
-{
-	if (call->query.ttl_reason && call->ttl == TEX_NO_TTL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot cache this query without a ttl"),
-				 errdetail_internal("%s", call->query.ttl_reason),
-				 errhint("Say how old its result may be: cached(query, interval '30 s'). "
-						 "Or answer for a function: trace_ext.cache_trusted_functions.")));
-}
-
 /* Once a session: the cache cannot work, but everything else does. */
 static void
 say_not_preloaded(void)
@@ -335,65 +268,123 @@ say_not_preloaded(void)
 }
 
 /*
- * Answers a call: puts the rows into its store.  Without one it only sees to it that
- * the cache has them.
- */
-void
-tex_cached_answer(TexCall *call)
-{
-	AcceptInvalidationMessages();
-	tex_call_identify(call);
-	if (call->desc == NULL)
-		call->desc = CreateTupleDescCopy(call->query.desc);
-	tex_call_check_columns(call);
-	if (tex_cache_mode != TEX_CACHE_OFF)
-		tex_cached_require_ttl(call);
-	if (!tex_cache_is_there())
-	{
-		tex_compute(call);
-		return;
-	}
-	if (!may_use_cache(call))
-	{
-		tex_cache_count(TEX_CACHE_BYPASSES, 1);
-		tex_compute(call);
-		return;
-	}
-	switch (answer_from_cache(call, true))
-	{
-		case RIGHT:
-		case YOUNG:
-		case RENEWED:
-			break;
-		case NOT_FOR_ME:
-			tex_cache_count(TEX_CACHE_BYPASSES, 1);
-			tex_compute(call);
-			break;
-		case WRONG:
-			tex_failures_check(&call->flight);
-			answer_by_computing(call);
-			break;
-	}
-}
-
-/*
- * Has the cache what a call would be given?  Nothing is computed, but for a result that
- * grows old a newer one is asked for.
+ * Answers a call, whose text, arguments, ttl and places for rows are set: puts the rows
+ * into its store; without one it only sees to it that the cache has them.  An active
+ * snapshot is needed.  Errors are those of the query, of what cannot be cached, and of a
+ * query that keeps failing; locks that were taken end with the (sub)transaction then.
+ *
+ * If nothing may be computed, and the cache has nothing good, nothing happens and false
+ * is returned; what is WORN is computed anew even so.
  */
 bool
-tex_cached_has(TexCall *call)
+tex_cached_answer(TexCall *call, bool may_compute)
 {
-	AcceptInvalidationMessages();
-	tex_call_identify(call);
-	tex_cached_require_ttl(call);
-	if (call->desc == NULL)
-		call->desc = CreateTupleDescCopy(call->query.desc);
-	return may_use_cache(call) && answer_from_cache(call, true) != WRONG;
+	State		state = IDENTIFY;
+	State		if_missing = JOIN;
+	bool		mine = false;	/* others wait for what this session computes */
+	uint32		successes = 0;	/* computations that ended well before this one joins */
+
+	while (state != DONE)
+	{
+		switch (state)
+		{
+			case IDENTIFY:
+				AcceptInvalidationMessages();
+				tex_call_identify(call);
+				if (tex_cache_mode != TEX_CACHE_OFF)
+					tex_call_require_ttl(call);
+				state = may_use_cache(call) ? LOOK : ALONE;
+				break;
+
+			case LOOK:
+				switch (look(call, if_missing == JOIN))
+				{
+					case RIGHT:
+					case YOUNG:
+						state = DONE;
+						break;
+					case WORN:
+						mine = true;
+						state = RENEW;
+						break;
+					case NOT_FOR_ME:
+						state = ALONE;
+						break;
+					case WRONG:
+						if (!may_compute)
+							return false;
+						/* The only way to JOIN, NEXT or, by a lock, to COMPUTE. */
+						tex_failures_check(&call->attempt);
+						state = if_missing;
+						break;
+				}
+				break;
+
+			case JOIN:
+				successes = tex_failures_successes(&call->attempt);
+				track(call);
+				mine = tex_attempt_begin(&call->attempt);
+				if (mine)
+					state = LOOK;
+				else
+					state = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? COMPUTE : WAIT;
+				if_missing = COMPUTE;
+				break;
+
+			case WAIT:
+				tex_cache_count(TEX_CACHE_WAITS, 1);
+				tex_attempt_wait(&call->attempt);
+				state = LOOK;
+				if_missing = NEXT;
+				break;
+
+			case NEXT:
+				if_missing = COMPUTE;
+				if (tex_failures_successes(&call->attempt) != successes)
+				{
+					state = COMPUTE;
+					break;
+				}
+				tex_attempt_take(&call->attempt);
+				/* Those who come after one that succeeded compute side by side. */
+				mine = tex_failures_successes(&call->attempt) == successes;
+				if (!mine)
+					tex_attempt_end(&call->attempt);
+				state = LOOK;
+				break;
+
+			case COMPUTE:
+				tex_cache_count(TEX_CACHE_MISSES, 1);
+				tex_compute_and_store(call);
+				state = DONE;
+				break;
+
+			case RENEW:
+				tex_compute_and_store(call);
+				tex_cache_count(TEX_CACHE_REFRESHES, 1);
+				state = DONE;
+				break;
+
+			case ALONE:
+				if (!may_compute)
+					return false;
+				tex_cache_count(TEX_CACHE_BYPASSES, 1);
+				tex_compute(call);
+				if (mine)
+					tex_failures_clear(&call->attempt);
+				state = DONE;
+				break;
+
+			case DONE:
+				break;
+		}
+	}
+	if (mine)
+		tex_attempt_end(&call->attempt);
+	return true;
 }
 
-/*
- * A ttl in microseconds; a month has 30 days.
- */
+/* A ttl in microseconds, for which a month has 30 days; fails where it is not positive. */
 int64
 tex_cached_ttl(const Interval *span)
 {
@@ -407,7 +398,8 @@ tex_cached_ttl(const Interval *span)
 }
 
 /*
- * Prepares the caller to be given rows in a tuplestore.
+ * Prepares the caller to be given rows in a tuplestore: sets desc and store of the call.
+ * Fails where the function is not called in FROM.
  */
 void
 tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
@@ -470,6 +462,6 @@ tex_cached(PG_FUNCTION_ARGS)
 	if (!tex_cache_is_there())
 		say_not_preloaded();
 	tex_cached_begin_rows(fcinfo, &call);
-	tex_cached_answer(&call);
+	(void) tex_cached_answer(&call, true);
 	return (Datum) 0;
 }
