@@ -19,8 +19,8 @@
 #include "cache/failures.h"
 #include "cache/locks.h"
 #include "cache/relations.h"
-#include "shmem.h"
 #include "common/worker_slots.h"
+#include "shmem.h"
 
 typedef struct SharedPart
 {
@@ -42,6 +42,7 @@ static const SharedPart parts[] = {
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
 
+/* shmem_request_hook, in the postmaster: asks for what all parts need. */
 static void
 request(void)
 {
@@ -51,6 +52,10 @@ request(void)
 		RequestAddinShmemSpace(part->size());
 }
 
+/*
+ * shmem_startup_hook, in the postmaster, and in each process that does not inherit
+ * its memory.
+ */
 static void
 startup(void)
 {
