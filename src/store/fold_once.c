@@ -85,16 +85,7 @@ tex_folder_start(void)
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-static void
-wait_for_end_of(TransactionId xid)
-{
-	if (!TransactionIdIsValid(xid))
-		return;
-	StartTransactionCommand();
-	XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	CommitTransactionCommand();
-}
-
+/* One fold, in a transaction of its own; as many deltas as one statement takes. */
 static void
 fold(void)
 {
@@ -112,6 +103,7 @@ fold(void)
 	CommitTransactionCommand();
 }
 
+/* Size of a table of the extension, in pages; 0 where the extension is gone. */
 static BlockNumber
 pages_of(const char *table)
 {
@@ -130,8 +122,9 @@ pages_of(const char *table)
 }
 
 /*
- * Vacuums a table of the extension, between transactions.  PortalContext must
- * outlive them.
+ * Vacuums a table of the extension, if it has grown to VACUUM_PAGES, and skips it
+ * where somebody has it locked.  Call it in a worker, outside of a transaction.
+ * PortalContext must be set and outlive transactions.  Throws what VACUUM throws.
  */
 void
 tex_vacuum_if_large(const char *table)
@@ -161,11 +154,15 @@ tex_vacuum_if_large(const char *table)
 }
 
 /*
- * Entry point of the worker.
+ * Entry point of the worker.  Its argument is FOLDER_ARGUMENT(database,
+ * transaction).  Where the database is gone, or any step fails, it ends with a
+ * message in the log; nothing depends on it.
  */
 void
 tex_folder_main(Datum argument)
 {
+	TransactionId writer = FOLDER_XID(argument);
+
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	/* As the bootstrap superuser: the owner may not be allowed to log in. */
@@ -173,7 +170,12 @@ tex_folder_main(Datum argument)
 	PortalContext = AllocSetContextCreate(TopMemoryContext, "trace_ext folder",
 										  ALLOCSET_DEFAULT_SIZES);
 
-	wait_for_end_of(FOLDER_XID(argument));
+	if (TransactionIdIsValid(writer))
+	{
+		StartTransactionCommand();
+		XactLockTableWait(writer, NULL, NULL, XLTW_None);
+		CommitTransactionCommand();
+	}
 	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_activity(STATE_RUNNING, "folding");
