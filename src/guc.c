@@ -170,6 +170,10 @@ read_interval(const char *text, int64 *months, int64 *days, double *seconds)
 	return any && server_reads(text);
 }
 
+/*
+ * An age or nothing.  Judged when it is set, so that no job of retention fails by
+ * it later.
+ */
 static bool
 check_retention_age(char **value, void **extra, GucSource source)
 {
@@ -203,6 +207,7 @@ check_retention_age(char **value, void **extra, GucSource source)
 	return true;
 }
 
+/* Days of UTC are cut into partitions, so months, whose length varies, are none. */
 static bool
 check_partition_interval(char **value, void **extra, GucSource source)
 {
@@ -226,6 +231,7 @@ check_partition_interval(char **value, void **extra, GucSource source)
 	return true;
 }
 
+/* How far back partitions are made; none at all ('0 days') is a reach as well. */
 static bool
 check_partition_reach(char **value, void **extra, GucSource source)
 {
@@ -429,6 +435,7 @@ define_workers(void)
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
+/* What retention goes by; superusers set it, since it lets data go. */
 static void
 define_retention(void)
 {
@@ -449,6 +456,11 @@ define_retention(void)
 							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/*
+ * Defines all settings; called once from _PG_init().  The names of trace_ext are
+ * reserved after that, so a misspelt one is refused.  A value that was set before
+ * the library was loaded, and is none, is refused with a warning.
+ */
 void
 tex_guc_init(void)
 {

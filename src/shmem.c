@@ -18,8 +18,8 @@
 #include "cache/entries.h"
 #include "cache/attempts.h"
 #include "cache/relations.h"
-#include "shmem.h"
 #include "common/worker_slots.h"
+#include "shmem.h"
 
 typedef struct SharedPart
 {
@@ -40,6 +40,7 @@ static const SharedPart parts[] = {
 static shmem_request_hook_type previous_request;
 static shmem_startup_hook_type previous_startup;
 
+/* shmem_request_hook, in the postmaster: asks for what all parts need. */
 static void
 request(void)
 {
@@ -49,6 +50,10 @@ request(void)
 		RequestAddinShmemSpace(part->size());
 }
 
+/*
+ * shmem_startup_hook, in the postmaster, and in each process that does not inherit
+ * its memory.
+ */
 static void
 startup(void)
 {

@@ -59,6 +59,11 @@ tex_relation_oid(const char *name)
 	return oid;
 }
 
+/*
+ * Fills kind_oids from the catalog, once a session and extension.  The cache is
+ * valid only when it is complete: an error in the middle leaves it to be filled
+ * anew.
+ */
 static void
 load_kind_oids(void)
 {
@@ -84,6 +89,9 @@ load_kind_oids(void)
 	cached_type = type;
 }
 
+/*
+ * The label of a kind, as the enum and the clients' JSON spell it.
+ */
 const char *
 tex_kind_name(TexKind kind)
 {
@@ -105,6 +113,10 @@ tex_kind_by_name(const char *name, int len)
 	return TEX_NO_KIND;
 }
 
+/*
+ * The kind that a row of events holds.  An oid that is no label is an internal
+ * error: rows come from our own tables.
+ */
 TexKind
 tex_kind_by_oid(Oid label)
 {
@@ -118,6 +130,9 @@ tex_kind_by_oid(Oid label)
 	return TEX_NO_KIND;			/* keep the compiler quiet */
 }
 
+/*
+ * The label to store for a kind, as the catalog numbers it now.
+ */
 Oid
 tex_kind_oid(TexKind kind)
 {

@@ -18,6 +18,10 @@
 #include "common/event.h"
 #include "common/owner.h"
 
+/*
+ * Who owns events: the one that CREATE EXTENSION was run by, or that tables were
+ * given to since.
+ */
 static Oid
 owner_of_extension(void)
 {
@@ -32,8 +36,10 @@ owner_of_extension(void)
 }
 
 /*
- * From here to tex_become_caller() SQL runs as the owner of the extension, with
- * a search_path that no caller can lead astray.
+ * From here to tex_become_caller() SQL runs as the owner of the extension, with a
+ * search_path that no caller can lead astray.  May be nested.  On error the
+ * transaction's or subtransaction's end brings user and settings back; nothing is
+ * to be caught.
  */
 void
 tex_become_owner(TexOwnerContext *context)
@@ -47,6 +53,10 @@ tex_become_owner(TexOwnerContext *context)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
+/*
+ * Ends what tex_become_owner() began with the same context, settings that were SET
+ * meanwhile included.
+ */
 void
 tex_become_caller(TexOwnerContext *context)
 {
@@ -55,7 +65,8 @@ tex_become_caller(TexOwnerContext *context)
 }
 
 /*
- * Runs one statement that returns nothing of interest.
+ * Runs one statement of ours that returns nothing of interest, as the owner.
+ * Needs an active snapshot; throws where it fails.
  */
 void
 tex_run_as_owner(const char *sql)

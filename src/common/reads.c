@@ -47,6 +47,10 @@ spare_compilation(PlannedStmt *statement)
 	}
 }
 
+/*
+ * ExecutorStart of every query of a backend: notes what it reads, where something
+ * collects that.
+ */
 static void
 on_start(QueryDesc *query, int eflags)
 {
@@ -67,6 +71,10 @@ on_start(QueryDesc *query, int eflags)
 		standard_ExecutorStart(query, eflags);
 }
 
+/*
+ * Called once from _PG_init().  Without preload there is no hook: no result is
+ * cached then, and plans are compiled as the server likes.
+ */
 void
 tex_reads_init(void)
 {
@@ -77,7 +85,9 @@ tex_reads_init(void)
 }
 
 /*
- * Collects from here on, in the current memory context.  To be ended on error too.
+ * Collects from here on, in the current memory context, which must live until
+ * tex_reads_end().  May be nested: only the innermost collects.  Whoever begins
+ * has to end on error too (PG_FINALLY).
  */
 void
 tex_reads_begin(TexReads *reads)
@@ -89,12 +99,19 @@ tex_reads_begin(TexReads *reads)
 	collecting = reads;
 }
 
+/*
+ * Stops collecting into "reads", which keeps what it has; the one around it goes
+ * on.
+ */
 void
 tex_reads_end(TexReads *reads)
 {
 	collecting = reads->outer;
 }
 
+/*
+ * Does anybody want to know what is read in this backend now?
+ */
 bool
 tex_reads_collecting(void)
 {

@@ -8,12 +8,13 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 
+/* A collection that is under way; on the stack of who began it, in backend memory. */
 typedef struct TexReads
 {
-	List	   *relations;		/* Oids */
+	List	   *relations;		/* Oids, each once */
 	StringInfoData notices;		/* message and hint of each, ended by zero bytes */
-	MemoryContext context;
-	struct TexReads *outer;
+	MemoryContext context;		/* where both grow */
+	struct TexReads *outer;		/* what collected when this one began, or NULL */
 } TexReads;
 
 extern void tex_reads_init(void);

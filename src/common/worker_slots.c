@@ -16,30 +16,24 @@
 #include "miscadmin.h"
 #include "storage/shmem.h"
 
-#include "guc.h"
 #include "common/worker_slots.h"
+#include "guc.h"
 
 TexWorkers *tex_workers = NULL;
 
+/*
+ * What shmem.c has to ask for, in bytes.
+ */
 Size
 tex_workers_size(void)
 {
 	return MAXALIGN(sizeof(TexWorkers));
 }
 
-static void
-init_all(void)
-{
-	memset(tex_workers, 0, sizeof(TexWorkers));
-	LWLockInitialize(&tex_workers->lock, LWLockNewTrancheId());
-	pg_atomic_init_u32(&tex_workers->look_again, 0);
-	for (int i = 0; i < TEX_DATABASES; i++)
-	{
-		pg_atomic_init_u32(&tex_workers->databases[i].written, 0);
-		pg_atomic_init_u32(&tex_workers->databases[i].wants_wake, 0);
-	}
-}
-
+/*
+ * Finds the memory, or makes it where this is the first process.
+ * AddinShmemInitLock is held.
+ */
 void
 tex_workers_attach(void)
 {
@@ -47,13 +41,23 @@ tex_workers_attach(void)
 
 	tex_workers = ShmemInitStruct("trace_ext workers", tex_workers_size(), &found);
 	if (!found)
-		init_all();
+	{
+		memset(tex_workers, 0, sizeof(TexWorkers));
+		LWLockInitialize(&tex_workers->lock, LWLockNewTrancheId());
+		pg_atomic_init_u32(&tex_workers->look_again, 0);
+		for (int i = 0; i < TEX_DATABASES; i++)
+		{
+			pg_atomic_init_u32(&tex_workers->databases[i].written, 0);
+			pg_atomic_init_u32(&tex_workers->databases[i].wants_wake, 0);
+		}
+	}
 	LWLockRegisterTranche(tex_workers->lock.tranche, "trace_ext workers");
 }
 
 /*
  * The slot of a database.  The caller holds the lock, exclusively to create one.
- * NULL if there is none, or no room for it.
+ * NULL if there is none, or no room for it.  A slot that is new is one whose
+ * database nobody looked at.
  */
 TexDatabaseSlot *
 tex_slot_of(Oid database, bool create)
@@ -86,8 +90,10 @@ tex_slot_of(Oid database, bool create)
 }
 
 /*
- * The slot of this session's database, looked up once: it stays while the
- * database does.  NULL if there is none.
+ * The slot of this session's database, looked up once: it stays while the database
+ * does.  NULL if there is none.  Read without the lock that it may be another
+ * one's by now: whoever reads protected fields takes the lock and looks at
+ * "database" again.
  */
 TexDatabaseSlot *
 tex_my_slot(void)
@@ -104,6 +110,9 @@ tex_my_slot(void)
 	return mine;
 }
 
+/*
+ * How workers() and the metrics call a state.
+ */
 const char *
 tex_worker_state_name(TexWorkerState state)
 {
@@ -130,7 +139,8 @@ tex_worker_state_name(TexWorkerState state)
 }
 
 /*
- * A message for shared memory, cut between characters.
+ * Copies a message into TEX_ERROR_LENGTH bytes of shared memory, cut between
+ * characters.  Whoever protects the place has its lock.
  */
 void
 tex_copy_error(char *to, const char *message)
@@ -143,6 +153,10 @@ tex_copy_error(char *to, const char *message)
 	to[len] = '\0';
 }
 
+/*
+ * Has the launcher look at once.  It takes the lock, so its caller must not hold
+ * it; the latch is set without.
+ */
 void
 tex_wake_launcher(void)
 {
@@ -195,7 +209,9 @@ tex_worker_wake(Oid database)
 }
 
 /*
- * May a writer of this database leave folding to its worker?
+ * May a writer of this database leave folding to its worker?  Yes while the
+ * launcher runs and can have a worker start: an answer for now, which the lock
+ * does not keep true.
  */
 bool
 tex_worker_folds(void)

@@ -23,12 +23,14 @@ PG_FUNCTION_INFO_V1(tex_text_set_union);
 PG_FUNCTION_INFO_V1(tex_earliest_add);
 PG_FUNCTION_INFO_V1(tex_earliest_final);
 
+/* State of text_set, in the aggregate's context. */
 typedef struct TextSet
 {
 	MemoryContext context;
 	TexTextSet	texts;
 } TextSet;
 
+/* State of earliest: the first value so far, and by what it is the first. */
 typedef struct Earliest
 {
 	MemoryContext context;
@@ -37,6 +39,7 @@ typedef struct Earliest
 	text	   *value;			/* may be NULL */
 } Earliest;
 
+/* The context that a state has to live in: that of the group, whoever calls. */
 static MemoryContext
 aggregate_context(FunctionCallInfo fcinfo)
 {
@@ -47,6 +50,7 @@ aggregate_context(FunctionCallInfo fcinfo)
 	return context;
 }
 
+/* The set of the group so far, a new one for its first row. */
 static TextSet *
 text_set_state(FunctionCallInfo fcinfo)
 {
@@ -58,6 +62,22 @@ text_set_state(FunctionCallInfo fcinfo)
 	set = MemoryContextAllocZero(context, sizeof(TextSet));
 	set->context = context;
 	return set;
+}
+
+/* Adds the texts of an array to a set that lives in "context". */
+static void
+add_texts(TexTextSet *set, ArrayType *array, MemoryContext context)
+{
+	Datum	   *values;
+	bool	   *isnull;
+	int			n;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!isnull[i])
+			tex_text_set_insert(set, DatumGetTextPP(values[i]), context);
+	}
 }
 
 /*
@@ -82,19 +102,7 @@ tex_text_set_add_all(PG_FUNCTION_ARGS)
 	TextSet    *set = text_set_state(fcinfo);
 
 	if (!PG_ARGISNULL(1))
-	{
-		Datum	   *values;
-		bool	   *isnull;
-		int			n;
-
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT,
-						  &values, &isnull, &n);
-		for (int i = 0; i < n; i++)
-		{
-			if (!isnull[i])
-				tex_text_set_insert(&set->texts, DatumGetTextPP(values[i]), set->context);
-		}
-	}
+		add_texts(&set->texts, PG_GETARG_ARRAYTYPE_P(1), set->context);
 	PG_RETURN_POINTER(set);
 }
 
@@ -120,30 +128,20 @@ tex_text_set_final(PG_FUNCTION_ARGS)
 Datum
 tex_text_set_union(PG_FUNCTION_ARGS)
 {
-	ArrayType  *arrays[2] = {PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1)};
+	ArrayType  *first = PG_GETARG_ARRAYTYPE_P(0);
+	ArrayType  *second = PG_GETARG_ARRAYTYPE_P(1);
 	TexTextSet	set = {0};
-	int			first_count = 0;
+	int			first_count;
 
-	for (int a = 0; a < 2; a++)
-	{
-		Datum	   *values;
-		bool	   *isnull;
-		int			n;
-
-		deconstruct_array(arrays[a], TEXTOID, -1, false, TYPALIGN_INT, &values, &isnull, &n);
-		for (int i = 0; i < n; i++)
-		{
-			if (!isnull[i])
-				tex_text_set_insert(&set, DatumGetTextPP(values[i]), CurrentMemoryContext);
-		}
-		if (a == 0)
-			first_count = set.count;
-	}
+	add_texts(&set, first, CurrentMemoryContext);
+	first_count = set.count;
+	add_texts(&set, second, CurrentMemoryContext);
 	if (set.count == first_count)
-		PG_RETURN_POINTER(arrays[0]);
+		PG_RETURN_POINTER(first);
 	PG_RETURN_DATUM(tex_text_set_array(&set));
 }
 
+/* By time, then by id: the same order that picks the root of a summary. */
 static bool
 is_earlier(TimestampTz timestamp, const pg_uuid_t *id, const Earliest *than)
 {

@@ -1,15 +1,14 @@
 /*
  * deltas.c
- *		Deltas of summaries and counts, written by triggers.
+ *		Deltas of summaries and counts: what triggers collect, and when it is
+ *		appended.
  *
  * note_event(), a row trigger on events, merges the rows that a statement
  * changed into a pending set in backend memory; append_deltas(), a statement
- * trigger, writes that set as rows of summary_deltas and count_deltas.  (A row
- * trigger costs a third of a transition table here, see docs/design.md.)
+ * trigger, has that set appended to summary_deltas and count_deltas (append.c).
+ * (A row trigger costs a third of a transition table here, see docs/design.md.)
  *
  * Rules
- * - Only inserts into tables without an index: no row lock is taken, so
- *	 writers never wait for each other.
  * - A pending set belongs to one subtransaction and is written in that one,
  *	 so that a rollback takes both the events and their deltas.
  * - What no statement trigger wrote (logical replication fires none) is
@@ -24,16 +23,11 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/partition.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
-#include "executor/executor.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -42,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "store/append.h"
 #include "store/deltas.h"
 #include "common/event.h"
 #include "store/fold_once.h"
@@ -51,8 +46,8 @@
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
+/* Traces that are pending at most, so that memory stays bounded. */
 #define PENDING_TRACES 20000
-#define WRITER_SLOTS 256
 
 PG_FUNCTION_INFO_V1(tex_note_event);
 PG_FUNCTION_INFO_V1(tex_append_deltas);
@@ -69,6 +64,7 @@ static const char *const column_names[COL_COUNT] = {
 	"service_name", "attributes"
 };
 
+/* A version of a row of events, while its trigger runs. */
 typedef struct EventRow
 {
 	pg_uuid_t	trace_id;
@@ -77,23 +73,12 @@ typedef struct EventRow
 	TexSummaryEvent event;
 } EventRow;
 
-typedef struct CountKey
-{
-	TimestampTz hour;
-	Oid			kind;
-	text	   *service;		/* may be NULL */
-} CountKey;
-
-typedef struct CountEntry
-{
-	CountKey	key;
-	int64		event_count;
-	int64		error_count;
-	char		status;
-} CountEntry;
-
+/*
+ * Hours differ in few low bits only, so they are mixed first; a service of NULL
+ * adds nothing.
+ */
 static uint32
-hash_count_key(const CountKey *key)
+hash_count_key(const TexCountKey *key)
 {
 	uint32		h = hash_combine(murmurhash32((uint32) (key->hour / USECS_PER_HOUR)), key->kind);
 
@@ -103,6 +88,7 @@ hash_count_key(const CountKey *key)
 	return h;
 }
 
+/* Byte by byte; NULL is equal to NULL. */
 static bool
 same_service(text *a, text *b)
 {
@@ -113,8 +99,8 @@ same_service(text *a, text *b)
 }
 
 #define SH_PREFIX count
-#define SH_ELEMENT_TYPE CountEntry
-#define SH_KEY_TYPE CountKey
+#define SH_ELEMENT_TYPE TexCount
+#define SH_KEY_TYPE TexCountKey
 #define SH_KEY key
 #define SH_HASH_KEY(tb, key) hash_count_key(&key)
 #define SH_EQUAL(tb, a, b) (a.hour == b.hour && a.kind == b.kind && same_service(a.service, b.service))
@@ -123,11 +109,12 @@ same_service(text *a, text *b)
 #define SH_DECLARE
 #include "lib/simplehash.h"
 
+/* What is collected and not yet appended; in backend memory. */
 typedef struct PendingSet
 {
 	struct PendingSet *next;
-	SubTransactionId subid;
-	MemoryContext context;
+	SubTransactionId subid;		/* that the rows were changed in */
+	MemoryContext context;		/* of all of it; below TopTransactionContext */
 	TexSummarySet *summaries;
 	count_hash *counts;
 	Oid			layout_of;		/* the relation that columns[] is for */
@@ -144,6 +131,7 @@ static int	appended_deltas = 0;
  *		Collecting rows
  * ----------------------------------------------------------------
  */
+/* The set of a subtransaction, or NULL. */
 static PendingSet *
 find_pending(SubTransactionId subid)
 {
@@ -155,6 +143,7 @@ find_pending(SubTransactionId subid)
 	return NULL;
 }
 
+/* The set of the current subtransaction; made where it is the first row. */
 static PendingSet *
 get_pending(void)
 {
@@ -177,6 +166,7 @@ get_pending(void)
 	return set;
 }
 
+/* Forgets a set and what it holds. */
 static void
 discard_pending(PendingSet *set)
 {
@@ -189,7 +179,8 @@ discard_pending(PendingSet *set)
 }
 
 /*
- * Partitions may order their columns in ways of their own.
+ * Finds the columns of the table whose trigger fired: partitions may order theirs
+ * in ways of their own.
  */
 static void
 learn_layout(PendingSet *set, Relation rel)
@@ -209,6 +200,10 @@ learn_layout(PendingSet *set, Relation rel)
 	set->layout_of = RelationGetRelid(rel);
 }
 
+/*
+ * What summaries and counts need of a row.  Texts still point into the row's slot,
+ * detoasted where need be.
+ */
 static void
 read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 {
@@ -240,11 +235,12 @@ read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	}
 }
 
+/* Adds one event to, or takes one from, the count of its hour, kind and service. */
 static void
 add_count(PendingSet *set, const EventRow *row, int sign)
 {
-	CountKey	key;
-	CountEntry *entry;
+	TexCountKey	key;
+	TexCount *entry;
 	bool		found;
 
 	/* Hours since the epoch of PostgreSQL; rounds down before it as well. */
@@ -271,6 +267,7 @@ add_count(PendingSet *set, const EventRow *row, int sign)
 	entry->error_count += row->event.is_error ? sign : 0;
 }
 
+/* A row that came: it adds to everything. */
 static void
 note_inserted(PendingSet *set, const EventRow *row)
 {
@@ -286,6 +283,10 @@ note_inserted(PendingSet *set, const EventRow *row)
 	tex_summary_add_event(set->summaries, s, &row->event);
 }
 
+/*
+ * A row that went: it is taken off the counts; what else it had part in cannot be
+ * told.
+ */
 static void
 note_deleted(PendingSet *set, const EventRow *row)
 {
@@ -293,6 +294,10 @@ note_deleted(PendingSet *set, const EventRow *row)
 	tex_summaries_get(set->summaries, &row->trace_id)->recompute = true;
 }
 
+/*
+ * Would the two versions of a row make the same summary and counts?  Most updates
+ * change neither.
+ */
 static bool
 same_in_summary(const EventRow *a, const EventRow *b)
 {
@@ -310,6 +315,9 @@ static void append_pending(PendingSet *set);
 
 /*
  * note_event() returns trigger
+ *
+ * The row trigger of every partition.  Writes nothing but to backend memory,
+ * unless PENDING_TRACES are together.
  */
 Datum
 tex_note_event(PG_FUNCTION_ARGS)
@@ -349,128 +357,9 @@ tex_note_event(PG_FUNCTION_ARGS)
 }
 
 /* ----------------------------------------------------------------
- *		Appending deltas
+ *		When a set is appended
  * ----------------------------------------------------------------
  */
-typedef struct DeltaWriter
-{
-	Relation	rel;
-	int			used;
-	TupleTableSlot *slots[WRITER_SLOTS];
-} DeltaWriter;
-
-static void
-writer_flush(DeltaWriter *w)
-{
-	if (w->used > 0)
-		table_multi_insert(w->rel, w->slots, w->used, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0; i < w->used; i++)
-		ExecClearTuple(w->slots[i]);
-	w->used = 0;
-}
-
-static TupleTableSlot *
-writer_next(DeltaWriter *w)
-{
-	TupleTableSlot *slot;
-
-	if (w->used == WRITER_SLOTS)
-		writer_flush(w);
-	if (w->slots[w->used] == NULL)
-		w->slots[w->used] = table_slot_create(w->rel, NULL);
-	slot = w->slots[w->used];
-	memset(slot->tts_isnull, false, sizeof(bool) * slot->tts_tupleDescriptor->natts);
-	return slot;
-}
-
-static void
-writer_add(DeltaWriter *w)
-{
-	ExecStoreVirtualTuple(w->slots[w->used++]);
-}
-
-static void
-writer_close(DeltaWriter *w)
-{
-	writer_flush(w);
-	for (int i = 0; i < WRITER_SLOTS && w->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(w->slots[i]);
-	table_close(w->rel, NoLock);
-}
-
-static void
-set_or_null(TupleTableSlot *slot, int column, bool isnull, Datum value)
-{
-	slot->tts_values[column] = isnull ? (Datum) 0 : value;
-	slot->tts_isnull[column] = isnull;
-}
-
-/* In the order of the columns of summary_deltas. */
-static void
-fill_summary_delta(TupleTableSlot *slot, TexSummary *s)
-{
-	bool		unknown = s->recompute;
-
-	slot->tts_values[0] = UUIDPGetDatum(&s->trace_id);
-	slot->tts_values[1] = Int64GetDatum(unknown ? 0 : s->event_count);
-	slot->tts_values[2] = Int64GetDatum(unknown ? 0 : s->error_count);
-	slot->tts_values[3] = Int64GetDatum(unknown ? 0 : s->access_count);
-	set_or_null(slot, 4, !s->has_times, TimestampTzGetDatum(s->first_timestamp));
-	set_or_null(slot, 5, !s->has_times, TimestampTzGetDatum(s->last_timestamp));
-	set_or_null(slot, 6, unknown, unknown ? (Datum) 0 : tex_summary_services(s));
-	unknown = unknown || !s->has_root;
-	set_or_null(slot, 7, unknown, TimestampTzGetDatum(s->root_timestamp));
-	set_or_null(slot, 8, unknown, UUIDPGetDatum(&s->root_id));
-	set_or_null(slot, 9, unknown || s->root_name == NULL, PointerGetDatum(s->root_name));
-	set_or_null(slot, 10, unknown || s->root_service == NULL, PointerGetDatum(s->root_service));
-	slot->tts_values[11] = BoolGetDatum(s->recompute);
-}
-
-static void
-append_summaries(PendingSet *set)
-{
-	DeltaWriter *w = palloc0(sizeof(DeltaWriter));
-	TexSummary **all = tex_summaries_all(set->summaries);
-	int			n = tex_summaries_count(set->summaries);
-
-	w->rel = table_open(tex_relation_oid("summary_deltas"), RowExclusiveLock);
-	for (int i = 0; i < n; i++)
-	{
-		fill_summary_delta(writer_next(w), all[i]);
-		writer_add(w);
-	}
-	writer_close(w);
-}
-
-static int
-append_counts(PendingSet *set)
-{
-	DeltaWriter *w = palloc0(sizeof(DeltaWriter));
-	count_iterator iterator;
-	CountEntry *entry;
-	int			written = 0;
-
-	w->rel = table_open(tex_relation_oid("count_deltas"), RowExclusiveLock);
-	count_start_iterate(set->counts, &iterator);
-	while ((entry = count_iterate(set->counts, &iterator)) != NULL)
-	{
-		TupleTableSlot *slot;
-
-		if (entry->event_count == 0 && entry->error_count == 0)
-			continue;
-		slot = writer_next(w);
-		slot->tts_values[0] = TimestampTzGetDatum(entry->key.hour);
-		set_or_null(slot, 1, entry->key.service == NULL, PointerGetDatum(entry->key.service));
-		slot->tts_values[2] = ObjectIdGetDatum(entry->key.kind);
-		slot->tts_values[3] = Int64GetDatum(entry->event_count);
-		slot->tts_values[4] = Int64GetDatum(entry->error_count);
-		writer_add(w);
-		written++;
-	}
-	writer_close(w);
-	return written;
-}
-
 /*
  * Writes a pending set and ends it.  Both kinds of deltas ask for a fold: of a
  * batch of few traces, counts have ten times as many as summaries.
@@ -481,10 +370,17 @@ append_pending(PendingSet *set)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext delta writer",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
+	TexCount  **counts = palloc_extended(sizeof(TexCount *) * Max(set->counts->members, 1), MCXT_ALLOC_HUGE);
+	TexCount   *count;
+	count_iterator iterator;
+	int			n = 0;
 
-	appended_deltas += tex_summaries_count(set->summaries);
-	append_summaries(set);
-	appended_deltas += append_counts(set);
+	count_start_iterate(set->counts, &iterator);
+	while ((count = count_iterate(set->counts, &iterator)) != NULL)
+		counts[n++] = count;
+	appended_deltas += tex_append_summaries(tex_summaries_all(set->summaries),
+											tex_summaries_count(set->summaries));
+	appended_deltas += tex_append_counts(counts, n);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	discard_pending(set);
@@ -492,6 +388,10 @@ append_pending(PendingSet *set)
 
 /*
  * append_deltas() returns trigger
+ *
+ * The statement trigger of events and of its partitions (COPY and INSERT into one
+ * fire that one's).  What a subtransaction collected is written in it: no
+ * statement ends in another one than it began in.
  */
 Datum
 tex_append_deltas(PG_FUNCTION_ARGS)

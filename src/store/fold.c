@@ -20,8 +20,8 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
-#include "compat.h"
 #include "common/event.h"
+#include "compat.h"
 #include "store/fold.h"
 
 PG_FUNCTION_INFO_V1(tex_fold_lock);
@@ -86,6 +86,7 @@ lock_partitions(void)
 	return busy;
 }
 
+/* The lock that makes folders one at a time, in this database. */
 static LOCKTAG
 fold_lock_tag(void)
 {
@@ -98,7 +99,8 @@ fold_lock_tag(void)
 }
 
 /*
- * Does nobody fold at the moment?
+ * Does nobody fold at the moment?  Only a hint: as soon as this has given the lock
+ * back, somebody may.
  */
 bool
 tex_fold_is_free(void)
@@ -113,6 +115,10 @@ tex_fold_is_free(void)
 
 /*
  * fold_lock(wait boolean) returns boolean
+ *
+ * True once the transaction holds the fold lock and AccessShareLock on events and
+ * all its partitions, until it ends; false where that would take a wait, and none
+ * was asked for.  Fails in recovery.
  */
 Datum
 tex_fold_lock(PG_FUNCTION_ARGS)

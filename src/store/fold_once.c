@@ -86,16 +86,7 @@ tex_folder_start(void)
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-static void
-wait_for_end_of(TransactionId xid)
-{
-	if (!TransactionIdIsValid(xid))
-		return;
-	StartTransactionCommand();
-	XactLockTableWait(xid, NULL, NULL, XLTW_None);
-	CommitTransactionCommand();
-}
-
+/* One fold, in a transaction of its own; as many deltas as one statement takes. */
 static void
 fold(void)
 {
@@ -113,6 +104,7 @@ fold(void)
 	CommitTransactionCommand();
 }
 
+/* Size of a table of the extension, in pages; 0 where the extension is gone. */
 static BlockNumber
 pages_of(const char *table)
 {
@@ -131,8 +123,9 @@ pages_of(const char *table)
 }
 
 /*
- * Vacuums a table of the extension, between transactions.  PortalContext must
- * outlive them.
+ * Vacuums a table of the extension, if it has grown to VACUUM_PAGES, and skips it
+ * where somebody has it locked.  Call it in a worker, outside of a transaction.
+ * PortalContext must be set and outlive transactions.  Throws what VACUUM throws.
  */
 void
 tex_vacuum_if_large(const char *table)
@@ -162,7 +155,9 @@ tex_vacuum_if_large(const char *table)
 }
 
 /*
- * Entry point of the worker.
+ * Entry point of the worker, whose order (database, transaction) is in bgw_extra.
+ * Where the database is gone, or any step fails, it ends with a
+ * message in the log; nothing depends on it.
  */
 void
 tex_folder_main(Datum argument)
@@ -177,7 +172,12 @@ tex_folder_main(Datum argument)
 	PortalContext = AllocSetContextCreate(TopMemoryContext, "trace_ext folder",
 										  ALLOCSET_DEFAULT_SIZES);
 
-	wait_for_end_of(order.after);
+	if (TransactionIdIsValid(order.after))
+	{
+		StartTransactionCommand();
+		XactLockTableWait(order.after, NULL, NULL, XLTW_None);
+		CommitTransactionCommand();
+	}
 	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_activity(STATE_RUNNING, "folding");

@@ -31,6 +31,7 @@
 #include "store/summary.h"
 
 #define MAX_PAGE_SIZE 10000
+/* Rows of base that are fetched at once: a page as most ask for it, and not many more. */
 #define FETCH_ROWS 32
 #define OUTPUT_COLUMNS 11
 
@@ -40,6 +41,7 @@
 
 PG_FUNCTION_INFO_V1(tex_list_traces);
 
+/* What the caller wants to be listed. */
 typedef struct Filter
 {
 	int64		min_events;
@@ -52,26 +54,28 @@ typedef struct Filter
 	pg_uuid_t	before_id;
 } Filter;
 
+/* A list that is being made; in memory of the call. */
 typedef struct Lister
 {
 	Filter		filter;
-	TexSummarySet *outstanding;
+	TexSummarySet *outstanding; /* all deltas, by trace */
 	TexSummary **touched;		/* those of outstanding that have events */
 	int			touched_count;
 	int			touched_next;
-	Portal		base;
+	Portal		base;			/* NULL once it is read to its end */
 	TexSummarySet *fetched;		/* the last rows read from base */
 	TexSummary **base_rows;
 	int			base_count;
 	int			base_next;
-	MemoryContext context;
-	MemoryContext fetch_context;
+	MemoryContext context;		/* of the call */
+	MemoryContext fetch_context;	/* of "fetched", reset by the next fetch */
 } Lister;
 
 /* ----------------------------------------------------------------
  *		Arguments
  * ----------------------------------------------------------------
  */
+/* The value of a digit; -1 for what is none. */
 static int
 hex_digit(char c)
 {
@@ -109,6 +113,7 @@ parse_search(const char *search, Filter *filter)
 	}
 }
 
+/* Throws; all that list_traces() refuses is refused alike. */
 static void
 invalid_argument(const char *message)
 {
@@ -173,41 +178,37 @@ read_summary(TexSummarySet *set, int n)
 }
 
 /*
- * Runs a query for one trace, with the caller's snapshot.  Returns whether
- * there is a row.
+ * Reads the base row of a trace into SPI_tuptable, as the caller's snapshot sees it;
+ * false where there is none.
  */
-static bool
-select_by_trace(SPIPlanPtr *plan, const char *query, const pg_uuid_t *trace_id)
-{
-	Datum		argument = UUIDPGetDatum(trace_id);
-
-	if (*plan == NULL)
-	{
-		Oid			type = UUIDOID;
-
-		*plan = SPI_prepare(query, 1, &type);
-		if (*plan == NULL)
-			elog(ERROR, "could not prepare \"%s\"", query);
-		SPI_keepplan(*plan);
-	}
-	if (SPI_execute_plan(*plan, &argument, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not run \"%s\"", query);
-	return SPI_processed > 0;
-}
-
 static bool
 find_base(const pg_uuid_t *trace_id)
 {
 	static SPIPlanPtr plan = NULL;
+	Datum		argument = UUIDPGetDatum(trace_id);
 
-	return select_by_trace(&plan,
-						   "SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base WHERE trace_id OPERATOR(pg_catalog.=) $1",
-						   trace_id);
+	if (plan == NULL)
+	{
+		Oid			type = UUIDOID;
+
+		plan = SPI_prepare("SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base"
+						   " WHERE trace_id OPERATOR(pg_catalog.=) $1", 1, &type);
+		if (plan == NULL)
+			elog(ERROR, "could not prepare the search of summary_base");
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, &argument, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not search summary_base");
+	return SPI_processed > 0;
 }
 
 /* ----------------------------------------------------------------
  *		The two streams
  * ----------------------------------------------------------------
+ */
+/*
+ * The order of the list, ascending: by time, then by id, as the index of
+ * summary_base has it.
  */
 static int
 compare_keys(TimestampTz a, const pg_uuid_t *a_id, TimestampTz b, const pg_uuid_t *b_id)
@@ -227,6 +228,10 @@ compare_touched(const void *a, const void *b)
 	return compare_keys(y->last_timestamp, &y->trace_id, x->last_timestamp, &x->trace_id);
 }
 
+/*
+ * Is a trace within the page's bound and the search?  Asked of deltas; the query
+ * of base asks it in SQL.
+ */
 static bool
 may_be_listed(const Filter *filter, const TexSummary *s)
 {
@@ -270,6 +275,10 @@ recompute_touched(Lister *lister, const TexRanges *ranges, TexSummary *s)
 	MemoryContextReset(lister->fetch_context);
 }
 
+/*
+ * Reads all outstanding deltas, and puts the traces that may be listed in the
+ * order of the list.
+ */
 static void
 open_touched(Lister *lister)
 {
@@ -466,6 +475,10 @@ insist_on_indexes(const Filter *filter)
 	}
 }
 
+/*
+ * What is asked of a complete trace.  One that lost all its events has none to be
+ * listed with.
+ */
 static bool
 passes(const Filter *filter, const TexSummary *s)
 {

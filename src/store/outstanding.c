@@ -17,8 +17,8 @@
 #include "utils/snapmgr.h"
 
 #include "common/event.h"
-#include "store/outstanding.h"
 #include "common/reads.h"
+#include "store/outstanding.h"
 
 /* Columns of their tables, counted from 1. */
 #define TOTALS_EVENT_COUNT 1
@@ -26,6 +26,7 @@
 
 PG_FUNCTION_INFO_V1(tex_count_events);
 
+/* What sum_of() adds up. */
 typedef struct Sum
 {
 	AttrNumber	column;
@@ -34,7 +35,9 @@ typedef struct Sum
 
 /*
  * Calls back for each row of one of the extension's tables, in a memory context
- * that lasts for the row.
+ * that lasts for the row.  Reads with the active snapshot, with no check of the
+ * caller's rights; the table is locked in AccessShareLock meanwhile, and noted as
+ * read.
  */
 void
 tex_scan_own(const char *name, TexSlotCallback each, void *arg)
@@ -77,7 +80,8 @@ merge_delta(TupleTableSlot *slot, void *arg)
 }
 
 /*
- * The outstanding deltas, merged by trace; they live in "context".
+ * The outstanding deltas, merged by trace; they live in "context".  Of a trace
+ * that says "recompute" nothing else holds but its id.
  */
 TexSummarySet *
 tex_outstanding_summaries(MemoryContext context)
@@ -88,6 +92,7 @@ tex_outstanding_summaries(MemoryContext context)
 	return set;
 }
 
+/* Adds the column's value; the tables here have no NULL there. */
 static void
 add_column(TupleTableSlot *slot, void *arg)
 {
@@ -97,6 +102,10 @@ add_column(TupleTableSlot *slot, void *arg)
 	sum->total += DatumGetInt64(slot_getattr(slot, sum->column, &isnull));
 }
 
+/*
+ * The sum of a bigint column of one of our tables, for a number of rows that is
+ * bounded by folding.
+ */
 static int64
 sum_of(const char *table, AttrNumber column)
 {

@@ -40,13 +40,18 @@ PG_FUNCTION_INFO_V1(tex_maintain_partitions);
 PG_FUNCTION_INFO_V1(tex_trust_check);
 PG_FUNCTION_INFO_V1(tex_dump_rows);
 
+/* What partition_step() answers. */
 typedef enum StepResult
 {
-	STEP_DONE, STEP_MADE, STEP_MADE_FOR_ROWS, STEP_BUSY
+	STEP_DONE,					/* nothing is left to do */
+	STEP_MADE,					/* a partition ahead */
+	STEP_MADE_FOR_ROWS,			/* one for rows that wait in the default partition */
+	STEP_BUSY					/* events could not be locked in time */
 } StepResult;
 
 /*
- * One step, in this transaction.
+ * One step of partition_step(), in this transaction. "busy" is an answer, not an
+ * error.
  */
 static StepResult
 step(bool for_rows)
@@ -64,15 +69,6 @@ step(bool for_rows)
 	if (strcmp(result, "made") == 0)
 		return STEP_MADE;
 	return strcmp(result, "done") == 0 ? STEP_DONE : STEP_MADE_FOR_ROWS;
-}
-
-static void
-pause_a_moment(void)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE_MS,
-					 PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
 }
 
 /*
@@ -105,7 +101,11 @@ tex_maintain_partitions(PG_FUNCTION_ARGS)
 					 errdetail("Others had it in use for as long as this tried."),
 					 errhint("Call maintain_partitions() again when long queries and transactions have ended.")));
 		if (result == STEP_BUSY)
-			pause_a_moment();
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE_MS,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+		}
 		CHECK_FOR_INTERRUPTS();
 	} while (result != STEP_DONE);
 	SPI_finish();

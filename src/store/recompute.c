@@ -41,12 +41,14 @@ typedef struct Row
 	Oid			relation;
 } Row;
 
+/* A column of the row by its name. */
 static Datum
 column(const Row *row, const char *name, bool *isnull)
 {
 	return heap_getattr(row->tuple, get_attnum(row->relation, name), row->desc, isnull);
 }
 
+/* The same, of type text; NULL for NULL. */
 static text *
 text_column(const Row *row, const char *name)
 {
@@ -56,6 +58,7 @@ text_column(const Row *row, const char *name)
 	return isnull ? NULL : DatumGetTextPP(value);
 }
 
+/* What a summary needs of an event; attributes are detoasted only where they decide. */
 static void
 read_event(const Row *row, TexSummaryEvent *event)
 {
@@ -78,6 +81,10 @@ read_event(const Row *row, TexSummaryEvent *event)
 	event->service = text_column(row, "service_name");
 }
 
+/*
+ * Adds the events of a trace that are in one partition, found by its key, in the
+ * active snapshot.  What a row needs is freed with it.
+ */
 static void
 add_partition(TexSummarySet *set, TexSummary *s, Relation rel, Oid index)
 {
@@ -107,7 +114,10 @@ add_partition(TexSummarySet *set, TexSummary *s, Relation rel, Oid index)
 }
 
 /*
- * The summary of a trace, in the current memory context; NULL where it has no event.
+ * The summary of a trace as of the active snapshot, in the current memory context;
+ * NULL where it has no event. "ranges" are of the same snapshot.  Locks events and
+ * the partitions in range in AccessShareLock until the transaction ends.  The
+ * caller has checked rights.
  */
 TexSummary *
 tex_recompute(const TexRanges *ranges, const pg_uuid_t *trace_id)
@@ -182,6 +192,9 @@ require_summaries(void)
 
 /*
  * recompute_summary(trace_id uuid) returns setof summary_recomputed
+ *
+ * One row, or none where the trace has no event.  For whoever may read
+ * trace_summaries.
  */
 Datum
 tex_recompute_summary(PG_FUNCTION_ARGS)
@@ -198,6 +211,9 @@ tex_recompute_summary(PG_FUNCTION_ARGS)
 
 /*
  * trace_range(ids uuid[], OUT first_timestamp, OUT last_timestamp)
+ *
+ * Where the events of these traces are, in the snapshot of the query; 'infinity'
+ * to '-infinity' where there are none.  For whoever may read trace_summaries.
  */
 Datum
 tex_trace_range(PG_FUNCTION_ARGS)

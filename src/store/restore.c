@@ -73,11 +73,11 @@
 #include "utils/relcache.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "common/event.h"
 #include "common/owner.h"
-#include "store/restore.h"
 #include "common/worker_slots.h"
+#include "compat.h"
+#include "store/restore.h"
 
 /* A parallel restore ends all its sessions between its sections. */
 #define SETTLE_MS 60000
@@ -117,6 +117,7 @@ partition_of_events(RangeVar *relation)
 	return OidIsValid(oid) && is_partition_of_events(oid) ? oid : InvalidOid;
 }
 
+/* The index of a table's primary key, or InvalidOid. */
 static Oid
 primary_key_of(Oid part)
 {
@@ -129,6 +130,10 @@ primary_key_of(Oid part)
 	return index;
 }
 
+/*
+ * The caller owns the table; a name that is taken fails, as the dump's own command
+ * would.
+ */
 static void
 rename_index(Oid index, const char *name)
 {
@@ -164,6 +169,10 @@ is_key_of_events(Constraint *constraint, Oid part, Oid key)
 	return same;
 }
 
+/*
+ * ALTER TABLE ...  ADD PRIMARY KEY that the partition has by its parent: the
+ * command is left without it.
+ */
 static void
 skip_primary_key(AlterTableStmt *stmt)
 {
@@ -246,6 +255,10 @@ exchange_index(AlterTableStmt *stmt)
 	rename_index(attached, name);
 }
 
+/*
+ * CREATE INDEX of a name that an index of the partition's parent has given it: IF
+ * NOT EXISTS.
+ */
 static void
 skip_index(IndexStmt *stmt)
 {
@@ -258,6 +271,7 @@ skip_index(IndexStmt *stmt)
 		stmt->if_not_exists = true;
 }
 
+/* CREATE TRIGGER of one of ours: OR REPLACE. */
 static void
 replace_trigger(CreateTrigStmt *stmt)
 {
@@ -270,6 +284,7 @@ replace_trigger(CreateTrigStmt *stmt)
  *		Sessions that restore
  * ----------------------------------------------------------------
  */
+/* May the caller act for the owner of events?  False while there is no extension. */
 static bool
 owns_events(void)
 {
@@ -278,6 +293,7 @@ owns_events(void)
 	return OidIsValid(events) && tex_owns_relation(events);
 }
 
+/* By settings that pg_dump writes at the head of every dump, and by rights. */
 static bool
 is_restore_session(void)
 {
@@ -287,6 +303,7 @@ is_restore_session(void)
 		owns_events();
 }
 
+/* At the end of the session, however it ends: the time to settle begins. */
 static void
 restorer_ends(int code, Datum arg)
 {
@@ -349,6 +366,7 @@ tex_restoring(PG_FUNCTION_ARGS)
  *		Partitions that give way
  * ----------------------------------------------------------------
  */
+/* Calls one of our functions with the owner's rights.  The caller's own were checked. */
 static void
 call_as_owner(const char *sql, int n_args, Oid *types, Datum *values, const char *nulls)
 {
@@ -400,6 +418,7 @@ make_room_for(Oid part, PartitionBoundSpec *spec)
 	call_as_owner("SELECT trace_ext_internal.make_room($1, $2, $3, $4)", 4, types, values, NULL);
 }
 
+/* ALTER TABLE events ATTACH PARTITION: its range is to be free. */
 static void
 attach_arriving(AlterTableStmt *stmt)
 {

@@ -21,6 +21,7 @@
 
 #include "store/summary.h"
 
+/* An element of the hash of a set. */
 typedef struct SummaryEntry
 {
 	pg_uuid_t	trace_id;
@@ -46,6 +47,10 @@ struct TexSummarySet
 	TexSummary *last;			/* events of one trace come together */
 };
 
+/*
+ * An empty set; it and all that is added to it live in "context", and go with
+ * that.
+ */
 TexSummarySet *
 tex_summaries_create(MemoryContext context)
 {
@@ -58,6 +63,7 @@ tex_summaries_create(MemoryContext context)
 
 /*
  * The summary of a trace in the set; an empty one is made where there is none.
+ * The address stays good for as long as the set.
  */
 TexSummary *
 tex_summaries_get(TexSummarySet *set, const pg_uuid_t *trace_id)
@@ -90,6 +96,9 @@ tex_summaries_find(TexSummarySet *set, const pg_uuid_t *trace_id)
 	return entry == NULL ? NULL : entry->summary;
 }
 
+/*
+ * How many traces the set has.
+ */
 int
 tex_summaries_count(TexSummarySet *set)
 {
@@ -114,6 +123,9 @@ tex_summaries_all(TexSummarySet *set)
 	return all;
 }
 
+/*
+ * Widens the time of a trace by another range; "first" is not after "last".
+ */
 void
 tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last)
 {
@@ -124,6 +136,7 @@ tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last)
 	s->has_times = true;
 }
 
+/* A copy that is neither short nor compressed: its header is that of 4 bytes. */
 static text *
 copy_text(text *t, MemoryContext context)
 {
@@ -135,6 +148,7 @@ copy_text(text *t, MemoryContext context)
 	return copy;
 }
 
+/* Byte by byte; neither is NULL. */
 static bool
 same_text(text *a, text *b)
 {
@@ -162,6 +176,9 @@ text_slot(const TexTextSet *set, text *t)
 	return &set->slots[slot];
 }
 
+/*
+ * Is a text in the set?  Compared by bytes.
+ */
 bool
 tex_text_set_has(const TexTextSet *set, text *t)
 {
@@ -245,6 +262,9 @@ tex_text_set_array(const TexTextSet *set)
 	return PointerGetDatum(array);
 }
 
+/*
+ * Adds a service, which is copied into the set's context.
+ */
 void
 tex_summary_add_service(TexSummarySet *set, TexSummary *s, text *service)
 {
@@ -287,6 +307,10 @@ tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 	s->root_service = service == NULL ? NULL : copy_text(service, set->context);
 }
 
+/*
+ * Adds one event: it counts, widens the time, adds its service and may be the
+ * root.
+ */
 void
 tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *event)
 {
@@ -301,7 +325,9 @@ tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *
 }
 
 /*
- * Adds a row of summary_base, or of summary_deltas, to the summary of its trace.
+ * Adds a row of summary_base, or of summary_deltas, to the summary of its trace,
+ * and returns that. "values" has TEX_SUMMARY_COLUMNS, in their order; those of a
+ * delta with "recompute" may not be given, they have NULLs.
  */
 TexSummary *
 tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull)

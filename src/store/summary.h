@@ -18,6 +18,7 @@ typedef struct TexTextSet
 	uint32		mask;
 } TexTextSet;
 
+/* A trace, or what some of its events add to one; in backend memory. */
 typedef struct TexSummary
 {
 	pg_uuid_t	trace_id;
@@ -52,6 +53,7 @@ typedef struct TexSummaryEvent
 #define TEX_SUMMARY_COLUMNS 11
 
 /* A set of summaries by trace id, all in one memory context. */
+/* Summaries by trace, in a memory context of the caller's. */
 typedef struct TexSummarySet TexSummarySet;
 
 extern TexSummarySet *tex_summaries_create(MemoryContext context);

@@ -38,6 +38,7 @@ typedef struct PageQuery
 	Datum		values[ARG_COUNT + 3];
 } PageQuery;
 
+/* Returns the parameter's number, from 1. */
 static int
 add_parameter(PageQuery *query, Oid type, Datum value)
 {
@@ -46,6 +47,7 @@ add_parameter(PageQuery *query, Oid type, Datum value)
 	return ++query->n;
 }
 
+/* Throws; all that trace_events() refuses is refused alike. */
 static void
 invalid_argument(const char *message)
 {
@@ -130,8 +132,9 @@ put_row(ReturnSetInfo *result, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * trace_events(trace_id uuid, page_size int, page int, after_timestamp timestamptz,
- * after_id uuid, kinds event_kind[], service text) returns setof events
+ * trace_events(trace_id uuid, page_size int, page int, after_timestamp
+ * timestamptz, after_id uuid, kinds event_kind[], service text) returns setof
+ * events
  */
 Datum
 tex_trace_events(PG_FUNCTION_ARGS)

@@ -46,10 +46,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "common/event.h"
-#include "store/outstanding.h"
 #include "common/reads.h"
+#include "compat.h"
+#include "store/outstanding.h"
 #include "store/summary.h"
 #include "store/trace_range.h"
 
@@ -61,12 +61,14 @@
 PG_FUNCTION_INFO_V1(tex_duration_ms);
 PG_FUNCTION_INFO_V1(tex_shifted);
 
+/* The range of a trace in the outstanding deltas; an element of a hash. */
 typedef struct RangeEntry
 {
 	pg_uuid_t	id;
 	TexRange	range;
 } RangeEntry;
 
+/* Relations; for bsearch() once they are sorted. */
 typedef struct OidSet
 {
 	Oid		   *oids;
@@ -86,7 +88,8 @@ struct TexRanges
  */
 
 /*
- * A time moved by microseconds; stops at infinity instead of wrapping around.
+ * A time moved by microseconds.  Stops at infinity instead of wrapping around or
+ * being no timestamp; infinity stays where it is.
  */
 TimestampTz
 tex_time_plus(TimestampTz at, int64 usecs)
@@ -143,6 +146,7 @@ tex_shifted(PG_FUNCTION_ARGS)
  *		What deltas do not tell
  * ----------------------------------------------------------------
  */
+/* For qsort() and bsearch(). */
 static int
 compare_oids(const void *a, const void *b)
 {
@@ -152,6 +156,7 @@ compare_oids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Of a row of the table "partitions", whose first column is the partition. */
 static void
 add_oid(TupleTableSlot *slot, void *arg)
 {
@@ -178,6 +183,10 @@ counted_partitions(void)
 	return set;
 }
 
+/*
+ * Has this transaction written a partition?  Writing takes RowExclusiveLock until
+ * its end.
+ */
 static bool
 is_written_by_me(Oid partition)
 {
@@ -204,6 +213,11 @@ bound_time(PartitionBoundInfo bounds, int n, TimestampTz beyond)
 	}
 }
 
+/*
+ * The range of the partitions that may have visible rows of which no visible delta
+ * tells: those written by this transaction, and those that S does not know as
+ * partitions (see above).
+ */
 static TexRange
 uncounted_range(void)
 {
@@ -270,6 +284,7 @@ tex_partitions_of(TexRange range)
  *		What summaries tell
  * ----------------------------------------------------------------
  */
+/* Widens the range of the trace that a delta is of. */
 static void
 add_delta(TupleTableSlot *slot, void *arg)
 {
@@ -312,6 +327,10 @@ tex_ranges_create(void)
 	return ranges;
 }
 
+/*
+ * The range of a trace in the base, in the active snapshot; none where it is not
+ * there.
+ */
 static TexRange
 base_range(Relation base, Oid index, const pg_uuid_t *id)
 {
@@ -336,6 +355,8 @@ base_range(Relation base, Oid index, const pg_uuid_t *id)
 
 /*
  * A range of time that has all events of some traces, empty where there are none.
+ * "ranges" are of the active snapshot, and so is the answer.  The caller has
+ * checked rights.
  */
 TexRange
 tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)

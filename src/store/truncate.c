@@ -31,34 +31,10 @@ static bool truncating_all = false;
 /* Set when rows of a partition were subtracted. */
 static bool subtracted = false;
 
-static void
-truncate_begins(Relation rel, bool all)
-{
-	truncating_all = truncating_all || all;
-	if (truncating_all || RelationGetNumberOfBlocks(rel) == 0)
-		return;
-	tex_run_as_owner(psprintf("SELECT trace_ext_internal.count_rows(%u, -1)", RelationGetRelid(rel)));
-	subtracted = true;
-}
-
-static void
-truncate_ends(bool all)
-{
-	if (all)
-	{
-		truncating_all = false;
-		tex_run_as_owner("SELECT trace_ext_internal.forget_all()");
-	}
-	else if (subtracted)
-	{
-		subtracted = false;
-		/* The traces of those rows are to be read again: once, not by each reader. */
-		tex_run_as_owner("SELECT trace_ext_internal.fold_if_free()");
-	}
-}
-
 /*
  * note_truncate() returns trigger
+ *
+ * BEFORE and AFTER, for each statement, on events and each of its partitions.
  */
 Datum
 tex_note_truncate(PG_FUNCTION_ARGS)
@@ -77,9 +53,25 @@ tex_note_truncate(PG_FUNCTION_ARGS)
 	if (!all && !rel->rd_rel->relispartition)
 		return PointerGetDatum(NULL);	/* detached: no part of events any more */
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
-		truncate_begins(rel, all);
-	else
-		truncate_ends(all);
+	{
+		truncating_all = truncating_all || all;
+		if (!truncating_all && RelationGetNumberOfBlocks(rel) > 0)
+		{
+			tex_run_as_owner(psprintf("SELECT trace_ext_internal.count_rows(%u, -1)", RelationGetRelid(rel)));
+			subtracted = true;
+		}
+	}
+	else if (all)
+	{
+		truncating_all = false;
+		tex_run_as_owner("SELECT trace_ext_internal.forget_all()");
+	}
+	else if (subtracted)
+	{
+		subtracted = false;
+		/* The traces of those rows are to be read again: once, not by each reader. */
+		tex_run_as_owner("SELECT trace_ext_internal.fold_if_free()");
+	}
 	return PointerGetDatum(NULL);
 }
 
