@@ -355,12 +355,28 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, int, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
 
+-- Apart from the rest: in alter_job() each may be what it was.
+CREATE FUNCTION trace_ext_internal.judge_backoff(backoff interval, max_backoff interval) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF backoff > max_backoff THEN
+        RAISE EXCEPTION 'backoff % is longer than max_backoff %', backoff, max_backoff USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'The pause begins with backoff and doubles up to max_backoff: give both.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.judge_backoff(interval, interval) IS 'fails where the first pause of a job would be longer than its longest';
+
+-- An argument that is NULL has its default, as if it was not given.
 CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts int = 5,
-                        backoff interval = '1 second', max_backoff interval = '1 minute', priority int = 0, enabled boolean = true) RETURNS void
+                        backoff interval = NULL, max_backoff interval = NULL, priority int = 0, enabled boolean = true) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     p record;
+    first_pause constant interval := coalesce(backoff, least(interval '1 second', max_backoff));
+    last_pause constant interval := coalesce(max_backoff, greatest(interval '1 minute', backoff));
 BEGIN
     IF nullif(name, '') IS NULL OR procedure IS NULL OR "interval" IS NULL THEN
         RAISE EXCEPTION 'a job needs a name, a procedure and an interval' USING ERRCODE = 'invalid_parameter_value',
@@ -388,15 +404,17 @@ BEGIN
               HINT = 'The job runs in a process of this role, which PostgreSQL before 17 starts for roles with LOGIN only.';
     END IF;
     PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_backoff(first_pause, last_pause);
     INSERT INTO trace_ext.jobs (name, procedure, owner, "interval", timeout, max_attempts, backoff, max_backoff, priority, enabled)
-    VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", add_job.timeout, add_job.max_attempts,
-            add_job.backoff, add_job.max_backoff, add_job.priority, add_job.enabled);
+    VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", coalesce(add_job.timeout, interval '10 minutes'),
+            coalesce(add_job.max_attempts, 5), first_pause, last_pause, coalesce(add_job.priority, 0), coalesce(add_job.enabled, true));
     PERFORM trace_ext_internal.wake_worker();
 END
 $$;
 COMMENT ON FUNCTION add_job(name, regproc, interval, interval, int, interval, interval, int, boolean) IS
     'has workers call a procedure every interval, as its owner, in a process of its own, with search_path set to pg_catalog, pg_temp: '
-    'qualify names in it. The caller must be a member of the owner';
+    'qualify names in it. The caller must be a member of the owner. A job that fails pauses for 1 second, then twice as long each time, up to 1 minute: '
+    'backoff and max_backoff. NULL is the default of each';
 
 CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean = NULL, timeout interval = NULL, max_attempts int = NULL,
                           backoff interval = NULL, max_backoff interval = NULL, priority int = NULL, next_run timestamptz = NULL) RETURNS void
@@ -406,6 +424,7 @@ DECLARE
     job constant trace_ext.jobs := trace_ext_internal.require_job(name);
 BEGIN
     PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_backoff(coalesce(backoff, job.backoff), coalesce(max_backoff, job.max_backoff));
     -- One farther ahead would be due now, as after a clock was set back.
     IF NOT isfinite(next_run) OR next_run > clock_timestamp() + greatest(coalesce(alter_job."interval", job."interval"),
                                                                          coalesce(alter_job.max_backoff, job.max_backoff)) THEN
