@@ -335,7 +335,8 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.require_job(name) IS 'the job of that name, if the caller may change and run it';
 
 -- What the table would refuse, in words.
-CREATE FUNCTION trace_ext_internal.judge_job("interval" interval, timeout interval, max_attempts int, backoff interval, max_backoff interval) RETURNS void
+CREATE FUNCTION trace_ext_internal.judge_job("interval" interval, timeout interval, max_attempts bigint, priority bigint, backoff interval,
+                                             max_backoff interval) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -347,13 +348,16 @@ BEGIN
         RAISE EXCEPTION '% must be between % and 10 years', given.name, given.least USING ERRCODE = 'invalid_parameter_value',
               HINT = 'Write a number and a unit, as ''30 s'' or ''1 hour''.';
     END LOOP;
-    IF max_attempts < 1 THEN
-        RAISE EXCEPTION 'max_attempts must be 1 or more' USING ERRCODE = 'invalid_parameter_value',
+    IF max_attempts NOT BETWEEN 1 AND 2147483647 THEN
+        RAISE EXCEPTION 'max_attempts must be between 1 and 2147483647' USING ERRCODE = 'invalid_parameter_value',
               HINT = 'With 1 a job that failed waits for its interval.';
+    END IF;
+    IF priority NOT BETWEEN -2147483648 AND 2147483647 THEN
+        RAISE EXCEPTION 'priority must be between -2147483648 and 2147483647' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, int, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
+COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, bigint, bigint, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
 
 -- Apart from the rest: in alter_job() each may be what it was.
 CREATE FUNCTION trace_ext_internal.judge_backoff(backoff interval, max_backoff interval) RETURNS void
@@ -369,8 +373,8 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.judge_backoff(interval, interval) IS 'fails where the first pause of a job would be longer than its longest';
 
 -- An argument that is NULL has its default, as if it was not given.
-CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts int = 5,
-                        backoff interval = NULL, max_backoff interval = NULL, priority int = 0, enabled boolean = true) RETURNS void
+CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts bigint = 5,
+                        backoff interval = NULL, max_backoff interval = NULL, priority bigint = 0, enabled boolean = true) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -403,7 +407,7 @@ BEGIN
         RAISE EXCEPTION 'role "%" may not log in', p.owner USING ERRCODE = 'invalid_authorization_specification',
               HINT = 'The job runs in a process of this role, which PostgreSQL before 17 starts for roles with LOGIN only.';
     END IF;
-    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, priority, backoff, max_backoff);
     PERFORM trace_ext_internal.judge_backoff(first_pause, last_pause);
     INSERT INTO trace_ext.jobs (name, procedure, owner, "interval", timeout, max_attempts, backoff, max_backoff, priority, enabled)
     VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", coalesce(add_job.timeout, interval '10 minutes'),
@@ -411,19 +415,19 @@ BEGIN
     PERFORM trace_ext_internal.wake_worker();
 END
 $$;
-COMMENT ON FUNCTION add_job(name, regproc, interval, interval, int, interval, interval, int, boolean) IS
+COMMENT ON FUNCTION add_job(name, regproc, interval, interval, bigint, interval, interval, bigint, boolean) IS
     'has workers call a procedure every interval, as its owner, in a process of its own, with search_path set to pg_catalog, pg_temp: '
     'qualify names in it. The caller must be a member of the owner. A job that fails pauses for 1 second, then twice as long each time, up to 1 minute: '
     'backoff and max_backoff. NULL is the default of each';
 
-CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean = NULL, timeout interval = NULL, max_attempts int = NULL,
-                          backoff interval = NULL, max_backoff interval = NULL, priority int = NULL, next_run timestamptz = NULL) RETURNS void
+CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean = NULL, timeout interval = NULL, max_attempts bigint = NULL,
+                          backoff interval = NULL, max_backoff interval = NULL, priority bigint = NULL, next_run timestamptz = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     job constant trace_ext.jobs := trace_ext_internal.require_job(name);
 BEGIN
-    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, priority, backoff, max_backoff);
     PERFORM trace_ext_internal.judge_backoff(coalesce(backoff, job.backoff), coalesce(max_backoff, job.max_backoff));
     -- One farther ahead would be due now, as after a clock was set back.
     IF NOT isfinite(next_run) OR next_run > clock_timestamp() + greatest(coalesce(alter_job."interval", job."interval"),
@@ -448,7 +452,7 @@ BEGIN
     PERFORM trace_ext_internal.wake_worker();
 END
 $$;
-COMMENT ON FUNCTION alter_job(name, interval, boolean, interval, int, interval, interval, int, timestamptz) IS
+COMMENT ON FUNCTION alter_job(name, interval, boolean, interval, bigint, interval, interval, bigint, timestamptz) IS
     'changes what is not NULL; enabled => true, and next_run, also forget failed attempts';
 
 CREATE FUNCTION drop_job(name name) RETURNS void
