@@ -10,10 +10,10 @@ SELECT trace_id,
        min("timestamp") AS first_timestamp,
        max("timestamp") AS last_timestamp,
        trace_ext_internal.text_set(service_name) AS services,
-       min("timestamp") FILTER (WHERE parent_id IS NULL) AS root_timestamp,
-       (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL))::uuid AS root_id,
-       trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL) AS root_name,
-       trace_ext_internal.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL) AS root_service
+       min("timestamp") FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_timestamp,
+       (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL OR parent_id = id))::uuid AS root_id,
+       trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_name,
+       trace_ext_internal.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_service
   FROM trace_ext.events
  GROUP BY trace_id;
 COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow, for checks and repair';
@@ -89,7 +89,7 @@ COMMENT ON COLUMN trace_summaries.service_count IS 'number of its services';
 COMMENT ON COLUMN trace_summaries.error_count IS 'number of its events for which is_error(kind, attributes)';
 COMMENT ON COLUMN trace_summaries.access_count IS 'number of its accesses (events of kind StateChange)';
 COMMENT ON COLUMN trace_summaries.root_name IS
-    'name of its root: of the events without a parent, the first by (timestamp, id); NULL until one arrives';
+    'name of its root: of the events without a parent other than themselves, the first by (timestamp, id); NULL until one arrives';
 COMMENT ON COLUMN trace_summaries.root_service IS 'service_name of its root';
 
 CREATE VIEW event_counts AS
