@@ -50,7 +50,7 @@ COMMENT ON TABLE events IS
 COMMENT ON INDEX events_variable_idx IS 'accesses of a variable by time, over all traces';
 COMMENT ON COLUMN events.trace_id IS 'the request or job this event belongs to';
 COMMENT ON COLUMN events.id IS 'names the event within its trace';
-COMMENT ON COLUMN events.parent_id IS 'the event that caused this one; NULL for a root';
+COMMENT ON COLUMN events.parent_id IS 'the event that caused this one; NULL, or its own id, for a root';
 COMMENT ON COLUMN events."timestamp" IS 'when it happened, by the client''s clock, never rewritten';
 COMMENT ON COLUMN events.kind IS 'what happened';
 COMMENT ON COLUMN events.name IS

@@ -10,10 +10,10 @@ SELECT trace_id,
        min("timestamp") AS first_timestamp,
        max("timestamp") AS last_timestamp,
        trace_ext_internal.text_set(service_name) AS services,
-       min("timestamp") FILTER (WHERE parent_id IS NULL) AS root_timestamp,
-       (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL))::uuid AS root_id,
-       trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL) AS root_name,
-       trace_ext_internal.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL) AS root_service
+       min("timestamp") FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_timestamp,
+       (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL OR parent_id = id))::uuid AS root_id,
+       trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_name,
+       trace_ext_internal.earliest("timestamp", id, service_name) FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_service
   FROM trace_ext.events
  GROUP BY trace_id;
 COMMENT ON VIEW summary_recomputed IS 'summaries computed from all events; slow, for checks and repair';
@@ -89,7 +89,7 @@ COMMENT ON COLUMN trace_summaries.service_count IS 'number of its services';
 COMMENT ON COLUMN trace_summaries.error_count IS 'number of its events for which is_error(kind, attributes)';
 COMMENT ON COLUMN trace_summaries.access_count IS 'number of its accesses (events of kind StateChange)';
 COMMENT ON COLUMN trace_summaries.root_name IS
-    'name of its root: of the events without a parent, the first by (timestamp, id); NULL until one arrives';
+    'name of its root: of the events without a parent other than themselves, the first by (timestamp, id); NULL until one arrives';
 COMMENT ON COLUMN trace_summaries.root_service IS 'service_name of its root';
 
 CREATE VIEW event_counts AS
@@ -355,11 +355,11 @@ COMMENT ON FUNCTION list_traces(bigint, bigint, bigint, text, text, timestamptz,
 
 CREATE FUNCTION trace_events(
     trace_id uuid, page_size bigint = 100, page bigint = 1, after_timestamp timestamptz = NULL,
-    after_id uuid = NULL, kinds event_kind[] = NULL, service text = NULL)
+    after_id uuid = NULL, kinds text[] = NULL, service text = NULL)
     RETURNS SETOF events
     LANGUAGE c STABLE ROWS 100
     AS 'MODULE_PATHNAME', 'tex_trace_events';
-COMMENT ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, event_kind[], text) IS
+COMMENT ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, text[], text) IS
     'the events of a trace, by (timestamp, id). page_size 1 to 10000; page from 1, or the events after one already seen: '
     'after_timestamp and after_id take its timestamp and id. Only events of some kinds, of a service. '
     'Costs the same with any number of partitions; no row for an unknown trace';

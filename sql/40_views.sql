@@ -40,15 +40,15 @@ SELECT trace_id,
            ELSE 'DirectCall'
        END AS edge_type
   FROM trace_ext.events
- WHERE parent_id IS NOT NULL;
+ WHERE parent_id <> id;
 COMMENT ON VIEW causal_edges IS
     'one row an event with a parent: from the parent, which may not have arrived, to the event; edge_type by the kind of the latter';
 
 CREATE VIEW trace_roots AS
 SELECT trace_id, id AS root_event_id, "timestamp", name, service_name
   FROM trace_ext.events
- WHERE parent_id IS NULL;
-COMMENT ON VIEW trace_roots IS 'one row an event without a parent';
+ WHERE parent_id IS NULL OR parent_id = id;
+COMMENT ON VIEW trace_roots IS 'one row an event without a parent other than itself';
 
 CREATE VIEW distributed_spans AS
 SELECT trace_id,
@@ -58,7 +58,7 @@ SELECT trace_id,
        min("timestamp") AS first_event,
        max("timestamp") AS last_event,
        trace_ext_internal.earliest("timestamp", id, upstream_span_id) FILTER (WHERE upstream_span_id IS NOT NULL) AS parent_span_id,
-       coalesce(trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR kind = 'HttpRequest'),
+       coalesce(trace_ext_internal.earliest("timestamp", id, name) FILTER (WHERE parent_id IS NULL OR parent_id = id OR kind = 'HttpRequest'),
                 trace_ext_internal.earliest("timestamp", id, name)) AS name,
        CASE WHEN bool_or(trace_ext.is_error(kind, attributes)) THEN 'ERROR' ELSE 'OK' END AS status,
        trace_ext_internal.earliest("timestamp", id, service_name) AS service_name,
@@ -89,7 +89,7 @@ SELECT e.upstream_span_id AS from_span,
        e.trace_id,
        min(e."timestamp") AS first_event
   FROM trace_ext.events e
-  LEFT JOIN trace_ext.events p ON p.trace_id = e.trace_id AND p.id = e.parent_id AND p.span_id = e.span_id
+  LEFT JOIN trace_ext.events p ON p.trace_id = e.trace_id AND p.id = e.parent_id AND p.id <> e.id AND p.span_id = e.span_id
  WHERE e.span_id IS NOT NULL AND e.upstream_span_id IS NOT NULL
  GROUP BY e.trace_id, e.upstream_span_id, e.span_id;
 COMMENT ON VIEW distributed_edges IS

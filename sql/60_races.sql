@@ -61,7 +61,7 @@ BEGIN
              GROUP BY trace_id
             HAVING bool_or(kind IN ('LockAcquire', 'LockRelease'))
                 -- A message from another trace; or a thread that hands over to another one.
-                OR bool_or(upstream_span_id IS NOT NULL AND parent_id IS NULL)
+                OR bool_or(upstream_span_id IS NOT NULL AND (parent_id IS NULL OR parent_id = id))
                 OR min(thread_id COLLATE "C") <> max(thread_id COLLATE "C")
             $q$ USING few, low, high;
     END LOOP;

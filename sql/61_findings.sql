@@ -673,3 +673,17 @@ CREATE FUNCTION set_finding_status(id uuid, status finding_status) RETURNS boole
     END;
 COMMENT ON FUNCTION set_finding_status(uuid, finding_status) IS
     'acknowledges, ignores or reopens a finding; false if there is none with this id';
+
+-- For drivers that send the status as text, and with the values in the error.
+CREATE FUNCTION set_finding_status(id uuid, status text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF status IS NULL OR status <> ALL (enum_range(NULL::trace_ext.finding_status)::text[]) THEN
+        RAISE EXCEPTION 'a finding cannot have the status "%"', status USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'A status is one of ' || array_to_string(enum_range(NULL::trace_ext.finding_status), ', ') || '.';
+    END IF;
+    RETURN trace_ext.set_finding_status(id, status::trace_ext.finding_status);
+END
+$$;
+COMMENT ON FUNCTION set_finding_status(uuid, text) IS 'the same with a status that is given as text';

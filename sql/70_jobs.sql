@@ -6,6 +6,7 @@ CREATE TABLE jobs (
     name          name        PRIMARY KEY,
     procedure     text        NOT NULL,
     owner         name        NOT NULL,
+    owner_id      oid,
     builtin       boolean     NOT NULL DEFAULT false,
     enabled       boolean     NOT NULL DEFAULT true,
     "interval"    interval    NOT NULL CHECK ("interval" BETWEEN interval '100 milliseconds' AND interval '10 years'),
@@ -34,7 +35,8 @@ ALTER TABLE jobs SET (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autov
 COMMENT ON TABLE jobs IS 'what background workers run; add_job(), alter_job() and drop_job() change it, run_job() runs one at once';
 COMMENT ON COLUMN jobs.name IS 'its name';
 COMMENT ON COLUMN jobs.procedure IS 'a procedure that is called without arguments; while it returns true in a boolean output column, it is called again at once';
-COMMENT ON COLUMN jobs.owner IS 'the owner of the procedure; it runs with the rights of this role, in a process of its own';
+COMMENT ON COLUMN jobs.owner IS 'the owner of the procedure; it runs with the rights of this role, in a process of its own. Its name when last seen, for people and dumps';
+COMMENT ON COLUMN jobs.owner_id IS 'the number of that role: a job whose role is dropped is not run, whoever gets the name. NULL: a dump named a role that was not there';
 COMMENT ON COLUMN jobs.builtin IS 'whether it came with the extension';
 COMMENT ON COLUMN jobs.enabled IS 'whether it runs by itself';
 COMMENT ON COLUMN jobs."interval" IS 'time from the start of a run to that of the next';
@@ -82,13 +84,19 @@ COMMENT ON COLUMN job_runs.state IS 'what became of it';
 COMMENT ON COLUMN job_runs.attempt IS '1, or more after failures';
 COMMENT ON COLUMN job_runs.error IS 'why it failed or was skipped';
 
--- A dump brings all jobs. CREATE EXTENSION has made the built-in ones by then, so
--- what the dump says of them replaces it.
-SELECT pg_catalog.pg_extension_config_dump('jobs', '');
+-- A dump brings all jobs but those of dropped roles, and those whose name of a role
+-- may be another role's by now. CREATE EXTENSION has made the built-in ones by then,
+-- so what the dump says of them replaces it.
+SELECT pg_catalog.pg_extension_config_dump('jobs',
+    'WHERE builtin OR (EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner_id)
+                       AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid <> owner_id AND r.rolname = owner))');
+-- The number of a role means nothing in another cluster, where a dump is restored, so
+-- names count here. Nobody gets rights by that: the procedure must be the role's.
 CREATE FUNCTION trace_ext_internal.keep_job() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    NEW.owner_id := to_regrole(quote_ident(NEW.owner));
     IF NOT NEW.builtin THEN
         RETURN NEW;
     END IF;
@@ -102,9 +110,9 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.keep_job() IS 'row trigger on jobs: lets a restored dump set the built-in jobs';
+COMMENT ON FUNCTION trace_ext_internal.keep_job() IS 'row trigger on jobs: lets a restored dump set the built-in jobs, and finds the role of others by its name';
 CREATE TRIGGER trace_ext_keep BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.keep_job();
-COMMENT ON TRIGGER trace_ext_keep ON jobs IS 'lets a restored dump set the built-in jobs';
+COMMENT ON TRIGGER trace_ext_keep ON jobs IS 'lets a restored dump set the built-in jobs, and finds the role of others by its name';
 
 --
 -- What workers call
@@ -124,6 +132,34 @@ COMMENT ON FUNCTION trace_ext_internal.try_job_lock(name) IS 'keeps others from 
 CREATE FUNCTION trace_ext_internal.call_job(procedure text, owner oid) RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_call_job';
 COMMENT ON FUNCTION trace_ext_internal.call_job(text, oid) IS 'calls the procedure of a job, in this transaction, with the rights of its owner';
+
+-- Who has a job locked is not waited for: the next look will do.
+CREATE FUNCTION trace_ext_internal.follow_owners() RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    UPDATE trace_ext.jobs j SET owner = pg_get_userbyid(j.owner_id)
+     WHERE j.name IN (SELECT o.name FROM trace_ext.jobs o
+                       WHERE pg_get_userbyid(o.owner_id) <> o.owner AND EXISTS (SELECT FROM pg_roles r WHERE r.oid = o.owner_id)
+                         FOR UPDATE OF o SKIP LOCKED);
+    END;
+COMMENT ON FUNCTION trace_ext_internal.follow_owners() IS 'has jobs show the names that renamed owners have now';
+
+CREATE FUNCTION trace_ext_internal.job_owner(job jobs) RETURNS oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN job.builtin THEN (SELECT p.proowner FROM pg_proc p WHERE p.oid = to_regproc(job.procedure))
+                ELSE (SELECT r.oid FROM pg_roles r WHERE r.oid = job.owner_id) END;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.job_owner(jobs) IS 'the role that a job runs as; NULL where it is gone';
+
+CREATE FUNCTION trace_ext_internal.no_owner(job jobs) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN job.builtin THEN format('procedure %s does not exist', job.procedure)
+                WHEN to_regrole(quote_ident(job.owner)) IS NULL THEN format('role "%s" does not exist', job.owner)
+                ELSE format('the role "%s" that this job ran as is gone: it is not run as another of that name', job.owner) END;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.no_owner(jobs) IS 'why a job has nobody to run as';
 
 -- When a job is due: by its time, and by its condition. A time far ahead is of a
 -- clock that was set back since.
@@ -156,6 +192,7 @@ DECLARE
     earliest timestamptz;
 BEGIN
     folds := false;
+    PERFORM trace_ext_internal.follow_owners();
     FOR job IN SELECT * FROM trace_ext.jobs j WHERE j.enabled ORDER BY j.priority DESC, j.next_run NULLS FIRST, j.name LOOP
         folds := folds OR (job.name = 'fold' AND job.attempts < job.max_attempts);
         CONTINUE WHEN run IS NOT NULL;
@@ -182,14 +219,11 @@ BEGIN
             UPDATE trace_ext.jobs j SET last_started = clock_timestamp() WHERE j.name = job.name;
             name := job.name;
             procedure := job.procedure;
-            owner := to_regrole(quote_ident(job.owner));
-            IF job.builtin THEN
-                owner := (SELECT p.proowner FROM pg_proc p WHERE p.oid = to_regproc(job.procedure));
-            END IF;
+            owner := trace_ext_internal.job_owner(job);
             builtin := job.builtin;
             timeout_ms := least(extract(epoch FROM job.timeout) * 1000, 2147483647);
             IF owner IS NULL THEN
-                PERFORM trace_ext_internal.finish_job(run, 'failed', format('role "%s" or procedure %s does not exist', job.owner, job.procedure));
+                PERFORM trace_ext_internal.finish_job(run, 'failed', trace_ext_internal.no_owner(job));
                 run := NULL;
             END IF;
         END IF;
@@ -292,8 +326,7 @@ BEGIN
         RAISE EXCEPTION 'there is no job "%"', name USING ERRCODE = 'undefined_object';
     END IF;
     IF NOT pg_has_role(trace_ext_internal.caller(), 'trace_ext_admin', 'USAGE')
-       AND (to_regrole(quote_ident(job.owner)) IS NULL
-            OR NOT pg_has_role(trace_ext_internal.caller(), to_regrole(quote_ident(job.owner)), 'USAGE')) THEN
+       AND NOT coalesce(pg_has_role(trace_ext_internal.caller(), trace_ext_internal.job_owner(job), 'USAGE'), false) THEN
         RAISE EXCEPTION 'permission denied for job "%"', name USING ERRCODE = 'insufficient_privilege',
               HINT = 'Its owner and members of trace_ext_admin may change and run it.';
     END IF;
@@ -302,7 +335,8 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.require_job(name) IS 'the job of that name, if the caller may change and run it';
 
 -- What the table would refuse, in words.
-CREATE FUNCTION trace_ext_internal.judge_job("interval" interval, timeout interval, max_attempts int, backoff interval, max_backoff interval) RETURNS void
+CREATE FUNCTION trace_ext_internal.judge_job("interval" interval, timeout interval, max_attempts bigint, priority bigint, backoff interval,
+                                             max_backoff interval) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
@@ -314,20 +348,39 @@ BEGIN
         RAISE EXCEPTION '% must be between % and 10 years', given.name, given.least USING ERRCODE = 'invalid_parameter_value',
               HINT = 'Write a number and a unit, as ''30 s'' or ''1 hour''.';
     END LOOP;
-    IF max_attempts < 1 THEN
-        RAISE EXCEPTION 'max_attempts must be 1 or more' USING ERRCODE = 'invalid_parameter_value',
+    IF max_attempts NOT BETWEEN 1 AND 2147483647 THEN
+        RAISE EXCEPTION 'max_attempts must be between 1 and 2147483647' USING ERRCODE = 'invalid_parameter_value',
               HINT = 'With 1 a job that failed waits for its interval.';
+    END IF;
+    IF priority NOT BETWEEN -2147483648 AND 2147483647 THEN
+        RAISE EXCEPTION 'priority must be between -2147483648 and 2147483647' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, int, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
+COMMENT ON FUNCTION trace_ext_internal.judge_job(interval, interval, bigint, bigint, interval, interval) IS 'fails where a job cannot have these; NULLs are not judged';
 
-CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts int = 5,
-                        backoff interval = '1 second', max_backoff interval = '1 minute', priority int = 0, enabled boolean = true) RETURNS void
+-- Apart from the rest: in alter_job() each may be what it was.
+CREATE FUNCTION trace_ext_internal.judge_backoff(backoff interval, max_backoff interval) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF backoff > max_backoff THEN
+        RAISE EXCEPTION 'backoff % is longer than max_backoff %', backoff, max_backoff USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'The pause begins with backoff and doubles up to max_backoff: give both.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.judge_backoff(interval, interval) IS 'fails where the first pause of a job would be longer than its longest';
+
+-- An argument that is NULL has its default, as if it was not given.
+CREATE FUNCTION add_job(name name, procedure regproc, "interval" interval, timeout interval = '10 minutes', max_attempts bigint = 5,
+                        backoff interval = NULL, max_backoff interval = NULL, priority bigint = 0, enabled boolean = true) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     p record;
+    first_pause constant interval := coalesce(backoff, least(interval '1 second', max_backoff));
+    last_pause constant interval := coalesce(max_backoff, greatest(interval '1 minute', backoff));
 BEGIN
     IF nullif(name, '') IS NULL OR procedure IS NULL OR "interval" IS NULL THEN
         RAISE EXCEPTION 'a job needs a name, a procedure and an interval' USING ERRCODE = 'invalid_parameter_value',
@@ -354,25 +407,28 @@ BEGIN
         RAISE EXCEPTION 'role "%" may not log in', p.owner USING ERRCODE = 'invalid_authorization_specification',
               HINT = 'The job runs in a process of this role, which PostgreSQL before 17 starts for roles with LOGIN only.';
     END IF;
-    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, priority, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_backoff(first_pause, last_pause);
     INSERT INTO trace_ext.jobs (name, procedure, owner, "interval", timeout, max_attempts, backoff, max_backoff, priority, enabled)
-    VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", add_job.timeout, add_job.max_attempts,
-            add_job.backoff, add_job.max_backoff, add_job.priority, add_job.enabled);
+    VALUES (add_job.name, format('%I.%I', p.nspname, p.proname), p.owner, add_job."interval", coalesce(add_job.timeout, interval '10 minutes'),
+            coalesce(add_job.max_attempts, 5), first_pause, last_pause, coalesce(add_job.priority, 0), coalesce(add_job.enabled, true));
     PERFORM trace_ext_internal.wake_worker();
 END
 $$;
-COMMENT ON FUNCTION add_job(name, regproc, interval, interval, int, interval, interval, int, boolean) IS
+COMMENT ON FUNCTION add_job(name, regproc, interval, interval, bigint, interval, interval, bigint, boolean) IS
     'has workers call a procedure every interval, as its owner, in a process of its own, with search_path set to pg_catalog, pg_temp: '
-    'qualify names in it. The caller must be a member of the owner';
+    'qualify names in it. The caller must be a member of the owner. A job that fails pauses for 1 second, then twice as long each time, up to 1 minute: '
+    'backoff and max_backoff. NULL is the default of each';
 
-CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean = NULL, timeout interval = NULL, max_attempts int = NULL,
-                          backoff interval = NULL, max_backoff interval = NULL, priority int = NULL, next_run timestamptz = NULL) RETURNS void
+CREATE FUNCTION alter_job(name name, "interval" interval = NULL, enabled boolean = NULL, timeout interval = NULL, max_attempts bigint = NULL,
+                          backoff interval = NULL, max_backoff interval = NULL, priority bigint = NULL, next_run timestamptz = NULL) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     job constant trace_ext.jobs := trace_ext_internal.require_job(name);
 BEGIN
-    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_job("interval", timeout, max_attempts, priority, backoff, max_backoff);
+    PERFORM trace_ext_internal.judge_backoff(coalesce(backoff, job.backoff), coalesce(max_backoff, job.max_backoff));
     -- One farther ahead would be due now, as after a clock was set back.
     IF NOT isfinite(next_run) OR next_run > clock_timestamp() + greatest(coalesce(alter_job."interval", job."interval"),
                                                                          coalesce(alter_job.max_backoff, job.max_backoff)) THEN
@@ -392,10 +448,11 @@ BEGIN
                            WHEN alter_job.enabled THEN NULL
                            ELSE least(j.next_run, j.last_started + coalesce(alter_job."interval", j."interval")) END
      WHERE j.name = alter_job.name;
+    PERFORM trace_ext_internal.follow_owners();
     PERFORM trace_ext_internal.wake_worker();
 END
 $$;
-COMMENT ON FUNCTION alter_job(name, interval, boolean, interval, int, interval, interval, int, timestamptz) IS
+COMMENT ON FUNCTION alter_job(name, interval, boolean, interval, bigint, interval, interval, bigint, timestamptz) IS
     'changes what is not NULL; enabled => true, and next_run, also forget failed attempts';
 
 CREATE FUNCTION drop_job(name name) RETURNS void
@@ -418,10 +475,10 @@ CREATE FUNCTION run_job(name name) RETURNS job_runs
     AS $$
 DECLARE
     job constant trace_ext.jobs := trace_ext_internal.require_job(name);
-    owner constant oid := CASE WHEN job.builtin THEN (SELECT p.proowner FROM pg_proc p WHERE p.oid = to_regproc(job.procedure))
-                               ELSE to_regrole(quote_ident(job.owner)) END;
+    owner constant oid := trace_ext_internal.job_owner(job);
     result trace_ext.job_runs;
 BEGIN
+    PERFORM trace_ext_internal.follow_owners();
     IF NOT trace_ext_internal.try_job_lock(name) THEN
         UPDATE trace_ext.jobs j SET skipped = j.skipped + 1 WHERE j.name = run_job.name;
         RAISE NOTICE 'job "%" is running already', name;
@@ -436,7 +493,7 @@ BEGIN
     VALUES (name, clock_timestamp(), 'running', job.attempts + 1) RETURNING * INTO result;
     BEGIN
         IF owner IS NULL THEN
-            RAISE EXCEPTION 'role "%" or procedure % does not exist', job.owner, job.procedure USING ERRCODE = 'undefined_object';
+            RAISE EXCEPTION '%', trace_ext_internal.no_owner(job) USING ERRCODE = 'undefined_object';
         END IF;
         PERFORM trace_ext_internal.call_job(job.procedure, owner);
         PERFORM trace_ext_internal.finish_job(result.id, 'succeeded', NULL);

@@ -49,7 +49,7 @@ DECLARE
         'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'partitions_needed', 'keep_finding', 'keep_ingest_error', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
         'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'merge_times', 'sweep_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
-        'judge_job', 'job_due_at', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
+        'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN

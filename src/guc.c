@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 
@@ -80,94 +81,73 @@ static int	retention_traces;
 static int	notify_interval;
 static int	job_history;
 
-/* Whether interval_in() takes it: the jobs that go by a setting read it with that. */
+/* Whether each number has a unit: 30 would be seconds, 1-2 a year and two months. */
 static bool
-server_reads(const char *text)
+units_are_given(char **field, const int *ftype, int nfields)
+{
+	for (int i = 0; i < nfields; i++)
+	{
+		bool		is_number = ftype[i] == DTK_NUMBER || (ftype[i] == DTK_TZ && strchr(field[i], ':') == NULL);
+
+		if (ftype[i] == DTK_DATE || (is_number && (i + 1 == nfields || ftype[i + 1] != DTK_STRING)))
+			return false;
+	}
+	return true;
+}
+
+/* The same of ISO 8601: P1DT2H, not P0001-02-03. */
+static bool
+iso_units_are_given(const char *text)
+{
+	for (const char *p = text; (p = strpbrk(p, "0123456789")) != NULL;)
+	{
+		p += strspn(p, "0123456789.,");
+		if (!isalpha((unsigned char) *p))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Reads an interval as interval_in() does, by which the jobs that go by a setting
+ * read it, but without throwing: settings are judged outside transactions too.
+ * False where that would fail, and where a number has no unit.  A minus that comes
+ * first stands for all numbers in one IntervalStyle and for the first in the others:
+ * all are negative then, as no setting may be.
+ */
+static bool
+read_interval(char *text, int64 *months, int64 *days, double *seconds)
 {
 	char		work[256];
 	char	   *field[MAXDATEFIELDS];
 	int			ftype[MAXDATEFIELDS];
-	int			nfields;
+	int			nfields = 0;
 	int			dtype;
 	struct pg_itm_in fields;
 	Interval	interval;
+	int			problem;
+	bool		given = false;
 
 	memset(&fields, 0, sizeof(fields));
-	return ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields) == 0 &&
-		DecodeInterval(field, ftype, nfields, INTERVAL_FULL_RANGE, &dtype, &fields) == 0 &&
-		dtype == DTK_DELTA && itmin2interval(&fields, &interval) == 0;
-}
-
-/*
- * Reads an interval of which each number has a unit, without throwing: settings are
- * judged outside transactions too, where interval_in() may not throw.  It takes less
- * than interval_in(): no "ago", no ISO 8601 durations.
- */
-static bool
-read_interval(const char *text, int64 *months, int64 *days, double *seconds)
-{
-	static const struct
+	problem = ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields);
+	if (problem == 0)
 	{
-		const char *unit;
-		int			months;
-		int			days;
-		double		seconds;
-	}			units[] = {
-		{"microsecond", 0, 0, 1e-6}, {"us", 0, 0, 1e-6}, {"millisecond", 0, 0, 1e-3}, {"ms", 0, 0, 1e-3},
-		{"second", 0, 0, 1}, {"sec", 0, 0, 1}, {"s", 0, 0, 1}, {"minute", 0, 0, 60}, {"min", 0, 0, 60},
-		{"hour", 0, 0, 3600}, {"hr", 0, 0, 3600}, {"h", 0, 0, 3600}, {"day", 0, 1, 0}, {"d", 0, 1, 0},
-		{"week", 0, 7, 0}, {"w", 0, 7, 0}, {"month", 1, 0, 0}, {"mon", 1, 0, 0}, {"year", 12, 0, 0},
-		{"yr", 12, 0, 0}, {"y", 12, 0, 0}
-	};
-	const char *p = text;
-	bool		any = false;
-
-	*months = *days = 0;
-	*seconds = 0;
-	while (*(p += strspn(p, " \t\n")) != '\0')
-	{
-		char	   *end;
-		double		n = strtod(p, &end);
-		size_t		len;
-		Size		u;
-
-		if (end == p || strspn(p, "+-.0123456789") < (size_t) (end - p) || fabs(n) > 1e12)
-			return false;
-		if (*end == ':')
-		{
-			/* hours:minutes[:seconds], the sign holds for all */
-			int			minutes = 0;
-			int			read = 0;
-			double		rest = 0;
-
-			if (sscanf(end, ":%2d%n:%lf%n", &minutes, &read, &rest, &read) < 1 ||
-				minutes < 0 || minutes > 59 || rest < 0 || rest >= 60)
-				return false;
-			*seconds += (*p == '-' ? -1 : 1) * (fabs(n) * 3600 + minutes * 60 + rest);
-			p = end + read;
-			any = true;
-			continue;
-		}
-		p = end + strspn(end, " \t\n");
-		len = strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-		for (u = 0; u < lengthof(units); u++)
-		{
-			size_t		unit = strlen(units[u].unit);
-
-			if (pg_strncasecmp(p, units[u].unit, unit) == 0 &&
-				(len == unit || (len == unit + 1 && pg_ascii_tolower((unsigned char) p[unit]) == 's')))
-				break;
-		}
-		/* Parts of a month or of a day are for those who know what they mean by it. */
-		if (u == lengthof(units) || (units[u].seconds == 0 && n != rint(n)))
-			return false;
-		p += len;
-		*months += n * units[u].months;
-		*days += n * units[u].days;
-		*seconds += n * units[u].seconds;
-		any = true;
+		given = units_are_given(field, ftype, nfields);
+		problem = DecodeInterval(field, ftype, nfields, INTERVAL_FULL_RANGE, &dtype, &fields);
 	}
-	return any && server_reads(text);
+	if (problem == DTERR_BAD_FORMAT)
+	{
+		given = iso_units_are_given(text);
+		problem = DecodeISO8601Interval(text, &dtype, &fields);
+	}
+	if (problem != 0 || !given || dtype != DTK_DELTA || itmin2interval(&fields, &interval) != 0)
+		return false;
+	*months = interval.month;
+	*days = interval.day;
+	*seconds = interval.time / 1e6;
+	if (text[strspn(text, " \t\n")] == '-')
+		*months = *days = *seconds = -1;
+	return true;
 }
 
 /*
@@ -247,30 +227,44 @@ check_partition_reach(char **value, void **extra, GucSource source)
 	return false;
 }
 
-/* Prefixes between commas; an empty one would make all locks global. */
+/*
+ * The next prefix in trace_ext.global_locks, from *rest on, which is moved behind it;
+ * NULL at the end.  Prefixes are between commas; blanks around them are none of theirs,
+ * blanks within are.
+ */
+const char *
+tex_next_lock_prefix(const char **rest, size_t *len)
+{
+	const char *prefix = *rest + strspn(*rest, " \t\n");
+	const char *end = prefix + strcspn(prefix, ",");
+
+	if (**rest == '\0')
+		return NULL;
+	*rest = end + (*end == ',');
+	while (end > prefix && strchr(" \t\n", end[-1]) != NULL)
+		end--;
+	*len = end - prefix;
+	return prefix;
+}
+
+/* An empty one would make all locks global. */
 static bool
 check_global_locks(char **value, void **extra, GucSource source)
 {
-	const char *p = *value + strspn(*value, " \t\n");
+	const char *rest = *value + strspn(*value, " \t\n");
+	size_t		len = 1;
 
-	if (*p == '\0')
+	if (*rest == '\0')
 		return true;
-	for (;; p++)
-	{
-		const char *end = p + strcspn(p, ",");
-
-		p += strspn(p, " \t\n");
-		if (p >= end)
-		{
-			GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-			GUC_check_errdetail("A prefix is empty.");
-			GUC_check_errhint("Write prefixes between commas, as 'redis:,db:'; '' names none.");
-			return false;
-		}
-		p = end;
-		if (*p == '\0')
-			return true;
-	}
+	while (len > 0 && tex_next_lock_prefix(&rest, &len) != NULL)
+		;
+	/* After a last comma one is missing. */
+	if (len > 0 && rest[-1] != ',')
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errdetail("A prefix is empty.");
+	GUC_check_errhint("Write prefixes between commas, as 'redis:,db:'; '' names none.");
+	return false;
 }
 
 /* What the race detector goes by. */

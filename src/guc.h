@@ -55,6 +55,7 @@ extern int	tex_clock_skew;		/* in milliseconds */
 extern int	tex_lateness;		/* in milliseconds */
 extern int	tex_horizon;		/* in seconds */
 extern char *tex_global_locks;
+extern const char *tex_next_lock_prefix(const char **rest, size_t *len);
 extern bool tex_potential_races;
 
 static inline int64

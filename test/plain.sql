@@ -32,8 +32,8 @@ SELECT trace_id,
        count(DISTINCT service_name)::int AS service_count,
        count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS error_count,
        count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
-       (array_agg(name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL))[1] AS root_name,
-       (array_agg(service_name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL))[1] AS root_service
+       (array_agg(name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL OR parent_id = id))[1] AS root_name,
+       (array_agg(service_name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL OR parent_id = id))[1] AS root_service
   FROM trace_ext.events
  GROUP BY trace_id;
 

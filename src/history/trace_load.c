@@ -196,17 +196,14 @@ thread_of(TexHistory *history, int32 trace, int32 place, int32 thread_name, bool
 static bool
 is_global_lock(const char *name)
 {
-	const char *prefix = tex_global_locks;
+	const char *rest = tex_global_locks;
+	const char *prefix;
+	size_t		len;
 
-	while (prefix && *prefix)
+	while (rest && (prefix = tex_next_lock_prefix(&rest, &len)) != NULL)
 	{
-		size_t		len;
-
-		prefix += strspn(prefix, ", ");
-		len = strcspn(prefix, ", ");
 		if (len > 0 && strncmp(name, prefix, len) == 0)
 			return true;
-		prefix += len;
 	}
 	return false;
 }

@@ -65,6 +65,7 @@ read_event(const Row *row, TexSummaryEvent *event)
 	bool		isnull;
 	TexKind		kind = tex_kind_by_oid(DatumGetObjectId(column(row, "kind", &isnull)));
 	Jsonb	   *attributes = NULL;
+	Datum		parent;
 
 	if (kind == TEX_HTTP_RESPONSE)
 	{
@@ -76,7 +77,9 @@ read_event(const Row *row, TexSummaryEvent *event)
 	event->timestamp = DatumGetTimestampTz(column(row, "timestamp", &isnull));
 	event->is_access = kind == TEX_STATE_CHANGE;
 	event->is_error = tex_event_is_error(kind, attributes);
-	(void) column(row, "parent_id", &event->is_root);
+	parent = column(row, "parent_id", &event->is_root);
+	if (!event->is_root)
+		event->is_root = memcmp(DatumGetUUIDP(parent), &event->id, UUID_LEN) == 0;
 	event->name = event->is_root ? text_column(row, "name") : NULL;
 	event->service = text_column(row, "service_name");
 }

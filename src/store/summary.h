@@ -41,7 +41,7 @@ typedef struct TexSummary
 typedef struct TexSummaryEvent
 {
 	pg_uuid_t	id;
-	bool		is_root;
+	bool		is_root;		/* it has no parent, or is its own */
 	bool		is_error;
 	bool		is_access;
 	TimestampTz timestamp;

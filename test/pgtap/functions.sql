@@ -34,8 +34,8 @@ SELECT is(pg_temp.signature('run_job'), 'name name', 'run_job(name)');
 SELECT is(pg_get_function_result('trace_ext.run_job'::regproc), 'trace_ext.job_runs', 'it returns its run');
 SELECT is(pg_temp.signature('alter_job'),
     'name name, "interval" interval DEFAULT NULL::interval, enabled boolean DEFAULT NULL::boolean, timeout interval DEFAULT NULL::interval, '
-    'max_attempts integer DEFAULT NULL::integer, backoff interval DEFAULT NULL::interval, max_backoff interval DEFAULT NULL::interval, '
-    'priority integer DEFAULT NULL::integer, next_run timestamp with time zone DEFAULT NULL::timestamp with time zone', 'alter_job(...)');
+    'max_attempts bigint DEFAULT NULL::bigint, backoff interval DEFAULT NULL::interval, max_backoff interval DEFAULT NULL::interval, '
+    'priority bigint DEFAULT NULL::bigint, next_run timestamp with time zone DEFAULT NULL::timestamp with time zone', 'alter_job(...)');
 SELECT matches(pg_temp.signature('add_job'), '^name name, procedure regproc, "interval" interval, ', 'add_job(...)');
 SELECT function_returns('trace_ext', 'prometheus_metrics', ARRAY[]::text[], 'setof text');
 SELECT is_empty($$SELECT j.name FROM trace_ext.jobs j LEFT JOIN pg_proc p ON p.oid = to_regproc(j.procedure) WHERE p.prokind IS DISTINCT FROM 'p' OR NOT p.prosecdef$$,

@@ -53,7 +53,7 @@ SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', '
 
 SELECT is(pg_temp.columns_of('job_runs'),
     'id bigint, job name, started_at timestamp with time zone, finished_at timestamp with time zone, state run_state, attempt integer, error text', 'columns of job_runs');
-SELECT columns_are('trace_ext', 'jobs', ARRAY['name', 'procedure', 'owner', 'builtin', 'enabled', 'interval', 'timeout', 'max_attempts', 'backoff', 'max_backoff',
+SELECT columns_are('trace_ext', 'jobs', ARRAY['name', 'procedure', 'owner', 'owner_id', 'builtin', 'enabled', 'interval', 'timeout', 'max_attempts', 'backoff', 'max_backoff',
     'priority', 'condition', 'next_run', 'attempts', 'runs', 'failures', 'skipped', 'total_time', 'last_started', 'last_duration', 'last_success', 'last_error', 'last_error_at']);
 SELECT is(pg_temp.columns_of('metrics'), 'name text, type text, help text, labels jsonb, value double precision', 'columns of metrics');
 

@@ -92,6 +92,56 @@ SELECT trace_ext.alter_job('fold', "interval" => '0');
 SELECT trace_ext.alter_job('fold', "interval" => '10000000 years');
 SELECT trace_ext.alter_job('fold', timeout => '-1 s');
 
+-- An event that is its own parent is a root whichever way it came: the same batch, sent and inserted, has the same summary, roots, edges and spans.
+CREATE TEMP TABLE both_doors AS
+SELECT n, md5('own' || n)::uuid AS id, md5('own' || parent)::uuid AS parent_id, '2026-11-20 10:00:00+00'::timestamptz + n * interval '1 millisecond' AS "timestamp",
+       kind, name, service, span, upstream
+  FROM (VALUES (1, 1, 'HttpRequest', 'POST /first', 'web', 's1', NULL), (2, 1, 'FunctionCall', 'f', 'web', 's1', NULL),
+               (3, NULL, 'FunctionCall', 'second root', 'web', 's1', NULL), (4, 4, 'AsyncSpawn', 'callee', 'db', 's2', 's1'),
+               (5, 4, 'HttpResponse', '200', 'db', 's2', 's1'), (6, 99, 'DatabaseQuery', 'orphan', 'db', 's3', 's2')) v (n, parent, kind, name, service, span, upstream);
+SELECT i.* FROM (SELECT jsonb_agg(jsonb_build_object('id', id, 'trace_id', md5('sent')::uuid, 'parent_id', parent_id, 'timestamp', to_char("timestamp", 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'kind', jsonb_build_object(kind, CASE kind WHEN 'HttpRequest' THEN '{"method": "POST", "url": "/first"}' WHEN 'HttpResponse' THEN '{"status": 200}' WHEN 'FunctionCall' THEN jsonb_build_object('function_name', name)
+                                               WHEN 'AsyncSpawn' THEN '{"task_id": "callee"}' ELSE jsonb_build_object('query', name) END),
+    'metadata', jsonb_build_object('service_name', service, 'distributed_span_id', span, 'upstream_span_id', upstream))) AS batch FROM both_doors) b, trace_ext.ingest_events(batch) i;
+INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, name, service_name, span_id, upstream_span_id)
+SELECT md5('inserted')::uuid, id, parent_id, "timestamp", kind::trace_ext.event_kind, name, service, span, upstream FROM both_doors;
+CREATE FUNCTION pg_temp.seen(trace text) RETURNS TABLE (what text, shown text) LANGUAGE sql AS $$
+    SELECT 'summary', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.trace_summaries t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'listed', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.list_traces(1000) t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'root', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.trace_roots t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'edge', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.causal_edges t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'span', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.distributed_spans t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'call', (to_jsonb(t) - 'trace_id')::text FROM trace_ext.distributed_edges t WHERE trace_id = md5(trace)::uuid
+    UNION ALL SELECT 'orders', t::text FROM trace_ext_internal.traces_that_order(ARRAY[md5(trace)::uuid]) t WHERE t <> md5(trace)::uuid
+    UNION ALL SELECT 'misses', cardinality(trace_ext_internal.traces_that_miss_a_parent(ARRAY[md5(trace)::uuid]))::text $$;
+SELECT what, count(*) FROM pg_temp.seen('sent') GROUP BY what ORDER BY what;
+SELECT root_name, root_service FROM trace_ext.trace_summaries WHERE trace_id IN (md5('sent')::uuid, md5('inserted')::uuid);
+SELECT name FROM trace_ext.trace_roots WHERE trace_id = md5('inserted')::uuid ORDER BY "timestamp";
+CREATE TEMP VIEW unlike AS
+(SELECT * FROM pg_temp.seen('sent') EXCEPT ALL SELECT * FROM pg_temp.seen('inserted'))
+UNION ALL (SELECT * FROM pg_temp.seen('inserted') EXCEPT ALL SELECT * FROM pg_temp.seen('sent'));
+SELECT * FROM unlike;
+SELECT * FROM trace_ext.verify_summaries();
+SELECT trace_ext.fold() > 0 AS folded;
+SELECT * FROM unlike;
+-- Computed again from what is left.
+DELETE FROM trace_ext.events WHERE id = md5('own2')::uuid;
+SELECT * FROM unlike;
+UPDATE trace_ext.events SET parent_id = id WHERE id = md5('own6')::uuid;
+UPDATE trace_ext.events SET parent_id = md5('own2')::uuid WHERE id = md5('own1')::uuid;
+SELECT root_name, root_service FROM trace_ext.trace_summaries WHERE trace_id IN (md5('sent')::uuid, md5('inserted')::uuid);
+SELECT * FROM unlike;
+SELECT trace_ext.fold() > 0 AS folded;
+SELECT * FROM unlike;
+SELECT * FROM trace_ext.verify_summaries();
+DELETE FROM trace_ext.events;
+DELETE FROM trace_ext.ingest_errors;
+-- What a client says itself stays as it was sent.
+SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(1, '"kind": {"Custom": {"own_parent": true}}, "metadata": {"own_parent": true}'));
+SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(2, '"kind": {"Custom": {"own_parent": false}}, "parent_id": "' || md5('other')::uuid || '"'));
+SELECT parent_id, attributes, tags FROM trace_ext.events WHERE trace_id = md5('doors')::uuid ORDER BY id;
+DELETE FROM trace_ext.events;
+
 -- Another encoding: what it has is stored, what it lacks is refused alone.
 \set before :DBNAME
 CREATE DATABASE doors_latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;

@@ -140,8 +140,63 @@ ALTER PROCEDURE regress_jobs.good() OWNER TO CURRENT_USER;
 SELECT state, replace(error, current_user, 'superuser') AS error FROM run_job('good');
 DROP PROCEDURE regress_jobs.good();
 SELECT job, state, error FROM run_job('good');
-UPDATE jobs SET owner = 'regress_nobody_at_all' WHERE name = 'thief';
-SELECT job, state, error FROM run_job('thief');
+-- A renamed role keeps its jobs; one that is made anew by the name of a dropped one gets none, with a procedure of the same name either.
+CREATE ROLE regress_brief LOGIN;
+GRANT USAGE ON SCHEMA regress_jobs TO regress_brief;
+CREATE PROCEDURE regress_jobs.brief() LANGUAGE plpgsql AS $$ BEGIN RAISE INFO 'ran as %', current_user; END $$;
+ALTER PROCEDURE regress_jobs.brief() OWNER TO regress_brief;
+SELECT add_job('brief', 'regress_jobs.brief', '1 hour', priority => 1000);
+BEGIN;
+ALTER ROLE regress_brief RENAME TO regress_short;
+SELECT job, state, error FROM run_job('brief');
+SELECT owner, owner_id = 'regress_short'::regrole AS by_number FROM jobs WHERE name = 'brief';
+ROLLBACK;
+BEGIN;
+ALTER ROLE regress_brief RENAME TO regress_short;
+UPDATE jobs SET next_run = CASE WHEN name <> 'brief' THEN now() + interval '1 s' END;
+SELECT name, owner::regrole, builtin FROM claim_job(true);
+SELECT owner FROM jobs WHERE name = 'brief';
+ROLLBACK;
+-- What a dump takes, by its own condition: also while a new name was not seen yet, but not once it is another role's.
+CREATE FUNCTION plain.dumped() RETURNS SETOF name LANGUAGE plpgsql AS $$ BEGIN
+    RETURN QUERY EXECUTE 'SELECT name FROM trace_ext.jobs ' || (SELECT extcondition[array_position(extconfig, 'trace_ext.jobs'::regclass::oid)] FROM pg_extension WHERE extname = 'trace_ext');
+END $$;
+SELECT d FROM plain.dumped() d WHERE d IN ('brief', 'fold') ORDER BY d;
+BEGIN;
+ALTER ROLE regress_brief RENAME TO regress_short;
+SELECT d FROM plain.dumped() d WHERE d IN ('brief', 'fold') ORDER BY d;
+CREATE ROLE regress_brief LOGIN;
+SELECT d FROM plain.dumped() d WHERE d IN ('brief', 'fold') ORDER BY d;
+ROLLBACK;
+DROP PROCEDURE regress_jobs.brief();
+REVOKE USAGE ON SCHEMA regress_jobs FROM regress_brief;
+DROP ROLE regress_brief;
+SELECT job, state, error FROM run_job('brief');
+CREATE ROLE regress_brief LOGIN;
+GRANT USAGE ON SCHEMA regress_jobs TO regress_brief;
+CREATE PROCEDURE regress_jobs.brief() LANGUAGE plpgsql AS $$ BEGIN RAISE INFO 'ran as %', current_user; END $$;
+ALTER PROCEDURE regress_jobs.brief() OWNER TO regress_brief;
+SELECT job, state, error FROM run_job('brief');
+BEGIN;
+UPDATE jobs SET next_run = CASE WHEN name <> 'brief' THEN now() + interval '1 s' END;
+SELECT run FROM claim_job(true);
+SELECT state, error FROM job_runs WHERE job = 'brief' ORDER BY id DESC LIMIT 1;
+ROLLBACK;
+SELECT d FROM plain.dumped() d WHERE d IN ('brief', 'fold') ORDER BY d;
+GRANT USAGE ON SCHEMA trace_ext TO regress_brief;
+GRANT EXECUTE ON FUNCTION run_job, drop_job TO regress_brief;
+SET ROLE regress_brief;
+SELECT trace_ext.run_job('brief');
+RESET ROLE;
+DROP PROCEDURE regress_jobs.brief();
+DROP OWNED BY regress_brief;
+DROP ROLE regress_brief;
+SELECT drop_job('brief');
+-- A dump may name a role that is not there.
+INSERT INTO jobs (name, procedure, owner, "interval") VALUES ('brief', 'regress_jobs.brief', 'regress_brief', '1 hour');
+SELECT owner, owner_id FROM jobs WHERE name = 'brief';
+SELECT job, state, error FROM run_job('brief');
+SELECT drop_job('brief');
 
 -- What is due: claimed by priority, once; nothing while it runs, nothing before its time.
 SELECT alter_job(name, enabled => false) FROM jobs WHERE name IN ('good', 'thief');

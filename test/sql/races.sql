@@ -393,7 +393,7 @@ INSERT INTO settings (setting, setting_values, expected, program) VALUES
     a - svc/h1/T1 w x at=1
     trace B
     b - svc/h2/T1 w x at=95$$),
-('global_locks', '{redis:,"X, L",""}', '{a-b,none,a-b}', $$
+('global_locks', '{redis:,"X, L","","X L"," X ,L "}', '{a-b,none,a-b,a-b,none}', $$
     p - svc/i1/1/T1 acq L type=Mutex
     a - svc/i1/1/T1 w x
     q - svc/i1/1/T1 rel L type=Mutex

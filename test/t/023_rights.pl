@@ -179,6 +179,25 @@ becomes(q{SELECT count(*) = 4 FROM trace_ext.workers() WHERE kind IN ('worker', 
 	sql('DELETE FROM trace_ext.cache_kept; DROP ROLE reader, renamed; CREATE ROLE reader LOGIN IN ROLE trace_ext_reader');
 }
 
+# So does a job: with a procedure of the name as well, one who comes to a role's name later does not get its jobs.
+{
+	my $procedure = q{CREATE SCHEMA app AUTHORIZATION brief; SET ROLE brief; CREATE TABLE app.log AS SELECT current_user AS who;
+		CREATE PROCEDURE app.note() LANGUAGE sql AS 'INSERT INTO app.log SELECT current_user'; RESET ROLE;};
+
+	sql("CREATE ROLE brief LOGIN; $procedure SELECT trace_ext.add_job('brief', 'app.note', '200 ms')");
+	becomes(q{SELECT count(*) > 2 FROM app.log WHERE who = 'brief'}, 'a job runs as its owner');
+	sql('ALTER ROLE brief RENAME TO renamed');
+	becomes(q{SELECT count(*) > 2 FROM app.log WHERE who = 'renamed'}, 'also once the role is renamed');
+	is(sql(q{SELECT owner FROM trace_ext.jobs WHERE name = 'brief'}), 'renamed', 'which is shown');
+	sql('ALTER ROLE renamed RENAME TO brief');
+	becomes(q{SELECT owner = 'brief' FROM trace_ext.jobs WHERE name = 'brief'}, 'each time');
+	sql("DROP OWNED BY brief; DROP ROLE brief; CREATE ROLE brief LOGIN; $procedure SELECT trace_ext.alter_job('brief', next_run => now())");
+	becomes(q{SELECT last_error LIKE '%is gone%' AND failing_jobs = 'brief' FROM trace_ext.jobs, trace_ext.status WHERE name = 'brief'}, 'its role is gone, it says');
+	becomes(q{SELECT attempts = max_attempts FROM trace_ext.jobs WHERE name = 'brief'}, 'again and again');
+	is(sql('SELECT count(*) FROM app.log'), 1, 'and it never runs as another role of the name');
+	sql(q{SELECT trace_ext.drop_job('brief'); DROP OWNED BY brief; DROP ROLE brief});
+}
+
 # Queries of users: as their role, read only, for a while, in turns, and not in the worker.
 {
 	my $worker = q{SELECT pid FROM trace_ext.workers() WHERE kind = 'worker' AND database = 'postgres'};
