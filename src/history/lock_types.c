@@ -91,6 +91,7 @@ typedef struct Words
 	long		count;			/* the largest number; -1: none */
 } Words;
 
+/* Words beyond the limit are dropped: a type is a name, not a text. */
 static void
 add_word(Words *words, Word word, bool intends)
 {
@@ -127,6 +128,7 @@ add_known_words(Words *words, const char *text, bool first)
 	return false;
 }
 
+/* Adds what stands between two ends of words: a number, known words, or one unknown. */
 static void
 add_text(Words *words, const char *text, size_t len)
 {
@@ -153,12 +155,14 @@ add_text(Words *words, const char *text, size_t len)
 		add_word(words, OTHER, false);
 }
 
+/* Of ASCII, whatever the locale: bytes of other letters are no capitals. */
 static bool
 is_upper(char c)
 {
 	return c >= 'A' && c <= 'Z';
 }
 
+/* Of ASCII as well. */
 static bool
 is_lower(char c)
 {
@@ -172,6 +176,7 @@ in_word(char c)
 	return is_upper(c) || is_lower(c) || (c >= '0' && c <= '9') || c == '\'' || IS_HIGHBIT_SET(c);
 }
 
+/* Takes a type apart into words; see the head of the file for where one begins. */
 static void
 split(Words *words, const char *type)
 {
@@ -195,18 +200,11 @@ split(Words *words, const char *type)
 	}
 }
 
+/* The word at a place; OTHER outside, so that neighbours can be asked for at both ends. */
 static Word
 word_at(const Words *words, int i)
 {
 	return i >= 0 && i < words->n ? words->words[i] : OTHER;
-}
-
-static void
-drop(Words *words, int from, int to)
-{
-	memmove(&words->words[from], &words->words[to], sizeof(Word) * (words->n - to));
-	memmove(&words->intends[from], &words->intends[to], sizeof(bool) * (words->n - to));
-	words->n -= to - from;
 }
 
 /* How many words from i on are the name of a class of locks, or a detail. */
@@ -234,20 +232,27 @@ class_name(const Words *words, int i)
 	return 0;
 }
 
+/* Drops what names a class of locks, or says what is locked, not how. */
 static void
 drop_class_names(Words *words)
 {
 	for (int i = 0; i < words->n;)
 	{
 		int			n = class_name(words, i);
+		int			rest = words->n - i - n;
 
-		if (n > 0)
-			drop(words, i, i + n);
-		else
+		if (n == 0)
+		{
 			i++;
+			continue;
+		}
+		memmove(&words->words[i], &words->words[i + n], sizeof(Word) * rest);
+		memmove(&words->intends[i], &words->intends[i + n], sizeof(bool) * rest);
+		words->n -= n;
 	}
 }
 
+/* Whether a word is anywhere in the type. */
 static bool
 has(const Words *words, Word word)
 {
@@ -305,6 +310,10 @@ semaphore_mode(const Words *words)
 	return TEX_LOCK_COUNTED;
 }
 
+/*
+ * How holders of a lock of that type stand to each other; type is not NULL. A word for excluding
+ * wins over all others; see the head of the file.
+ */
 TexLockMode
 tex_lock_mode(const char *type)
 {

@@ -11,6 +11,10 @@
 
 #include "history/spelling.h"
 
+/*
+ * What ingest lets in, by exact spelling; rows may come by other doors, where an absent type counts
+ * as a read and an unknown one as a write.
+ */
 TexAccessType
 tex_access_type(const char *name)
 {
@@ -45,7 +49,7 @@ has_word(const char *text, const char *word)
 	return false;
 }
 
-/* A fence without an ordering is the strongest one. */
+/* What a fence does for others, TEX_ORDER_ bits. One without an ordering is the strongest. */
 uint8
 tex_fence_order(const char *ordering)
 {

@@ -4,8 +4,8 @@
  *
  * The detector compares variables, locks, threads and sets of held locks all the
  * time; numbers make that one comparison, and a million events with forty
- * distinct names cost forty strings.  Open addressing over the hash, doubling at
- * two thirds; everything lives in the memory context that was current when the
+ * distinct names cost forty strings.  Open addressing over the hash, doubling
+ * when half full; everything lives in the memory context that was current when the
  * table was created.
  */
 #include "postgres.h"
@@ -32,6 +32,7 @@ struct TexNames
 	uint32		mask;
 };
 
+/* Empty slots, a power of two of them. */
 static void
 make_slots(TexNames *names, uint32 nslots)
 {
@@ -40,6 +41,7 @@ make_slots(TexNames *names, uint32 nslots)
 	names->mask = nslots - 1;
 }
 
+/* An empty table in the current memory context, where all of it stays. */
 TexNames *
 tex_names_create(void)
 {
@@ -52,6 +54,7 @@ tex_names_create(void)
 	return names;
 }
 
+/* Doubles names and slots, which keeps the slots at most half full. */
 static void
 grow(TexNames *names)
 {
@@ -72,7 +75,8 @@ grow(TexNames *names)
 }
 
 /*
- * The number of a string, given out in the order of first appearance.
+ * The number of a string, given out in the order of first appearance from 0 on. The text is copied;
+ * it may hold zero bytes, so that composed keys can be names as well.
  */
 int32
 tex_names_add(TexNames *names, const char *text, int len)
@@ -102,19 +106,21 @@ tex_names_add(TexNames *names, const char *text, int len)
 	return names->count++;
 }
 
-/* The string, or NULL for TEX_NO_NAME. */
+/* The string, terminated, or NULL for TEX_NO_NAME; valid as long as the table. */
 const char *
 tex_names_text(const TexNames *names, int32 number)
 {
 	return number == TEX_NO_NAME ? NULL : names->names[number].text;
 }
 
+/* Its length in bytes; the number must be one that was given out. */
 int
 tex_names_len(const TexNames *names, int32 number)
 {
 	return names->names[number].len;
 }
 
+/* How many there are: all numbers are below. */
 int32
 tex_names_count(const TexNames *names)
 {

@@ -77,6 +77,7 @@ typedef struct Row
 #define ROW_VALUE(row, col)		((row)->values[(col) - 1])
 #define ROW_IS_NULL(row, col)	((row)->isnull[(col) - 1])
 
+/* An empty history in the current memory context, which holds all of it and should be its own. */
 TexHistory *
 tex_history_create(void)
 {
@@ -104,6 +105,7 @@ tex_history_trace(const TexHistory *history, const pg_uuid_t *id)
 	return entry ? entry->trace : -1;
 }
 
+/* Huge, for a history may have more events than fit one ordinary chunk. */
 static void *
 enlarge(TexHistory *history, void *array, Size size)
 {
@@ -111,6 +113,7 @@ enlarge(TexHistory *history, void *array, Size size)
 		repalloc_huge(array, size);
 }
 
+/* The index of a trace, which is added if it is new; its role is the one it was first loaded in. */
 static int32
 add_trace(TexHistory *history, const pg_uuid_t *id, TexRole role)
 {
@@ -135,6 +138,7 @@ add_trace(TexHistory *history, const pg_uuid_t *id, TexRole role)
 	return entry->trace;
 }
 
+/* A new event, zeroed. Pointers to earlier ones are no longer valid. */
 static TexEvent *
 add_event(TexHistory *history)
 {
@@ -151,6 +155,7 @@ add_event(TexHistory *history)
 	return event;
 }
 
+/* The number of a text column. */
 static int32
 name_of_datum(TexHistory *history, Row *row, int col)
 {
@@ -178,6 +183,7 @@ compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
 	return tex_names_add(history->names, (const char *) &key, sizeof(key));
 }
 
+/* The number of a thread, or of a task, in its trace. Tasks and threads of one name are two. */
 static int32
 thread_of(TexHistory *history, int32 trace, int32 place, int32 thread_name, bool is_task)
 {
@@ -230,6 +236,7 @@ tex_history_lock_name(const TexHistory *history, int32 lock)
 	return key.parts[1];
 }
 
+/* Who shares a variable of one name, under trace_ext.variable_scope. */
 static int32
 variable_identity(TexHistory *history, const TexEvent *event)
 {
@@ -244,6 +251,7 @@ variable_identity(TexHistory *history, const TexEvent *event)
 	}
 }
 
+/* A key of an object; value is where the result is kept. */
 static JsonbValue *
 field(Jsonb *attributes, const char *key, JsonbValue *value)
 {
@@ -252,6 +260,7 @@ field(Jsonb *attributes, const char *key, JsonbValue *value)
 	return getKeyJsonValueFromContainer(&attributes->root, key, strlen(key), value);
 }
 
+/* The number of a string among the attributes; anything else is taken as absent. */
 static int32
 string_field(TexHistory *history, Jsonb *attributes, const char *key)
 {
@@ -286,32 +295,7 @@ value_field(TexHistory *history, Jsonb *attributes, const char *key, bool *left_
 	return kept;
 }
 
-static void
-read_lock_set(TexHistory *history, TexEvent *event, Datum lock_set)
-{
-	Datum	   *elements;
-	bool	   *isnull;
-	int			n;
-
-	deconstruct_array(DatumGetArrayTypeP(lock_set), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &isnull, &n);
-	if (n == 0)
-		return;
-	event->data->locks = MemoryContextAlloc(history->context, sizeof(int32) * n);
-	for (int i = 0; i < n; i++)
-	{
-		text	   *name;
-
-		if (isnull[i])
-			continue;
-		name = DatumGetTextPP(elements[i]);
-		event->data->locks[event->data->nlocks++] =
-			lock_identity(history, event,
-						  tex_names_add(history->names, VARDATA_ANY(name),
-										VARSIZE_ANY_EXHDR(name)));
-	}
-}
-
+/* What only accesses and function calls have. */
 static TexAccessData *
 make_data(TexHistory *history)
 {
@@ -321,6 +305,7 @@ make_data(TexHistory *history)
 	return data;
 }
 
+/* An access: what it was about, its values, and the locks that the client says were held. */
 static void
 read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 {
@@ -337,7 +322,28 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 	event->data->new_value = value_field(history, attributes, "new_value",
 										 &event->data->value_left_out);
 	if (!ROW_IS_NULL(row, COL_LOCK_SET))
-		read_lock_set(history, event, ROW_VALUE(row, COL_LOCK_SET));
+	{
+		Datum	   *elements;
+		bool	   *isnull;
+		int			n;
+
+		deconstruct_array(DatumGetArrayTypeP(ROW_VALUE(row, COL_LOCK_SET)), TEXTOID, -1, false,
+						  TYPALIGN_INT, &elements, &isnull, &n);
+		if (n > 0)
+			event->data->locks = MemoryContextAlloc(history->context, sizeof(int32) * n);
+		for (int i = 0; i < n; i++)
+		{
+			text	   *name;
+
+			if (isnull[i])
+				continue;
+			name = DatumGetTextPP(elements[i]);
+			event->data->locks[event->data->nlocks++] =
+				lock_identity(history, event,
+							  tex_names_add(history->names, VARDATA_ANY(name),
+											VARSIZE_ANY_EXHDR(name)));
+		}
+	}
 }
 
 /* The place of a function call, as "file:line". */
@@ -362,28 +368,18 @@ read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
 	event->data->location = tex_names_add(history->names, place.data, place.len);
 }
 
+/* What depends on the kind of the event. Attributes are detoasted only where something is in them. */
 static void
-read_lock_event(TexHistory *history, TexEvent *event, Jsonb *attributes)
+read_kind(TexHistory *history, TexEvent *event, Row *row)
 {
 	static const uint8 mode_flags[] = {
 		[TEX_LOCK_EXCLUSIVE] = TEX_EVENT_EXCLUSIVE_LOCK,
 		[TEX_LOCK_SHARED] = TEX_EVENT_SHARED_LOCK,
 		[TEX_LOCK_COUNTED] = TEX_EVENT_SHARED_LOCK | TEX_EVENT_COUNTED_LOCK,
 	};
-	int32		type = string_field(history, attributes, "lock_type");
-
-	event->lock = lock_identity(history, event, event->name);
-	if (type != TEX_NO_NAME)
-		event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
-	history->has_locks = true;
-}
-
-/* What depends on the kind of the event. */
-static void
-read_kind(TexHistory *history, TexEvent *event, Row *row)
-{
 	Jsonb	   *attributes = NULL;
 	const char *name = tex_history_text(history, event->name);
+	int32		type;
 
 	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
 		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
@@ -401,7 +397,11 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 			break;
 		case TEX_LOCK_ACQUIRE:
 		case TEX_LOCK_RELEASE:
-			read_lock_event(history, event, attributes);
+			type = string_field(history, attributes, "lock_type");
+			event->lock = lock_identity(history, event, event->name);
+			if (type != TEX_NO_NAME)
+				event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
+			history->has_locks = true;
 			break;
 		case TEX_MEMORY_FENCE:
 			event->order = tex_fence_order(name);
@@ -418,28 +418,15 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 		event->flags |= TEX_EVENT_FAILED;
 }
 
-static void
-read_origin(TexHistory *history, TexEvent *event, Row *row)
-{
-	int32		instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
-	int32		process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
-
-	event->service = name_of_datum(history, row, COL_SERVICE);
-	event->instance = compose(history, 'i', event->service, instance, 0);
-	event->place = compose(history, 'p', event->service, instance, process);
-	event->thread_name = name_of_datum(history, row, COL_THREAD);
-	event->task = name_of_datum(history, row, COL_TASK);
-	if (event->task != TEX_NO_NAME)
-		event->thread = thread_of(history, event->trace, event->place, event->task, true);
-	else
-		event->thread = thread_of(history, event->trace, event->place, event->thread_name, false);
-}
-
+/* Takes a row over. It lives in a context that is reset after it: what is kept is copied. */
 static void
 read_row(TexHistory *history, Row *row, TexRole role)
 {
 	TexEvent   *event;
 	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), role);
+	int32		instance;
+	int32		process;
+	bool		is_task;
 
 	event = add_event(history);
 	event->trace = trace;
@@ -455,7 +442,19 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	event->span = name_of_datum(history, row, COL_SPAN);
 	event->upstream = name_of_datum(history, row, COL_UPSTREAM);
 	event->lock = TEX_NO_NAME;
-	read_origin(history, event, row);
+
+	/* Where it happened, and in what: the task that it names, else its thread. */
+	instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
+	process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
+	event->service = name_of_datum(history, row, COL_SERVICE);
+	event->instance = compose(history, 'i', event->service, instance, 0);
+	event->place = compose(history, 'p', event->service, instance, process);
+	event->thread_name = name_of_datum(history, row, COL_THREAD);
+	event->task = name_of_datum(history, row, COL_TASK);
+	is_task = event->task != TEX_NO_NAME;
+	event->thread = thread_of(history, trace, event->place,
+							  is_task ? event->task : event->thread_name, is_task);
+
 	read_kind(history, event, row);
 	if (!ROW_IS_NULL(row, COL_CLOCK))
 	{
@@ -466,6 +465,7 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	}
 }
 
+/* The ids as uuid[], in the current memory context. */
 Datum
 tex_uuid_array(const pg_uuid_t *ids, int n)
 {
@@ -477,7 +477,8 @@ tex_uuid_array(const pg_uuid_t *ids, int n)
 }
 
 /*
- * What summaries say of when traces ran, read once: a history is of one snapshot.
+ * What summaries say of when traces ran, read once: a history is of one snapshot. Call within an
+ * SPI connection.
  */
 const TexRanges *
 tex_history_ranges(TexHistory *history)
@@ -493,12 +494,15 @@ tex_history_ranges(TexHistory *history)
 }
 
 /*
- * A cursor on the rows of some traces.  It is planned with these values: partitions
- * outside the range are never opened, and none is where the range is empty.
+ * Adds the events of some traces, by one query. It is planned with these values: partitions
+ * outside the range are never opened, and none is where the range is empty. A cursor, so that the
+ * rows of a large trace are never in memory all at once.
  */
-static Portal
-open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
+static void
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
+													  ALLOCSET_DEFAULT_SIZES);
 	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		args[3];
 	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
@@ -512,16 +516,6 @@ open_rows(TexHistory *history, const pg_uuid_t *ids, int n)
 	portal = SPI_cursor_open_with_args(NULL, load_query, 3, types, args, NULL,
 									   true, CURSOR_OPT_NO_SCROLL);
 	AtEOXact_GUC(false, nesting);
-	return portal;
-}
-
-/* Add the events of some traces, by one query. */
-static void
-load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
-{
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
-													  ALLOCSET_DEFAULT_SIZES);
-	Portal		portal = open_rows(history, ids, n);
 
 	for (;;)
 	{
@@ -553,6 +547,7 @@ typedef struct Start
 	pg_uuid_t	id;
 } Start;
 
+/* For qsort(): by when traces may begin. */
 static int
 compare_starts(const void *a, const void *b)
 {
@@ -563,10 +558,12 @@ compare_starts(const void *a, const void *b)
 }
 
 /*
- * Add the events of some traces, any number of them.  Call within an SPI connection.
+ * Adds the events of some traces, any number of them, not loaded before. Call within an SPI
+ * connection, before tex_history_prepare(); needs the caller's right to read events. Traces without
+ * a stored event are not added.
  *
- * Those that a query takes are neighbours in time, so that it looks into as few
- * partitions as may be.
+ * Those that a query takes are neighbours in time, so that it looks into as few partitions as may
+ * be.
  */
 void
 tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)

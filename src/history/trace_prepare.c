@@ -17,6 +17,10 @@
 
 #include "history/trace_load.h"
 
+/*
+ * For qsort_arg(): a total order, so that the same events get the same indexes. Also where a sort
+ * of a million events answers a cancel.
+ */
 static int
 compare_events(const void *a, const void *b, void *arg)
 {
@@ -44,6 +48,7 @@ typedef struct IdTable
 	uint32		mask;
 } IdTable;
 
+/* Where the search for an id begins. Ids of clients need not be random. */
 static uint32
 id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
 {
@@ -58,6 +63,7 @@ id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
 	return (uint32) h & table->mask;
 }
 
+/* The event of that id in a trace, or TEX_NO_EVENT; *slot is where it is, or would be entered. */
 static int32
 find_id(const IdTable *table, const TexHistory *history, int32 trace, const pg_uuid_t *id, uint32 *slot)
 {
@@ -116,9 +122,7 @@ link_parents(TexHistory *history)
 	pfree(table.slots);
 }
 
-/*
- * When each trace ran, as far as it is loaded.
- */
+/* When each trace ran, as far as it is loaded; may be called before and after preparing. */
 void
 tex_history_times(TexHistory *history)
 {
@@ -137,6 +141,10 @@ tex_history_times(TexHistory *history)
 	}
 }
 
+/*
+ * Whether an event can order others but its own strand's: a trace without such events gets less
+ * confidence, for its client may not have recorded them.
+ */
 static bool
 can_order(const TexEvent *event)
 {
@@ -146,6 +154,7 @@ can_order(const TexEvent *event)
 		(event->kind == TEX_STATE_CHANGE && event->access >= TEX_ATOMIC_READ);
 }
 
+/* What is said of a trace as a whole; events are sorted, so the first one seen is the earliest. */
 static void
 describe_traces(TexHistory *history)
 {
@@ -169,7 +178,8 @@ describe_traces(TexHistory *history)
 }
 
 /*
- * Sort the events and link each to its parent.
+ * Sorts the events and links each to its parent. Once, after all was loaded: from then on an
+ * event's index is its place in time, and nothing may be added.
  */
 void
 tex_history_prepare(TexHistory *history)

@@ -78,6 +78,7 @@ typedef struct Reader
 	char	   *reason;
 } Reader;
 
+/* Notes the first reason to refuse the event, with the path of the field; false, to be returned. */
 static bool
 refuse(Reader *r, const char *field, const char *why)
 {
@@ -108,6 +109,7 @@ get(JsonbContainer *object, const char *key)
 	return v == NULL || v->type == jbvNull ? NULL : v;
 }
 
+/* Sets a column, which begins as null. */
 static void
 set(Reader *r, int column, Datum value)
 {
@@ -154,6 +156,7 @@ parse_uuid(const char *text, int len, pg_uuid_t *uuid)
 	return true;
 }
 
+/* Reads a uuid into its column and the row's own field, which sorting and parents need. */
 static bool
 read_uuid(Reader *r, JsonbContainer *object, const char *key, bool required,
 		  int column, pg_uuid_t *uuid)
@@ -192,6 +195,7 @@ scalar_text(Reader *r, const char *key, JsonbValue *v)
 	}
 }
 
+/* Reads a text; max_len is in bytes, 0: no limit but that of fields in general. */
 static bool
 read_text(Reader *r, JsonbContainer *object, const char *key, int column, int max_len)
 {
@@ -240,6 +244,7 @@ read_integer(Reader *r, JsonbContainer *object, const char *key, int64 max, bool
 	return true;
 }
 
+/* Reads the time; nanoseconds are what the column cannot hold, 0 to 999. */
 static bool
 read_timestamp(Reader *r, JsonbContainer *event, int *nanoseconds)
 {
@@ -289,6 +294,7 @@ find_kind(JsonbContainer *kinds, JsonbValue *name, JsonbValue *value)
 	return named == 1;
 }
 
+/* For the reason that names an unknown one. */
 static char *
 all_kinds(void)
 {
@@ -334,6 +340,7 @@ read_kind(Reader *r, JsonbContainer *event, TexKind *kind, JsonbContainer **fiel
 	return true;
 }
 
+/* Reads what the event is about, from the one or two fields that its kind has for that. */
 static bool
 read_name(Reader *r, TexKind kind, JsonbContainer *fields)
 {
@@ -365,6 +372,10 @@ read_name(Reader *r, TexKind kind, JsonbContainer *fields)
 	return true;
 }
 
+/*
+ * Access types are told by their exact spelling: the detector goes by them, and a wrong one would
+ * make or hide races.
+ */
 static bool
 check_access_type(Reader *r, JsonbContainer *fields)
 {
@@ -385,6 +396,7 @@ check_access_type(Reader *r, JsonbContainer *fields)
 						   shown(v->val.string.val, v->val.string.len)));
 }
 
+/* Whether a field is in the name and so not kept among the attributes as well. */
 static bool
 is_name_field(const NameFields *nf, const JsonbValue *key)
 {
@@ -399,8 +411,9 @@ is_name_field(const NameFields *nf, const JsonbValue *key)
 	return false;
 }
 
+/* Begins a member that no client sent. */
 static void
-push_number(JsonbParseState **state, const char *key, int number)
+push_key(JsonbParseState **state, const char *key)
 {
 	JsonbValue	v;
 
@@ -408,23 +421,6 @@ push_number(JsonbParseState **state, const char *key, int number)
 	v.val.string.val = unconstify(char *, key);
 	v.val.string.len = strlen(key);
 	pushJsonbValue(state, WJB_KEY, &v);
-	v.type = jbvNumeric;
-	v.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(state, WJB_VALUE, &v);
-}
-
-static void
-push_true(JsonbParseState **state, const char *key)
-{
-	JsonbValue	v;
-
-	v.type = jbvString;
-	v.val.string.val = unconstify(char *, key);
-	v.val.string.len = strlen(key);
-	pushJsonbValue(state, WJB_KEY, &v);
-	v.type = jbvBool;
-	v.val.boolean = true;
-	pushJsonbValue(state, WJB_VALUE, &v);
 }
 
 /*
@@ -435,6 +431,7 @@ static void
 set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds, bool own_parent)
 {
 	JsonbParseState *state = NULL;
+	JsonbValue	v;
 	int			kept = 0;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
@@ -457,12 +454,18 @@ set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds,
 	}
 	if (nanoseconds > 0)
 	{
-		push_number(&state, "timestamp_ns", nanoseconds);
+		push_key(&state, "timestamp_ns");
+		v.type = jbvNumeric;
+		v.val.numeric = int64_to_numeric(nanoseconds);
+		pushJsonbValue(&state, WJB_VALUE, &v);
 		kept++;
 	}
 	if (own_parent)
 	{
-		push_true(&state, "own_parent");
+		push_key(&state, "own_parent");
+		v.type = jbvBool;
+		v.val.boolean = true;
+		pushJsonbValue(&state, WJB_VALUE, &v);
 		kept++;
 	}
 	if (kept > 0)
@@ -470,22 +473,16 @@ set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds,
 			JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL))));
 }
 
-/* An event that is its own parent is a root. */
-static bool
-drop_own_parent(Reader *r)
-{
-	if (r->row->isnull[COL_PARENT_ID] ||
-		memcmp(&r->row->id, &r->row->parent_id, sizeof(pg_uuid_t)) != 0)
-		return false;
-	r->row->isnull[COL_PARENT_ID] = true;
-	return true;
-}
-
+/*
+ * Reads all that depends on the kind. Comes after the ids, for it makes an event that is its own
+ * parent a root, and marks that.
+ */
 static bool
 read_kind_and_fields(Reader *r, JsonbContainer *event, int nanoseconds)
 {
 	TexKind		kind;
 	JsonbContainer *fields;
+	bool		own_parent;
 
 	if (!read_kind(r, event, &kind, &fields))
 		return false;
@@ -494,7 +491,11 @@ read_kind_and_fields(Reader *r, JsonbContainer *event, int nanoseconds)
 		(kind == TEX_STATE_CHANGE && !check_access_type(r, fields)))
 		return false;
 	r->prefix = "";
-	set_attributes(r, kind, fields, nanoseconds, drop_own_parent(r));
+	own_parent = !r->row->isnull[COL_PARENT_ID] &&
+		memcmp(&r->row->id, &r->row->parent_id, sizeof(pg_uuid_t)) == 0;
+	if (own_parent)
+		r->row->isnull[COL_PARENT_ID] = true;
+	set_attributes(r, kind, fields, nanoseconds, own_parent);
 	return true;
 }
 
@@ -502,19 +503,7 @@ read_kind_and_fields(Reader *r, JsonbContainer *event, int nanoseconds)
  *		The rest
  * ----------------------------------------------------------------
  */
-static bool
-read_tags(Reader *r, JsonbContainer *metadata)
-{
-	JsonbValue *v = get(metadata, "tags");
-
-	if (v == NULL)
-		return true;
-	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
-		return refuse(r, "tags", "not an object");
-	set(r, COL_TAGS, JsonbPGetDatum(JsonbValueToJsonb(v)));
-	return true;
-}
-
+/* Reads who and where: columns, since the detector tells threads and locks apart by them. */
 static bool
 read_metadata(Reader *r, JsonbContainer *event)
 {
@@ -535,9 +524,16 @@ read_metadata(Reader *r, JsonbContainer *event)
 		!read_text(r, m, "thread_id", COL_THREAD_ID, 0) ||
 		!read_text(r, m, "environment", COL_ENVIRONMENT, 0) ||
 		!read_text(r, m, "distributed_span_id", COL_SPAN_ID, 0) ||
-		!read_text(r, m, "upstream_span_id", COL_UPSTREAM_SPAN_ID, 0) ||
-		!read_tags(r, m))
+		!read_text(r, m, "upstream_span_id", COL_UPSTREAM_SPAN_ID, 0))
 		return false;
+
+	v = get(m, "tags");
+	if (v != NULL)
+	{
+		if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+			return refuse(r, "tags", "not an object");
+		set(r, COL_TAGS, JsonbPGetDatum(JsonbValueToJsonb(v)));
+	}
 
 	if (!read_integer(r, m, "process_id", PG_INT32_MAX, false, &number, &found))
 		return false;
@@ -552,6 +548,7 @@ read_metadata(Reader *r, JsonbContainer *event)
 	return true;
 }
 
+/* Reads the client's own vector clock, in either shape. */
 static bool
 read_clock(Reader *r, JsonbContainer *event)
 {
@@ -570,6 +567,7 @@ read_clock(Reader *r, JsonbContainer *event)
 	return true;
 }
 
+/* Reads the locks that the client says it held; the array may be empty. */
 static bool
 read_lock_set(Reader *r, JsonbContainer *event)
 {
@@ -600,8 +598,10 @@ read_lock_set(Reader *r, JsonbContainer *event)
 }
 
 /*
- * Fills the row of an event.  Returns NULL, or the reason to refuse the event.
- * The row's values are made in the current memory context.
+ * Fills the row of an event, an object within the limits that tex_check_event() tests. Returns
+ * NULL, or the reason to refuse the event; then the row is not to be used. The values are made in
+ * the current memory context, but for uuids, which point into the row. Throws nothing for what a
+ * client sent.
  */
 char *
 tex_event_from_json(JsonbContainer *event, TexEventRow *row)
@@ -622,8 +622,8 @@ tex_event_from_json(JsonbContainer *event, TexEventRow *row)
 }
 
 /*
- * A field of an event as text, if it is a string: for the report of an event
- * that was refused.
+ * A field of an event as text, in the current memory context, if it is a string, else NULL: for the
+ * report of an event that was refused.
  */
 char *
 tex_event_text(JsonbContainer *event, const char *key)

@@ -100,23 +100,10 @@ static const BatchColumn batch_columns[] = {
 
 StaticAssertDecl(lengthof(batch_columns) == TEX_EVENT_COLUMNS, "a batch has the columns of TexEventRow");
 
-static TupleDesc
-describe_batch(void)
-{
-	TupleDesc	desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
-
-	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
-	{
-		const BatchColumn *column = &batch_columns[i];
-		Oid			type = column->own_type == NULL ? column->type :
-			GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(column->own_type),
-							ObjectIdGetDatum(tex_schema_oid()));
-
-		TupleDescInitEntry(desc, i + 1, column->name, type, -1, 0);
-	}
-	return desc;
-}
-
+/*
+ * An empty batch in the current memory context, which lives as long as the call. Types are looked
+ * up each time: those of the extension have other oids in each database.
+ */
 static Batch *
 begin_batch(void)
 {
@@ -125,10 +112,20 @@ begin_batch(void)
 	batch->context = CurrentMemoryContext;
 	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												 ALLOCSET_DEFAULT_SIZES);
-	batch->desc = describe_batch();
+	batch->desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
+	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
+	{
+		const BatchColumn *column = &batch_columns[i];
+		Oid			type = column->own_type == NULL ? column->type :
+			GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(column->own_type),
+							ObjectIdGetDatum(tex_schema_oid()));
+
+		TupleDescInitEntry(batch->desc, i + 1, column->name, type, -1, 0);
+	}
 	return batch;
 }
 
+/* Takes a row over into the batch's context: what it was made of goes with the event's. */
 static void
 add_row(Batch *batch, TexEventRow *row)
 {
@@ -150,12 +147,14 @@ add_row(Batch *batch, TexEventRow *row)
 	MemoryContextSwitchTo(old);
 }
 
+/* A copy of the beginning of a text, up to a whole character. */
 static char *
 clip(const char *text, int len, int limit)
 {
 	return pnstrdup(text, pg_mbcliplen(text, len, limit));
 }
 
+/* Notes a refused event, with what helps its sender to find it; nothing is written yet. */
 static void
 add_rejection(Batch *batch, const char *reason, const char *id, const char *trace_id,
 			  const char *event, int len)
@@ -176,22 +175,7 @@ add_rejection(Batch *batch, const char *reason, const char *id, const char *trac
  *		Reading
  * ----------------------------------------------------------------
  */
-static void
-read_text_event(Batch *batch, const char *text, int len)
-{
-	TexScannedEvent scanned;
-	TexEventRow row;
-	char	   *reason;
-
-	tex_scan_event(text, len, &scanned);
-	reason = scanned.event == NULL ? scanned.reason :
-		tex_event_from_json(&scanned.event->root, &row);
-	if (reason == NULL)
-		add_row(batch, &row);
-	else
-		add_rejection(batch, reason, scanned.id, scanned.trace_id, text, len);
-}
-
+/* Reads a batch of JSON text; the memory of an event is given back before the next. */
 static void
 read_text_batch(Batch *batch, text *input)
 {
@@ -203,15 +187,25 @@ read_text_batch(Batch *batch, text *input)
 	while (tex_batch_next(&text_batch, &event, &len))
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
+		TexScannedEvent scanned;
+		TexEventRow row;
+		char	   *reason;
 
 		CHECK_FOR_INTERRUPTS();
 		batch->position++;
-		read_text_event(batch, event, len);
+		tex_scan_event(event, len, &scanned);
+		reason = scanned.event == NULL ? scanned.reason :
+			tex_event_from_json(&scanned.event->root, &row);
+		if (reason == NULL)
+			add_row(batch, &row);
+		else
+			add_rejection(batch, reason, scanned.id, scanned.trace_id, event, len);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch->event_context);
 	}
 }
 
+/* Reads one element of the array. A refused one is written out again, for its text is not at hand. */
 static void
 read_jsonb_event(Batch *batch, JsonbValue *v)
 {
@@ -240,6 +234,7 @@ read_jsonb_event(Batch *batch, JsonbValue *v)
 	}
 }
 
+/* The array of events of a batch; throws for what is none, as the door for text does. */
 static JsonbContainer *
 find_events(Jsonb *input)
 {
@@ -264,6 +259,7 @@ find_events(Jsonb *input)
 	return v->val.binary.data;
 }
 
+/* Reads a batch that PostgreSQL has already parsed. The limits are the same, the reasons too. */
 static void
 read_jsonb_batch(Batch *batch, Jsonb *input)
 {
@@ -287,6 +283,7 @@ read_jsonb_batch(Batch *batch, Jsonb *input)
  *		Writing
  * ----------------------------------------------------------------
  */
+/* For qsort(): by the primary key, the order in which all clients take its entries. */
 static int
 compare_rows(const void *a, const void *b)
 {
@@ -358,6 +355,7 @@ insert_rows(Batch *batch)
 	return inserted;
 }
 
+/* A parameter of a query and the sign that it is null. */
 static Datum
 text_or_null(const char *value, char *null)
 {
@@ -365,6 +363,11 @@ text_or_null(const char *value, char *null)
 	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
 }
 
+/*
+ * Keeps the refused events, with the rights of the extension's owner: clients cannot write there.
+ * Who the sender is must be asked before. An error on the way ends the transaction, and with it
+ * the change of roles.
+ */
 static void
 insert_rejections(Batch *batch)
 {
@@ -398,6 +401,7 @@ insert_rejections(Batch *batch)
 	tex_become_caller(&owner);
 }
 
+/* Stores a batch that was read, rows first; returns how many were inserted, there already, refused. */
 static Datum
 finish_batch(FunctionCallInfo fcinfo, Batch *batch)
 {

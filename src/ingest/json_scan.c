@@ -64,6 +64,7 @@ static bool read_string(Scanner *s, char **value, int *len);
  *		The batch
  * ----------------------------------------------------------------
  */
+/* White space of JSON (RFC 8259). */
 static const char *
 skip_space(const char *p, const char *end)
 {
@@ -72,6 +73,7 @@ skip_space(const char *p, const char *end)
 	return p;
 }
 
+/* Throws for a batch as a whole, of which no event can be told; does not return. */
 static void
 not_a_batch(const char *detail)
 {
@@ -82,9 +84,7 @@ not_a_batch(const char *detail)
 			 errhint("Send {\"events\": [...]} or an array of events.")));
 }
 
-/*
- * The end of the string that begins at p, after its closing quote.
- */
+/* The end of the string that begins at p, after its closing quote. */
 static const char *
 skip_string(const char *p, const char *end)
 {
@@ -176,8 +176,8 @@ find_events(const char *p, const char *end)
 }
 
 /*
- * Begins to read a batch: an array of events, or an object with such an array
- * as its "events".  Throws where it is neither.
+ * Begins to read a batch: an array of events, or an object with such an array as its "events".
+ * The text is of the database's encoding, len bytes, and must stay. Throws where it is neither.
  */
 void
 tex_batch_open(TexBatchText *batch, const char *text, int len)
@@ -195,6 +195,10 @@ tex_batch_open(TexBatchText *batch, const char *text, int len)
 	batch->next = skip_space(p + 1, end);
 }
 
+/*
+ * Reads what follows the array. Other keys of the object say nothing to us, but a second list of
+ * events would be lost: the batch is refused.
+ */
 static void
 close_batch(TexBatchText *batch)
 {
@@ -203,7 +207,6 @@ close_batch(TexBatchText *batch)
 
 	if (batch->wrapped)
 	{
-		/* Other keys may follow; they say nothing to us. Other events would be lost. */
 		while (p < batch->end && *p == ',')
 		{
 			p = skip_space(p + 1, batch->end);
@@ -227,8 +230,9 @@ close_batch(TexBatchText *batch)
 }
 
 /*
- * The text of the next event; false at the end of the batch.  Throws where the
- * array is broken.
+ * The text of the next event, not yet read and not terminated; false at the end of the batch, once
+ * what follows the array was looked at as well. Throws where the array is broken, and so may come
+ * after events that were fine: the transaction then stores none.
  */
 bool
 tex_batch_next(TexBatchText *batch, const char **event, int *len)
@@ -285,6 +289,7 @@ path_of(const Level *levels, int depth)
 	return path.data;
 }
 
+/* Notes the first reason to refuse the event, with the path of the field; false, to be returned. */
 static bool
 refuse(Scanner *s, const char *why)
 {
@@ -293,18 +298,21 @@ refuse(Scanner *s, const char *why)
 	return false;
 }
 
+/* A reason that both doors give. */
 static char *
 too_long(void)
 {
 	return psprintf("longer than trace_ext.max_field_size (%d bytes)", tex_max_field_size);
 }
 
+/* A reason that both doors give. */
 static char *
 too_deep(void)
 {
 	return psprintf("nested deeper than trace_ext.max_nesting (%d)", tex_max_nesting);
 }
 
+/* The four digits of a \u escape, or -1. */
 static int
 read_hex4(Scanner *s)
 {
@@ -361,6 +369,7 @@ read_unicode_escape(Scanner *s, StringInfo out)
 	return true;
 }
 
+/* Reads an escape after its backslash and appends what it means. */
 static bool
 read_escape(Scanner *s, StringInfo out)
 {
@@ -379,7 +388,8 @@ read_escape(Scanner *s, StringInfo out)
 }
 
 /*
- * Reads a string; next is at its opening quote.
+ * Reads a string; next is at its opening quote. The value is decoded, terminated, and no longer
+ * than trace_ext.max_field_size, which is looked at while it grows.
  */
 static bool
 read_string(Scanner *s, char **value, int *len)
@@ -419,6 +429,7 @@ read_string(Scanner *s, char **value, int *len)
 	return true;
 }
 
+/* The end of the digits at p. */
 static const char *
 skip_digits(const char *p, const char *end)
 {
@@ -427,9 +438,7 @@ skip_digits(const char *p, const char *end)
 	return p;
 }
 
-/*
- * The end of the number at p by the grammar of JSON, or NULL.
- */
+/* The end of the number at p by the grammar of JSON (RFC 8259), or NULL; *exponent has no sign. */
 static const char *
 end_of_number(const char *p, const char *end, int *exponent)
 {
@@ -472,6 +481,7 @@ is_long_number(Numeric number)
 	return strlen(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)))) > MAX_NUMBER_LENGTH;
 }
 
+/* Reads a number. Those for which numeric_in() would throw are refused before it sees them. */
 static bool
 read_number(Scanner *s, JsonbValue *value)
 {
@@ -494,6 +504,7 @@ read_number(Scanner *s, JsonbValue *value)
 	return true;
 }
 
+/* Steps over a word if it comes next. */
 static bool
 read_word(Scanner *s, const char *word)
 {
@@ -505,6 +516,7 @@ read_word(Scanner *s, const char *word)
 	return true;
 }
 
+/* Reads a value that is no container; what is no word and no string must be a number. */
 static bool
 read_scalar(Scanner *s, JsonbValue *value)
 {
@@ -542,6 +554,7 @@ remember_id(Scanner *s, const JsonbValue *value)
 		s->scanned->trace_id = pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/* Goes one level down, as far as trace_ext.max_nesting. */
 static bool
 open_container(Scanner *s)
 {
@@ -557,16 +570,7 @@ open_container(Scanner *s)
 	return true;
 }
 
-static void
-close_container(Scanner *s)
-{
-	s->next++;
-	s->depth--;
-	s->result = pushJsonbValue(&s->state,
-							   s->levels[s->depth].is_object ? WJB_END_OBJECT : WJB_END_ARRAY,
-							   NULL);
-}
-
+/* Reads a key and its colon. */
 static bool
 read_key(Scanner *s)
 {
@@ -601,7 +605,9 @@ read_step(Scanner *s, bool *first)
 	s->next = skip_space(s->next, s->end);
 	if (s->next < s->end && *s->next == (level->is_object ? '}' : ']'))
 	{
-		close_container(s);
+		s->next++;
+		s->depth--;
+		s->result = pushJsonbValue(&s->state, level->is_object ? WJB_END_OBJECT : WJB_END_ARRAY, NULL);
 		*first = false;
 		return true;
 	}
@@ -627,8 +633,9 @@ read_step(Scanner *s, bool *first)
 }
 
 /*
- * Reads the text of one event.  Never throws for what is in it; the result is
- * made in the current memory context.
+ * Reads the text of one event, which is not empty. Never throws for what is in it: either event is
+ * set, or reason is, with the ids as far as they came before. All is made in the current memory
+ * context, which the caller resets after each event.
  */
 void
 tex_scan_event(const char *text, int len, TexScannedEvent *scanned)
@@ -658,8 +665,8 @@ tex_scan_event(const char *text, int len, TexScannedEvent *scanned)
 }
 
 /*
- * The same limits for an event that came as jsonb: returns NULL, or the reason
- * to refuse it.
+ * The same limits for an event that came as jsonb: returns NULL, or the reason to refuse it, in
+ * the current memory context. Throws nothing for what a client sent.
  */
 char *
 tex_check_event(JsonbContainer *event)

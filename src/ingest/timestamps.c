@@ -28,6 +28,7 @@ read_digits(const char *p, const char *end, int digits, int *value)
 	return p + digits;
 }
 
+/* What follows the expected character, or NULL; NULL in is NULL out, so that calls can be chained. */
 static const char *
 read_char(const char *p, const char *end, char expected)
 {
@@ -53,9 +54,7 @@ read_fraction(const char *p, const char *end, int *nanoseconds)
 	return p;
 }
 
-/*
- * Reads "Z", "+hh:mm", "+hhmm" or "+hh" as minutes east of UTC.
- */
+/* Reads "Z", "+hh:mm", "+hhmm" or "+hh" as minutes east of UTC; up to 15:59, as PostgreSQL has it. */
 static const char *
 read_zone(const char *p, const char *end, int *minutes)
 {
@@ -85,8 +84,9 @@ read_zone(const char *p, const char *end, int *minutes)
 }
 
 /*
- * Reads "YYYY-MM-DDThh:mm:ss[.fraction]zone" into microseconds, and what is left
- * below a microsecond into nanoseconds (0 to 999).  Returns whether it is one.
+ * Reads "YYYY-MM-DDThh:mm:ss[.fraction]zone" (RFC 3339; a blank may stand for the T, and the zone
+ * may be shorter) into microseconds, and what is left below a microsecond into nanoseconds (0 to
+ * 999). False if it is none: then neither is to be used. No setting changes what a text means.
  */
 bool
 tex_parse_timestamp(const char *text, int len, TimestampTz *timestamp, int *nanoseconds)

@@ -59,6 +59,10 @@ typedef struct PairStep
 
 /* ---------------------------------------------------------------- reading */
 
+/*
+ * Begins a walk over the components of a clock, which is detoasted (a short header will do) and
+ * stays where it is until the walk ends.
+ */
 void
 tex_vclock_iterate(TexVclockIter *iter, const TexVclock *clock)
 {
@@ -75,6 +79,7 @@ report_corrupt(void)
 			 errmsg("corrupt value of type %s", "vclock")));
 }
 
+/* Seven bits a byte, the low ones first; nine bytes hold all that an int64 may be. */
 static int64
 read_varint(TexVclockIter *iter)
 {
@@ -95,7 +100,10 @@ read_varint(TexVclockIter *iter)
 	return 0;
 }
 
-/* The next component, ascending by bytes of the name; false at the end. */
+/*
+ * The next component, ascending by bytes of the name; false at the end. The name points into the
+ * clock. Throws only where storage is damaged.
+ */
 bool
 tex_vclock_next(TexVclockIter *iter, TexVclockComponent *component)
 {
@@ -110,6 +118,7 @@ tex_vclock_next(TexVclockIter *iter, TexVclockComponent *component)
 	return true;
 }
 
+/* By bytes, not by collation: the order of storage must be the same in every database. */
 static inline int
 compare_names(const char *a, int a_len, const char *b, int b_len)
 {
@@ -118,7 +127,10 @@ compare_names(const char *a, int a_len, const char *b, int b_len)
 	return result != 0 ? result : a_len - b_len;
 }
 
-/* The count of one component, 0 where the clock does not have it. */
+/*
+ * The count of one component, 0 where the clock does not have it; the name is of the database's
+ * encoding. Costs a walk up to where the name would be.
+ */
 int64
 tex_vclock_count(const TexVclock *clock, const char *name, int len)
 {
@@ -138,6 +150,7 @@ tex_vclock_count(const TexVclock *clock, const char *name, int len)
 	return 0;
 }
 
+/* Begins a merge of two sorted lists of components. */
 static void
 pair_begin(PairWalk *walk, const TexVclock *a, const TexVclock *b)
 {
@@ -147,6 +160,7 @@ pair_begin(PairWalk *walk, const TexVclock *a, const TexVclock *b)
 	walk->has_b = tex_vclock_next(&walk->iter_b, &walk->b);
 }
 
+/* The next component that either clock has, with both counts; false when both have ended. */
 static bool
 pair_next(PairWalk *walk, PairStep *step)
 {
@@ -185,6 +199,7 @@ tex_vclock_clip(const char *text, int len)
 	return psprintf("%.*s%s", shown, text, shown < len ? "..." : "");
 }
 
+/* Fills in the problem; what to do with it is the caller's. */
 static void
 too_many_components(TexVclockProblem *problem)
 {
@@ -194,7 +209,7 @@ too_many_components(TexVclockProblem *problem)
 							   TEX_VCLOCK_MAX_COMPONENTS);
 }
 
-/* Throw for a merge that goes beyond the limit. */
+/* Throws for a merge that goes beyond the limit; does not return. */
 void
 tex_vclock_report_too_many(void)
 {
@@ -240,15 +255,7 @@ check_component(const TexVclockComponent *component, TexVclockProblem *problem)
 	return true;
 }
 
-static void
-repeated_component(const TexVclockComponent *component, TexVclockProblem *problem)
-{
-	problem->sqlstate = ERRCODE_DUPLICATE_JSON_OBJECT_KEY_VALUE;
-	problem->message = psprintf("vector clock component \"%s\" is repeated",
-								tex_vclock_clip(component->name, component->len));
-	problem->detail = "A component has one count.";
-}
-
+/* For qsort(): the order of storage. */
 static int
 compare_components(const void *a, const void *b)
 {
@@ -258,6 +265,7 @@ compare_components(const void *a, const void *b)
 	return compare_names(left->name, left->len, right->name, right->len);
 }
 
+/* The bytes that write_component() will use for a count. */
 static Size
 varint_size(uint64 value)
 {
@@ -268,6 +276,7 @@ varint_size(uint64 value)
 	return size;
 }
 
+/* Writes one component as it is stored; returns where the next one goes. */
 static uint8 *
 write_component(uint8 *to, const char *name, int len, uint64 count)
 {
@@ -302,7 +311,11 @@ assemble(const TexVclockComponent *components, int n)
 	return clock;
 }
 
-/* Take a component over; false, and the problem filled, if the clock is full. */
+/*
+ * Takes a component over into a list that is being read; the name is not copied and must stay.
+ * False, and the problem filled, where the clock is full, so that no input makes the list longer
+ * than TEX_VCLOCK_MAX_COMPONENTS. Anything else is judged by tex_vclock_build_checked().
+ */
 bool
 tex_vclock_append(TexVclockList *list, const TexVclockComponent *component,
 				  TexVclockProblem *problem)
@@ -345,7 +358,10 @@ tex_vclock_build_checked(TexVclockComponent *components, int n,
 	for (int i = 1; i < n; i++)
 		if (compare_components(&components[i - 1], &components[i]) == 0)
 		{
-			repeated_component(&components[i], problem);
+			problem->sqlstate = ERRCODE_DUPLICATE_JSON_OBJECT_KEY_VALUE;
+			problem->message = psprintf("vector clock component \"%s\" is repeated",
+										tex_vclock_clip(components[i].name, components[i].len));
+			problem->detail = "A component has one count.";
 			return NULL;
 		}
 	return assemble(components, n);
@@ -368,7 +384,10 @@ tex_vclock_build(TexVclockComponent *components, int n, const char **reason)
 
 /* ----------------------------------------------------------------- algebra */
 
-/* How a stands to b in the vector order. */
+/*
+ * How a stands to b in the vector order: BEFORE is happens-before (Fidge 1988, Mattern 1989).
+ * Ends at the first two components that show the clocks to be concurrent.
+ */
 TexVclockOrder
 tex_vclock_order(const TexVclock *a, const TexVclock *b)
 {
@@ -387,7 +406,7 @@ tex_vclock_order(const TexVclock *a, const TexVclock *b)
 	return (TexVclockOrder) order;
 }
 
-/* Negative, 0 or positive, by the sort order; it extends the vector order. */
+/* Negative, 0 or positive, by the sort order. It extends the vector order: see the file's head. */
 int
 tex_vclock_total_order(const TexVclock *a, const TexVclock *b)
 {
@@ -402,8 +421,8 @@ tex_vclock_total_order(const TexVclock *a, const TexVclock *b)
 }
 
 /*
- * The least clock that neither happens before: the greater count of each
- * component. Throws if that has too many components.
+ * The least clock that neither happens before: the greater count of each component, in the
+ * current memory context. Throws if that has too many components.
  */
 TexVclock *
 tex_vclock_join(const TexVclock *a, const TexVclock *b)

@@ -76,7 +76,6 @@ extern void tex_vclock_report_too_many(void);
 extern char *tex_vclock_clip(const char *text, int len);
 
 /* vclock_io.c */
-extern TexVclock *tex_vclock_from_jsonb(Jsonb *jsonb, const char **reason);
 extern TexVclock *tex_vclock_from_container(JsonbContainer *container,
 											const char **reason);
 

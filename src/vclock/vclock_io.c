@@ -57,6 +57,7 @@ PG_FUNCTION_INFO_V1(tex_vclock_to_json);
 
 /* ------------------------------------------------- what both readers share */
 
+/* Says why a count is none; false, for the caller to return. */
 static bool
 refuse_count(const TexVclockComponent *component, int sqlstate, const char *what,
 			 const char *written, int len, TexVclockProblem *problem)
@@ -107,6 +108,7 @@ refuse(Node *escontext, const TexVclockProblem *problem)
 
 /* -------------------------------------------------------------------- text */
 
+/* Fills in the problem of a text that is no clock; false, for the caller to return. */
 static bool
 syntax_error(Reader *r, const char *detail)
 {
@@ -134,6 +136,7 @@ expected(Reader *r, const char *what)
 									what, position, found));
 }
 
+/* White space of JSON (RFC 8259), no other. */
 static void
 skip_space(Reader *r)
 {
@@ -151,6 +154,7 @@ accept(Reader *r, char c)
 	return true;
 }
 
+/* The value of a hexadecimal digit, or -1. */
 static int
 hex_value(char c)
 {
@@ -233,7 +237,7 @@ read_escape(Reader *r)
 	return true;
 }
 
-/* Read a quoted name. */
+/* Reads a quoted name. It is decoded into the buffer of all names and not terminated. */
 static bool
 read_name(Reader *r, TexVclockComponent *component)
 {
@@ -259,6 +263,7 @@ read_name(Reader *r, TexVclockComponent *component)
 	return true;
 }
 
+/* Reads a count: what stands up to the next delimiter, whatever it is, so a message shows it whole. */
 static bool
 read_count(Reader *r, TexVclockComponent *component)
 {
@@ -323,6 +328,7 @@ read_elements(Reader *r, char close, ReadElement read_element)
 	return true;
 }
 
+/* Reads a text as a whole, in either shape; white space may stand around it. */
 static bool
 read_text(Reader *r)
 {
@@ -340,6 +346,10 @@ read_text(Reader *r)
 	return *r->next == '\0' || expected(r, "the end of the input");
 }
 
+/*
+ * Input function. Where the caller has given a context for soft errors (16 and later), an invalid
+ * text is reported there and nothing is thrown.
+ */
 Datum
 tex_vclock_in(PG_FUNCTION_ARGS)
 {
@@ -359,6 +369,7 @@ tex_vclock_in(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(clock);
 }
 
+/* The text form, {"component": n, ...}, sorted by the bytes of the components; NUL-terminated. */
 static char *
 clock_to_text(const TexVclock *clock)
 {
@@ -383,6 +394,7 @@ clock_to_text(const TexVclock *clock)
 	return out.data;
 }
 
+/* Output function; what it writes tex_vclock_in() reads as the same clock. */
 Datum
 tex_vclock_out(PG_FUNCTION_ARGS)
 {
@@ -391,6 +403,7 @@ tex_vclock_out(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------------- jsonb */
 
+/* Fills in the problem of a jsonb value that is no clock; false, for the caller to return. */
 static bool
 refuse_jsonb(TexVclockProblem *problem, const char *message)
 {
@@ -400,6 +413,7 @@ refuse_jsonb(TexVclockProblem *problem, const char *message)
 	return false;
 }
 
+/* Appends a component with a number for its count; of any other type it is refused, by its name. */
 static bool
 append_jsonb(TexVclockList *list, const JsonbValue *name, JsonbValue *count,
 			 TexVclockProblem *problem)
@@ -442,17 +456,21 @@ append_jsonb_pair(TexVclockList *list, const JsonbValue *element,
 	return append_jsonb(list, name, getIthJsonbValueFromContainer(pair, 1), problem);
 }
 
-static bool
-read_container(JsonbContainer *container, TexVclockList *list,
-			   TexVclockProblem *problem)
+/* The clock of an object or array; NULL, and the problem filled, if it is none. */
+static TexVclock *
+build_from_container(JsonbContainer *container, TexVclockProblem *problem)
 {
+	TexVclockList list = {0};
 	JsonbIterator *iter;
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	JsonbValue	name = {0};
 
 	if (JsonContainerIsScalar(container))
-		return refuse_jsonb(problem, "vector clock is neither an object nor an array");
+	{
+		refuse_jsonb(problem, "vector clock is neither an object nor an array");
+		return NULL;
+	}
 
 	iter = JsonbIteratorInit(container);
 	/* The first token opens the object or array itself. */
@@ -462,29 +480,19 @@ read_container(JsonbContainer *container, TexVclockList *list,
 		if (token == WJB_KEY)
 			name = value;
 		else if (token == WJB_VALUE &&
-				 !append_jsonb(list, &name, &value, problem))
-			return false;
+				 !append_jsonb(&list, &name, &value, problem))
+			return NULL;
 		else if (token == WJB_ELEM &&
-				 !append_jsonb_pair(list, &value, problem))
-			return false;
+				 !append_jsonb_pair(&list, &value, problem))
+			return NULL;
 	}
-	return true;
-}
-
-static TexVclock *
-build_from_container(JsonbContainer *container, TexVclockProblem *problem)
-{
-	TexVclockList list = {0};
-
-	if (!read_container(container, &list, problem))
-		return NULL;
 	return tex_vclock_build_checked(list.items, list.n, problem);
 }
 
 /*
- * The clock that an object or array inside a jsonb value writes, in the current
- * memory context; or NULL and, in *reason, a phrase that names the problem. Never
- * throws, save for want of memory.
+ * The clock that an object or array inside a jsonb value writes, in the current memory context;
+ * or NULL and, in *reason, a phrase that names the problem. Never throws, save for want of memory:
+ * ingest refuses one event by it and goes on.
  */
 TexVclock *
 tex_vclock_from_container(JsonbContainer *container, const char **reason)
@@ -497,13 +505,7 @@ tex_vclock_from_container(JsonbContainer *container, const char **reason)
 	return clock;
 }
 
-/* The same for a jsonb value. */
-TexVclock *
-tex_vclock_from_jsonb(Jsonb *jsonb, const char **reason)
-{
-	return tex_vclock_from_container(&jsonb->root, reason);
-}
-
+/* The cast from jsonb. */
 Datum
 tex_jsonb_to_vclock(PG_FUNCTION_ARGS)
 {
@@ -515,6 +517,7 @@ tex_jsonb_to_vclock(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(clock);
 }
 
+/* The cast to jsonb: of the text form, whose keys jsonb sorts its own way. */
 Datum
 tex_vclock_to_jsonb(PG_FUNCTION_ARGS)
 {
@@ -523,7 +526,7 @@ tex_vclock_to_jsonb(PG_FUNCTION_ARGS)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out));
 }
 
-/* The text form is JSON as it stands. */
+/* The cast to json: the text form is JSON as it stands. */
 Datum
 tex_vclock_to_json(PG_FUNCTION_ARGS)
 {
@@ -532,6 +535,10 @@ tex_vclock_to_json(PG_FUNCTION_ARGS)
 
 /* ------------------------------------------------------------------ binary */
 
+/*
+ * Receive function. Reads no more than the limit of components, whatever number the client says;
+ * names are sorted anew, since the client's encoding may sort them another way.
+ */
 Datum
 tex_vclock_recv(PG_FUNCTION_ARGS)
 {
@@ -555,7 +562,6 @@ tex_vclock_recv(PG_FUNCTION_ARGS)
 				 errmsg("invalid number of components in binary value of type %s: %d",
 						"vclock", n)));
 
-	/* Sorted anew: the client's encoding may sort names another way. */
 	for (int i = 0; i < n; i++)
 	{
 		TexVclockComponent component;
@@ -572,19 +578,7 @@ tex_vclock_recv(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(clock);
 }
 
-static int
-count_components(const TexVclock *clock)
-{
-	TexVclockIter iter;
-	TexVclockComponent component;
-	int			n = 0;
-
-	tex_vclock_iterate(&iter, clock);
-	while (tex_vclock_next(&iter, &component))
-		n++;
-	return n;
-}
-
+/* Send function; names go out in the client's encoding, sorted as they are stored. */
 Datum
 tex_vclock_send(PG_FUNCTION_ARGS)
 {
@@ -592,10 +586,16 @@ tex_vclock_send(PG_FUNCTION_ARGS)
 	TexVclockIter iter;
 	TexVclockComponent component;
 	StringInfoData message;
+	int			n = 0;
+
+	/* The number comes first, and is not stored. */
+	tex_vclock_iterate(&iter, clock);
+	while (tex_vclock_next(&iter, &component))
+		n++;
 
 	pq_begintypsend(&message);
 	pq_sendint8(&message, BINARY_VERSION);
-	pq_sendint32(&message, count_components(clock));
+	pq_sendint32(&message, n);
 	tex_vclock_iterate(&iter, clock);
 	while (tex_vclock_next(&iter, &component))
 	{

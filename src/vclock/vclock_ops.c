@@ -67,6 +67,7 @@ PG_FUNCTION_INFO_V1(tex_vclock_merge_final);
 
 /* --------------------------------------------------------------- operators */
 
+/* The vector order of the two arguments of an operator. */
 static TexVclockOrder
 order_of_arguments(FunctionCallInfo fcinfo)
 {
@@ -79,37 +80,42 @@ order_of_arguments(FunctionCallInfo fcinfo)
 	return order;
 }
 
+/* SQL: a < b, a happens before b. */
 Datum
 tex_vclock_before(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_BEFORE);
 }
 
+/* SQL: a > b, b happens before a. */
 Datum
 tex_vclock_after(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_AFTER);
 }
 
+/* SQL: a <= b. Concurrent clocks have the bit as well, so they are not. */
 Datum
 tex_vclock_before_or_equal(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL((order_of_arguments(fcinfo) & TEX_VCLOCK_AFTER) == 0);
 }
 
+/* SQL: a >= b. */
 Datum
 tex_vclock_after_or_equal(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL((order_of_arguments(fcinfo) & TEX_VCLOCK_BEFORE) == 0);
 }
 
+/* SQL: a || b, neither happens before the other and they differ. */
 Datum
 tex_vclock_concurrent(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(order_of_arguments(fcinfo) == TEX_VCLOCK_CONCURRENT);
 }
 
-/* Equal clocks are equal bytes. */
+/* Whether the two arguments of an operator are one clock: equal clocks are equal bytes. */
 static bool
 arguments_are_equal(FunctionCallInfo fcinfo)
 {
@@ -125,18 +131,21 @@ arguments_are_equal(FunctionCallInfo fcinfo)
 	return equal;
 }
 
+/* SQL: a = b, of both orders and of hashing. */
 Datum
 tex_vclock_eq(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(arguments_are_equal(fcinfo));
 }
 
+/* SQL: a <> b. */
 Datum
 tex_vclock_ne(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(!arguments_are_equal(fcinfo));
 }
 
+/* The sort order of the two arguments of an operator. */
 static int
 total_order_of_arguments(FunctionCallInfo fcinfo)
 {
@@ -149,36 +158,42 @@ total_order_of_arguments(FunctionCallInfo fcinfo)
 	return order;
 }
 
+/* SQL: a #<# b. */
 Datum
 tex_vclock_sort_lt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) < 0);
 }
 
+/* SQL: a #<=# b. */
 Datum
 tex_vclock_sort_le(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) <= 0);
 }
 
+/* SQL: a #>=# b. */
 Datum
 tex_vclock_sort_ge(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) >= 0);
 }
 
+/* SQL: a #># b. */
 Datum
 tex_vclock_sort_gt(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(total_order_of_arguments(fcinfo) > 0);
 }
 
+/* Support function 1 of the B-tree operator class: the sort order. */
 Datum
 tex_vclock_cmp(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(total_order_of_arguments(fcinfo));
 }
 
+/* Support function 1 of the hash operator class; the bytes are canonical, so they are hashed. */
 Datum
 tex_vclock_hash(PG_FUNCTION_ARGS)
 {
@@ -190,6 +205,7 @@ tex_vclock_hash(PG_FUNCTION_ARGS)
 	return hash;
 }
 
+/* Support function 2 of the hash operator class: the same with a seed. */
 Datum
 tex_vclock_hash_extended(PG_FUNCTION_ARGS)
 {
@@ -202,6 +218,7 @@ tex_vclock_hash_extended(PG_FUNCTION_ARGS)
 	return hash;
 }
 
+/* SQL: a + b, the join of two clocks; throws where that has too many components. */
 Datum
 tex_vclock_merge(PG_FUNCTION_ARGS)
 {
@@ -209,6 +226,7 @@ tex_vclock_merge(PG_FUNCTION_ARGS)
 									  PG_GETARG_TEX_VCLOCK_P(1)));
 }
 
+/* SQL: vclock_get(clock, component), 0 for a component that the clock does not name. */
 Datum
 tex_vclock_get(PG_FUNCTION_ARGS)
 {
@@ -240,6 +258,7 @@ merge_raise(merge_hash *state, MemoryContext ctx, MergeName name, int64 count)
 	entry->count = count;
 }
 
+/* Raises the state to cover a clock. */
 static void
 merge_clock(merge_hash *state, MemoryContext ctx, const TexVclock *clock)
 {
@@ -255,6 +274,7 @@ merge_clock(merge_hash *state, MemoryContext ctx, const TexVclock *clock)
 	}
 }
 
+/* The clock that a state stands for, in the current memory context; the state stays as it is. */
 static TexVclock *
 merge_result(merge_hash *state)
 {
@@ -290,6 +310,10 @@ merge_context(FunctionCallInfo fcinfo)
 	return ctx;
 }
 
+/*
+ * Transition function: NULLs are passed over, and a state is made for the first clock only, so
+ * that the aggregate of nothing is NULL.
+ */
 Datum
 tex_vclock_merge_step(PG_FUNCTION_ARGS)
 {
@@ -307,7 +331,10 @@ tex_vclock_merge_step(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* Always copies the other state: it lives in a shorter context than this one. */
+/*
+ * Combine function, in the leader of a parallel query. Always copies the other state: it lives in
+ * a shorter context than this one.
+ */
 Datum
 tex_vclock_merge_combine(PG_FUNCTION_ARGS)
 {
@@ -331,7 +358,7 @@ tex_vclock_merge_combine(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-/* A state travels between processes as the stored form of its clock. */
+/* Serial function, in a parallel worker: a state travels as the stored form of its clock. */
 Datum
 tex_vclock_merge_serialize(PG_FUNCTION_ARGS)
 {
@@ -339,6 +366,10 @@ tex_vclock_merge_serialize(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(merge_result((merge_hash *) PG_GETARG_POINTER(0)));
 }
 
+/*
+ * Deserial function, in the leader: a state for tex_vclock_merge_combine() to read, which need not
+ * outlive that call.
+ */
 Datum
 tex_vclock_merge_deserialize(PG_FUNCTION_ARGS)
 {
@@ -350,6 +381,7 @@ tex_vclock_merge_deserialize(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
+/* Final function: the clock, or NULL where there was none. */
 Datum
 tex_vclock_merge_final(PG_FUNCTION_ARGS)
 {
