@@ -355,11 +355,11 @@ COMMENT ON FUNCTION list_traces(bigint, bigint, bigint, text, text, timestamptz,
 
 CREATE FUNCTION trace_events(
     trace_id uuid, page_size bigint = 100, page bigint = 1, after_timestamp timestamptz = NULL,
-    after_id uuid = NULL, kinds text[] = NULL, service text = NULL)
+    after_id uuid = NULL, kinds event_kind[] = NULL, service text = NULL)
     RETURNS SETOF events
     LANGUAGE c STABLE ROWS 100
     AS 'MODULE_PATHNAME', 'tex_trace_events';
-COMMENT ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, text[], text) IS
+COMMENT ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, event_kind[], text) IS
     'the events of a trace, by (timestamp, id). page_size 1 to 10000; page from 1, or the events after one already seen: '
     'after_timestamp and after_id take its timestamp and id. Only events of some kinds, of a service. '
     'Costs the same with any number of partitions; no row for an unknown trace';

@@ -15,14 +15,9 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "common/event.h"
 #include "store/trace_range.h"
 
 #define MAX_PAGE_SIZE 10000
@@ -82,57 +77,6 @@ add_keyset(PageQuery *query, FunctionCallInfo fcinfo, int64 page)
 	appendStringInfo(&query->text, "$%d)", add_parameter(query, UUIDOID, UUIDPGetDatum(after_id)));
 }
 
-static Oid
-kind_type(void)
-{
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("event_kind"),
-						   ObjectIdGetDatum(tex_schema_oid()));
-}
-
-static void
-no_such_kind(const char *name)
-{
-	StringInfoData hint;
-
-	initStringInfo(&hint);
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		appendStringInfo(&hint, "%s%s", kind == 0 ? "" : ", ", tex_kind_name(kind));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("there is no kind of event \"%s\"", name),
-			 errhint("The kinds are %s.", hint.data)));
-}
-
-/*
- * An event_kind[]: the argument is text[], since drivers send strings as text, which
- * PostgreSQL does not make an enum of by itself.
- */
-static Datum
-kinds_from_text(ArrayType *names, Oid type)
-{
-	Datum	   *elements;
-	bool	   *isnull;
-	int			n;
-	int			kept = 0;
-
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT, &elements, &isnull, &n);
-	for (int i = 0; i < n; i++)
-	{
-		char	   *name;
-		TexKind		kind;
-
-		/* No event has it. */
-		if (isnull[i])
-			continue;
-		name = TextDatumGetCString(elements[i]);
-		kind = tex_kind_by_name(name, strlen(name));
-		if (kind == TEX_NO_KIND)
-			no_such_kind(name);
-		elements[kept++] = ObjectIdGetDatum(tex_kind_oid(kind));
-	}
-	return PointerGetDatum(construct_array(elements, kept, type, sizeof(Oid), true, TYPALIGN_INT));
-}
-
 static void
 make_query(PageQuery *query, FunctionCallInfo fcinfo, TexRange range)
 {
@@ -156,12 +100,9 @@ make_query(PageQuery *query, FunctionCallInfo fcinfo, TexRange range)
 	(void) add_parameter(query, TIMESTAMPTZOID, TimestampTzGetDatum(range.last));
 	add_keyset(query, fcinfo, page);
 	if (!PG_ARGISNULL(ARG_KINDS))
-	{
-		Oid			type = kind_type();
-
 		appendStringInfo(&query->text, " AND kind OPERATOR(pg_catalog.=) ANY ($%d)",
-						 add_parameter(query, get_array_type(type), kinds_from_text(PG_GETARG_ARRAYTYPE_P(ARG_KINDS), type)));
-	}
+						 add_parameter(query, get_fn_expr_argtype(fcinfo->flinfo, ARG_KINDS),
+									   PG_GETARG_DATUM(ARG_KINDS)));
 	if (!PG_ARGISNULL(ARG_SERVICE))
 		appendStringInfo(&query->text, " AND service_name OPERATOR(pg_catalog.=) $%d",
 						 add_parameter(query, TEXTOID, PG_GETARG_DATUM(ARG_SERVICE)));
@@ -191,8 +132,9 @@ put_row(ReturnSetInfo *result, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * trace_events(trace_id uuid, page_size int, page int, after_timestamp timestamptz,
- * after_id uuid, kinds text[], service text) returns setof events
+ * trace_events(trace_id uuid, page_size int, page int, after_timestamp
+ * timestamptz, after_id uuid, kinds event_kind[], service text) returns setof
+ * events
  */
 Datum
 tex_trace_events(PG_FUNCTION_ARGS)

@@ -155,7 +155,7 @@ SELECT * FROM plain.outcome($$SELECT trace_ext.trace_events(plain.id('1'), page 
 -- It reads with the caller's rights: what row level security hides stays hidden.
 CREATE ROLE trace_ext_test_flat;
 GRANT USAGE ON SCHEMA public, trace_ext, trace_ext_internal, plain TO trace_ext_test_flat;
-GRANT EXECUTE ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, text[], text), recompute_summary(uuid) TO trace_ext_test_flat;
+GRANT EXECUTE ON FUNCTION trace_events(uuid, bigint, bigint, timestamptz, uuid, event_kind[], text), recompute_summary(uuid) TO trace_ext_test_flat;
 SET ROLE trace_ext_test_flat;
 SELECT * FROM plain.outcome($$SELECT trace_ext.trace_events('00000120-0000-0000-0000-000000000000')$$);
 SELECT * FROM plain.outcome($$SELECT trace_ext_internal.recompute_summary('00000120-0000-0000-0000-000000000000')$$);
