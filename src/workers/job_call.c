@@ -58,6 +58,7 @@ PG_FUNCTION_INFO_V1(tex_try_job_lock);
  *		Never two runs of a job
  * ----------------------------------------------------------------
  */
+/* The lock of a job: an object that does not exist, in the space of advisory locks. */
 static LOCKTAG
 job_lock_tag(const char *job)
 {
@@ -70,38 +71,54 @@ job_lock_tag(const char *job)
 }
 
 /*
- * False where the job runs.  With session, until tex_job_unlock(); without, until
- * the transaction ends.  Call it in a transaction.
+ * Takes a job for this process, until tex_job_unlock() or its end; false where
+ * somebody runs it.  Never waits.  Call it outside of a transaction: it has its own.
  */
 bool
-tex_job_lock(const char *job, bool session)
+tex_job_lock(const char *job)
 {
-	LOCKTAG		tag = job_lock_tag(job);
+	LOCKTAG		tag;
+	bool		locked;
 
-	return LockAcquire(&tag, ExclusiveLock, session, true) != LOCKACQUIRE_NOT_AVAIL;
+	StartTransactionCommand();
+	tag = job_lock_tag(job);
+	locked = LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	return locked;
 }
 
+/*
+ * Gives back what tex_job_lock() took, outside of a transaction as well.
+ */
 void
 tex_job_unlock(const char *job)
 {
-	LOCKTAG		tag = job_lock_tag(job);
+	LOCKTAG		tag;
 
+	StartTransactionCommand();
+	tag = job_lock_tag(job);
 	LockRelease(&tag, ExclusiveLock, true);
+	CommitTransactionCommand();
 }
 
 /*
  * try_job_lock(job name) returns boolean
+ *
+ * The same lock, until the caller's transaction ends.
  */
 Datum
 tex_try_job_lock(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(tex_job_lock(NameStr(*PG_GETARG_NAME(0)), false));
+	LOCKTAG		tag = job_lock_tag(NameStr(*PG_GETARG_NAME(0)));
+
+	PG_RETURN_BOOL(LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL);
 }
 
 /* ----------------------------------------------------------------
  *		What a call returns
  * ----------------------------------------------------------------
  */
+/* A destination of rows; on the stack of the call. */
 typedef struct AgainReceiver
 {
 	DestReceiver pub;
@@ -109,6 +126,7 @@ typedef struct AgainReceiver
 	bool		again;
 } AgainReceiver;
 
+/* Whether the procedure has the one column that asks for another call. */
 static void
 again_startup(DestReceiver *self, int operation, TupleDesc columns)
 {
@@ -116,6 +134,7 @@ again_startup(DestReceiver *self, int operation, TupleDesc columns)
 		columns->natts == 1 && TupleDescAttr(columns, 0)->atttypid == BOOLOID;
 }
 
+/* Takes the answer; a CALL has one row at most. */
 static bool
 again_receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -131,11 +150,16 @@ again_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/* There is nothing to give back. */
 static void
 again_end(DestReceiver *self)
 {
 }
 
+/*
+ * A destination that remembers whether the procedure wants to be called again, and
+ * nothing else.
+ */
 static AgainReceiver
 again_receiver(void)
 {
@@ -153,6 +177,7 @@ again_receiver(void)
  *		The call itself
  * ----------------------------------------------------------------
  */
+/* Fails where the procedure, as it was found for the call, is not the job owner's. */
 static void
 check_owner(CallStmt *call, const char *procedure, Oid owner)
 {
@@ -219,7 +244,8 @@ call_at_top(const char *procedure, Oid owner, MemoryContext context)
 }
 
 /*
- * What failed, and the transaction cleaned up.
+ * What failed, in "context", and the transaction cleaned up, as a backend does it
+ * after an error in a command.  Call it in PG_CATCH().
  */
 static TexJobResult
 failure(MemoryContext context)
@@ -246,8 +272,11 @@ failure(MemoryContext context)
 }
 
 /*
- * Runs a job in this process, outside of a transaction.  Whatever fails is in the
- * result, in the caller's memory context.
+ * Runs a job in this process, outside of a transaction, until it wants no more, or
+ * may_go_on() says no between two calls. timeout_ms is for all of it, lock waits
+ * included; 0: none.  Nothing is thrown but what ends the process: whatever fails
+ * is in the result, in the caller's memory context.  The caller holds the job's
+ * lock, and is connected as who the job is to run as.
  */
 TexJobResult
 tex_job_run(const char *procedure, Oid owner, int timeout_ms, bool (*may_go_on) (void))
@@ -298,7 +327,9 @@ tex_job_run(const char *procedure, Oid owner, int timeout_ms, bool (*may_go_on) 
 /*
  * call_job(procedure text, owner oid) returns boolean
  *
- * Within the caller's transaction; again, while the procedure wants it.
+ * Within the caller's transaction and snapshots; again, while the procedure wants
+ * it.  The caller of call_job() is the owner of the extension: whether his own
+ * caller may run the job was checked in SQL.
  */
 Datum
 tex_call_job(PG_FUNCTION_ARGS)

@@ -14,7 +14,7 @@ typedef struct TexJobResult
 	char	   *error;			/* NULL if ok; lives in the caller's context */
 } TexJobResult;
 
-extern bool tex_job_lock(const char *job, bool session);
+extern bool tex_job_lock(const char *job);
 extern void tex_job_unlock(const char *job);
 
 extern TexJobResult tex_job_run(const char *procedure, Oid owner, int timeout_ms,

@@ -43,13 +43,14 @@
 /* A process that has not come by then never will. */
 #define START_TIMEOUT_MS 60000
 
+/* The entry of this process, from tex_process_take() on. */
 static TexJobProcess *mine = NULL;
 
 /* ----------------------------------------------------------------
  *		In the worker
  * ----------------------------------------------------------------
  */
-/* Its process has come to an end, or never came. */
+/* Its process has come to an end, or never came.  The lock is held. */
 static bool
 is_over(const TexJobProcess *process, TimestampTz now)
 {
@@ -89,8 +90,39 @@ reserve(Oid owner, bool refresh)
 	return process;
 }
 
-static TexJobProcess *
-reserve_for_job(const TexJob *job)
+/*
+ * Registers the process for an entry that is reserved; where that fails the entry
+ * is free again.
+ */
+static bool
+start(TexJobProcess *process, const char *function, const char *type, const char *name)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = Int32GetDatum((int32) (process - tex_workers->processes));
+	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "%s %s", type, name);
+	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
+	if (RegisterDynamicBackgroundWorker(&worker, NULL))
+		return true;
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	process->used = false;
+	LWLockRelease(&tex_workers->lock);
+	return false;
+}
+
+/*
+ * Starts a process for a job whose run was claimed; returns why not, or NULL.
+ * Called in the worker of the database, which is told by its latch when the
+ * process begins and ends.
+ */
+const char *
+tex_job_process_start(const TexJob *job)
 {
 	TexJobProcess *process;
 
@@ -104,15 +136,20 @@ reserve_for_job(const TexJob *job)
 		strlcpy(process->procedure, job->procedure, sizeof(process->procedure));
 	}
 	LWLockRelease(&tex_workers->lock);
-	return process;
+	if (process == NULL)
+		return "too many jobs of users run already";
+	if (!start(process, "tex_job_process_main", "trace_ext job", NameStr(job->name)))
+		return "no background worker slot is free; max_worker_processes is too small";
+	return NULL;
 }
 
 /*
- * One a role and database; of a database, trace_ext.cache_processes; and of all, a
+ * Starts a process for the cached results of a role; false where there is no room:
+ * one a role and database; of a database, trace_ext.cache_processes; and of all, a
  * quarter of what there is, so that users never take the places of workers.
  */
-static TexJobProcess *
-reserve_for_refresh(Oid role, bool may_log_in)
+bool
+tex_refresh_process_start(Oid role, bool may_log_in)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TexJobProcess *process = NULL;
@@ -139,61 +176,14 @@ reserve_for_refresh(Oid role, bool may_log_in)
 		namestrcpy(&process->job, "cache_refresh");
 	}
 	LWLockRelease(&tex_workers->lock);
-	return process;
-}
-
-static bool
-start(TexJobProcess *process, const char *function, const char *type, const char *name)
-{
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = Int32GetDatum((int32) (process - tex_workers->processes));
-	strlcpy(worker.bgw_library_name, "trace_ext", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "%s %s", type, name);
-	strlcpy(worker.bgw_type, type, sizeof(worker.bgw_type));
-	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return true;
-	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
-	process->used = false;
-	LWLockRelease(&tex_workers->lock);
-	return false;
-}
-
-/*
- * Starts a job; returns why not, or NULL.
- */
-const char *
-tex_job_process_start(const TexJob *job)
-{
-	TexJobProcess *process = reserve_for_job(job);
-
-	if (process == NULL)
-		return "too many jobs of users run already";
-	if (!start(process, "tex_job_process_main", "trace_ext job", NameStr(job->name)))
-		return "no background worker slot is free; max_worker_processes is too small";
-	return NULL;
-}
-
-/*
- * Starts a process for the cached results of a role; false where there is no room.
- */
-bool
-tex_refresh_process_start(Oid role, bool may_log_in)
-{
-	TexJobProcess *process = reserve_for_refresh(role, may_log_in);
-
 	return process != NULL &&
 		start(process, "tex_cache_turn_main", "trace_ext cache", GetUserNameFromId(role, false));
 }
 
 /*
  * Takes one that ended, in this database, off shared memory: of a job, or one for
- * cached results; false if there is none.
+ * cached results; false if there is none.  A copy of it is the caller's, with
+ * outcome LOST where the process said nothing.
  */
 bool
 tex_job_process_ended(TexJobProcess *copy, bool refresh)
@@ -223,6 +213,9 @@ tex_job_process_ended(TexJobProcess *copy, bool refresh)
 	return found;
 }
 
+/*
+ * How many jobs of users run in this database, or are on their way.
+ */
 int
 tex_job_processes_running(void)
 {
@@ -267,6 +260,10 @@ report_end(int code, Datum arg)
 		SetLatch(latch);
 }
 
+/*
+ * Writes down how the run of this process ended, for whoever reads its entry;
+ * "error" may be NULL.  Takes the lock.
+ */
 void
 tex_process_outcome(TexJobOutcome outcome, const char *error)
 {
@@ -277,8 +274,9 @@ tex_process_outcome(TexJobOutcome outcome, const char *error)
 }
 
 /*
- * Takes the entry; NULL where somebody wants the database for himself, or has
- * given this process up.
+ * Takes the entry, in the process that was started for it, before it connects;
+ * NULL where somebody wants the database for himself, or has given this process
+ * up: then it ends.  From here on its end is reported, however it ends.
  */
 TexJobProcess *
 tex_process_take(int index)
@@ -302,6 +300,7 @@ tex_process_take(int index)
 	return NULL;
 }
 
+/* In a signal handler: ends the process at its next check for interrupts. */
 static void
 end_now(void)
 {
@@ -311,8 +310,9 @@ end_now(void)
 }
 
 /*
- * A query can catch that it was cancelled, and go on.  After so long this process
- * ends, whatever it does.
+ * A query can catch that it was cancelled, and go on.  After so many milliseconds
+ * this process ends, whatever it does.  Call it once connected; a second call
+ * moves the deadline.
  */
 void
 tex_process_deadline(int ms)
@@ -324,17 +324,7 @@ tex_process_deadline(int ms)
 	enable_timeout_after(timeout, ms);
 }
 
-static bool
-lock_job(void)
-{
-	bool		locked;
-
-	StartTransactionCommand();
-	locked = tex_job_lock(NameStr(mine->job), true);
-	CommitTransactionCommand();
-	return locked;
-}
-
+/* The process is the job's own, so nobody waits for a turn. */
 static bool
 may_go_on(void)
 {
@@ -360,7 +350,7 @@ tex_job_process_main(Datum argument)
 	pgstat_report_appname(NameStr(mine->job));
 	pgstat_report_activity(STATE_RUNNING, mine->procedure);
 
-	if (!lock_job())
+	if (!tex_job_lock(NameStr(mine->job)))
 	{
 		tex_process_outcome(TEX_JOB_SKIPPED, "it was running already");
 		proc_exit(0);

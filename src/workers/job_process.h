@@ -10,14 +10,14 @@
 /* How long what was cancelled may take to end; then its process is ended. */
 #define TEX_GRACE_MS 5000
 
-/* A run that was claimed. */
+/* A run that was claimed; in the worker's memory. */
 typedef struct TexJob
 {
-	int64		run;
+	int64		run;			/* its row in job_runs */
 	NameData	name;
-	char	   *procedure;
+	char	   *procedure;		/* quoted and qualified */
 	Oid			owner;
-	int			timeout_ms;
+	int			timeout_ms;		/* 0: none */
 } TexJob;
 
 extern const char *tex_job_process_start(const TexJob *job);

@@ -46,6 +46,8 @@
 #define START_TIMEOUT_S 60
 
 #define NO_SLOT_PAUSE_S 2
+
+/* After failures: 2 s, 4 s, and so on up to this. */
 #define LONGEST_PAUSE_S 60
 
 /* A database as pg_database has it. */
@@ -55,22 +57,20 @@ typedef struct Found
 	NameData	name;
 } Found;
 
-/* Of those that this launcher started. */
+/* Of the workers that this launcher started, by slot; in its own memory. */
 static BackgroundWorkerHandle *handles[TEX_DATABASES];
 
+/* So that the log says it once, until one starts again. */
 static bool no_slot_reported = false;
 
 /* ----------------------------------------------------------------
  *		Databases that there are
  * ----------------------------------------------------------------
  */
-static bool
-may_be_visited(Form_pg_database row)
-{
-	/* -2 marks one whose DROP was interrupted. */
-	return row->datallowconn && row->datconnlimit != -2;
-}
-
+/*
+ * The databases that may be visited, as Found in "context": no worker can connect
+ * to the others, and none is wanted where a DROP was interrupted.
+ */
 static List *
 read_databases(MemoryContext context)
 {
@@ -87,7 +87,8 @@ read_databases(MemoryContext context)
 	{
 		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (may_be_visited(row))
+		/* -2 marks one whose DROP was interrupted. */
+		if (row->datallowconn && row->datconnlimit != -2)
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
 			Found	   *one = palloc(sizeof(Found));
@@ -104,6 +105,7 @@ read_databases(MemoryContext context)
 	return found;
 }
 
+/* Is a database one of those that were found? */
 static bool
 is_among(List *found, Oid database)
 {
@@ -157,6 +159,7 @@ keep_slots(List *found)
 	return room;
 }
 
+/* Brings the slots in line with pg_database; says so once where some have no room. */
 static void
 look_for_databases(void)
 {
@@ -175,6 +178,7 @@ look_for_databases(void)
  *		Starting workers
  * ----------------------------------------------------------------
  */
+/* Is a worker to be started for a slot now?  The lock is held. */
 static bool
 should_start(TexDatabaseSlot *slot, TimestampTz now)
 {
@@ -197,6 +201,7 @@ should_start(TexDatabaseSlot *slot, TimestampTz now)
 	}
 }
 
+/* Asks the postmaster for the process; false where max_worker_processes is used up. */
 static bool
 register_worker(int index, const char *database)
 {
@@ -217,6 +222,7 @@ register_worker(int index, const char *database)
 	return RegisterDynamicBackgroundWorker(&worker, &handles[index]);
 }
 
+/* Moves a slot to STARTING and asks for its process, or to NO_SLOT. */
 static void
 start_worker(int index)
 {
@@ -250,16 +256,6 @@ start_worker(int index)
 	no_slot_reported = true;
 }
 
-static void
-note_lost(TexDatabaseSlot *slot, TimestampTz now)
-{
-	slot->state = TEX_WORKER_FAILED;
-	slot->failures++;
-	slot->wake_at = TimestampTzPlusMilliseconds(now, 1000 * Min(1 << Min(slot->failures, 6), LONGEST_PAUSE_S));
-	if (slot->error[0] == '\0')
-		tex_copy_error(slot->error, "its worker did not start; the server log says why");
-}
-
 /*
  * One that ended before it could report, or was never started.
  */
@@ -279,10 +275,17 @@ find_lost(int index, TimestampTz now)
 		return;
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
 	if (slot->state == TEX_WORKER_STARTING && slot->pid == 0)
-		note_lost(slot, now);
+	{
+		slot->state = TEX_WORKER_FAILED;
+		slot->failures++;
+		slot->wake_at = TimestampTzPlusMilliseconds(now, 1000 * Min(1 << Min(slot->failures, 6), LONGEST_PAUSE_S));
+		if (slot->error[0] == '\0')
+			tex_copy_error(slot->error, "its worker did not start; the server log says why");
+	}
 	LWLockRelease(&tex_workers->lock);
 }
 
+/* Starts what is to be started, but few at once. */
 static void
 start_workers(void)
 {
@@ -339,23 +342,13 @@ time_to_wait(void)
 	return wait;
 }
 
+/* before_shmem_exit of the launcher: the next one has a pid and a latch of its own. */
 static void
 forget_launcher(int code, Datum arg)
 {
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
 	tex_workers->launcher_pid = 0;
 	tex_workers->launcher_latch = NULL;
-	LWLockRelease(&tex_workers->lock);
-}
-
-static void
-announce_launcher(void)
-{
-	before_shmem_exit(forget_launcher, (Datum) 0);
-	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
-	tex_workers->launcher_pid = MyProcPid;
-	tex_workers->launcher_latch = MyLatch;
-	tex_workers->launcher_started_at = GetCurrentTimestamp();
 	LWLockRelease(&tex_workers->lock);
 }
 
@@ -385,6 +378,10 @@ reload_settings(void)
 	LWLockRelease(&tex_workers->lock);
 }
 
+/*
+ * Until asked to go: looks for databases now and then, and starts workers that are
+ * due.
+ */
 static void
 run(void)
 {
@@ -414,7 +411,8 @@ run(void)
 }
 
 /*
- * Entry point of the launcher.
+ * Entry point of the launcher.  It runs in no database, and exits with 1 so that
+ * the postmaster starts it again, after a second.
  */
 void
 tex_launcher_main(Datum argument)
@@ -423,13 +421,22 @@ tex_launcher_main(Datum argument)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	announce_launcher();
+	before_shmem_exit(forget_launcher, (Datum) 0);
+	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
+	tex_workers->launcher_pid = MyProcPid;
+	tex_workers->launcher_latch = MyLatch;
+	tex_workers->launcher_started_at = GetCurrentTimestamp();
+	LWLockRelease(&tex_workers->lock);
 	pgstat_report_appname("trace_ext launcher");
 	run();
 	/* Asked to go by the postmaster, or by somebody who wants it to come back. */
 	proc_exit(1);
 }
 
+/*
+ * Called once from _PG_init(): without preload there is no launcher, nor while
+ * pg_upgrade runs.
+ */
 void
 tex_launcher_init(void)
 {

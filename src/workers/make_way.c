@@ -8,11 +8,7 @@
  * processes are sent away, and none comes back until that transaction ends, or the
  * subtransaction that the command was part of is rolled back.
  *
- * Nothing is done for a command that will be refused: whoever has no right to it must
- * not be able to stop a worker by trying.  So what the command is going to check is
- * checked here first: where it may run, that its object is there, and the caller's
- * rights on it.  A role can thus send away only whom it could send away by dropping
- * the object itself.
+ * Which commands these are, and whether the caller may run them, is in wanted.c.
  *
  * The library is preloaded where there are workers, so every session has the hook.
  * The count of those who want a database is in its slot, protected by the lock of
@@ -23,31 +19,15 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/xlog.h"
-#include "catalog/dependency.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_database.h"
-#include "catalog/pg_extension.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_tablespace.h"
 #include "commands/dbcommands.h"
-#include "commands/defrem.h"
-#include "commands/extension.h"
-#include "commands/tablespace.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/ipc.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
-#include "compat.h"
 #include "workers/make_way.h"
+#include "workers/wanted.h"
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
@@ -71,22 +51,9 @@ static bool databases_change = false;
 static bool extension_changes = false;
 
 /* ----------------------------------------------------------------
- *		Counting in and out
+ *		Counting in and out, and sending away
  * ----------------------------------------------------------------
  */
-static void
-let_in(TexDatabaseSlot *slot)
-{
-	if (slot->kept_out > 0)
-		slot->kept_out--;
-	/* It may have lost the extension, or have come back from a rollback. */
-	if (slot->pid == 0 && slot->state != TEX_WORKER_STARTING)
-	{
-		slot->state = TEX_WORKER_UNKNOWN;
-		slot->wake_at = 0;
-	}
-}
-
 /*
  * Undoes what was counted in by a subtransaction, or by any.
  */
@@ -109,7 +76,14 @@ let_in_again(SubTransactionId subid)
 			continue;
 		}
 		*link = one->next;
-		let_in(one->slot);
+		if (one->slot->kept_out > 0)
+			one->slot->kept_out--;
+		/* It may have lost the extension, or have come back from a rollback. */
+		if (one->slot->pid == 0 && one->slot->state != TEX_WORKER_STARTING)
+		{
+			one->slot->state = TEX_WORKER_UNKNOWN;
+			one->slot->wake_at = 0;
+		}
 		pfree(one);
 		any = true;
 	}
@@ -121,18 +95,23 @@ let_in_again(SubTransactionId subid)
 		tex_wake_launcher();
 }
 
+/* before_shmem_exit of a session: a transaction that FATAL cut short counts as well. */
 static void
 at_exit(int code, Datum arg)
 {
 	let_in_again(InvalidSubTransactionId);
 }
 
-/* The pids to signal: of the worker and of users' jobs; returns how many. */
-static int
-processes_in(Oid database, TexDatabaseSlot *slot, int *pids)
+/*
+ * Sends away who is in a database; false once nobody is left.
+ */
+static bool
+send_away(Oid database, TexDatabaseSlot *slot)
 {
+	int			pids[TEX_JOB_PROCESSES + 1];
 	int			n = 0;
 
+	LWLockAcquire(&tex_workers->lock, LW_SHARED);
 	if (slot->pid != 0 && slot->pid != MyProcPid)
 		pids[n++] = slot->pid;
 	for (int i = 0; i < TEX_JOB_PROCESSES; i++)
@@ -143,20 +122,6 @@ processes_in(Oid database, TexDatabaseSlot *slot, int *pids)
 			process->pid != MyProcPid)
 			pids[n++] = process->pid;
 	}
-	return n;
-}
-
-/*
- * Sends away who is in a database; false once nobody is left.
- */
-static bool
-send_away(Oid database, TexDatabaseSlot *slot)
-{
-	int			pids[TEX_JOB_PROCESSES + 1];
-	int			n;
-
-	LWLockAcquire(&tex_workers->lock, LW_SHARED);
-	n = processes_in(database, slot, pids);
 	/* Under the lock, as they take themselves off it before they end. */
 	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGTERM);
@@ -165,8 +130,10 @@ send_away(Oid database, TexDatabaseSlot *slot)
 }
 
 /*
- * Keeps processes out from now on; NULL where this transaction does so already, or
- * nobody looks after the database.
+ * Keeps processes out from now on, until this transaction ends or the current
+ * subtransaction is rolled back; NULL where this transaction does so already, or
+ * there is no slot left for the database.  Called before the command, so no lock
+ * of it is held.
  */
 static TexDatabaseSlot *
 count_in(Oid database)
@@ -199,6 +166,10 @@ count_in(Oid database)
 	return slot;
 }
 
+/*
+ * Keeps processes out of a database, and waits until those in it have gone,
+ * WAIT_MS at most: the command may have waited on its own anyhow.
+ */
 static void
 keep_out(Oid database)
 {
@@ -213,308 +184,10 @@ keep_out(Oid database)
 	}
 }
 
-/*
- * Nobody has to be gone; but who comes back has the new settings.
- */
-static void
-send_away_until_the_end(Oid database)
-{
-	TexDatabaseSlot *slot = count_in(database);
-
-	if (slot != NULL)
-		(void) send_away(database, slot);
-}
-
 /* ----------------------------------------------------------------
- *		Rights
+ *		The hook, and the ends of transactions
  * ----------------------------------------------------------------
  */
-static bool
-may_create_databases(void)
-{
-	HeapTuple	tuple;
-	bool		may;
-
-	if (superuser())
-		return true;
-	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
-	may = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return may;
-}
-
-/* False for a database that is not there as well. */
-static bool
-is_template(Oid database)
-{
-	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	bool		template;
-
-	template = HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	return template;
-}
-
-static bool
-owns_database(Oid database)
-{
-	return OidIsValid(database) && tex_owns_database(database);
-}
-
-/*
- * May anything be changed here at all?
- */
-static bool
-may_change(void)
-{
-	return !XactReadOnly && !RecoveryInProgress() && !IsInParallelMode();
-}
-
-/* ----------------------------------------------------------------
- *		Which commands
- * ----------------------------------------------------------------
- */
-static const char *
-option_of(List *options, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, options)
-	{
-		DefElem    *option = lfirst_node(DefElem, lc);
-
-		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
-			return defGetString(option);
-	}
-	return NULL;
-}
-
-static Oid
-wanted_by_drop_database(DropdbStmt *stmt, bool in_block)
-{
-	Oid			database = get_database_oid(stmt->dbname, true);
-
-	if (in_block || !owns_database(database) || database == MyDatabaseId || is_template(database))
-		return InvalidOid;
-	return database;
-}
-
-static Oid
-wanted_by_create_database(CreatedbStmt *stmt, bool in_block)
-{
-	const char *template = option_of(stmt->options, "template");
-	Oid			database;
-
-	if (in_block || !may_create_databases() || OidIsValid(get_database_oid(stmt->dbname, true)))
-		return InvalidOid;
-	database = get_database_oid(template ? template : "template1", true);
-	/* Who may create databases may copy a template, and else what he owns. */
-	return is_template(database) || owns_database(database) ? database : InvalidOid;
-}
-
-static Oid
-wanted_by_move(AlterDatabaseStmt *stmt, bool in_block)
-{
-	const char *name = option_of(stmt->options, "tablespace");
-	Oid			database;
-	Oid			tablespace;
-
-	if (name == NULL || in_block)
-		return InvalidOid;
-	database = get_database_oid(stmt->dbname, true);
-	tablespace = get_tablespace_oid(name, true);
-	if (!owns_database(database) || database == MyDatabaseId || !OidIsValid(tablespace) ||
-		!tex_may_use_tablespace(tablespace))
-		return InvalidOid;
-	return database;
-}
-
-static Oid
-wanted_by_rename(RenameStmt *stmt)
-{
-	Oid			database;
-
-	if (stmt->renameType != OBJECT_DATABASE)
-		return InvalidOid;
-	database = get_database_oid(stmt->subname, true);
-	if (!owns_database(database) || database == MyDatabaseId || !may_create_databases() ||
-		OidIsValid(get_database_oid(stmt->newname, true)))
-		return InvalidOid;
-	return database;
-}
-
-/*
- * Is the extension among those that are dropped, and may all of them be?  One that
- * may not fails the command before anything is dropped.
- */
-static bool
-drops_extension(DropStmt *stmt)
-{
-	bool		ours = false;
-	ListCell   *lc;
-
-	foreach(lc, stmt->objects)
-	{
-		Oid			extension = get_extension_oid(strVal(lfirst(lc)), true);
-
-		if (!OidIsValid(extension) && !stmt->missing_ok)
-			return false;
-		if (OidIsValid(extension) && !tex_owns_extension(extension))
-			return false;
-		ours = ours || (OidIsValid(extension) && strcmp(strVal(lfirst(lc)), "trace_ext") == 0);
-	}
-	return ours;
-}
-
-/*
- * The same, through its schema.  A schema that the extension made cannot be dropped
- * without it, nor the extension through a schema without CASCADE.
- */
-static bool
-drops_schema(DropStmt *stmt)
-{
-	bool		ours = false;
-	ListCell   *lc;
-
-	if (stmt->behavior != DROP_CASCADE || !OidIsValid(get_extension_oid("trace_ext", true)))
-		return false;
-	foreach(lc, stmt->objects)
-	{
-		Oid			schema = get_namespace_oid(strVal(lfirst(lc)), true);
-
-		if (!OidIsValid(schema) && !stmt->missing_ok)
-			return false;
-		if (OidIsValid(schema) && !tex_owns_schema(schema))
-			return false;
-		ours = ours || (OidIsValid(schema) && strcmp(strVal(lfirst(lc)), "trace_ext") == 0 &&
-						!OidIsValid(getExtensionOfObject(NamespaceRelationId, schema)));
-	}
-	return ours;
-}
-
-static bool
-drops_us(DropStmt *stmt)
-{
-	if (stmt->removeType == OBJECT_EXTENSION)
-		return drops_extension(stmt);
-	return stmt->removeType == OBJECT_SCHEMA && drops_schema(stmt);
-}
-
-/*
- * The owner of the schema; and that of the tables in it, who is the extension's.
- */
-static Oid
-owner_of_schema(Oid schema)
-{
-	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static Oid
-owner_of_events(Oid schema)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(get_relname_relid("events", schema)));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/*
- * DROP OWNED of roles all of which the caller may act for, and one of which owns the
- * extension or its schema.
- */
-static bool
-drops_what_it_owns(DropOwnedStmt *stmt)
-{
-	Oid			schema = get_namespace_oid("trace_ext", true);
-	bool		ours = false;
-	ListCell   *lc;
-
-	if (!OidIsValid(schema) || !OidIsValid(get_extension_oid("trace_ext", true)))
-		return false;
-	foreach(lc, stmt->roles)
-	{
-		RoleSpec   *spec = lfirst_node(RoleSpec, lc);
-		Oid			role = get_rolespec_oid(spec, true);
-
-		if (!OidIsValid(role) || !has_privs_of_role(GetUserId(), role))
-			return false;
-		ours = ours || role == owner_of_schema(schema) || role == owner_of_events(schema);
-	}
-	return ours;
-}
-
-static bool
-updates_us(AlterExtensionStmt *stmt)
-{
-	Oid			extension;
-
-	if (strcmp(stmt->extname, "trace_ext") != 0)
-		return false;
-	extension = get_extension_oid(stmt->extname, true);
-	return OidIsValid(extension) && tex_owns_extension(extension);
-}
-
-/*
- * The database that a command wants without others in it, if it may have it.
- */
-static Oid
-database_wanted_by(Node *stmt, ProcessUtilityContext context)
-{
-	bool		in_block = IsInTransactionBlock(context == PROCESS_UTILITY_TOPLEVEL);
-
-	switch (nodeTag(stmt))
-	{
-		case T_DropdbStmt:
-			return wanted_by_drop_database((DropdbStmt *) stmt, in_block);
-		case T_CreatedbStmt:
-			return wanted_by_create_database((CreatedbStmt *) stmt, in_block);
-		case T_AlterDatabaseStmt:
-			return wanted_by_move((AlterDatabaseStmt *) stmt, in_block);
-		case T_RenameStmt:
-			return wanted_by_rename((RenameStmt *) stmt);
-		case T_DropStmt:
-			return drops_us((DropStmt *) stmt) ? MyDatabaseId : InvalidOid;
-		case T_AlterExtensionStmt:
-			return updates_us((AlterExtensionStmt *) stmt) ? MyDatabaseId : InvalidOid;
-		case T_DropOwnedStmt:
-			return drops_what_it_owns((DropOwnedStmt *) stmt) ? MyDatabaseId : InvalidOid;
-		default:
-			return InvalidOid;
-	}
-}
-
-/* Most statements are none of these, and pay a comparison. */
-static bool
-may_want_a_database(Node *stmt)
-{
-	switch (nodeTag(stmt))
-	{
-		case T_DropdbStmt:
-		case T_CreatedbStmt:
-		case T_AlterDatabaseStmt:
-		case T_RenameStmt:
-		case T_DropStmt:
-		case T_AlterExtensionStmt:
-		case T_DropOwnedStmt:
-			return IsTransactionState() && OidIsValid(MyDatabaseId) && may_change();
-		default:
-			return false;
-	}
-}
-
 /*
  * What the launcher has to hear of at commit.
  */
@@ -537,32 +210,20 @@ note_command(Node *stmt)
 	}
 }
 
-/*
- * What such a transaction wrote, another session has written.
- */
-static bool
-commits_prepared(Node *stmt)
-{
-	return IsA(stmt, TransactionStmt) &&
-		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
-}
-
+/* ProcessUtility of every backend. */
 static void
 utility(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityContext context,
 		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 		QueryCompletion *completion)
 {
 	Node	   *stmt = plan->utilityStmt;
-	bool		commits = commits_prepared(stmt);
+	bool		commits_prepared = IsA(stmt, TransactionStmt) &&
+		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
+	Oid			wanted = tex_database_wanted_by(stmt, context);
 	Oid			new_settings = InvalidOid;
 
-	if (may_want_a_database(stmt))
-	{
-		Oid			wanted = database_wanted_by(stmt, context);
-
-		if (OidIsValid(wanted))
-			keep_out(wanted);
-	}
+	if (OidIsValid(wanted))
+		keep_out(wanted);
 	/* Now, as the command may be gone when it ended. */
 	if (IsA(stmt, AlterDatabaseSetStmt) && IsTransactionState())
 		new_settings = get_database_oid(((AlterDatabaseSetStmt *) stmt)->dbname, true);
@@ -571,11 +232,20 @@ utility(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityContex
 		previous_utility(plan, sql, read_only, context, params, environment, dest, completion);
 	else
 		standard_ProcessUtility(plan, sql, read_only, context, params, environment, dest, completion);
-	if (commits)
+	/* What such a transaction wrote, another session has written. */
+	if (commits_prepared)
 		tex_worker_wake(MyDatabaseId);
-	/* It has succeeded, so the caller had the right to it. */
+	/*
+	 * It has succeeded, so the caller had the right to it.  Nobody has to be gone; but who
+	 * comes back has the new settings.
+	 */
 	if (OidIsValid(new_settings))
-		send_away_until_the_end(new_settings);
+	{
+		TexDatabaseSlot *slot = count_in(new_settings);
+
+		if (slot != NULL)
+			(void) send_away(new_settings, slot);
+	}
 }
 
 static void

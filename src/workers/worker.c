@@ -51,6 +51,7 @@
 /* Never longer, whatever the clock does. */
 #define LONGEST_WAIT_MS 60000
 
+/* After failures of the worker itself: 2 s, 4 s, and so on up to this. */
 #define LONGEST_PAUSE_S 60
 
 /* Well below deadlock_timeout: the extension's own jobs give way to DDL. */
@@ -65,12 +66,14 @@ typedef struct Claim
 	bool		folds;
 } Claim;
 
+/* The slot of this worker, from take_slot() on. */
 static TexDatabaseSlot *slot;
 
 /* How the slot is left at exit. */
 static TexWorkerState leave_as = TEX_WORKER_FAILED;
 static TimestampTz leave_until = 0;
 
+/* volatile: read and written by leave(), which is a signal handler. */
 static volatile sig_atomic_t asked_to_leave = false;
 static volatile sig_atomic_t in_job = false;
 
@@ -78,6 +81,7 @@ static volatile sig_atomic_t in_job = false;
  *		Coming and going
  * ----------------------------------------------------------------
  */
+/* SIGTERM: asks the worker to go, and interrupts a job that it runs. */
 static void
 leave(SIGNAL_ARGS)
 {
@@ -91,6 +95,10 @@ leave(SIGNAL_ARGS)
 		die(postgres_signal_arg);
 }
 
+/*
+ * before_shmem_exit of the worker: says in the slot how it left, so that the
+ * launcher knows when to start the next one.
+ */
 static void
 release_slot(int code, Datum arg)
 {
@@ -141,6 +149,7 @@ take_slot(int index)
 	return taken;
 }
 
+/* Ends the process; the slot is left in that state, to be looked at after wait_ms. */
 static void
 go(TexWorkerState state, int64 wait_ms)
 {
@@ -149,6 +158,7 @@ go(TexWorkerState state, int64 wait_ms)
 	proc_exit(0);
 }
 
+/* Shows in the slot what the worker does, from now; "job" is empty while it waits. */
 static void
 set_state(TexWorkerState state, const char *job)
 {
@@ -160,6 +170,10 @@ set_state(TexWorkerState state, const char *job)
 	pgstat_report_activity(job[0] ? STATE_RUNNING : STATE_IDLE, job[0] ? job : NULL);
 }
 
+/*
+ * The books could be read, so what failed before is over; and whether job fold is
+ * enabled, so that writers may leave folding to it.
+ */
 static void
 note_healthy(bool folds)
 {
@@ -176,6 +190,7 @@ note_healthy(bool folds)
  *		The books
  * ----------------------------------------------------------------
  */
+/* Begins a transaction that the books are read or written in. */
 static void
 begin(void)
 {
@@ -185,6 +200,7 @@ begin(void)
 	SPI_connect();
 }
 
+/* Commits it. */
 static void
 end(void)
 {
@@ -193,6 +209,7 @@ end(void)
 	CommitTransactionCommand();
 }
 
+/* Runs one statement of the books; what it fails with ends the worker. */
 static void
 run_sql(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
@@ -200,6 +217,7 @@ run_sql(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls
 		elog(ERROR, "could not run \"%s\"", sql);
 }
 
+/* Is the extension there, as of now?  In a transaction of its own. */
 static bool
 extension_exists(void)
 {
@@ -211,6 +229,7 @@ extension_exists(void)
 	return exists;
 }
 
+/* A column of the one row that the last statement returned. */
 static Datum
 column(int number, bool *isnull)
 {
@@ -250,6 +269,7 @@ claim_job(MemoryContext context)
 	return claim;
 }
 
+/* Writes down how a run ended; "more" has the job be due at once. */
 static void
 finish_job(int64 run, const char *state, const char *error, bool more)
 {
@@ -322,32 +342,14 @@ tidy_up_after(const char *job)
 		tex_vacuum_if_large("detect_queue");
 }
 
-static bool
-lock_job(const char *name)
-{
-	bool		locked;
-
-	StartTransactionCommand();
-	locked = tex_job_lock(name, true);
-	CommitTransactionCommand();
-	return locked;
-}
-
-static void
-unlock_job(const char *name)
-{
-	StartTransactionCommand();
-	tex_job_unlock(name);
-	CommitTransactionCommand();
-}
-
+/* Runs a job of the extension in this process, and writes down how it ended. */
 static void
 run_own_job(const TexJob *job)
 {
 	const char *name = NameStr(job->name);
 	TexJobResult result;
 
-	if (!lock_job(name))
+	if (!tex_job_lock(name))
 	{
 		finish_job(job->run, "skipped", "it was running already", false);
 		return;
@@ -355,7 +357,7 @@ run_own_job(const TexJob *job)
 	set_state(TEX_WORKER_BUSY, name);
 	in_job = true;
 	result = tex_job_run(job->procedure, job->owner, job->timeout_ms, may_go_on);
-	unlock_job(name);
+	tex_job_unlock(name);
 	finish_job(job->run, result.ok ? "succeeded" : result.gave_way ? "skipped" : "failed", result.error,
 			   result.more);
 	if (result.ok)
@@ -364,15 +366,7 @@ run_own_job(const TexJob *job)
 	set_state(TEX_WORKER_WAITING, "");
 }
 
-static void
-start_users_job(const TexJob *job)
-{
-	const char *problem = tex_job_process_start(job);
-
-	if (problem != NULL)
-		finish_job(job->run, "failed", problem, false);
-}
-
+/* Writes down the ends of users' jobs, whose processes left them in shared memory. */
 static void
 collect_ended(void)
 {
@@ -414,6 +408,10 @@ rest(int64 wait_ms, TimestampTz busy_at)
 					 Max(wait_ms, 1), PG_WAIT_EXTENSION);
 }
 
+/*
+ * The loop: one job, or one rest, a turn.  What changes from outside (settings,
+ * the extension, signals) is looked at between two.
+ */
 static void
 work_until_asked_to_leave(void)
 {
@@ -448,7 +446,12 @@ work_until_asked_to_leave(void)
 		if (claim.job.run != 0 && claim.own)
 			run_own_job(&claim.job);
 		else if (claim.job.run != 0)
-			start_users_job(&claim.job);
+		{
+			const char *problem = tex_job_process_start(&claim.job);
+
+			if (problem != NULL)
+				finish_job(claim.job.run, "failed", problem, false);
+		}
 		else
 		{
 			rest(Min(claim.wait_ms, LONGEST_WAIT_MS * INT64CONST(60)), busy_at);
@@ -472,17 +475,6 @@ set_session(void)
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
-static void
-work(void)
-{
-	set_session();
-	if (!extension_exists())
-		go(TEX_WORKER_ABSENT, 0);
-	set_state(TEX_WORKER_WAITING, "");
-	close_lost_runs();
-	work_until_asked_to_leave();
-}
-
 /*
  * What the books themselves fail with is shown to the operator.
  */
@@ -500,7 +492,11 @@ note_failure(void)
 }
 
 /*
- * Entry point of the worker.
+ * Entry point of the worker.  Its argument is the index of the slot, in which the
+ * launcher named the database.  It is connected as the bootstrap superuser.
+ * Whatever fails in a job is written to the books; what the books themselves fail
+ * with ends the process, is left in the slot, and it is started again after a
+ * pause.
  */
 void
 tex_worker_main(Datum argument)
@@ -519,7 +515,12 @@ tex_worker_main(Datum argument)
 										  ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
 	{
-		work();
+		set_session();
+		if (!extension_exists())
+			go(TEX_WORKER_ABSENT, 0);
+		set_state(TEX_WORKER_WAITING, "");
+		close_lost_runs();
+		work_until_asked_to_leave();
 	}
 	PG_CATCH();
 	{

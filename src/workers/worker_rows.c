@@ -21,12 +21,14 @@ PG_FUNCTION_INFO_V1(tex_worker_rows);
 PG_FUNCTION_INFO_V1(tex_wake_worker);
 PG_FUNCTION_INFO_V1(tex_caller);
 
+/* A row of workers(), in the order of its columns. */
 typedef struct Row
 {
 	Datum		values[COLUMNS];
 	bool		isnull[COLUMNS];
 } Row;
 
+/* Sets a column of type text; an empty one is NULL. */
 static void
 set_text(Row *row, int column, const char *text)
 {
@@ -35,6 +37,7 @@ set_text(Row *row, int column, const char *text)
 		row->values[column] = CStringGetTextDatum(text);
 }
 
+/* Sets a column of type timestamptz; 0 is none, so NULL. */
 static void
 set_time(Row *row, int column, TimestampTz at)
 {
@@ -42,6 +45,7 @@ set_time(Row *row, int column, TimestampTz at)
 	row->values[column] = TimestampTzGetDatum(at);
 }
 
+/* Sets the pid; 0 is none, so NULL. */
 static void
 set_pid(Row *row, int pid)
 {
@@ -49,6 +53,7 @@ set_pid(Row *row, int pid)
 	row->values[3] = Int32GetDatum(pid);
 }
 
+/* A row that says what it is about, and nothing else yet. */
 static Row
 new_row(const char *database, const char *kind, const char *state)
 {
@@ -63,12 +68,14 @@ new_row(const char *database, const char *kind, const char *state)
 	return row;
 }
 
+/* Adds a row to the result. */
 static void
 put(ReturnSetInfo *result, Row *row)
 {
 	tuplestore_putvalues(result->setResult, result->setDesc, row->values, row->isnull);
 }
 
+/* The row of the launcher. */
 static void
 put_launcher(ReturnSetInfo *result, const TexWorkers *all)
 {
@@ -80,6 +87,7 @@ put_launcher(ReturnSetInfo *result, const TexWorkers *all)
 	put(result, &row);
 }
 
+/* The row of a database's worker, or of why there is none. */
 static void
 put_database(ReturnSetInfo *result, const TexDatabaseSlot *slot)
 {
@@ -102,6 +110,7 @@ put_database(ReturnSetInfo *result, const TexDatabaseSlot *slot)
 	put(result, &row);
 }
 
+/* The row of a user's job, or of a role's turn at the cache. */
 static void
 put_process(ReturnSetInfo *result, TexWorkers *all, const TexJobProcess *process)
 {
@@ -125,6 +134,8 @@ put_process(ReturnSetInfo *result, TexWorkers *all, const TexJobProcess *process
 
 /*
  * workers() returns setof record
+ *
+ * Of all databases: who may call it is decided by its grants.
  */
 Datum
 tex_worker_rows(PG_FUNCTION_ARGS)
