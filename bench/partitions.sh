@@ -57,15 +57,27 @@ median_of()
 	median "${times[@]}"
 }
 
+# detect_time: milliseconds that it takes to look at all traces, each far from the next.
+detect_time()
+{
+	run_sql -c '\timing on' -c 'CALL trace_ext.detect_all()' | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
+}
+
 bench_partitions()
 {
-	local question i few=() many
+	local question i few=() many few_detect
 	empty_events
 	have_partitions 4
+	few_detect=$(detect_time)
 	for question in "${PARTITION_QUESTIONS[@]}"; do
 		few+=("$(median_of "${question#*|}")")
 	done
 	have_partitions 400
+	many=$(detect_time)
+	result "detect(), $PARTITION_TRACES sparse traces, 400 partitions / 4" "$(milliseconds "$many")" "$(milliseconds "$few_detect")" \
+		"$(calc "$many / $few_detect")" '<=' 2
+	result "detect(), sparse traces a second, 400 partitions" "$(calc "1000 * $PARTITION_TRACES / $many") /s" "" \
+		"$(calc "1000 * $PARTITION_TRACES / $many / 5000")" '>=' 1
 	for i in "${!PARTITION_QUESTIONS[@]}"; do
 		question=${PARTITION_QUESTIONS[$i]}
 		many=$(median_of "${question#*|}")

@@ -31,7 +31,7 @@ _PG_init(void)
 	tex_reads_init();
 	tex_deltas_init();
 	tex_truncate_init();
-	tex_keep_out_init();
+	tex_make_way_init();
 	tex_shmem_init();
 	tex_launcher_init();
 }

@@ -22,7 +22,7 @@ typedef struct NameEntry
 	uint32		hash;
 } NameEntry;
 
-struct TexNames
+struct TexStrings
 {
 	MemoryContext context;
 	NameEntry  *names;
@@ -34,7 +34,7 @@ struct TexNames
 
 /* Empty slots, a power of two of them. */
 static void
-make_slots(TexNames *names, uint32 nslots)
+make_slots(TexStrings *names, uint32 nslots)
 {
 	names->slots = MemoryContextAllocHuge(names->context, sizeof(int32) * (Size) nslots);
 	memset(names->slots, 0xff, sizeof(int32) * (Size) nslots);
@@ -42,10 +42,10 @@ make_slots(TexNames *names, uint32 nslots)
 }
 
 /* An empty table in the current memory context, where all of it stays. */
-TexNames *
-tex_names_create(void)
+TexStrings *
+tex_strings_create(void)
 {
-	TexNames   *names = palloc0(sizeof(TexNames));
+	TexStrings   *names = palloc0(sizeof(TexStrings));
 
 	names->context = CurrentMemoryContext;
 	names->room = 64;
@@ -56,7 +56,7 @@ tex_names_create(void)
 
 /* Doubles names and slots, which keeps the slots at most half full. */
 static void
-grow(TexNames *names)
+grow(TexStrings *names)
 {
 	uint32		nslots = (names->mask + 1) * 2;
 
@@ -79,7 +79,7 @@ grow(TexNames *names)
  * it may hold zero bytes, so that composed keys can be names as well.
  */
 int32
-tex_names_add(TexNames *names, const char *text, int len)
+tex_strings_add(TexStrings *names, const char *text, int len)
 {
 	uint32		hash = hash_bytes((const unsigned char *) text, len);
 	uint32		slot = hash & names->mask;
@@ -96,7 +96,7 @@ tex_names_add(TexNames *names, const char *text, int len)
 	if (names->count == names->room)
 	{
 		grow(names);
-		return tex_names_add(names, text, len);
+		return tex_strings_add(names, text, len);
 	}
 	copy = MemoryContextAlloc(names->context, len + 1);
 	memcpy(copy, text, len);
@@ -108,21 +108,21 @@ tex_names_add(TexNames *names, const char *text, int len)
 
 /* The string, terminated, or NULL for TEX_NO_NAME; valid as long as the table. */
 const char *
-tex_names_text(const TexNames *names, int32 number)
+tex_strings_text(const TexStrings *names, int32 number)
 {
 	return number == TEX_NO_NAME ? NULL : names->names[number].text;
 }
 
 /* Its length in bytes; the number must be one that was given out. */
 int
-tex_names_len(const TexNames *names, int32 number)
+tex_strings_len(const TexStrings *names, int32 number)
 {
 	return names->names[number].len;
 }
 
 /* How many there are: all numbers are below. */
 int32
-tex_names_count(const TexNames *names)
+tex_strings_count(const TexStrings *names)
 {
 	return names->count;
 }

@@ -86,7 +86,7 @@ tex_history_create(void)
 	.hcxt = CurrentMemoryContext};
 
 	history->context = CurrentMemoryContext;
-	history->names = tex_names_create();
+	history->names = tex_strings_create();
 	history->trace_index = hash_create("traces of a history", 64, &ctl,
 									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.keysize = sizeof(ThreadKey);
@@ -164,7 +164,7 @@ name_of_datum(TexHistory *history, Row *row, int col)
 	if (ROW_IS_NULL(row, col))
 		return TEX_NO_NAME;
 	value = DatumGetTextPP(ROW_VALUE(row, col));
-	return tex_names_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+	return tex_strings_add(history->names, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 /* What stands for a tuple of names among the names. */
@@ -180,7 +180,7 @@ compose(TexHistory *history, char tag, int32 a, int32 b, int32 c)
 {
 	Composed	key = {{'\1', tag, '\1', '\1'}, {a, b, c}};
 
-	return tex_names_add(history->names, (const char *) &key, sizeof(key));
+	return tex_strings_add(history->names, (const char *) &key, sizeof(key));
 }
 
 /* The number of a thread, or of a task, in its trace. Tasks and threads of one name are two. */
@@ -232,7 +232,7 @@ tex_history_lock_name(const TexHistory *history, int32 lock)
 {
 	Composed	key;
 
-	memcpy(&key, tex_names_text(history->names, lock), sizeof(key));
+	memcpy(&key, tex_strings_text(history->names, lock), sizeof(key));
 	return key.parts[1];
 }
 
@@ -269,7 +269,7 @@ string_field(TexHistory *history, Jsonb *attributes, const char *key)
 
 	if (value == NULL || value->type != jbvString)
 		return TEX_NO_NAME;
-	return tex_names_add(history->names, value->val.string.val, value->val.string.len);
+	return tex_strings_add(history->names, value->val.string.val, value->val.string.len);
 }
 
 /* A value worth keeping; *left_out when there is one that is too long. */
@@ -340,7 +340,7 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 			name = DatumGetTextPP(elements[i]);
 			event->data->locks[event->data->nlocks++] =
 				lock_identity(history, event,
-							  tex_names_add(history->names, VARDATA_ANY(name),
+							  tex_strings_add(history->names, VARDATA_ANY(name),
 											VARSIZE_ANY_EXHDR(name)));
 		}
 	}
@@ -365,7 +365,7 @@ read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
 		appendStringInfo(&place, ":%s",
 						 DatumGetCString(DirectFunctionCall1(numeric_out,
 															 NumericGetDatum(line->val.numeric))));
-	event->data->location = tex_names_add(history->names, place.data, place.len);
+	event->data->location = tex_strings_add(history->names, place.data, place.len);
 }
 
 /* What depends on the kind of the event. Attributes are detoasted only where something is in them. */

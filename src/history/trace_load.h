@@ -104,7 +104,7 @@ typedef struct TexTrace
 typedef struct TexHistory
 {
 	MemoryContext context;		/* holds all of it */
-	TexNames   *names;
+	TexStrings   *names;
 	TexEvent   *events;			/* by (at, trace id, id) once prepared */
 	int32		nevents;
 	int32		events_room;
@@ -139,7 +139,7 @@ tex_traces_wanted(const TexTrace *a, const TexTrace *b)
 static inline const char *
 tex_history_text(const TexHistory *history, int32 name)
 {
-	return tex_names_text(history->names, name);
+	return tex_strings_text(history->names, name);
 }
 
 #endif							/* TEX_TRACE_LOAD_H */

@@ -46,6 +46,7 @@ struct TexAccesses
 	HTAB	   *kinds;
 };
 
+/* Empty, in the current memory context, where all of it stays; the history is prepared. */
 TexAccesses *
 tex_accesses_create(const TexHistory *history)
 {
@@ -68,6 +69,7 @@ tex_accesses_create(const TexHistory *history)
 	return accesses;
 }
 
+/* The accesses of a variable, by its identity; empty if it had none. */
 TexVariable *
 tex_accesses_variable(TexAccesses *accesses, int32 identity)
 {
@@ -79,59 +81,13 @@ tex_accesses_variable(TexAccesses *accesses, int32 identity)
 	return variable;
 }
 
+/* A strand's accesses of a variable, or NULL. */
 TexVarStrand *
 tex_accesses_find(TexAccesses *accesses, const TexVariable *variable, int32 strand)
 {
 	VarStrandKey key = {variable->identity, strand};
 
 	return hash_search(accesses->strands, &key, HASH_FIND, NULL);
-}
-
-/* Where a trace belongs among a variable's traces, by the time it ends. */
-static int32
-place_of(const TexAccesses *accesses, const TexVariable *variable, int32 trace)
-{
-	const TexTrace *traces = accesses->history->traces;
-	int32		at = variable->ntraces;
-
-	/* Traces come by their start, so the place is near the end. */
-	while (at > 0 && traces[variable->traces[at - 1]->trace].last_at > traces[trace].last_at)
-		at--;
-	return at;
-}
-
-static TexVarTrace *
-find_trace(TexAccesses *accesses, TexVariable *variable, int32 trace)
-{
-	const TexTrace *traces = accesses->history->traces;
-	TexVarTrace *entry;
-	int32		at = place_of(accesses, variable, trace);
-
-	for (int32 i = at; i > 0; i--)
-	{
-		if (variable->traces[i - 1]->trace == trace)
-			return variable->traces[i - 1];
-		if (traces[variable->traces[i - 1]->trace].last_at != traces[trace].last_at)
-			break;
-	}
-	if (variable->ntraces == variable->room)
-	{
-		Size		size;
-
-		variable->room = Max(4, variable->room * 2);
-		size = sizeof(TexVarTrace *) * (Size) variable->room;
-		variable->traces = variable->traces == NULL ?
-			MemoryContextAllocHuge(accesses->context, size) :
-			repalloc_huge(variable->traces, size);
-	}
-	entry = MemoryContextAllocZero(accesses->context, sizeof(TexVarTrace));
-	entry->trace = trace;
-	entry->last_access = entry->covered_by = -1;
-	memmove(&variable->traces[at + 1], &variable->traces[at],
-			sizeof(TexVarTrace *) * (variable->ntraces - at));
-	variable->traces[at] = entry;
-	variable->ntraces++;
-	return entry;
 }
 
 /* Room for one more element in an array of the accesses' context. */
@@ -145,9 +101,37 @@ make_room(TexAccesses *accesses, void *array, int32 n, int32 *room, Size element
 		repalloc_huge(array, element * (Size) *room);
 }
 
-/*
- * A strand's accesses of a variable, empty if it had none.
- */
+/* A trace's accesses of a variable, added at their place if they are the first. */
+static TexVarTrace *
+find_trace(TexAccesses *accesses, TexVariable *variable, int32 trace)
+{
+	const TexTrace *traces = accesses->history->traces;
+	TexVarTrace *entry;
+	int32		at = variable->ntraces;
+
+	/* By the time they end. Traces come by their start, so the place is near the end. */
+	while (at > 0 && traces[variable->traces[at - 1]->trace].last_at > traces[trace].last_at)
+		at--;
+	for (int32 i = at; i > 0; i--)
+	{
+		if (variable->traces[i - 1]->trace == trace)
+			return variable->traces[i - 1];
+		if (traces[variable->traces[i - 1]->trace].last_at != traces[trace].last_at)
+			break;
+	}
+	variable->traces = make_room(accesses, variable->traces, variable->ntraces, &variable->room,
+								 sizeof(TexVarTrace *));
+	entry = MemoryContextAllocZero(accesses->context, sizeof(TexVarTrace));
+	entry->trace = trace;
+	entry->last_access = entry->covered_by = -1;
+	memmove(&variable->traces[at + 1], &variable->traces[at],
+			sizeof(TexVarTrace *) * (variable->ntraces - at));
+	variable->traces[at] = entry;
+	variable->ntraces++;
+	return entry;
+}
+
+/* A strand's accesses of a variable, empty if it had none; it is a strand of that event's trace. */
 TexVarStrand *
 tex_accesses_enter(TexAccesses *accesses, TexVariable *variable, const TexEvent *event)
 {
@@ -169,9 +153,7 @@ tex_accesses_enter(TexAccesses *accesses, TexVariable *variable, const TexEvent 
 	return strand;
 }
 
-/*
- * The number of a kind of access of a variable.
- */
+/* The number of a kind of access of a variable, given out from 0 on. */
 int32
 tex_accesses_kind(TexAccesses *accesses, TexVariable *variable, TexClass class, int32 lock_set)
 {
@@ -187,6 +169,7 @@ tex_accesses_kind(TexAccesses *accesses, TexVariable *variable, TexClass class, 
 	return entry->kind = variable->nkinds++;
 }
 
+/* A strand's accesses of one kind. Kinds of one strand are few: a lock set and a class. */
 static TexAccessList *
 list_for(TexAccesses *accesses, TexVarStrand *strand, int32 kind)
 {
@@ -202,6 +185,7 @@ list_for(TexAccesses *accesses, TexVarStrand *strand, int32 kind)
 	return list;
 }
 
+/* Appends to an ascending list: a strand's accesses come in its own order. */
 static void
 append(TexAccesses *accesses, TexEntries *to, TexEntry entry)
 {
@@ -209,23 +193,10 @@ append(TexAccesses *accesses, TexEntries *to, TexEntry entry)
 	to->entries[to->n++] = entry;
 }
 
-static void
-count_access(TexAccesses *accesses, TexVarTrace *trace, int32 kind)
-{
-	if (kind >= trace->totals_room)
-	{
-		int32		room = Max(4, (kind + 1) * 2);
-		int64	   *totals = MemoryContextAllocZero(accesses->context, sizeof(int64) * room);
-
-		if (trace->totals)
-			memcpy(totals, trace->totals, sizeof(int64) * trace->totals_room);
-		trace->totals = totals;
-		trace->totals_room = room;
-	}
-	trace->totals[kind]++;
-	trace->n++;
-}
-
+/*
+ * Adds an access, after it was compared with those before it. The trace is then covered by this
+ * strand if it was, or if nobody else accessed the variable; else nobody is known to cover it.
+ */
 void
 tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexEntry entry)
 {
@@ -237,9 +208,21 @@ tex_accesses_append(TexAccesses *accesses, TexVarStrand *strand, TexEntry entry)
 	strand->last_access = trace->last_access = entry.access;
 	if (trace->covered_by != strand->strand)
 		trace->covered_by = trace->n == 0 ? strand->strand : -1;
-	count_access(accesses, trace, entry.kind);
+	if (entry.kind >= trace->totals_room)
+	{
+		int32		room = Max(4, (entry.kind + 1) * 2);
+		int64	   *totals = MemoryContextAllocZero(accesses->context, sizeof(int64) * room);
+
+		if (trace->totals)
+			memcpy(totals, trace->totals, sizeof(int64) * trace->totals_room);
+		trace->totals = totals;
+		trace->totals_room = room;
+	}
+	trace->totals[entry.kind]++;
+	trace->n++;
 }
 
+/* The class of an access; one that reads and writes counts as what it can harm, a write. */
 TexClass
 tex_class_of(TexAccessType access)
 {
@@ -257,7 +240,7 @@ tex_class_of(TexAccessType access)
 	}
 }
 
-/* At least one writes, and not both are atomic. */
+/* Whether two accesses can race: at least one writes, and not both are atomic. */
 bool
 tex_classes_conflict(TexClass a, TexClass b)
 {

@@ -26,6 +26,7 @@
 
 PG_FUNCTION_INFO_V1(tex_audit_trail);
 
+/* How an access follows the one before it in the trail. */
 static const char *
 link_between(const TexRaces *races, int32 before, int32 access)
 {
@@ -38,6 +39,7 @@ link_between(const TexRaces *races, int32 before, int32 access)
 	return "concurrent";
 }
 
+/* What is wrong with where an event hangs, or NULL. */
 static const char *
 remark_on(const TexEvent *event)
 {
@@ -48,6 +50,7 @@ remark_on(const TexEvent *event)
 	return NULL;
 }
 
+/* A column that is null where there is no text. */
 static void
 set_text(Datum *values, bool *isnull, int column, const char *text)
 {
@@ -56,6 +59,7 @@ set_text(Datum *values, bool *isnull, int column, const char *text)
 		values[column] = CStringGetTextDatum(text);
 }
 
+/* A column that is null where there is no value. */
 static void
 set_jsonb(Datum *values, bool *isnull, int column, Jsonb *value)
 {
@@ -64,6 +68,7 @@ set_jsonb(Datum *values, bool *isnull, int column, Jsonb *value)
 		values[column] = JsonbPGetDatum(value);
 }
 
+/* One row of the trail. */
 static void
 return_access(const TexRaces *races, int32 before, int32 access, ReturnSetInfo *result)
 {
@@ -92,6 +97,7 @@ return_access(const TexRaces *races, int32 before, int32 access, ReturnSetInfo *
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
+/* The accesses of a variable in a trace, in the sequence in which they were found. */
 static void
 return_trail(const TexRaces *races, int32 trace, int32 variable, ReturnSetInfo *result)
 {
@@ -110,7 +116,9 @@ return_trail(const TexRaces *races, int32 trace, int32 variable, ReturnSetInfo *
 }
 
 /*
- * audit_trail(trace_id uuid, variable text)
+ * audit_trail(trace_id uuid, variable text). Marks whatever races, keeps no pair; reads with
+ * the caller's rights. A trace or a variable that is not stored gives a NOTICE, for no row
+ * says nothing.
  */
 Datum
 tex_audit_trail(PG_FUNCTION_ARGS)
@@ -131,7 +139,7 @@ tex_audit_trail(PG_FUNCTION_ARGS)
 		tex_notice_unknown_trace(trace_id);
 	else
 	{
-		options.variable = tex_names_add(history->names, variable, strlen(variable));
+		options.variable = tex_strings_add(history->names, variable, strlen(variable));
 		return_trail(tex_races_find(history, &options), tex_history_trace(history, trace_id),
 					 options.variable, (ReturnSetInfo *) fcinfo->resultinfo);
 		if (tuplestore_tuple_count(((ReturnSetInfo *) fcinfo->resultinfo)->setResult) == 0)

@@ -7,7 +7,7 @@
  * heap as soon as its last cause is done.  Clients' timestamps mostly agree with
  * causes, so the heap is mostly empty and the whole is linear.
  *
- * When neither has anything left, what remains waits for itself.  tex_schedule_force()
+ * When neither has anything left, what remains waits for itself.  tex_sequence_force()
  * then hands out the earliest of it, and so ends any cycle.
  */
 #include "postgres.h"
@@ -16,7 +16,7 @@
 
 #include "races/causal_sequence.h"
 
-struct TexSchedule
+struct TexSequence
 {
 	int32	   *waiting;		/* causes still to come; -1: handed out */
 	int32		n;
@@ -27,6 +27,7 @@ struct TexSchedule
 	int32		heap_room;
 };
 
+/* No edges yet, over nnodes nodes, in the current memory context. */
 TexEdges *
 tex_edges_create(int32 nnodes)
 {
@@ -45,6 +46,7 @@ tex_edges_create(int32 nnodes)
 	return edges;
 }
 
+/* Adds an edge; the same one may be added more than once. One from a node to itself says nothing. */
 void
 tex_edges_add(TexEdges *edges, int32 from, int32 to)
 {
@@ -62,6 +64,7 @@ tex_edges_add(TexEdges *edges, int32 from, int32 to)
 	edges->indegree[to]++;
 }
 
+/* Gives back all of it, which may be as large as the history. */
 void
 tex_edges_free(TexEdges *edges)
 {
@@ -72,10 +75,11 @@ tex_edges_free(TexEdges *edges)
 	pfree(edges);
 }
 
-TexSchedule *
-tex_schedule_create(const int32 *indegree, int32 n)
+/* A sequence over n nodes, each of which waits for as many releases as it has edges towards it. */
+TexSequence *
+tex_sequence_create(const int32 *indegree, int32 n)
 {
-	TexSchedule *schedule = palloc0(sizeof(TexSchedule));
+	TexSequence *schedule = palloc0(sizeof(TexSequence));
 
 	schedule->n = n;
 	schedule->waiting = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) Max(n, 1));
@@ -86,10 +90,11 @@ tex_schedule_create(const int32 *indegree, int32 n)
 }
 
 /*
- * Hand a node out when its turn by time comes, whatever it waited for.
+ * Lets a node be handed out once more when its turn by time comes, whatever it waited for: one that
+ * was handed out and could not be taken, as an acquire while its lock is held.
  */
 void
-tex_schedule_push(TexSchedule *schedule, int32 node)
+tex_sequence_push(TexSequence *schedule, int32 node)
 {
 	int32		at = schedule->heap_count++;
 	int32	   *heap;
@@ -105,8 +110,9 @@ tex_schedule_push(TexSchedule *schedule, int32 node)
 	heap[at] = node;
 }
 
+/* Takes the earliest node out of the heap, which is not empty. */
 static int32
-pop(TexSchedule *schedule)
+pop(TexSequence *schedule)
 {
 	int32	   *heap = schedule->heap;
 	int32		top = heap[0];
@@ -131,10 +137,11 @@ pop(TexSchedule *schedule)
 }
 
 /*
- * The next node whose causes are all done, or -1 when all that remain wait.
+ * The next node whose causes are all done, or -1 when all that remain wait. Who takes it releases
+ * what it is a cause of.
  */
 int32
-tex_schedule_next(TexSchedule *schedule)
+tex_sequence_next(TexSequence *schedule)
 {
 	int32		node = -1;
 
@@ -157,7 +164,7 @@ tex_schedule_next(TexSchedule *schedule)
  * The earliest node not yet handed out, though it waits; -1 at the end.
  */
 int32
-tex_schedule_force(TexSchedule *schedule)
+tex_sequence_force(TexSequence *schedule)
 {
 	for (; schedule->force_cursor < schedule->n; schedule->force_cursor++)
 		if (schedule->waiting[schedule->force_cursor] >= 0)
@@ -168,20 +175,19 @@ tex_schedule_force(TexSchedule *schedule)
 	return -1;
 }
 
-/*
- * One cause of a node is done.
- */
+/* One cause of a node is done. No effect on one that was forced before. */
 void
-tex_schedule_release(TexSchedule *schedule, int32 node)
+tex_sequence_release(TexSequence *schedule, int32 node)
 {
 	if (schedule->waiting[node] <= 0)
 		return;
 	if (--schedule->waiting[node] == 0 && node < schedule->cursor)
-		tex_schedule_push(schedule, node);
+		tex_sequence_push(schedule, node);
 }
 
+/* Gives back all of it. */
 void
-tex_schedule_free(TexSchedule *schedule)
+tex_sequence_free(TexSequence *schedule)
 {
 	pfree(schedule->waiting);
 	pfree(schedule->heap);

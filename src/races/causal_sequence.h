@@ -17,18 +17,18 @@ typedef struct TexEdges
 	int32		room;
 } TexEdges;
 
-typedef struct TexSchedule TexSchedule;
+typedef struct TexSequence TexSequence;
 
 extern TexEdges *tex_edges_create(int32 nnodes);
 extern void tex_edges_add(TexEdges *edges, int32 from, int32 to);
 extern void tex_edges_free(TexEdges *edges);
 
-extern TexSchedule *tex_schedule_create(const int32 *indegree, int32 n);
-extern int32 tex_schedule_next(TexSchedule *schedule);
-extern int32 tex_schedule_force(TexSchedule *schedule);
-extern void tex_schedule_release(TexSchedule *schedule, int32 node);
-extern void tex_schedule_push(TexSchedule *schedule, int32 node);
-extern void tex_schedule_free(TexSchedule *schedule);
+extern TexSequence *tex_sequence_create(const int32 *indegree, int32 n);
+extern int32 tex_sequence_next(TexSequence *schedule);
+extern int32 tex_sequence_force(TexSequence *schedule);
+extern void tex_sequence_release(TexSequence *schedule, int32 node);
+extern void tex_sequence_push(TexSequence *schedule, int32 node);
+extern void tex_sequence_free(TexSequence *schedule);
 
 #define tex_foreach_edge(edge, edges, from) \
 	for (int32 edge = (edges)->head[from]; edge >= 0; edge = (edges)->next[edge])

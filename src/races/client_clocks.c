@@ -17,7 +17,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "races/causes.h"
+#include "races/client_clocks.h"
 
 /* An event that owns a count of a component. */
 typedef struct Tick
@@ -31,11 +31,12 @@ typedef struct Tick
 typedef struct Ticks
 {
 	TexHistory *history;
-	TexNames   *components;
+	TexStrings   *components;
 	Tick	   *ticks;
 	int32		n;
 } Ticks;
 
+/* For qsort() and the search: ticks of a component together, ascending by count. */
 static int
 compare_ticks(const void *a, const void *b)
 {
@@ -52,6 +53,7 @@ compare_ticks(const void *a, const void *b)
 	return x->event < y->event ? -1 : x->event > y->event;
 }
 
+/* Whether a component is that of the event's service and instance, "service#instance". */
 static bool
 is_own_name(const TexHistory *history, const TexEvent *event, const TexVclockComponent *component)
 {
@@ -67,6 +69,7 @@ is_own_name(const TexHistory *history, const TexEvent *event, const TexVclockCom
 		memcmp(component->name + len + 1, instance, component->len - len - 1) == 0;
 }
 
+/* What an event owns: see the head of the file; false if it has no clock, or an empty one. */
 static bool
 own_tick(Ticks *ticks, int32 e, Tick *tick)
 {
@@ -80,25 +83,13 @@ own_tick(Ticks *ticks, int32 e, Tick *tick)
 	tex_vclock_iterate(&iter, event->clock);
 	while (tex_vclock_next(&iter, &component))
 	{
-		*tick = (Tick) {event->trace, tex_names_add(ticks->components, component.name, component.len),
+		*tick = (Tick) {event->trace, tex_strings_add(ticks->components, component.name, component.len),
 		component.count, e};
 		any = true;
 		if (is_own_name(ticks->history, event, &component))
 			break;
 	}
 	return any;
-}
-
-/* The end of the run of ticks, from one on, of its trace and component. */
-static int32
-run_end(const Ticks *ticks, int32 from)
-{
-	int32		to = from;
-
-	while (to < ticks->n && ticks->ticks[to].trace == ticks->ticks[from].trace &&
-		   ticks->ticks[to].component == ticks->ticks[from].component)
-		to++;
-	return to;
 }
 
 /* Drop the components that were counted on concurrently. */
@@ -111,7 +102,9 @@ drop_forked(Ticks *ticks)
 	{
 		bool		forked = false;
 
-		to = run_end(ticks, from);
+		for (to = from; to < ticks->n && ticks->ticks[to].trace == ticks->ticks[from].trace &&
+			 ticks->ticks[to].component == ticks->ticks[from].component; to++)
+			;
 		for (int32 i = from; i + 1 < to; i++)
 			forked |= ticks->ticks[i].count == ticks->ticks[i + 1].count;
 		if (!forked)
@@ -146,6 +139,10 @@ latest_tick(const Ticks *ticks, int32 trace, int32 component, int64 count)
 	return &ticks->ticks[low - 1];
 }
 
+/*
+ * Adds, for each component of an event's clock, the edge from the latest that it knows of;
+ * none where that is the parent, for which there is an edge.
+ */
 static void
 add_edges_of(Ticks *ticks, int32 e, TexEdges *edges)
 {
@@ -156,7 +153,7 @@ add_edges_of(Ticks *ticks, int32 e, TexEdges *edges)
 	tex_vclock_iterate(&iter, event->clock);
 	while (tex_vclock_next(&iter, &component))
 	{
-		int32		name = tex_names_add(ticks->components, component.name, component.len);
+		int32		name = tex_strings_add(ticks->components, component.name, component.len);
 		const Tick *tick = latest_tick(ticks, event->trace, name, component.count);
 
 		if (tick && tick->event == e)
@@ -166,6 +163,10 @@ add_edges_of(Ticks *ticks, int32 e, TexEdges *edges)
 	}
 }
 
+/*
+ * Rule 8. The history is prepared; strands need not be assigned. Clocks may contradict each
+ * other or the parents: cycles are left to who takes the events.
+ */
 void
 tex_add_clock_edges(TexHistory *history, TexEdges *edges)
 {
@@ -176,7 +177,7 @@ tex_add_clock_edges(TexHistory *history, TexEdges *edges)
 		room += history->events[i].clock != NULL;
 	if (room == 0)
 		return;
-	ticks.components = tex_names_create();
+	ticks.components = tex_strings_create();
 	ticks.ticks = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Tick) * (Size) room);
 	for (int32 i = 0; i < history->nevents; i++)
 	{

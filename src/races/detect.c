@@ -46,6 +46,7 @@ typedef struct Ids
 	int			n;
 } Ids;
 
+/* The ids in an array, without those that are null. */
 static Ids
 ids_of(ArrayType *array)
 {
@@ -62,6 +63,7 @@ ids_of(ArrayType *array)
 	return some;
 }
 
+/* The ids of two sets, in a new array. */
 static Ids
 both(Ids a, Ids b)
 {
@@ -101,6 +103,7 @@ typedef struct PairGroup
 	int32		ends[2];		/* the events of that pair, earlier first */
 } PairGroup;
 
+/* An absent location comes first. */
 static int
 compare_text(const TexHistory *history, int32 a, int32 b)
 {
@@ -110,6 +113,10 @@ compare_text(const TexHistory *history, int32 a, int32 b)
 	return strcmp(x, y);
 }
 
+/*
+ * What a pair is grouped by. Of symmetric patterns the locations are sorted, by text and not by
+ * number: the number depends on what was loaded.
+ */
 static PairGroupKey
 group_key(const TexHistory *history, TexPattern pattern, const int32 *ends)
 {
@@ -126,6 +133,7 @@ group_key(const TexHistory *history, TexPattern pattern, const int32 *ends)
 	};
 }
 
+/* By ids, which are the same in every look. */
 static int
 compare_events(const TexHistory *history, int32 a, int32 b)
 {
@@ -155,6 +163,7 @@ is_better(const TexHistory *history, const PairGroup *group, const TexVerdict *v
 	return order < 0;
 }
 
+/* Adds a pair to its group. */
 static void
 group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
 {
@@ -193,6 +202,7 @@ group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, con
 	group->last_seen = Max(group->last_seen, seen);
 }
 
+/* The kept pairs, added up by finding and by the two traces. */
 static HTAB *
 group_pairs(const TexRaces *races)
 {
@@ -210,6 +220,7 @@ group_pairs(const TexRaces *races)
 	return groups;
 }
 
+/* A column that is null where there is no name. */
 static void
 set_name(const TexHistory *history, Datum *values, bool *isnull, int column, int32 name)
 {
@@ -218,6 +229,7 @@ set_name(const TexHistory *history, Datum *values, bool *isnull, int column, int
 		values[column] = CStringGetTextDatum(tex_history_text(history, name));
 }
 
+/* One row of pairs_of_traces(); its sentence is made for the best pair only. */
 static void
 return_group(const TexRaces *races, const PairGroup *group, ReturnSetInfo *result)
 {
@@ -246,6 +258,7 @@ return_group(const TexRaces *races, const PairGroup *group, ReturnSetInfo *resul
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
+/* All rows, each made in a context that is reset after it. */
 static void
 return_groups(const TexRaces *races, HTAB *groups, ReturnSetInfo *result)
 {
@@ -292,6 +305,7 @@ return_if_few(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo
 	return few;
 }
 
+/* Returns the pairs of home traces; recursion is as deep as the logarithm of their number. */
 static void
 return_pairs(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
 {
@@ -307,9 +321,9 @@ return_pairs(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo 
 }
 
 /*
- * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the
- * pairs with an end in a home trace and none in the others, up to max_pairs of one
- * variable between two traces, added up by finding and traces.
+ * pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int): the pairs with an end
+ * in a home trace and none in the others, up to max_pairs of one variable between two traces, added
+ * up by finding and traces.
  */
 Datum
 tex_pairs_of_traces(PG_FUNCTION_ARGS)

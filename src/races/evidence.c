@@ -34,6 +34,7 @@ typedef struct Sentence
 	int32		first_strand;	/* the branch mentioned first; -1: none yet */
 } Sentence;
 
+/* Up to a whole character, in bytes. */
 static void
 put_clipped(Sentence *s, const char *text, int limit)
 {
@@ -45,12 +46,14 @@ put_clipped(Sentence *s, const char *text, int limit)
 		appendStringInfoString(&s->text, "...");
 }
 
+/* A name of the history, which is not TEX_NO_NAME. */
 static void
 put_name(Sentence *s, int32 name)
 {
 	put_clipped(s, tex_history_text(s->races->history, name), LONGEST_NAME);
 }
 
+/* A value as JSON, so that text is told from numbers. */
 static void
 put_value(Sentence *s, Jsonb *value)
 {
@@ -70,6 +73,7 @@ put_is(Sentence *s, const TexEvent *access)
 	put_value(s, tex_value_of(access));
 }
 
+/* A trace, by its earliest request if it has one; of its id as much as is told apart in practice. */
 static void
 put_request(Sentence *s, const TexTrace *trace)
 {
@@ -86,6 +90,7 @@ put_request(Sentence *s, const TexTrace *trace)
 		appendStringInfo(&s->text, "trace %.8s", id);
 }
 
+/* Who made an access: the request, or inside one trace the task or thread. */
 static void
 put_who(Sentence *s, int32 access)
 {
@@ -132,6 +137,7 @@ function_around(const TexRaces *races, const TexEvent *event)
 	return NULL;
 }
 
+/* The location of an access and the function around it, as far as they are known. */
 static void
 put_where(Sentence *s, int32 access)
 {
@@ -206,6 +212,7 @@ put_read_and_write(Sentence *s, int32 read, int32 write, bool confirmed)
 	}
 }
 
+/* The read, the write that goes by it, and the update of the other trace that came in between. */
 static void
 say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -250,6 +257,7 @@ say_lost_update(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 		appendStringInfoString(&s->text, "; one lock must be held from the read to the write");
 }
 
+/* Two accesses of one trace that differ, and the write of another that came in between. */
 static void
 say_changed(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -272,6 +280,7 @@ say_changed(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	appendStringInfoString(&s->text, " in between");
 }
 
+/* A value that was read and that its own trace wrote over. */
 static void
 say_intermediate(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -283,6 +292,7 @@ say_intermediate(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	put_again(s, verdict->third, "wrote");
 }
 
+/* What a trace read, what it wrote elsewhere on the strength of it, and who changed the first. */
 static void
 say_check_then_act(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -371,6 +381,7 @@ put_unordered(Sentence *s, const TexPair *pair)
 	}
 }
 
+/* The two accesses, and what is missing between them. */
 static void
 say_plain(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 {
@@ -390,6 +401,10 @@ say_plain(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 		appendStringInfoString(&s->text, "; it is left to chance what is read");
 }
 
+/*
+ * The sentence about a pair, in the current memory context, in English; the verdict is that of
+ * tex_judge() on the same pair. No period at the end.
+ */
 char *
 tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdict)
 {

@@ -55,6 +55,7 @@ typedef struct Search
 	TexRaceRows *rows;
 } Search;
 
+/* 1000 where it is null. */
 static int64
 max_pairs_arg(FunctionCallInfo fcinfo, int n)
 {
@@ -76,12 +77,13 @@ search_history(Search *search, TexHistory *history, const char *variable)
 	TexRaces   *races;
 
 	if (variable)
-		options.variable = tex_names_add(history->names, variable, strlen(variable));
+		options.variable = tex_strings_add(history->names, variable, strlen(variable));
 	races = tex_races_find(history, &options);
 	search->count += races->count;
 	tex_rows_add(search->rows, races);
 }
 
+/* Looks at one trace with those that overlapped it, in a context that is dropped at once. */
 static void
 search_trace(Search *search, const pg_uuid_t *trace_id)
 {
@@ -196,6 +198,7 @@ load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 	pfree(ids);
 }
 
+/* Looks at all traces that accessed a variable, portion by portion, each in a context that is reset. */
 static void
 search_variable(Search *search, text *variable, TimestampTz since)
 {
@@ -227,6 +230,7 @@ search_variable(Search *search, text *variable, TimestampTz since)
 	AtEOXact_GUC(false, nesting);
 }
 
+/* Returns the worst rows; a NOTICE says so if there are more. */
 static void
 return_rows(Search *search, FunctionCallInfo fcinfo)
 {
@@ -239,6 +243,7 @@ return_rows(Search *search, FunctionCallInfo fcinfo)
 				   "Raise max_pairs to see more.");
 }
 
+/* find_races(trace_id uuid, max_pairs bigint). Reads with the caller's rights. */
 Datum
 tex_find_races(PG_FUNCTION_ARGS)
 {
@@ -256,6 +261,10 @@ tex_find_races(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * find_variable_races(variable text, since timestamptz, max_pairs bigint). Also called by the room
+ * cache, which keeps its results.
+ */
 Datum
 tex_find_variable_races(PG_FUNCTION_ARGS)
 {
@@ -274,6 +283,7 @@ tex_find_variable_races(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* count_races(trace_id uuid): no pair is kept, so it costs what the comparisons cost. */
 Datum
 tex_count_races(PG_FUNCTION_ARGS)
 {
@@ -286,6 +296,7 @@ tex_count_races(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(search.count);
 }
 
+/* count_variable_races(variable text, since timestamptz), the same for a variable. */
 Datum
 tex_count_variable_races(PG_FUNCTION_ARGS)
 {

@@ -28,11 +28,14 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "races/causes.h"
+#include "races/arrays.h"
+#include "races/causal_sequence.h"
+#include "races/client_clocks.h"
 #include "races/happens_before.h"
 #include "races/locks.h"
-#include "races/causal_sequence.h"
+#include "races/messages.h"
 #include "races/strands.h"
+#include "races/tasks.h"
 
 typedef struct StrandState
 {
@@ -50,7 +53,7 @@ struct TexOrder
 	TexClocks  *clocks;
 	int			norders;		/* the weak order is kept only if it differs */
 	TexEdges   *edges;
-	TexSchedule *schedule;
+	TexSequence *schedule;
 	TexLocks   *locks;
 	StrandState *strands;
 	ClockPair  *inbox;			/* of each event: what edges handed to it */
@@ -59,18 +62,10 @@ struct TexOrder
 	int32		done;
 };
 
-static void *
-zeroed(Size element, int32 n)
-{
-	Size		size = element * (Size) Max(n, 1);
-	void	   *array = MemoryContextAllocHuge(CurrentMemoryContext, size);
-
-	memset(array, 0, size);
-	return array;
-}
-
 /*
- * Prepare a history for tex_order_run(): strands and edges.
+ * Prepares a history for tex_order_run(): strands and edges, after Lamport (1978), with the
+ * rules of docs/races.md. The history is loaded and prepared, and gets its strands here. All
+ * is made in the current memory context, which should be the history's.
  */
 TexOrder *
 tex_order_create(TexHistory *history)
@@ -89,10 +84,10 @@ tex_order_create(TexHistory *history)
 	order->norders = history->has_locks ? TEX_NORDERS : 1;
 	order->clocks = tex_clocks_create(history->nstrands);
 	order->locks = tex_locks_create(history);
-	order->strands = zeroed(sizeof(StrandState), history->nstrands);
-	order->inbox = zeroed(sizeof(ClockPair), history->nevents);
-	order->position = zeroed(sizeof(int32), history->nevents);
-	order->released = zeroed(sizeof(ClockPair), tex_names_count(history->names));
+	order->strands = tex_new_array(sizeof(StrandState), history->nstrands, 0);
+	order->inbox = tex_new_array(sizeof(ClockPair), history->nevents, 0);
+	order->position = tex_new_array(sizeof(int32), history->nevents, 0);
+	order->released = tex_new_array(sizeof(ClockPair), tex_strings_count(history->names), 0);
 	return order;
 }
 
@@ -106,6 +101,7 @@ stamp(TexOrder *order, const TexEvent *event)
 		tex_clock_set(order->clocks, &strand->clock[k], event->strand, strand->sequence);
 }
 
+/* Joins a pair of clocks into another, in as many orders as are kept. */
 static void
 join(TexOrder *order, ClockPair to, ClockPair from)
 {
@@ -113,6 +109,7 @@ join(TexOrder *order, ClockPair to, ClockPair from)
 		tex_clock_join(order->clocks, &to[k], from[k]);
 }
 
+/* Gives a pair of clocks back. */
 static void
 drop(TexOrder *order, ClockPair pair)
 {
@@ -123,6 +120,7 @@ drop(TexOrder *order, ClockPair pair)
 	}
 }
 
+/* Rule 5: what a release gives into its lock. */
 static void
 run_release(TexOrder *order, int32 e)
 {
@@ -140,6 +138,7 @@ run_release(TexOrder *order, int32 e)
 				   order->strands[event->strand].clock[TEX_FULL_ORDER]);
 }
 
+/* Rule 5: what an acquire gets out of its lock. */
 static void
 run_acquire(TexOrder *order, const TexEvent *event, const TexLockClocks *gets)
 {
@@ -150,6 +149,7 @@ run_acquire(TexOrder *order, const TexEvent *event, const TexLockClocks *gets)
 		tex_clock_join(order->clocks, clock, gets->shared[TEX_FULL_ORDER]);
 }
 
+/* Rule 7: a fence acquires what atomic reads have seen, and keeps what atomic writes will release. */
 static void
 run_fence(TexOrder *order, const TexEvent *event)
 {
@@ -177,6 +177,7 @@ run_atomic_read(TexOrder *order, const TexEvent *event)
 		join(order, strand->clock, released);
 }
 
+/* Rule 7: what an atomic access releases, after it counted as an access itself. */
 static void
 run_atomic_write(TexOrder *order, const TexEvent *event)
 {
@@ -192,6 +193,7 @@ run_atomic_write(TexOrder *order, const TexEvent *event)
 		join(order, released, strand->fence);
 }
 
+/* An access: rule 7 around what the visitor sees. */
 static void
 run_access(TexOrder *order, int32 e, TexAccessVisitor visitor, void *arg)
 {
@@ -228,14 +230,14 @@ send(TexOrder *order, int32 e)
 			stamp(order, event);
 			join(order, order->inbox[to], strand->clock);
 		}
-		tex_schedule_release(order->schedule, to);
+		tex_sequence_release(order->schedule, to);
 	}
 }
 
 /*
- * Take an event; false if it must wait for a lock.
+ * Takes an event, unless it must wait for a lock: then its turn comes again.
  */
-static bool
+static void
 step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 {
 	TexEvent   *event = &order->history->events[e];
@@ -245,7 +247,7 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 
 	if (is_lock && event->kind == TEX_LOCK_ACQUIRE &&
 		!tex_locks_acquire(order->locks, e, force, &gets))
-		return false;
+		return;
 
 	event->sequence = ++strand->sequence;
 	order->position[e] = order->done++;
@@ -260,19 +262,20 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 	else if (event->kind == TEX_STATE_CHANGE)
 		run_access(order, e, visitor, arg);
 	send(order, e);
-	return true;
 }
 
 /*
- * Take all events; the visitor sees the accesses, each with its clock.
+ * Takes all events, once; the visitor sees the accesses, each with its vector clocks (Fidge
+ * 1988, Mattern 1989). Among the clocks a strand's own entry may be behind: compare accesses
+ * of one strand by their sequence. Answers a cancel after each event.
  */
 void
 tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg)
 {
-	order->schedule = tex_schedule_create(order->edges->indegree, order->history->nevents);
+	order->schedule = tex_sequence_create(order->edges->indegree, order->history->nevents);
 	for (;;)
 	{
-		int32		e = tex_schedule_next(order->schedule);
+		int32		e = tex_sequence_next(order->schedule);
 		bool		force = false;
 
 		CHECK_FOR_INTERRUPTS();
@@ -282,16 +285,17 @@ tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg)
 			force = true;
 			e = tex_locks_waiting(order->locks);
 			if (e < 0)
-				e = tex_schedule_force(order->schedule);
+				e = tex_sequence_force(order->schedule);
 			if (e < 0)
 				break;
 		}
 		step(order, e, force, visitor, arg);
 	}
-	tex_schedule_free(order->schedule);
+	tex_sequence_free(order->schedule);
 	order->schedule = NULL;
 }
 
+/* Whose the clocks are that the visitor gets; valid as long as the order. */
 TexClocks *
 tex_order_clocks(TexOrder *order)
 {
@@ -305,24 +309,28 @@ tex_order_count(const TexOrder *order)
 	return order->norders;
 }
 
+/* An event's place in the sequence, once it has run. */
 int32
 tex_order_position(const TexOrder *order, int32 event)
 {
 	return order->position[event];
 }
 
+/* Whether two sets of held locks have one in common that at least one side holds exclusively. */
 bool
 tex_locks_protect(const TexOrder *order, int32 a, int32 b)
 {
 	return tex_lock_sets_protect(order->locks, a, b);
 }
 
+/* Whether two sets have a lock in common that two held at once. */
 bool
 tex_locks_at_once(const TexOrder *order, int32 a, int32 b)
 {
 	return tex_lock_sets_at_once(order->locks, a, b);
 }
 
+/* The names of up to "room" locks of a set; returns how many it has. */
 int
 tex_locks_names(const TexOrder *order, int32 set, int32 *names, int room)
 {

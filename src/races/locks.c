@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "races/arrays.h"
 #include "races/locks.h"
 
 /* How a lock of a set is held; of several ways the last one counts. */
@@ -91,49 +92,63 @@ struct TexLocks
 	TimestampTz *acts_at;		/* of each acquire: when its strand acts under it */
 	Hold	  **held;			/* of each strand */
 	int32	   *held_set;		/* of each strand: its set, or -1 */
-	TexNames   *sets;
+	TexStrings   *sets;
 	Hold	   *free_holds;
 };
 
-/* How many releases there are, and when. */
+/* The releases of a lock by a strand, or NULL. */
+static ReleaseCount *
+releases_of(TexLocks *locks, int32 strand, int32 lock)
+{
+	ReleaseKey	key = {strand, lock};
+
+	return hash_search(locks->releases, &key, HASH_FIND, NULL);
+}
+
+/*
+ * How many releases there are of each lock by each strand, and when. They are counted
+ * first, so that those of one strand and lock can lie together, in the order of time.
+ */
 static void
 count_releases(TexLocks *locks)
 {
 	TexHistory *history = locks->history;
 	int32		slots = 0;
 
-	for (int pass = 0; pass < 2; pass++)
+	for (int32 i = 0; i < history->nevents; i++)
 	{
-		for (int32 i = 0; i < history->nevents; i++)
-		{
-			const TexEvent *event = &history->events[i];
-			ReleaseKey	key = {event->strand, event->lock};
-			bool		found;
-			ReleaseCount *count;
+		const TexEvent *event = &history->events[i];
+		ReleaseKey	key = {event->strand, event->lock};
+		bool		found;
+		ReleaseCount *count;
 
-			CHECK_FOR_INTERRUPTS();
-			if (event->kind != TEX_LOCK_RELEASE)
-				continue;
-			count = hash_search(locks->releases, &key, HASH_ENTER, &found);
-			if (!found)
-				count->total = count->to_come = 0;
-			if (pass == 0)
-			{
-				count->total++;
-				slots++;
-				continue;
-			}
-			if (count->to_come == 0)
-			{
-				count->slot = slots;
-				slots += count->total;
-			}
-			locks->release_at[count->slot + count->to_come++] = event->at;
+		CHECK_FOR_INTERRUPTS();
+		if (event->kind != TEX_LOCK_RELEASE)
+			continue;
+		count = hash_search(locks->releases, &key, HASH_ENTER, &found);
+		if (!found)
+			count->total = count->to_come = 0;
+		count->total++;
+		slots++;
+	}
+	locks->release_at = MemoryContextAllocHuge(locks->context, sizeof(TimestampTz) * (Size) Max(slots, 1));
+
+	slots = 0;
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+		ReleaseCount *count;
+
+		CHECK_FOR_INTERRUPTS();
+		if (event->kind != TEX_LOCK_RELEASE)
+			continue;
+		count = releases_of(locks, event->strand, event->lock);
+		if (count->to_come == 0)
+		{
+			count->slot = slots;
+			slots += count->total;
 		}
-		if (pass == 0)
-			locks->release_at = MemoryContextAllocHuge(locks->context,
-													   sizeof(TimestampTz) * (Size) Max(slots, 1));
-		slots = 0;
+		locks->release_at[count->slot + count->to_come++] = event->at;
 	}
 }
 
@@ -164,13 +179,13 @@ find_acts(TexLocks *locks)
 	pfree(access_at);
 }
 
+/* No lock held yet, in the current memory context; the history has its strands. */
 TexLocks *
 tex_locks_create(TexHistory *history)
 {
 	TexLocks   *locks = palloc0(sizeof(TexLocks));
 	HASHCTL		ctl = {.keysize = sizeof(int32),.entrysize = sizeof(Lock),
 	.hcxt = CurrentMemoryContext};
-	Size		nstrands = Max(history->nstrands, 1);
 
 	locks->context = CurrentMemoryContext;
 	locks->history = history;
@@ -179,12 +194,10 @@ tex_locks_create(TexHistory *history)
 	ctl.entrysize = sizeof(ReleaseCount);
 	locks->releases = hash_create("releases to come", 64, &ctl,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	locks->held = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Hold *) * nstrands);
-	memset(locks->held, 0, sizeof(Hold *) * nstrands);
-	locks->held_set = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * nstrands);
-	memset(locks->held_set, 0, sizeof(int32) * nstrands);
-	locks->sets = tex_names_create();
-	tex_names_add(locks->sets, "", 0);	/* the empty set is number 0 */
+	locks->held = tex_new_array(sizeof(Hold *), history->nstrands, 0);
+	locks->held_set = tex_new_array(sizeof(int32), history->nstrands, 0);
+	locks->sets = tex_strings_create();
+	tex_strings_add(locks->sets, "", 0);	/* the empty set is number 0 */
 	if (history->has_locks)
 	{
 		count_releases(locks);
@@ -193,6 +206,7 @@ tex_locks_create(TexHistory *history)
 	return locks;
 }
 
+/* A lock by its identity, made if it is new. */
 static Lock *
 find_lock(TexLocks *locks, int32 identity)
 {
@@ -204,11 +218,11 @@ find_lock(TexLocks *locks, int32 identity)
 	return lock;
 }
 
+/* Whether a strand still has to release a lock; else waiting for it would be in vain. */
 static bool
 will_release(TexLocks *locks, int32 strand, int32 lock)
 {
-	ReleaseKey	key = {strand, lock};
-	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
+	ReleaseCount *count = releases_of(locks, strand, lock);
 
 	return count && count->to_come > 0;
 }
@@ -217,8 +231,7 @@ will_release(TexLocks *locks, int32 strand, int32 lock)
 static TimestampTz
 release_to_come(TexLocks *locks, int32 strand, int32 lock, int32 n)
 {
-	ReleaseKey	key = {strand, lock};
-	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
+	ReleaseCount *count = releases_of(locks, strand, lock);
 
 	if (count == NULL || count->to_come < n)
 		return DT_NOEND;
@@ -244,12 +257,14 @@ was_granted(TexLocks *locks, const Hold *hold, int32 e)
 		released_at - acts_at >= slack;
 }
 
+/* Whether a hold keeps another strand out, in the mode that this one wants. */
 static bool
 excludes(const Hold *hold, int32 strand, bool exclusive)
 {
 	return hold->strand != strand && (exclusive || hold->exclusive > 0);
 }
 
+/* Whether an acquire has to wait, by who holds the lock now. */
 static bool
 must_wait(TexLocks *locks, const Lock *lock, int32 e, bool exclusive)
 {
@@ -275,6 +290,7 @@ mark_at_once(TexLocks *locks, Lock *lock, Hold *mine, int32 e, bool exclusive)
 		}
 }
 
+/* Notes who waits: the next release of the lock lets all of them look again. */
 static void
 wait_for(TexLocks *locks, Lock *lock, int32 event)
 {
@@ -288,6 +304,7 @@ wait_for(TexLocks *locks, Lock *lock, int32 event)
 	lock->waiting[lock->nwaiting++] = event;
 }
 
+/* A strand's hold of a lock, made if there is none; it is not counted yet. */
 static Hold *
 hold_of(TexLocks *locks, Lock *lock, int32 strand, int32 event)
 {
@@ -311,6 +328,11 @@ hold_of(TexLocks *locks, Lock *lock, int32 strand, int32 event)
 	return hold;
 }
 
+/*
+ * Takes a lock for an event's strand, in the mode that the event says. False: another strand
+ * holds it and will release it; the event is handed out again then. With force it is taken all
+ * the same. *gets points into the lock; its shared half is NULL for a shared acquire.
+ */
 bool
 tex_locks_acquire(TexLocks *locks, int32 e, bool force, TexLockClocks *gets)
 {
@@ -336,6 +358,7 @@ tex_locks_acquire(TexLocks *locks, int32 e, bool force, TexLockClocks *gets)
 	return true;
 }
 
+/* Takes a hold that is given back out of both its lists. */
 static void
 forget_hold(TexLocks *locks, Lock *lock, Hold *hold)
 {
@@ -382,19 +405,22 @@ give_back(Hold *hold, const TexEvent *event, bool *shared)
 	return --hold->exclusive == 0;
 }
 
+/*
+ * Gives a lock back and wakes who waits, through the schedule. False: nothing is to be joined into
+ * what *gives points to, as an inner release of a lock held more than once gives nothing to others.
+ * *shared says which half it goes into.
+ */
 bool
 tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
-				  TexSchedule *schedule)
+				  TexSequence *schedule)
 {
 	const TexEvent *event = &locks->history->events[e];
 	Lock	   *lock = find_lock(locks, event->lock);
 	Hold	   *hold = released_hold(locks, lock, event);
-	ReleaseKey	key = {event->strand, event->lock};
-	ReleaseCount *count = hash_search(locks->releases, &key, HASH_FIND, NULL);
 	bool		own = hold && hold->strand == event->strand;
 	bool		given = true;
 
-	count->to_come--;
+	releases_of(locks, event->strand, event->lock)->to_come--;
 	*shared = (event->flags & TEX_EVENT_SHARED_LOCK) != 0;
 	if (hold)
 	{
@@ -413,7 +439,7 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 	gives->shared = lock->shared;
 	/* Those who wait look again, each when its turn comes. */
 	while (lock->nwaiting > 0)
-		tex_schedule_push(schedule, lock->waiting[--lock->nwaiting]);
+		tex_sequence_push(schedule, lock->waiting[--lock->nwaiting]);
 	return given;
 }
 
@@ -445,6 +471,7 @@ tex_locks_waiting(TexLocks *locks)
 	return event;
 }
 
+/* For qsort(): entries of a set by lock, then by mode. */
 static int
 compare_int32(const void *a, const void *b)
 {
@@ -452,19 +479,6 @@ compare_int32(const void *a, const void *b)
 	int32		y = *(const int32 *) b;
 
 	return x < y ? -1 : x > y;
-}
-
-/* Sort and intern; of a lock in several modes, the last one remains. */
-static int32
-intern_set(TexLocks *locks, int32 *entries, int n)
-{
-	int			kept = 0;
-
-	qsort(entries, n, sizeof(int32), compare_int32);
-	for (int i = 0; i < n; i++)
-		if (i + 1 == n || ENTRY_LOCK(entries[i]) != ENTRY_LOCK(entries[i + 1]))
-			entries[kept++] = entries[i];
-	return tex_names_add(locks->sets, (const char *) entries, sizeof(int32) * kept);
 }
 
 /* A lock the client says was held counts as exclusive, unless it is known as shared. */
@@ -477,10 +491,12 @@ holds_shared(const TexLocks *locks, int32 strand, int32 lock)
 	return false;
 }
 
+/* The number of the set of locks that a strand holds, with those that the client says were held. */
 static int32
 make_set(TexLocks *locks, int32 strand, const TexAccessData *data)
 {
 	int			n = data ? data->nlocks : 0;
+	int			kept = 0;
 	int32	   *entries;
 	int32		set;
 
@@ -496,11 +512,18 @@ make_set(TexLocks *locks, int32 strand, const TexAccessData *data)
 	for (int i = 0; data && i < data->nlocks; i++)
 		if (!holds_shared(locks, strand, data->locks[i]))
 			entries[n++] = SET_ENTRY(data->locks[i], MODE_EXCLUSIVE);
-	set = intern_set(locks, entries, n);
+
+	/* Of a lock in several modes, the last one remains. */
+	qsort(entries, n, sizeof(int32), compare_int32);
+	for (int i = 0; i < n; i++)
+		if (i + 1 == n || ENTRY_LOCK(entries[i]) != ENTRY_LOCK(entries[i + 1]))
+			entries[kept++] = entries[i];
+	set = tex_strings_add(locks->sets, (const char *) entries, sizeof(int32) * kept);
 	pfree(entries);
 	return set;
 }
 
+/* The set of locks in force at an access, 0 if it is empty. Equal sets have equal numbers. */
 int32
 tex_locks_held(TexLocks *locks, int32 e)
 {
@@ -514,7 +537,8 @@ tex_locks_held(TexLocks *locks, int32 e)
 }
 
 /*
- * Whether two sets have a lock in common that at least one holds exclusively.
+ * Whether two sets have a lock in common that at least one holds exclusively, and that was not held
+ * by two at once. A merge of two sorted lists.
  */
 bool
 tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
@@ -526,10 +550,10 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 
 	if (a == 0 || b == 0)
 		return false;
-	x = (const int32 *) tex_names_text(locks->sets, a);
-	y = (const int32 *) tex_names_text(locks->sets, b);
-	nx = tex_names_len(locks->sets, a) / sizeof(int32);
-	ny = tex_names_len(locks->sets, b) / sizeof(int32);
+	x = (const int32 *) tex_strings_text(locks->sets, a);
+	y = (const int32 *) tex_strings_text(locks->sets, b);
+	nx = tex_strings_len(locks->sets, a) / sizeof(int32);
+	ny = tex_strings_len(locks->sets, b) / sizeof(int32);
 	for (int i = 0, j = 0; i < nx && j < ny;)
 	{
 		if (ENTRY_LOCK(x[i]) == ENTRY_LOCK(y[j]))
@@ -552,10 +576,10 @@ tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b)
 bool
 tex_lock_sets_at_once(const TexLocks *locks, int32 a, int32 b)
 {
-	const int32 *x = (const int32 *) tex_names_text(locks->sets, a);
-	const int32 *y = (const int32 *) tex_names_text(locks->sets, b);
-	int			nx = tex_names_len(locks->sets, a) / sizeof(int32);
-	int			ny = tex_names_len(locks->sets, b) / sizeof(int32);
+	const int32 *x = (const int32 *) tex_strings_text(locks->sets, a);
+	const int32 *y = (const int32 *) tex_strings_text(locks->sets, b);
+	int			nx = tex_strings_len(locks->sets, a) / sizeof(int32);
+	int			ny = tex_strings_len(locks->sets, b) / sizeof(int32);
 
 	for (int i = 0; i < nx; i++)
 		for (int j = 0; j < ny; j++)
@@ -572,8 +596,8 @@ tex_lock_sets_at_once(const TexLocks *locks, int32 a, int32 b)
 int
 tex_lock_set_names(const TexLocks *locks, int32 set, int32 *names, int room)
 {
-	const int32 *entries = (const int32 *) tex_names_text(locks->sets, set);
-	int			n = tex_names_len(locks->sets, set) / sizeof(int32);
+	const int32 *entries = (const int32 *) tex_strings_text(locks->sets, set);
+	int			n = tex_strings_len(locks->sets, set) / sizeof(int32);
 
 	for (int i = 0; i < Min(n, room); i++)
 		names[i] = tex_history_lock_name(locks->history, ENTRY_LOCK(entries[i]));

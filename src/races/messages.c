@@ -22,8 +22,9 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "races/causes.h"
 #include "guc.h"
+#include "races/arrays.h"
+#include "races/messages.h"
 
 typedef struct SpanKey
 {
@@ -35,7 +36,7 @@ typedef struct Span
 {
 	SpanKey		key;
 	int32		upstream;
-	int32		first_slot;		/* its events, in order, are members[first_slot ...] */
+	int32		first_slot;		/* its events, in order, are members[first_slot ...]; or -1 */
 	int32		nevents;
 	int32		last_response;	/* or TEX_NO_EVENT */
 	int32		sendings;		/* lists, in order, of what no call took yet */
@@ -72,6 +73,7 @@ typedef struct Anywhere
 	int32		trace;
 } Anywhere;
 
+/* A span of a trace; with HASH_ENTER made if it is new, with HASH_FIND NULL. */
 static Span *
 find_span(Messages *m, int32 trace, int32 name, HASHACTION action)
 {
@@ -82,13 +84,15 @@ find_span(Messages *m, int32 trace, int32 name, HASHACTION action)
 	if (span && !found)
 	{
 		span->upstream = TEX_NO_NAME;
-		span->first_slot = span->nevents = 0;
+		span->first_slot = -1;
+		span->nevents = 0;
 		span->last_response = span->sendings = span->responses = TEX_NO_EVENT;
 		span->sends_first = false;
 	}
 	return span;
 }
 
+/* Collects the spans and their events, which lie together, in order, in members. */
 static void
 collect_spans(Messages *m, const int32 *order)
 {
@@ -121,26 +125,28 @@ collect_spans(Messages *m, const int32 *order)
 		if (event->span == TEX_NO_NAME)
 			continue;
 		span = find_span(m, event->trace, event->span, HASH_FIND);
-		if (span->first_slot <= 0)
+		if (span->first_slot < 0)
 		{
-			/* The number so far, minus what is free, tells where to write. */
+			/* From here on nevents says how many of them are laid out. */
 			Anywhere   *anywhere = hash_search(m->anywhere, &event->span, HASH_ENTER, NULL);
 
 			anywhere->trace = event->trace;
-			span->first_slot = slot + 1;
+			span->first_slot = slot;
 			slot += span->nevents;
 			span->nevents = 0;
 		}
-		m->members[span->first_slot - 1 + span->nevents++] = order[i];
+		m->members[span->first_slot + span->nevents++] = order[i];
 	}
 }
 
+/* The i-th event of a span. */
 static inline int32
 member(const Messages *m, const Span *span, int32 i)
 {
-	return m->members[span->first_slot - 1 + i];
+	return m->members[span->first_slot + i];
 }
 
+/* The event with which a callee ends: its last response, else its last event. */
 static int32
 last_event(const Messages *m, const Span *span)
 {
@@ -148,6 +154,7 @@ last_event(const Messages *m, const Span *span)
 		member(m, span, span->nevents - 1);
 }
 
+/* Pairs each span with its caller, in its own trace if it is there, else in another loaded one. */
 static void
 collect_calls(Messages *m)
 {
@@ -177,6 +184,7 @@ collect_calls(Messages *m)
 	}
 }
 
+/* For qsort(): calls by when the callee begins, the order in which requests are taken. */
 static int
 by_first(const void *a, const void *b)
 {
@@ -186,6 +194,7 @@ by_first(const void *a, const void *b)
 	return x->callee_first < y->callee_first ? -1 : x->callee_first > y->callee_first;
 }
 
+/* For qsort(): calls by when the callee ends, the order in which responses are taken. */
 static int
 by_last(const void *a, const void *b)
 {
@@ -213,6 +222,7 @@ same_request(const TexHistory *history, int32 sent, int32 received)
 		strcmp(a + strlen(a) - len, path) == 0;
 }
 
+/* Whether an event can have called another span. */
 static bool
 is_sending(const TexEvent *event)
 {
@@ -302,6 +312,7 @@ sending_event(Messages *m, const Call *call)
 	return free_one != TEX_NO_EVENT ? free_one : last_before(m, call->caller, first->at);
 }
 
+/* Orders the sending event of a call before what the callee does. */
 static void
 add_sending(Messages *m, Call *call)
 {
@@ -321,6 +332,10 @@ add_sending(Messages *m, Call *call)
 	}
 }
 
+/*
+ * Whether a response answers the span's own caller and so received nothing: the last one, of a span
+ * that began with a request.
+ */
 static bool
 is_own_answer(const Messages *m, const Span *span, int32 e)
 {
@@ -328,6 +343,7 @@ is_own_answer(const Messages *m, const Span *span, int32 e)
 		m->history->events[member(m, span, 0)].kind == TEX_HTTP_REQUEST;
 }
 
+/* Orders the callee's last event before the caller's receiving one, if there is one that fits. */
 static void
 add_receiving(Messages *m, const Call *call)
 {
@@ -349,23 +365,10 @@ add_receiving(Messages *m, const Call *call)
 	}
 }
 
-static void
-connect_calls(Messages *m)
-{
-	qsort(m->calls, m->ncalls, sizeof(Call), by_first);
-	for (int32 i = 0; i < m->ncalls; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_sending(m, &m->calls[i]);
-	}
-	qsort(m->calls, m->ncalls, sizeof(Call), by_last);
-	for (int32 i = 0; i < m->ncalls; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_receiving(m, &m->calls[i]);
-	}
-}
-
+/*
+ * Rule 6. The history has its strands, and order is what tex_strands_assign() returned. Costs
+ * a pass over the events where no span names a caller.
+ */
 void
 tex_add_message_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 {
@@ -388,15 +391,25 @@ tex_add_message_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 		ctl.entrysize = sizeof(Anywhere);
 		m.anywhere = hash_create("span names", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		m.members = MemoryContextAllocHuge(context, sizeof(int32) * (Size) history->nevents);
-		m.taken = MemoryContextAllocHuge(context, history->nevents);
-		memset(m.taken, 0, history->nevents);
+		m.taken = tex_new_array(sizeof(bool), history->nevents, 0);
 		collect_spans(&m, order);
 		collect_calls(&m);
 		m.next = MemoryContextAllocHuge(context, sizeof(int32) * (Size) history->nevents);
 		list_ends(&m, order);
 		/* The edges are the caller's: they stay in his context. */
 		MemoryContextSwitchTo(old);
-		connect_calls(&m);
+		qsort(m.calls, m.ncalls, sizeof(Call), by_first);
+		for (int32 i = 0; i < m.ncalls; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			add_sending(&m, &m.calls[i]);
+		}
+		qsort(m.calls, m.ncalls, sizeof(Call), by_last);
+		for (int32 i = 0; i < m.ncalls; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			add_receiving(&m, &m.calls[i]);
+		}
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -53,8 +53,8 @@ static const char overlapping_query[] =
 static Datum
 variable_names(const TexHistory *history, const char *only, int *n)
 {
-	bool	   *seen = palloc0(tex_names_count(history->names) + 1);
-	Datum	   *names = palloc(sizeof(Datum) * (tex_names_count(history->names) + 1));
+	bool	   *seen = palloc0(tex_strings_count(history->names) + 1);
+	Datum	   *names = palloc(sizeof(Datum) * (tex_strings_count(history->names) + 1));
 
 	*n = 0;
 	for (int32 i = 0; i < history->nevents; i++)
@@ -106,7 +106,8 @@ load_result(TexHistory *history, TexRole role, const TexRange *within)
 }
 
 /*
- * Load what may order the traces that are loaded, where there are two at least.
+ * Loads what may order the traces that are loaded, where there are two at least. Call within an SPI
+ * connection, before the history is prepared; then nothing more may race, only order.
  */
 void
 tex_load_context(TexHistory *history)
@@ -131,6 +132,7 @@ tex_load_context(TexHistory *history)
 	load_result(history, TEX_ROLE_CONTEXT, NULL);
 }
 
+/* Loads as rivals what accessed a variable of a trace, within the horizon. */
 static void
 load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *variable)
 {
@@ -156,9 +158,10 @@ load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *var
 }
 
 /*
- * A history of one trace, which is home, of those that overlapped it and accessed
- * its variables, or the variable given, and of what may order them.  Empty if there
- * is no such trace.
+ * A history of one trace, which is home, of those that overlapped it and accessed its
+ * variables, or the variable given, and of what may order them: prepared, in the current
+ * memory context. Empty, and not prepared, if there is no such trace. Call within an SPI
+ * connection.
  */
 TexHistory *
 tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)

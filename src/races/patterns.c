@@ -66,18 +66,21 @@ static const struct
 	[TEX_POTENTIAL_RACE] = {"potential race", "INFO", 4},
 };
 
+/* What SQL calls it; ids of findings follow from this. */
 const char *
 tex_pattern_name(TexPattern pattern)
 {
 	return patterns[pattern].name;
 }
 
+/* CRITICAL, WARNING or INFO, by the pattern alone. */
 const char *
 tex_pattern_severity(TexPattern pattern)
 {
 	return patterns[pattern].severity;
 }
 
+/* The order in which rows are shown, worst first; smaller is worse. */
 int
 tex_pattern_rank(TexPattern pattern)
 {
@@ -107,6 +110,7 @@ tex_failures_collect(const TexHistory *history)
 	return failures;
 }
 
+/* Whether the unit of work that an access belongs to failed later on. */
 static bool
 failed_after(const TexRaces *races, const TexFailures *failures, int32 access)
 {
@@ -142,6 +146,7 @@ after_across(const TexRaces *races, int32 access, int32 between)
 	return after;
 }
 
+/* Whether two accesses race; asked where the pair itself may not have been kept. */
 static bool
 is_race(const TexRaces *races, int32 first, int32 second)
 {
@@ -151,6 +156,7 @@ is_race(const TexRaces *races, int32 first, int32 second)
 						   races->accesses[second].lock_set);
 }
 
+/* Takes a pattern that fits, unless one fits already; one that values confirm goes before. */
 static void
 consider(TexVerdict *verdict, TexPattern pattern, int32 third, bool confirmed)
 {
@@ -164,6 +170,7 @@ consider(TexVerdict *verdict, TexPattern pattern, int32 third, bool confirmed)
 	}
 }
 
+/* Two writes: a lost update if the second one's trace had read before, else P0. */
 static void
 judge_writes(TexVerdict *verdict, const TexRaces *races, const TexPair *pair)
 {
@@ -184,6 +191,7 @@ judge_writes(TexVerdict *verdict, const TexRaces *races, const TexPair *pair)
 				 tex_proves_lost_update(read, tex_access_event(races, pair->first), write, false));
 }
 
+/* A write, then a read that may have got it. */
 static void
 judge_write_read(TexVerdict *verdict, const TexRaces *races, const TexFailures *failures,
 				 const TexPair *pair)
@@ -216,6 +224,7 @@ judge_write_read(TexVerdict *verdict, const TexRaces *races, const TexFailures *
 	}
 }
 
+/* A read, then a write under it: the harm shows in what the reader did next. */
 static void
 judge_read_write(TexVerdict *verdict, const TexRaces *races, const TexPair *pair)
 {
@@ -264,6 +273,11 @@ confidence_of(const TexRaces *races, const TexPair *pair)
 	return confidence;
 }
 
+/*
+ * The pattern of a kept pair and the confidence in it, in tenths, by the table in
+ * docs/races.md. The anomalies are those of Adya, Liskov and O'Neil (2000), told from values
+ * as Elle does (Kingsbury and Alvaro, 2020). Failures are those of the same history.
+ */
 TexVerdict
 tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pair)
 {

@@ -13,6 +13,10 @@
 
 #include "races/proof.h"
 
+/*
+ * Compares two values, either of which may be NULL. Only scalars of one type are known to be equal
+ * or different; numbers are compared as numbers, 1 and 1.0 are equal.
+ */
 TexComparison
 tex_compare_values(Jsonb *a, Jsonb *b)
 {
@@ -44,7 +48,7 @@ tex_compare_values(Jsonb *a, Jsonb *b)
 	return equal ? TEX_VALUES_EQUAL : TEX_VALUES_DIFFERENT;
 }
 
-/* What an access read or wrote. */
+/* What an access read or wrote, or NULL. Some clients give what was read as the old value. */
 Jsonb *
 tex_value_of(const TexEvent *access)
 {

@@ -31,6 +31,7 @@ static const char *const access_names[] = {
 	[TEX_ATOMIC_RMW] = "AtomicRMW",
 };
 
+/* No rows yet; what is added is copied into the current memory context and outlives its history. */
 TexRaceRows *
 tex_rows_create(void)
 {
@@ -40,12 +41,14 @@ tex_rows_create(void)
 	return rows;
 }
 
+/* A name of the history, or NULL. */
 static const char *
 copy_name(const TexRaces *races, int32 name)
 {
 	return name == TEX_NO_NAME ? NULL : pstrdup(tex_history_text(races->history, name));
 }
 
+/* What is shown of an access, copied. */
 static TexRaceEnd
 make_end(const TexRaces *races, int32 access)
 {
@@ -65,6 +68,7 @@ make_end(const TexRaces *races, int32 access)
 	return end;
 }
 
+/* Room for one more row. */
 static TexRaceRow *
 new_row(TexRaceRows *rows)
 {
@@ -76,25 +80,6 @@ new_row(TexRaceRows *rows)
 			repalloc_huge(rows->rows, sizeof(TexRaceRow) * rows->room);
 	}
 	return &rows->rows[rows->n++];
-}
-
-static void
-add_pair(TexRaceRows *rows, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
-{
-	MemoryContext old = MemoryContextSwitchTo(rows->context);
-	TexVerdict	verdict = tex_judge(races, failures, pair);
-	TexRaceRow *row = new_row(rows);
-	bool		swap;
-
-	row->pattern = verdict.pattern;
-	row->confidence = verdict.confidence;
-	row->variable = copy_name(races, tex_access_event(races, pair->first)->name);
-	/* Causes may carry later times than effects; shown is what the clocks say. */
-	swap = tex_access_event(races, pair->second)->at < tex_access_event(races, pair->first)->at;
-	row->ends[0] = make_end(races, swap ? pair->second : pair->first);
-	row->ends[1] = make_end(races, swap ? pair->first : pair->second);
-	row->evidence = tex_evidence(races, pair, &verdict);
-	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -110,11 +95,26 @@ tex_rows_add(TexRaceRows *rows, const TexRaces *races)
 	failures = tex_failures_collect(races->history);
 	for (int64 i = 0; i < races->npairs; i++)
 	{
+		const TexPair *pair = &races->pairs[i];
+		MemoryContext old = MemoryContextSwitchTo(rows->context);
+		TexVerdict	verdict = tex_judge(races, failures, pair);
+		TexRaceRow *row = new_row(rows);
+		bool		swap;
+
 		CHECK_FOR_INTERRUPTS();
-		add_pair(rows, races, failures, &races->pairs[i]);
+		row->pattern = verdict.pattern;
+		row->confidence = verdict.confidence;
+		row->variable = copy_name(races, tex_access_event(races, pair->first)->name);
+		/* Causes may carry later times than effects; shown is what the clocks say. */
+		swap = tex_access_event(races, pair->second)->at < tex_access_event(races, pair->first)->at;
+		row->ends[0] = make_end(races, swap ? pair->second : pair->first);
+		row->ends[1] = make_end(races, swap ? pair->first : pair->second);
+		row->evidence = tex_evidence(races, pair, &verdict);
+		MemoryContextSwitchTo(old);
 	}
 }
 
+/* By time, else by ids, so that the same races are shown in the same order. */
 static int
 compare_ends(const TexRaceEnd *a, const TexRaceEnd *b)
 {
@@ -144,6 +144,7 @@ compare_rows(const void *a, const void *b)
 	return order;
 }
 
+/* Sorts the rows worst first, as they are shown. */
 void
 tex_rows_sort(TexRaceRows *rows)
 {
@@ -168,6 +169,7 @@ fetch_value(const TexRaceEnd *end, Datum *value, bool *isnull)
 		*value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
 }
 
+/* A column that is null where there is no text. */
 static void
 set_text(Datum *value, bool *isnull, const char *text)
 {
@@ -185,6 +187,7 @@ tex_access_datum(Oid type, TexAccessType access)
 											CStringGetDatum(access_names[access])));
 }
 
+/* The columns of one end of a pair, from "column" on. */
 static void
 set_end(const TexRaceEnd *end, TupleDesc desc, int column, Datum *values, bool *isnull)
 {

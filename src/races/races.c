@@ -25,8 +25,9 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "races/accesses.h"
 #include "guc.h"
+#include "races/accesses.h"
+#include "races/arrays.h"
 #include "races/proof.h"
 #include "races/races.h"
 
@@ -90,6 +91,11 @@ typedef struct Covered
 	int64		conflicting;
 } Covered;
 
+/*
+ * Whether access a, which comes earlier in the sequence, happens before b, in one of the two
+ * orders: one look into the clock of b, at the strand of a (as with FastTrack's epochs;
+ * Flanagan and Freund, PLDI'09).
+ */
 bool
 tex_happens_before(const TexRaces *races, int32 a, int32 b, int order)
 {
@@ -126,12 +132,14 @@ tex_races_variable(const TexRaces *races, int32 identity)
 	return tex_accesses_variable(races->tables->accesses, identity);
 }
 
+/* A strand's accesses of a variable, once all are found, or NULL. */
 TexVarStrand *
 tex_races_of_strand(const TexRaces *races, const TexVariable *variable, int32 strand)
 {
 	return tex_accesses_find(races->tables->accesses, variable, strand);
 }
 
+/* Appends a pair to a list. */
 static void
 add_pair(MemoryContext context, PairList *list, TexPair pair)
 {
@@ -145,6 +153,7 @@ add_pair(MemoryContext context, PairList *list, TexPair pair)
 	list->pairs[list->n++] = pair;
 }
 
+/* The variable and the two traces whose kept pairs are limited together. */
 static KeptKey
 kept_key(const Comparison *c, int32 trace)
 {
@@ -164,24 +173,6 @@ find_kept(const Comparison *c, int32 trace)
 	return hash_search(c->races->tables->kept, &key, HASH_FIND, NULL);
 }
 
-/* One more pair with a trace is kept. */
-static void
-count_kept(Comparison *c, int32 trace)
-{
-	KeptKey		key = kept_key(c, trace);
-	bool		found;
-
-	if (c->races->options.max_per_trace == 0)
-		return;
-	if (c->kept == NULL)
-	{
-		c->kept = hash_search(c->races->tables->kept, &key, HASH_ENTER, &found);
-		if (!found)
-			c->kept->n = 0;
-	}
-	c->kept->n++;
-}
-
 /* Whether more pairs are kept, of the trace that the new access is compared with. */
 static bool
 wants_pairs(const Comparison *c)
@@ -192,13 +183,26 @@ wants_pairs(const Comparison *c)
 		(c->kept == NULL || c->kept->n < races->options.max_per_trace);
 }
 
+/* Keeps a pair of the new access and an earlier one, if more are wanted. */
 static void
 keep_pair(Comparison *c, int32 other, TexTier tier)
 {
 	/* The proved pair is kept whatever becomes of the others. */
 	if (other == c->proved || !wants_pairs(c))
 		return;
-	count_kept(c, tex_access_event(c->races, other)->trace);
+	if (c->races->options.max_per_trace > 0)
+	{
+		if (c->kept == NULL)
+		{
+			KeptKey		key = kept_key(c, tex_access_event(c->races, other)->trace);
+			bool		found;
+
+			c->kept = hash_search(c->races->tables->kept, &key, HASH_ENTER, &found);
+			if (!found)
+				c->kept->n = 0;
+		}
+		c->kept->n++;
+	}
 	add_pair(c->races->tables->context, &c->races->tables->plain,
 			 (TexPair) {other, c->access, tier, false});
 }
@@ -237,6 +241,7 @@ mark_list(TexRaces *races, TexAccessList *list, int32 from)
 	list->marked_to = list->entries.n;
 }
 
+/* Marks what races with the new access, and this one, by lists and so without walking pairs. */
 static void
 mark_suffix(Comparison *c, TexVarStrand *other, uint32 above)
 {
@@ -254,19 +259,6 @@ mark_suffix(Comparison *c, TexVarStrand *other, uint32 above)
 	}
 }
 
-/* Walk entries: count those that conflict, and keep pairs while they are wanted. */
-static void
-walk_entries(Comparison *c, const TexEntries *list, int32 from, int32 to, TexTier tier)
-{
-	for (int32 i = from; i < to; i++)
-	{
-		if (!conflicts(c, list->entries[i].kind))
-			continue;
-		c->races->count++;
-		keep_pair(c, list->entries[i].access, tier);
-	}
-}
-
 /* Entries of one strand above from_sequence, up to to_sequence, of all kinds. */
 static void
 take_suffix(Comparison *c, TexVarStrand *other, uint32 above, uint32 up_to, TexTier tier)
@@ -278,7 +270,13 @@ take_suffix(Comparison *c, TexVarStrand *other, uint32 above, uint32 up_to, TexT
 		mark_suffix(c, other, above);
 	if (to - from <= SHORT_SUFFIX)
 	{
-		walk_entries(c, &other->all, from, to, tier);
+		for (; from < to; from++)
+		{
+			if (!conflicts(c, other->all.entries[from].kind))
+				continue;
+			c->races->count++;
+			keep_pair(c, other->all.entries[from].access, tier);
+		}
 		return;
 	}
 	for (TexAccessList *list = other->lists; list; list = list->next)
@@ -327,6 +325,7 @@ compare_strands(Comparison *c, TexVarTrace *trace)
 		trace->covered_by = c->strand;
 }
 
+/* Counts what a clock covers of one strand; the visitor of settle_by_clock(). */
 static bool
 count_covered(int32 strand, uint32 sequence, void *arg)
 {
@@ -366,7 +365,10 @@ settle_by_clock(Comparison *c, TexVarTrace *trace)
 		return false;
 	if (c->strand >= of->first_strand && c->strand < of->first_strand + of->nstrands &&
 		tex_clock_get(clocks, clock, c->strand) == 0)
+	{
+		covered.to_visit = 1;	/* no entry of the clock, so not one of those visited */
 		count_covered(c->strand, 1, &covered);
+	}
 	for (int32 kind = 0; kind < Min(trace->totals_room, c->variable->nkinds); kind++)
 		if (trace->totals[kind] > 0 && conflicts(c, kind))
 			conflicting += trace->totals[kind];
@@ -381,18 +383,7 @@ settle_by_clock(Comparison *c, TexVarTrace *trace)
 	return true;
 }
 
-static void
-compare_trace(Comparison *c, TexVarTrace *trace)
-{
-	if (trace->covered_by == c->strand)
-		return;
-	c->kept = find_kept(c, trace->trace);
-	if (trace->nstrands > MANY_STRANDS && !c->races->options.potential &&
-		settle_by_clock(c, trace))
-		return;
-	compare_strands(c, trace);
-}
-
+/* Compares the new access with the traces that accessed its variable, the last to end first. */
 static void
 compare(Comparison *c)
 {
@@ -408,9 +399,14 @@ compare(Comparison *c)
 		CHECK_FOR_INTERRUPTS();
 		if (history->traces[trace->trace].last_at + skew < history->traces[mine].first_at)
 			break;				/* and all that end before it */
-		if (tex_traces_wanted(&history->traces[mine], &history->traces[trace->trace]) &&
-			tex_traces_overlap(history, mine, trace->trace))
-			compare_trace(c, trace);
+		if (trace->covered_by == c->strand ||
+			!tex_traces_wanted(&history->traces[mine], &history->traces[trace->trace]) ||
+			!tex_traces_overlap(history, mine, trace->trace))
+			continue;
+		c->kept = find_kept(c, trace->trace);
+		if (trace->nstrands <= MANY_STRANDS || c->races->options.potential ||
+			!settle_by_clock(c, trace))
+			compare_strands(c, trace);
 	}
 }
 
@@ -488,6 +484,7 @@ settle_proved(Comparison *c)
 				 is_race ? TEX_TIER_RACE : TEX_TIER_PROVED, true});
 }
 
+/* Finds what the trace of an access did before to the variable, and links the two. */
 static void
 link_before(TexRaces *races, int32 access, const TexVarStrand *strand)
 {
@@ -502,6 +499,7 @@ link_before(TexRaces *races, int32 access, const TexVarStrand *strand)
 		races->accesses[this->before].after = access;
 }
 
+/* Links an access to the one before it in its strand; a write is the next one of all since the last. */
 static void
 link_in_strand(TexRaces *races, int32 access)
 {
@@ -515,6 +513,7 @@ link_in_strand(TexRaces *races, int32 access)
 	*last = access;
 }
 
+/* Notes an access; its clocks are shared, not copied. Pointers to earlier ones are no longer valid. */
 static int32
 add_access(TexRaces *races, const TexPoint *point)
 {
@@ -536,6 +535,10 @@ add_access(TexRaces *races, const TexPoint *point)
 	return races->naccesses++;
 }
 
+/*
+ * Takes an access when its turn comes: first all comparisons, then it is entered itself. Those of
+ * other variables than the one asked for are only linked in their strand.
+ */
 static void
 visit_access(const TexPoint *point, void *arg)
 {
@@ -581,7 +584,10 @@ merge_pairs(TexRaces *races)
 }
 
 /*
- * Find the races in a history that was loaded and prepared.
+ * Finds the races in a history that was loaded and prepared. All is made in the current memory
+ * context, which should be the history's. The pairs that are kept depend on max_pairs, their number
+ * does not; where no lock is in the history there is no potential tier. Answers a cancel in
+ * milliseconds.
  */
 TexRaces *
 tex_races_find(TexHistory *history, const TexRacesOptions *options)
@@ -589,7 +595,6 @@ tex_races_find(TexHistory *history, const TexRacesOptions *options)
 	TexRaces   *races = palloc0(sizeof(TexRaces));
 	HASHCTL		ctl = {.keysize = sizeof(KeptKey),.entrysize = sizeof(Kept),
 	.hcxt = CurrentMemoryContext};
-	Size		size;
 
 	races->history = history;
 	races->options = *options;
@@ -602,9 +607,7 @@ tex_races_find(TexHistory *history, const TexRacesOptions *options)
 	races->tables->context = CurrentMemoryContext;
 	races->tables->accesses = tex_accesses_create(history);
 	races->tables->kept = hash_create("kept pairs", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	size = sizeof(int32) * (Size) Max(history->nstrands, 1);
-	races->tables->last_in_strand = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	memset(races->tables->last_in_strand, 0xff, size);
+	races->tables->last_in_strand = tex_new_array(sizeof(int32), history->nstrands, 0xff);
 	tex_order_run(races->order, visit_access, races);
 	merge_pairs(races);
 	return races;

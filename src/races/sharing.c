@@ -17,8 +17,8 @@
 
 #include "miscadmin.h"
 
-#include "races/accesses.h"
 #include "guc.h"
+#include "races/accesses.h"
 #include "races/proof.h"
 #include "races/sharing.h"
 
@@ -122,6 +122,7 @@ note(Value *values, int *n, Jsonb *value, const TexEvent *event, bool certain, b
 		values[(*n)++] = (Value) {value, event->at, event->instance, certain};
 }
 
+/* What the accesses of a trace show, found out once for each variable. */
 static TexSigns *
 signs_of(const TexRaces *races, TexVarTrace *trace)
 {
@@ -184,15 +185,6 @@ passed(const TexSigns *writer, const TexSigns *reader)
 	return false;
 }
 
-static bool
-passed_either_way(const TexRaces *races, TexVarTrace *a, TexVarTrace *b)
-{
-	const TexSigns *x = signs_of(races, a);
-	const TexSigns *y = signs_of(races, b);
-
-	return a != b && (passed(x, y) || passed(y, x));
-}
-
 /* Whether a value passed between a trace and one that overlaps it; found out once. */
 static bool
 is_sharing(const TexRaces *races, const TexVariable *variable, TexVarTrace *trace)
@@ -201,9 +193,14 @@ is_sharing(const TexRaces *races, const TexVariable *variable, TexVarTrace *trac
 
 	for (int32 i = 0; i < variable->ntraces && !signs->decided && !signs->shares; i++)
 	{
+		TexVarTrace *other = variable->traces[i];
+		const TexSigns *others;
+
 		CHECK_FOR_INTERRUPTS();
-		signs->shares = tex_traces_overlap(races->history, variable->traces[i]->trace, trace->trace) &&
-			passed_either_way(races, variable->traces[i], trace);
+		if (other == trace || !tex_traces_overlap(races->history, other->trace, trace->trace))
+			continue;
+		others = signs_of(races, other);
+		signs->shares = passed(others, signs) || passed(signs, others);
 	}
 	signs->decided = true;
 	return signs->shares;

@@ -54,6 +54,7 @@ struct TexClocks
 
 static TexClock join(TexClocks *clocks, TexClock a, TexClock b, int level);
 
+/* Clocks over so many strands, in a memory context of their own below the current one. */
 TexClocks *
 tex_clocks_create(int32 nstrands)
 {
@@ -66,12 +67,14 @@ tex_clocks_create(int32 nstrands)
 	return clocks;
 }
 
+/* Leaves and inner nodes have lists of their own, for they differ in size. */
 static TexClock *
 free_list(TexClocks *clocks, int level)
 {
 	return level == 0 ? &clocks->free_leaves : &clocks->free_inner;
 }
 
+/* Allocates a chunk of nodes and puts them on their free list. */
 static void
 more_nodes(TexClocks *clocks, int level)
 {
@@ -103,6 +106,7 @@ new_node(TexClocks *clocks, int level)
 	return node;
 }
 
+/* One more reference; costs O(1). Who holds one gives it back by tex_clock_drop(). */
 TexClock
 tex_clock_share(TexClock clock)
 {
@@ -111,6 +115,7 @@ tex_clock_share(TexClock clock)
 	return clock;
 }
 
+/* Gives one reference to a node back, and with the last one its children's. */
 static void
 drop(TexClocks *clocks, TexClock node, int level)
 {
@@ -126,6 +131,7 @@ drop(TexClocks *clocks, TexClock node, int level)
 	*list = node;
 }
 
+/* Gives a reference back. */
 void
 tex_clock_drop(TexClocks *clocks, TexClock clock)
 {
@@ -159,12 +165,14 @@ own(TexClocks *clocks, TexClock node, int level)
 	return copy;
 }
 
+/* Where a strand is, in a node of that level. */
 static inline int
 entry_at(int32 strand, int level)
 {
 	return (strand >> (FANOUT_BITS * level)) & (FANOUT - 1);
 }
 
+/* The entry of a strand, 0 where there is none: up to which of its events all happened before. */
 uint32
 tex_clock_get(const TexClocks *clocks, TexClock clock, int32 strand)
 {
@@ -173,6 +181,7 @@ tex_clock_get(const TexClocks *clocks, TexClock clock, int32 strand)
 	return clock ? clock->u.sequence[entry_at(strand, 0)] : 0;
 }
 
+/* Sets an entry of a clock whose reference *clock is; other holders do not see it. */
 void
 tex_clock_set(TexClocks *clocks, TexClock *clock, int32 strand, uint32 sequence)
 {
@@ -190,6 +199,7 @@ tex_clock_set(TexClocks *clocks, TexClock *clock, int32 strand, uint32 sequence)
 	(*at)->u.sequence[entry_at(strand, 0)] = sequence;
 }
 
+/* A node that stands for both, in place of the one whose reference the caller holds. */
 static TexClock
 take(TexClocks *clocks, TexClock instead_of, TexClock node, int level)
 {
@@ -198,6 +208,7 @@ take(TexClocks *clocks, TexClock instead_of, TexClock node, int level)
 	return node;
 }
 
+/* The join of two leaves; one of them, if it covers the other. */
 static TexClock
 join_leaves(TexClocks *clocks, TexClock a, TexClock b)
 {
@@ -278,6 +289,7 @@ tex_clock_join(TexClocks *clocks, TexClock *clock, TexClock other)
 	*clock = join(clocks, *clock, other, clocks->height);
 }
 
+/* Visits a part of the tree that begins with strand "base". */
 static bool
 visit(TexClock node, int level, int32 base, int32 first, int32 end,
 	  TexClockVisitor visitor, void *arg)

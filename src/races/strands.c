@@ -30,8 +30,9 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "races/causes.h"
 #include "guc.h"
+#include "races/arrays.h"
+#include "races/client_clocks.h"
 #include "races/strands.h"
 
 typedef struct Strand
@@ -62,16 +63,6 @@ typedef struct Assignment
 	int32	   *next_in_thread;
 } Assignment;
 
-static void *
-alloc_array(Size element, int32 n, int fill)
-{
-	Size		size = element * (Size) Max(n, 1);
-	void	   *array = MemoryContextAllocHuge(CurrentMemoryContext, size);
-
-	memset(array, fill, size);
-	return array;
-}
-
 /*
  * Cut each cycle of parents at its earliest event, which is marked.
  *
@@ -81,7 +72,7 @@ static void
 cut_cycles(TexHistory *history)
 {
 	TexEvent   *events = history->events;
-	int32	   *color = alloc_array(sizeof(int32), history->nevents, 0);
+	int32	   *color = tex_new_array(sizeof(int32), history->nevents, 0);
 
 	for (int32 start = 0; start < history->nevents; start++)
 	{
@@ -123,8 +114,8 @@ static int32 *
 order_by_parents(TexHistory *history)
 {
 	TexEdges   *tree = tex_edges_create(history->nevents);
-	int32	   *order = alloc_array(sizeof(int32), history->nevents, 0);
-	TexSchedule *schedule;
+	int32	   *order = tex_new_array(sizeof(int32), history->nevents, 0);
+	TexSequence *schedule;
 
 	for (int32 i = 0; i < history->nevents; i++)
 	{
@@ -134,21 +125,22 @@ order_by_parents(TexHistory *history)
 	}
 	tex_add_clock_edges(history, tree);
 
-	schedule = tex_schedule_create(tree->indegree, history->nevents);
+	schedule = tex_sequence_create(tree->indegree, history->nevents);
 	for (int32 i = 0; i < history->nevents; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		order[i] = tex_schedule_next(schedule);
+		order[i] = tex_sequence_next(schedule);
 		if (order[i] < 0)		/* clocks contradict parents */
-			order[i] = tex_schedule_force(schedule);
+			order[i] = tex_sequence_force(schedule);
 		tex_foreach_edge(edge, tree, order[i])
-			tex_schedule_release(schedule, tree->to[edge]);
+			tex_sequence_release(schedule, tree->to[edge]);
 	}
-	tex_schedule_free(schedule);
+	tex_sequence_free(schedule);
 	tex_edges_free(tree);
 	return order;
 }
 
+/* Finds out which threads branch, how many children an event has, and what comes next in its thread. */
 static void
 look_at_threads(Assignment *a, const int32 *order)
 {
@@ -184,6 +176,7 @@ look_at_threads(Assignment *a, const int32 *order)
 		a->threads[t].last = TEX_NO_EVENT;
 }
 
+/* A new strand of a trace, without events. */
 static int32
 new_strand(Assignment *a, int32 trace)
 {
@@ -243,6 +236,10 @@ continued_strand(Assignment *a, int32 e)
 	return thread->branching ? -1 : thread->strand;
 }
 
+/*
+ * Gives an event its strand, and adds the edges to it: from its parent, from the event before it in
+ * the strand, and from the one before it in the thread if that went on in another strand.
+ */
 static void
 assign(Assignment *a, int32 e)
 {
@@ -298,6 +295,7 @@ typedef struct Stay
 	int32		last;
 } Stay;
 
+/* For qsort(): stays of one thread together, in the order of time. */
 static int
 compare_stays(const void *a, const void *b)
 {
@@ -342,7 +340,7 @@ static void
 order_thread(Assignment *a, const int32 *order, const int32 *group, int32 ngroups)
 {
 	TexEvent   *events = a->history->events;
-	int32	   *last = alloc_array(sizeof(int32), ngroups, 0xff);
+	int32	   *last = tex_new_array(sizeof(int32), ngroups, 0xff);
 
 	for (int32 i = 0; i < a->history->nevents; i++)
 	{
@@ -359,25 +357,6 @@ order_thread(Assignment *a, const int32 *order, const int32 *group, int32 ngroup
 	pfree(last);
 }
 
-static int32
-collect_stays(Assignment *a, Stay *stays)
-{
-	TexHistory *history = a->history;
-	int32		n = 0;
-
-	for (int32 t = 0; t < history->nthreads; t++)
-	{
-		const Thread *thread = &a->threads[t];
-		const TexEvent *first = &history->events[thread->first];
-
-		if (first->thread_name != TEX_NO_NAME && first->task == TEX_NO_NAME &&
-			!(thread->branching && tex_thread_kind == TEX_THREAD_AUTO))
-			stays[n++] = (Stay) {first->place, first->thread_name, t, thread->first, thread->last};
-	}
-	qsort(stays, n, sizeof(Stay), compare_stays);
-	return n;
-}
-
 /*
  * The order between the traces that one thread served.
  */
@@ -387,14 +366,23 @@ order_across_traces(Assignment *a, const int32 *order)
 	int32		nthreads = a->history->nthreads;
 	Stay	   *stays;
 	int32	   *group;
-	int32		n;
+	int32		n = 0;
 	int32		ngroups = 0;
 
 	if (tex_thread_kind == TEX_THREAD_TASK || a->history->ntraces < 2)
 		return;
-	stays = alloc_array(sizeof(Stay), nthreads, 0);
-	group = alloc_array(sizeof(int32), nthreads, 0xff);
-	n = collect_stays(a, stays);
+	stays = tex_new_array(sizeof(Stay), nthreads, 0);
+	group = tex_new_array(sizeof(int32), nthreads, 0xff);
+	for (int32 t = 0; t < nthreads; t++)
+	{
+		const Thread *thread = &a->threads[t];
+		const TexEvent *first = &a->history->events[thread->first];
+
+		if (first->thread_name != TEX_NO_NAME && first->task == TEX_NO_NAME &&
+			!(thread->branching && tex_thread_kind == TEX_THREAD_AUTO))
+			stays[n++] = (Stay) {first->place, first->thread_name, t, thread->first, thread->last};
+	}
+	qsort(stays, n, sizeof(Stay), compare_stays);
 	for (int32 from = 0, to; from < n; from = to, ngroups++)
 	{
 		for (to = from; to < n && stays[to].place == stays[from].place &&
@@ -409,6 +397,11 @@ order_across_traces(Assignment *a, const int32 *order)
 	pfree(group);
 }
 
+/*
+ * The history is prepared; its events get their strand, its traces the numbers of theirs.
+ * Cycles of parents are cut. The edges are those of rules 1 and 2; the order returned is in
+ * the current memory context.
+ */
 int32 *
 tex_strands_assign(TexHistory *history, TexEdges *edges)
 {
@@ -417,11 +410,11 @@ tex_strands_assign(TexHistory *history, TexEdges *edges)
 
 	cut_cycles(history);
 	order = order_by_parents(history);
-	a.threads = alloc_array(sizeof(Thread), history->nthreads, 0);
-	a.strands = alloc_array(sizeof(Strand), a.strands_room, 0);
-	a.children = alloc_array(sizeof(int32), history->nevents, 0);
-	a.thread_child = alloc_array(sizeof(int32), history->nevents, 0xff);
-	a.next_in_thread = alloc_array(sizeof(int32), history->nevents, 0xff);
+	a.threads = tex_new_array(sizeof(Thread), history->nthreads, 0);
+	a.strands = tex_new_array(sizeof(Strand), a.strands_room, 0);
+	a.children = tex_new_array(sizeof(int32), history->nevents, 0);
+	a.thread_child = tex_new_array(sizeof(int32), history->nevents, 0xff);
+	a.next_in_thread = tex_new_array(sizeof(int32), history->nevents, 0xff);
 	look_at_threads(&a, order);
 	for (int32 i = 0; i < history->nevents; i++)
 	{

@@ -15,7 +15,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "races/causes.h"
+#include "races/arrays.h"
+#include "races/tasks.h"
 
 typedef struct TaskKey
 {
@@ -31,7 +32,7 @@ typedef struct Task
 	int32		last;
 } Task;
 
-/* The unit of work under a child of a spawn. */
+/* Tasks by name, and units of work: what hangs under a child of a spawn. */
 typedef struct Tasks
 {
 	TexHistory *history;
@@ -42,16 +43,7 @@ typedef struct Tasks
 	int32	   *next_child;
 } Tasks;
 
-static int32 *
-events_array(const TexHistory *history)
-{
-	Size		size = sizeof(int32) * (Size) history->nevents;
-	int32	   *array = MemoryContextAllocHuge(CurrentMemoryContext, size);
-
-	memset(array, 0xff, size);
-	return array;
-}
-
+/* A task of a trace by name; with HASH_ENTER made if it is new, with HASH_FIND NULL. */
 static Task *
 find_task(Tasks *tasks, int32 trace, int32 name, HASHACTION action)
 {
@@ -168,6 +160,7 @@ child_of_spawn(Tasks *tasks, int32 spawn, int32 await)
 	return best;
 }
 
+/* Orders what a task did before the event that awaited it. */
 static void
 join_task(Tasks *tasks, int32 await, TexEdges *edges)
 {
@@ -197,6 +190,10 @@ join_task(Tasks *tasks, int32 await, TexEdges *edges)
 	tex_edges_add(edges, child, await);
 }
 
+/*
+ * Rules 3 and 4. The history has its strands, and order is what tex_strands_assign() returned.
+ * Costs a pass over the events where none spawns or awaits.
+ */
 void
 tex_add_task_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 {
@@ -208,11 +205,11 @@ tex_add_task_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 	tasks.by_name = hash_create("tasks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	if (name_tasks(&tasks))
 	{
-		tasks.root = events_array(history);
-		tasks.last = events_array(history);
-		tasks.first_child = events_array(history);
-		tasks.next_child = events_array(history);
-		strand_last = events_array(history);	/* strands are not more than events */
+		tasks.root = tex_new_array(sizeof(int32), history->nevents, 0xff);
+		tasks.last = tex_new_array(sizeof(int32), history->nevents, 0xff);
+		tasks.first_child = tex_new_array(sizeof(int32), history->nevents, 0xff);
+		tasks.next_child = tex_new_array(sizeof(int32), history->nevents, 0xff);
+		strand_last = tex_new_array(sizeof(int32), history->nevents, 0xff);	/* strands are not more than events */
 		for (int32 i = 0; i < history->nevents; i++)
 		{
 			const TexEvent *event = &history->events[order[i]];

@@ -296,7 +296,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransaction
 }
 
 void
-tex_keep_out_init(void)
+tex_make_way_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
 		return;

@@ -5,6 +5,6 @@
 #ifndef TEX_MAKE_WAY_H
 #define TEX_MAKE_WAY_H
 
-extern void tex_keep_out_init(void);
+extern void tex_make_way_init(void);
 
 #endif							/* TEX_MAKE_WAY_H */
