@@ -322,6 +322,7 @@ BEGIN
     PERFORM trace_ext_internal.trust_check(old, 'trace_ext_proof');
 
     EXECUTE format('ALTER EXTENSION trace_ext DROP TABLE %s', old);
+    EXECUTE format('DROP TRIGGER IF EXISTS trace_ext_restore ON %s', old);
     DROP INDEX IF EXISTS trace_ext.events_default_timestamp_idx;
     EXECUTE format('ALTER TABLE %s RENAME TO %I', old, part);
     FOR index IN SELECT i.indexrelid::regclass AS oid, c.relname AS name FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -336,6 +337,7 @@ BEGIN
     EXECUTE format('CREATE INDEX events_default_timestamp_idx ON %s ("timestamp")', fresh);
     PERFORM trace_ext_internal.attach_partition(fresh, 'DEFAULT', NULL, NULL);
     PERFORM trace_ext_internal.comment_default(fresh);
+    PERFORM trace_ext_internal.restores_default(fresh);
     EXECUTE format('ALTER EXTENSION trace_ext ADD TABLE %s', fresh);
     PERFORM trace_ext_internal.dump_rows(fresh);
 END

@@ -91,3 +91,19 @@ CREATE FUNCTION trace_ext_internal.restoring() RETURNS boolean
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_restoring';
 COMMENT ON FUNCTION trace_ext_internal.restoring() IS
     'whether a dump is being restored into this database, or was within the last minute: workers make no partitions, look for no races and let no data leave then';
+
+CREATE FUNCTION trace_ext_internal.restore_default() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_restore_default';
+COMMENT ON FUNCTION trace_ext_internal.restore_default() IS
+    'statement trigger on events_default: before a dump brings its rows, drops empty partitions that maintain_partitions() made, which would have them refused';
+
+CREATE FUNCTION trace_ext_internal.restores_default(part regclass) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER trace_ext_restore BEFORE INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.restore_default()', part);
+    EXECUTE format('COMMENT ON TRIGGER trace_ext_restore ON %s IS %L', part, 'lets the rows of a dump into the default partition');
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.restores_default(regclass) IS 'gives the default partition its trigger restore_default()';
+SELECT trace_ext_internal.restores_default('trace_ext.events_default');

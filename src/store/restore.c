@@ -26,7 +26,9 @@
  * Partitions that maintain_partitions() made give way to those that arrive: where a
  * command attaches or creates one whose range or name they have, they are dropped, or
  * take another name, before it runs.  So a dump with partitions of other lengths
- * finds its ranges free, whatever a worker made of them meanwhile.
+ * finds its ranges free, whatever a worker made of them meanwhile.  Rows of the
+ * default partition come back into the default partition: before the first of them,
+ * empty partitions that maintain_partitions() made are dropped (restore_default()).
  *
  * A session that restores is known by two settings that every dump begins with: an
  * empty search_path, and check_function_bodies off.  While there is one, and for a
@@ -84,6 +86,7 @@
 
 PG_FUNCTION_INFO_V1(tex_restore_partition);
 PG_FUNCTION_INFO_V1(tex_restoring);
+PG_FUNCTION_INFO_V1(tex_restore_default);
 
 /* InvalidOid while the extension is made. */
 static Oid
@@ -450,6 +453,35 @@ create_arriving(CreateStmt *stmt)
 	if (stmt->partbound != NULL && list_length(stmt->inhRelations) == 1 &&
 		RangeVarGetRelid(linitial_node(RangeVar, stmt->inhRelations), NoLock, true) == events_oid())
 		make_room_for(InvalidOid, stmt->partbound);
+}
+
+/*
+ * restore_default() returns trigger
+ *
+ * Before a statement that writes events_default by name, as a dump does, and nobody
+ * else has to.  A row whose time belongs to a partition would be refused, and its
+ * COPY with it.  Once a session is enough: workers make no partition meanwhile.
+ */
+Datum
+tex_restore_default(PG_FUNCTION_ARGS)
+{
+	static Oid	made_room_in = InvalidOid;
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid			types[] = {OIDOID};
+	Datum		values[1];
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"restore_default\" must be fired for a statement")));
+	if (!is_restore_session() || made_room_in == RelationGetRelid(trigger->tg_relation) ||
+		!is_partition_of_events(RelationGetRelid(trigger->tg_relation)))
+		return PointerGetDatum(NULL);
+	tex_note_restorer();
+	made_room_in = RelationGetRelid(trigger->tg_relation);
+	values[0] = ObjectIdGetDatum(made_room_in);
+	call_as_owner("SELECT trace_ext_internal.make_room($1, '-infinity', 'infinity', false)", 1, types, values, NULL);
+	return PointerGetDatum(NULL);
 }
 
 /*

@@ -275,12 +275,12 @@ sleep(3);
 silent_ok('pg_restore of the data', 'pg_restore', '-e', '--jobs=3', $to->($db), "$dir/by_partition");
 restored_ok('pg_restore of schema, then data', $db);
 
-# Weeks arrive where days were made, by hand or by a worker, and are in use. The
+# Weeks arrive, and no row beside them, where days were made, by hand or by a worker, and are in use. The
 # names of weeks are those of Mondays: one that a day has must become free.
 $source->safe_psql('postgres', 'CREATE DATABASE weekly');
 $source->safe_psql('postgres', "ALTER DATABASE weekly SET trace_ext.partition_interval = '1 week'");
 $source->safe_psql('weekly', 'CREATE EXTENSION trace_ext; CALL trace_ext.maintain_partitions();'
-	. q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT md5('w' || i / 10)::uuid, md5('w' || i)::uuid, now() + i * interval '1 hour', 'Custom' FROM generate_series(-100, 400) i;
+	. q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT md5('w' || i / 10)::uuid, md5('w' || i)::uuid, now() + i * interval '1 hour', 'Custom' FROM generate_series(0, 500) i;
 	SELECT trace_ext.ingest_events('[{"id": "none"}]')});
 my $weekly = answers($source, 'weekly');
 silent_ok('pg_dump of weeks', 'pg_dump', -d => $source->connstr('weekly'), '-Fc', -f => "$dir/weekly");
@@ -302,6 +302,43 @@ is($node->safe_psql($db, 'SELECT count(*), count(DISTINCT id) FROM trace_ext.eve
 is($node->safe_psql($db, q{SELECT count(*) FROM trace_ext.partitions WHERE upper_bound - lower_bound = interval '7 days'}),
 	$source->safe_psql('weekly', q{SELECT count(*) FROM trace_ext.partitions WHERE upper_bound - lower_bound = interval '7 days'}), 'the weeks are there');
 is($node->safe_psql($db, 'SELECT count(DISTINCT id) FROM trace_ext.ingest_errors'), '2', 'rejected events of both are there');
+
+# Rows of the default partition come by its name. Empty partitions of their time give way; where one is in use,
+# they are refused, and come with the rows of events.
+{
+	$source->safe_psql('postgres', 'CREATE DATABASE unparted');
+	$source->safe_psql('unparted', q{CREATE EXTENSION trace_ext; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind)
+		SELECT md5('u' || i / 10)::uuid, md5('u' || i)::uuid, now() + i * interval '1 hour', 'Custom' FROM generate_series(-100, 200) i});
+	my $unparted = answers($source, 'unparted');
+	my @dump = ('pg_dump', -d => $source->connstr('unparted'), '-Fc');
+	silent_ok('pg_dump of a default partition', @dump, -f => "$dir/copied");
+	silent_ok('pg_dump --inserts of a default partition', @dump, '--inserts', -f => "$dir/inserted");
+	silent_ok('pg_dump via the root of a default partition', @dump, '--load-via-partition-root', -f => "$dir/rooted");
+	for my $how ([ 'copied' ], [ 'inserted' ], [ 'copied', '--single-transaction' ], [ 'copied', '--jobs=2' ], [ 'rooted' ])
+	{
+		my ($form, @options) = @$how;
+		$node->safe_psql($db = fresh_database(1), 'CALL trace_ext.maintain_partitions()');
+		silent_ok("default rows over empty days, @$how", 'pg_restore', '-e', @options, $to->($db), "$dir/$form");
+		is(answers($node, $db), $unparted, "default rows over empty days, @$how: equal answers");
+		exact_ok($node, "default rows over empty days, @$how: exact", $db);
+		$node->safe_psql($db, 'CALL trace_ext.maintain_partitions()');
+		is(answers($node, $db), $unparted, "default rows over empty days, @$how: equal answers in partitions");
+	}
+	my $use = q{CALL trace_ext.maintain_partitions(); INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom')};
+	$node->safe_psql($db = fresh_database(1), $use);
+	silent_ok('default rows over days in use, via the root', 'pg_restore', '-e', $to->($db), "$dir/rooted");
+	is($node->safe_psql($db, 'SELECT count(*) FROM trace_ext.events'), 302, 'default rows over days in use, via the root: every row');
+	for my $form (qw(copied inserted))
+	{
+		$node->safe_psql($db = fresh_database(1), $use);
+		IPC::Run::run([ 'pg_restore', $to->($db), "$dir/$form" ], '2>', \my $refused);
+		like($refused, qr/violates partition constraint/, "default rows over days in use, $form: refused, aloud");
+		# As docs/operations.md has it.
+		IPC::Run::run([ 'sh', '-c', qq{pg_restore -a -t events_default -f - $dir/$form | sed 's/^\\(COPY\\|INSERT INTO\\) trace_ext.events_default /\\1 trace_ext.events /' | psql -Xq -d '} . $node->connstr($db) . q{'} ], '>', \my $ignored, '2>', \my $known);
+		is($node->safe_psql($db, 'SELECT count(*), count(DISTINCT id) FROM trace_ext.events'), '302|302', "default rows over days in use, $form: every row, once");
+		exact_ok($node, "default rows over days in use, $form: exact", $db);
+	}
+}
 
 # Whoever does not own events cannot have workers wait, whatever he sets.
 $node->safe_psql($db = fresh_database(1), 'CREATE ROLE pretender LOGIN IN ROLE trace_ext_writer');
