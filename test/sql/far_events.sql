@@ -4,6 +4,12 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+-- What the tests before left may have had partitions made.
+TRUNCATE events;
+SELECT format('DROP TABLE %s', part::regclass) FROM partitions WHERE NOT is_default \gexec
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -78,3 +84,7 @@ DROP VIEW far;
 DROP FUNCTION partitions;
 DROP FUNCTION put;
 DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

@@ -32,8 +32,10 @@ SELECT name, count(*) FILTER (WHERE taken) > 20 AS some_taken, count(*) FILTER (
 SELECT left(value, 20) AS value, pg_temp.readable(value), pg_temp.taken('retention_age', value) AS age, pg_temp.taken('partition_interval', value) AS width, pg_temp.taken('partition_reach', value) AS reach
   FROM unnest(ARRAY['30 m', '60m', '120 mins', '1.5 days', '1.5d', 'P1D', 'PT36H', 'P1DT12H', 'p1w', 'P1.5D', '1 day 12:00', '@ 1 day', '1 decade', '1d12h', '+1 day', '+12:00',
                     '1 day -1 hour', 'P1DT-1H', '-1 days ago',
-                    '30', '1.5', '1 day 30', '30 1 day', '1-2', '1 2:03', '+30', 'P1', 'P0001-02-03', 'P1-2', '-1 day 36 hours', 'day', '1 fortnight', 'x', 'P', '12:00 pm', '1 day infinity', 'infinity',
+                    '30', '1.5', '1 day 30', '30 1 day', '1-2', '1 2:03', '+30', 'P1', 'P0001-02-03', 'P1-2', '-1 day 36 hours', 'day', '1 fortnight', 'x', 'P', '12:00 pm', '1 day infinity',
                     repeat('1', 300) || ' days', '1 day' || repeat(' ', 300)]) WITH ORDINALITY AS given (value, n) ORDER BY n;
+-- Infinity is an interval from 17 on, but not one to wait for.
+SELECT pg_temp.taken('retention_age', 'infinity') AS age, pg_temp.taken('partition_interval', 'infinity') AS width, pg_temp.taken('partition_reach', 'infinity') AS reach;
 SET intervalstyle = sql_standard;
 SELECT value, pg_temp.readable(value), pg_temp.taken('retention_age', value) AS age FROM unnest(ARRAY['-1 day 36 hours ago', ' -1 day ago', '1 day 36 hours']) AS value;
 RESET intervalstyle;
