@@ -155,7 +155,7 @@ sub wait_for
 sub holder { return $node->safe_psql('postgres', q{SELECT pid FROM pg_locks WHERE locktype = 'userlock' AND mode = 'ExclusiveLock' AND granted}); }
 
 reset_runs();
-my @askers = askers(40, cached_sql('SELECT slow(3)'));
+my @askers = askers(40, cached_sql('SELECT slow(10)'));
 wait_for(39, "wait_event = 'userlock'");
 is(join('', uniq(finish(@askers))), "2\n", '40 callers of one key at once have one answer');
 is(runs(), 1, 'and there was one computation');
