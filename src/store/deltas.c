@@ -438,20 +438,25 @@ have_it_folded_now_and_then(void)
 	/* It may have been dropped in this transaction. */
 	if (!OidIsValid(get_extension_oid("trace_ext", true)))
 		return;
-	(void) tex_folder_start();
+	tex_folder_start();
 }
 
+/*
+ * Appends what no statement's end has: rows that were changed without its trigger, as
+ * the apply worker of a subscription does.
+ */
 static void
 before_commit(bool may_fold)
 {
-	if (pending_sets == NULL && appended_deltas == 0)
-		return;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	while (pending_sets != NULL)
-		append_pending(pending_sets);
-	if (may_fold)
+	if (pending_sets != NULL)
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		while (pending_sets != NULL)
+			append_pending(pending_sets);
+		PopActiveSnapshot();
+	}
+	if (may_fold && appended_deltas > 0)
 		have_it_folded_now_and_then();
-	PopActiveSnapshot();
 }
 
 static void
@@ -463,7 +468,7 @@ at_transaction_end(XactEvent event, void *arg)
 			before_commit(true);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			before_commit(false);	/* would hold the fold lock for long */
+			before_commit(false);	/* a folder would wait for its end, however far off */
 			break;
 		case XACT_EVENT_COMMIT:
 			if (appended_deltas > 0)

@@ -62,10 +62,10 @@ StaticAssertDecl(sizeof(Order) <= BGW_EXTRALEN, "an order has to fit into bgw_ex
 
 /*
  * Starts a folder for this database, which waits for the end of this transaction:
- * it is about to commit, and its deltas are to be folded too.  Returns false where
+ * it is about to commit, and its deltas are to be folded too.  Nothing happens where
  * there is no slot for it.
  */
-bool
+void
 tex_folder_start(void)
 {
 	BackgroundWorker worker = {0};
@@ -73,7 +73,7 @@ tex_folder_start(void)
 
 	/* Another one is at work: it, or the next statement, will do. */
 	if (!tex_fold_is_free())
-		return true;
+		return;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -83,7 +83,7 @@ tex_folder_start(void)
 	strlcpy(worker.bgw_function_name, "tex_folder_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "trace_ext folder", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "trace_ext folder", sizeof(worker.bgw_type));
-	return RegisterDynamicBackgroundWorker(&worker, NULL);
+	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
 /* One fold, in a transaction of its own; as many deltas as one statement takes. */
