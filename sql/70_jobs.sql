@@ -133,15 +133,18 @@ CREATE FUNCTION trace_ext_internal.call_job(procedure text, owner oid) RETURNS b
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_call_job';
 COMMENT ON FUNCTION trace_ext_internal.call_job(text, oid) IS 'calls the procedure of a job, in this transaction, with the rights of its owner';
 
--- Who has a job locked is not waited for: the next look will do.
+-- Who has a job locked is not waited for: the next look will do. In PL/pgSQL, which
+-- keeps the plan: a worker calls it at each look.
 CREATE FUNCTION trace_ext_internal.follow_owners() RETURNS void
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
     UPDATE trace_ext.jobs j SET owner = pg_get_userbyid(j.owner_id)
      WHERE j.name IN (SELECT o.name FROM trace_ext.jobs o
                        WHERE pg_get_userbyid(o.owner_id) <> o.owner AND EXISTS (SELECT FROM pg_roles r WHERE r.oid = o.owner_id)
                          FOR UPDATE OF o SKIP LOCKED);
-    END;
+END
+$$;
 COMMENT ON FUNCTION trace_ext_internal.follow_owners() IS 'has jobs show the names that renamed owners have now';
 
 CREATE FUNCTION trace_ext_internal.job_owner(job jobs) RETURNS oid

@@ -216,10 +216,8 @@ read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	row->kind_oid = DatumGetObjectId(slot_getattr(slot, set->columns[COL_KIND], &isnull));
 	row->kind = tex_kind_by_oid(row->kind_oid);
 	row->event.is_access = row->kind == TEX_STATE_CHANGE;
-	/* As ingest_events() has it: an event that is its own parent is a root. */
-	value = slot_getattr(slot, set->columns[COL_PARENT_ID], &row->event.is_root);
-	if (!row->event.is_root)
-		row->event.is_root = memcmp(DatumGetUUIDP(value), &row->event.id, UUID_LEN) == 0;
+	value = slot_getattr(slot, set->columns[COL_PARENT_ID], &isnull);
+	row->event.is_root = tex_is_root(&row->event.id, isnull ? NULL : DatumGetUUIDP(value));
 	value = slot_getattr(slot, set->columns[COL_SERVICE_NAME], &isnull);
 	row->event.service = isnull ? NULL : DatumGetTextPP(value);
 

@@ -77,9 +77,8 @@ read_event(const Row *row, TexSummaryEvent *event)
 	event->timestamp = DatumGetTimestampTz(column(row, "timestamp", &isnull));
 	event->is_access = kind == TEX_STATE_CHANGE;
 	event->is_error = tex_event_is_error(kind, attributes);
-	parent = column(row, "parent_id", &event->is_root);
-	if (!event->is_root)
-		event->is_root = memcmp(DatumGetUUIDP(parent), &event->id, UUID_LEN) == 0;
+	parent = column(row, "parent_id", &isnull);
+	event->is_root = tex_is_root(&event->id, isnull ? NULL : DatumGetUUIDP(parent));
 	event->name = event->is_root ? text_column(row, "name") : NULL;
 	event->service = text_column(row, "service_name");
 }

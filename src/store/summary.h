@@ -49,10 +49,18 @@ typedef struct TexSummaryEvent
 	text	   *service;		/* may be NULL */
 } TexSummaryEvent;
 
+/*
+ * Is an event a root?  It has no parent (NULL), or is its own, as ingest_events() has it.
+ */
+static inline bool
+tex_is_root(const pg_uuid_t *id, const pg_uuid_t *parent)
+{
+	return parent == NULL || memcmp(id, parent, UUID_LEN) == 0;
+}
+
 /* summary_base has these columns, summary_deltas begins with them. */
 #define TEX_SUMMARY_COLUMNS 11
 
-/* A set of summaries by trace id, all in one memory context. */
 /* Summaries by trace, in a memory context of the caller's. */
 typedef struct TexSummarySet TexSummarySet;
 
