@@ -20,11 +20,10 @@
 #include "cache/shared.h"
 #include "common/reads.h"
 #include "guc.h"
+#include "races/find_races.h"
 
 PG_FUNCTION_INFO_V1(tex_cached_find_variable_races);
 PG_FUNCTION_INFO_V1(tex_cached_global_races);
-
-extern Datum tex_find_variable_races(PG_FUNCTION_ARGS);
 
 /* Inside of a report: the next call is the query that it had executed. */
 static bool answering = false;

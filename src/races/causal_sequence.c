@@ -79,14 +79,14 @@ tex_edges_free(TexEdges *edges)
 TexSequence *
 tex_sequence_create(const int32 *indegree, int32 n)
 {
-	TexSequence *schedule = palloc0(sizeof(TexSequence));
+	TexSequence *sequence = palloc0(sizeof(TexSequence));
 
-	schedule->n = n;
-	schedule->waiting = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) Max(n, 1));
-	memcpy(schedule->waiting, indegree, sizeof(int32) * (Size) n);
-	schedule->heap_room = 64;
-	schedule->heap = palloc(sizeof(int32) * schedule->heap_room);
-	return schedule;
+	sequence->n = n;
+	sequence->waiting = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) Max(n, 1));
+	memcpy(sequence->waiting, indegree, sizeof(int32) * (Size) n);
+	sequence->heap_room = 64;
+	sequence->heap = palloc(sizeof(int32) * sequence->heap_room);
+	return sequence;
 }
 
 /*
@@ -94,17 +94,17 @@ tex_sequence_create(const int32 *indegree, int32 n)
  * was handed out and could not be taken, as an acquire while its lock is held.
  */
 void
-tex_sequence_push(TexSequence *schedule, int32 node)
+tex_sequence_push(TexSequence *sequence, int32 node)
 {
-	int32		at = schedule->heap_count++;
+	int32		at = sequence->heap_count++;
 	int32	   *heap;
 
-	if (schedule->heap_count > schedule->heap_room)
+	if (sequence->heap_count > sequence->heap_room)
 	{
-		schedule->heap_room *= 2;
-		schedule->heap = repalloc_huge(schedule->heap, sizeof(int32) * (Size) schedule->heap_room);
+		sequence->heap_room *= 2;
+		sequence->heap = repalloc_huge(sequence->heap, sizeof(int32) * (Size) sequence->heap_room);
 	}
-	heap = schedule->heap;
+	heap = sequence->heap;
 	for (; at > 0 && heap[(at - 1) / 2] > node; at = (at - 1) / 2)
 		heap[at] = heap[(at - 1) / 2];
 	heap[at] = node;
@@ -112,20 +112,20 @@ tex_sequence_push(TexSequence *schedule, int32 node)
 
 /* Takes the earliest node out of the heap, which is not empty. */
 static int32
-pop(TexSequence *schedule)
+pop(TexSequence *sequence)
 {
-	int32	   *heap = schedule->heap;
+	int32	   *heap = sequence->heap;
 	int32		top = heap[0];
-	int32		last = heap[--schedule->heap_count];
+	int32		last = heap[--sequence->heap_count];
 	int32		at = 0;
 
 	for (;;)
 	{
 		int32		child = 2 * at + 1;
 
-		if (child >= schedule->heap_count)
+		if (child >= sequence->heap_count)
 			break;
-		if (child + 1 < schedule->heap_count && heap[child + 1] < heap[child])
+		if (child + 1 < sequence->heap_count && heap[child + 1] < heap[child])
 			child++;
 		if (heap[child] >= last)
 			break;
@@ -141,22 +141,22 @@ pop(TexSequence *schedule)
  * what it is a cause of.
  */
 int32
-tex_sequence_next(TexSequence *schedule)
+tex_sequence_next(TexSequence *sequence)
 {
 	int32		node = -1;
 
 	/* What the heap holds lies behind the cursor, so it is earlier. */
-	if (schedule->heap_count > 0)
-		node = pop(schedule);
+	if (sequence->heap_count > 0)
+		node = pop(sequence);
 	else
-		while (schedule->cursor < schedule->n && node < 0)
+		while (sequence->cursor < sequence->n && node < 0)
 		{
-			if (schedule->waiting[schedule->cursor] == 0)
-				node = schedule->cursor;
-			schedule->cursor++;
+			if (sequence->waiting[sequence->cursor] == 0)
+				node = sequence->cursor;
+			sequence->cursor++;
 		}
 	if (node >= 0)
-		schedule->waiting[node] = -1;
+		sequence->waiting[node] = -1;
 	return node;
 }
 
@@ -164,32 +164,32 @@ tex_sequence_next(TexSequence *schedule)
  * The earliest node not yet handed out, though it waits; -1 at the end.
  */
 int32
-tex_sequence_force(TexSequence *schedule)
+tex_sequence_force(TexSequence *sequence)
 {
-	for (; schedule->force_cursor < schedule->n; schedule->force_cursor++)
-		if (schedule->waiting[schedule->force_cursor] >= 0)
+	for (; sequence->force_cursor < sequence->n; sequence->force_cursor++)
+		if (sequence->waiting[sequence->force_cursor] >= 0)
 		{
-			schedule->waiting[schedule->force_cursor] = -1;
-			return schedule->force_cursor++;
+			sequence->waiting[sequence->force_cursor] = -1;
+			return sequence->force_cursor++;
 		}
 	return -1;
 }
 
 /* One cause of a node is done. No effect on one that was forced before. */
 void
-tex_sequence_release(TexSequence *schedule, int32 node)
+tex_sequence_release(TexSequence *sequence, int32 node)
 {
-	if (schedule->waiting[node] <= 0)
+	if (sequence->waiting[node] <= 0)
 		return;
-	if (--schedule->waiting[node] == 0 && node < schedule->cursor)
-		tex_sequence_push(schedule, node);
+	if (--sequence->waiting[node] == 0 && node < sequence->cursor)
+		tex_sequence_push(sequence, node);
 }
 
 /* Gives back all of it. */
 void
-tex_sequence_free(TexSequence *schedule)
+tex_sequence_free(TexSequence *sequence)
 {
-	pfree(schedule->waiting);
-	pfree(schedule->heap);
-	pfree(schedule);
+	pfree(sequence->waiting);
+	pfree(sequence->heap);
+	pfree(sequence);
 }

@@ -24,11 +24,11 @@ extern void tex_edges_add(TexEdges *edges, int32 from, int32 to);
 extern void tex_edges_free(TexEdges *edges);
 
 extern TexSequence *tex_sequence_create(const int32 *indegree, int32 n);
-extern int32 tex_sequence_next(TexSequence *schedule);
-extern int32 tex_sequence_force(TexSequence *schedule);
-extern void tex_sequence_release(TexSequence *schedule, int32 node);
-extern void tex_sequence_push(TexSequence *schedule, int32 node);
-extern void tex_sequence_free(TexSequence *schedule);
+extern int32 tex_sequence_next(TexSequence *sequence);
+extern int32 tex_sequence_force(TexSequence *sequence);
+extern void tex_sequence_release(TexSequence *sequence, int32 node);
+extern void tex_sequence_push(TexSequence *sequence, int32 node);
+extern void tex_sequence_free(TexSequence *sequence);
 
 #define tex_foreach_edge(edge, edges, from) \
 	for (int32 edge = (edges)->head[from]; edge >= 0; edge = (edges)->next[edge])

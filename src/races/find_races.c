@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "guc.h"
+#include "races/find_races.h"
 #include "races/overlaps.h"
 #include "races/race_rows.h"
 #include "races/races.h"

@@ -53,7 +53,7 @@ struct TexOrder
 	TexClocks  *clocks;
 	int			norders;		/* the weak order is kept only if it differs */
 	TexEdges   *edges;
-	TexSequence *schedule;
+	TexSequence *sequence;
 	TexLocks   *locks;
 	StrandState *strands;
 	ClockPair  *inbox;			/* of each event: what edges handed to it */
@@ -129,7 +129,7 @@ run_release(TexOrder *order, int32 e)
 	bool		shared;
 	TexClock   *into;
 
-	if (!tex_locks_release(order->locks, e, &gives, &shared, order->schedule))
+	if (!tex_locks_release(order->locks, e, &gives, &shared, order->sequence))
 		return;
 	stamp(order, event);
 	into = shared ? gives.shared : gives.exclusive;
@@ -230,7 +230,7 @@ send(TexOrder *order, int32 e)
 			stamp(order, event);
 			join(order, order->inbox[to], strand->clock);
 		}
-		tex_sequence_release(order->schedule, to);
+		tex_sequence_release(order->sequence, to);
 	}
 }
 
@@ -272,10 +272,10 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 void
 tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg)
 {
-	order->schedule = tex_sequence_create(order->edges->indegree, order->history->nevents);
+	order->sequence = tex_sequence_create(order->edges->indegree, order->history->nevents);
 	for (;;)
 	{
-		int32		e = tex_sequence_next(order->schedule);
+		int32		e = tex_sequence_next(order->sequence);
 		bool		force = false;
 
 		CHECK_FOR_INTERRUPTS();
@@ -285,14 +285,14 @@ tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg)
 			force = true;
 			e = tex_locks_waiting(order->locks);
 			if (e < 0)
-				e = tex_sequence_force(order->schedule);
+				e = tex_sequence_force(order->sequence);
 			if (e < 0)
 				break;
 		}
 		step(order, e, force, visitor, arg);
 	}
-	tex_sequence_free(order->schedule);
-	order->schedule = NULL;
+	tex_sequence_free(order->sequence);
+	order->sequence = NULL;
 }
 
 /* Whose the clocks are that the visitor gets; valid as long as the order. */

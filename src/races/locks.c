@@ -406,13 +406,13 @@ give_back(Hold *hold, const TexEvent *event, bool *shared)
 }
 
 /*
- * Gives a lock back and wakes who waits, through the schedule. False: nothing is to be joined into
+ * Gives a lock back and wakes who waits, through the sequence. False: nothing is to be joined into
  * what *gives points to, as an inner release of a lock held more than once gives nothing to others.
  * *shared says which half it goes into.
  */
 bool
 tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
-				  TexSequence *schedule)
+				  TexSequence *sequence)
 {
 	const TexEvent *event = &locks->history->events[e];
 	Lock	   *lock = find_lock(locks, event->lock);
@@ -439,7 +439,7 @@ tex_locks_release(TexLocks *locks, int32 e, TexLockClocks *gives, bool *shared,
 	gives->shared = lock->shared;
 	/* Those who wait look again, each when its turn comes. */
 	while (lock->nwaiting > 0)
-		tex_sequence_push(schedule, lock->waiting[--lock->nwaiting]);
+		tex_sequence_push(sequence, lock->waiting[--lock->nwaiting]);
 	return given;
 }
 

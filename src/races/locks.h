@@ -26,7 +26,7 @@ extern bool tex_locks_acquire(TexLocks *locks, int32 event, bool force, TexLockC
 
 /* False: an inner release of a lock held more than once gives nothing. */
 extern bool tex_locks_release(TexLocks *locks, int32 event, TexLockClocks *gives, bool *shared,
-							  TexSequence *schedule);
+							  TexSequence *sequence);
 extern int32 tex_locks_waiting(TexLocks *locks);
 
 /* The set of locks in force at an access, as a number; 0 is the empty one. */

@@ -115,7 +115,7 @@ order_by_parents(TexHistory *history)
 {
 	TexEdges   *tree = tex_edges_create(history->nevents);
 	int32	   *order = tex_new_array(sizeof(int32), history->nevents, 0);
-	TexSequence *schedule;
+	TexSequence *sequence;
 
 	for (int32 i = 0; i < history->nevents; i++)
 	{
@@ -125,17 +125,17 @@ order_by_parents(TexHistory *history)
 	}
 	tex_add_clock_edges(history, tree);
 
-	schedule = tex_sequence_create(tree->indegree, history->nevents);
+	sequence = tex_sequence_create(tree->indegree, history->nevents);
 	for (int32 i = 0; i < history->nevents; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		order[i] = tex_sequence_next(schedule);
+		order[i] = tex_sequence_next(sequence);
 		if (order[i] < 0)		/* clocks contradict parents */
-			order[i] = tex_sequence_force(schedule);
+			order[i] = tex_sequence_force(sequence);
 		tex_foreach_edge(edge, tree, order[i])
-			tex_sequence_release(schedule, tree->to[edge]);
+			tex_sequence_release(sequence, tree->to[edge]);
 	}
-	tex_sequence_free(schedule);
+	tex_sequence_free(sequence);
 	tex_edges_free(tree);
 	return order;
 }
