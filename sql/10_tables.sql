@@ -19,6 +19,7 @@ CREATE TABLE events (
     tags              jsonb,
     causality_vector  vclock,
     lock_set          text[],
+    stamped_at_end    boolean,
     -- Both finds a trace and makes redelivery harmless.
     PRIMARY KEY (trace_id, id, "timestamp"),
     -- Differences of times must be finite.
@@ -62,12 +63,20 @@ COMMENT ON COLUMN events.thread_id IS 'thread, task or request context, as the c
 COMMENT ON COLUMN events.environment IS 'deployment environment';
 COMMENT ON COLUMN events.span_id IS 'the part of the trace inside one service instance';
 COMMENT ON COLUMN events.upstream_span_id IS 'the span that called this span';
-COMMENT ON COLUMN events.duration_ns IS 'how long it took, in nanoseconds';
+COMMENT ON COLUMN events.duration_ns IS 'how long it took, in nanoseconds: from "timestamp" on or, if stamped_at_end, up to it';
 COMMENT ON COLUMN events.attributes IS
     'the other fields of its kind, under the names of the event JSON format';
 COMMENT ON COLUMN events.tags IS 'free key and value pairs of the client';
 COMMENT ON COLUMN events.causality_vector IS 'the client''s own vector clock; compare inside one trace only';
 COMMENT ON COLUMN events.lock_set IS 'locks the client says were held';
+COMMENT ON COLUMN events.stamped_at_end IS
+    'true: "timestamp" is when it ended, as clients of the event JSON have it; NULL or false: when it began. Read it with event_extent()';
+
+CREATE FUNCTION event_extent("timestamp" timestamptz, duration_ns bigint, stamped_at_end boolean) RETURNS tstzrange
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_event_extent';
+COMMENT ON FUNCTION event_extent(timestamptz, bigint, boolean) IS
+    'from when to when an event lasted, both included, to the microsecond: an instant where it has no duration. '
+    'NULL without a timestamp; an end beyond the times that there are is the last of them';
 
 CREATE TABLE ingest_errors (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

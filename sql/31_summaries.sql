@@ -9,6 +9,8 @@ SELECT trace_id,
        count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
        min("timestamp") AS first_timestamp,
        max("timestamp") AS last_timestamp,
+       min(lower(trace_ext.event_extent("timestamp", duration_ns, stamped_at_end))) AS started_at,
+       max(upper(trace_ext.event_extent("timestamp", duration_ns, stamped_at_end))) AS ended_at,
        trace_ext_internal.text_set(service_name) AS services,
        min("timestamp") FILTER (WHERE parent_id IS NULL OR parent_id = id) AS root_timestamp,
        (trace_ext_internal.earliest("timestamp", id, id::text) FILTER (WHERE parent_id IS NULL OR parent_id = id))::uuid AS root_id,
@@ -47,13 +49,13 @@ COMMENT ON FUNCTION trace_ext_internal.outstanding_deltas() IS 'the rows of summ
 CREATE VIEW trace_summaries AS
 WITH deltas AS MATERIALIZED (SELECT * FROM trace_ext_internal.outstanding_deltas())
 SELECT trace_id, event_count, first_timestamp, last_timestamp,
-       trace_ext_internal.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
+       trace_ext_internal.duration_ms(started_at, ended_at) AS duration_ms,
        services, cardinality(services) AS service_count,
-       error_count, access_count, root_name, root_service
+       error_count, access_count, root_name, root_service, started_at, ended_at
   FROM (SELECT * FROM trace_ext.summary_base b
          WHERE NOT EXISTS (SELECT FROM deltas d WHERE d.trace_id = b.trace_id)
         UNION ALL
-        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
                root_timestamp, root_id, root_name, root_service
           FROM (SELECT trace_id,
                        bool_or(recompute) AS recompute,
@@ -62,6 +64,8 @@ SELECT trace_id, event_count, first_timestamp, last_timestamp,
                        sum(access_count)::bigint AS access_count,
                        min(first_timestamp) AS first_timestamp,
                        max(last_timestamp) AS last_timestamp,
+                       min(started_at) AS started_at,
+                       max(ended_at) AS ended_at,
                        trace_ext_internal.text_set(services) AS services,
                        min(root_timestamp) AS root_timestamp,
                        trace_ext_internal.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
@@ -74,7 +78,7 @@ SELECT trace_id, event_count, first_timestamp, last_timestamp,
                  GROUP BY trace_id) AS merged
          WHERE NOT recompute
         UNION ALL
-        SELECT stale.trace_id, r.event_count, r.error_count, r.access_count, r.first_timestamp, r.last_timestamp, r.services,
+        SELECT stale.trace_id, r.event_count, r.error_count, r.access_count, r.first_timestamp, r.last_timestamp, r.started_at, r.ended_at, r.services,
                r.root_timestamp, r.root_id, r.root_name, r.root_service
           FROM (SELECT DISTINCT trace_id FROM deltas WHERE recompute) AS stale,
                LATERAL trace_ext_internal.recompute_summary(stale.trace_id) AS r) AS summaries;
@@ -83,7 +87,7 @@ COMMENT ON COLUMN trace_summaries.trace_id IS 'the trace';
 COMMENT ON COLUMN trace_summaries.event_count IS 'number of its events';
 COMMENT ON COLUMN trace_summaries.first_timestamp IS 'time of its first event';
 COMMENT ON COLUMN trace_summaries.last_timestamp IS 'time of its last event';
-COMMENT ON COLUMN trace_summaries.duration_ms IS 'last_timestamp - first_timestamp, in milliseconds';
+COMMENT ON COLUMN trace_summaries.duration_ms IS 'how long it lasted: ended_at - started_at, in milliseconds';
 COMMENT ON COLUMN trace_summaries.services IS 'its services, ascending; {} where no event names one';
 COMMENT ON COLUMN trace_summaries.service_count IS 'number of its services';
 COMMENT ON COLUMN trace_summaries.error_count IS 'number of its events for which is_error(kind, attributes)';
@@ -91,6 +95,8 @@ COMMENT ON COLUMN trace_summaries.access_count IS 'number of its accesses (event
 COMMENT ON COLUMN trace_summaries.root_name IS
     'name of its root: of the events without a parent other than themselves, the first by (timestamp, id); NULL until one arrives';
 COMMENT ON COLUMN trace_summaries.root_service IS 'service_name of its root';
+COMMENT ON COLUMN trace_summaries.started_at IS 'when the first of its events began: an event lasts event_extent("timestamp", duration_ns, stamped_at_end)';
+COMMENT ON COLUMN trace_summaries.ended_at IS 'when the last of its events ended';
 
 CREATE VIEW event_counts AS
 SELECT hour, service_name, kind, sum(event_count)::bigint AS event_count, sum(error_count)::bigint AS error_count
@@ -166,6 +172,8 @@ BEGIN
                sum(access_count)::bigint AS access_count,
                min(first_timestamp) AS first_timestamp,
                max(last_timestamp) AS last_timestamp,
+               min(started_at) AS started_at,
+               max(ended_at) AS ended_at,
                trace_ext_internal.text_set(services) AS services,
                min(root_timestamp) AS root_timestamp,
                trace_ext_internal.earliest(root_timestamp, root_id, root_id::text)::uuid AS root_id,
@@ -178,7 +186,7 @@ BEGIN
     ), added AS (
         -- xmax tells an inserted row (0) from one that was there.
         INSERT INTO trace_ext.summary_base AS b
-        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
                root_timestamp, root_id, root_name, root_service
           FROM merged
         ON CONFLICT (trace_id) DO UPDATE SET
@@ -187,6 +195,8 @@ BEGIN
                access_count = b.access_count + excluded.access_count,
                first_timestamp = least(b.first_timestamp, excluded.first_timestamp),
                last_timestamp = greatest(b.last_timestamp, excluded.last_timestamp),
+               started_at = least(b.started_at, excluded.started_at),
+               ended_at = greatest(b.ended_at, excluded.ended_at),
                services = trace_ext_internal.text_set_union(b.services, excluded.services),
                (root_timestamp, root_id, root_name, root_service) =
                    (SELECT n.* FROM (VALUES (b.root_timestamp, b.root_id, b.root_name, b.root_service),
@@ -196,14 +206,14 @@ BEGIN
         RETURNING b.trace_id, b.xmax = 0 AS is_new
     ), replaced AS (
         INSERT INTO trace_ext.summary_base AS b
-        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+        SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
                root_timestamp, root_id, root_name, root_service
           FROM recomputed WHERE trace_id IS NOT NULL
         ON CONFLICT (trace_id) DO UPDATE SET
-               (event_count, error_count, access_count, first_timestamp, last_timestamp, services,
+               (event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
                 root_timestamp, root_id, root_name, root_service) =
                ROW (excluded.event_count, excluded.error_count, excluded.access_count,
-                    excluded.first_timestamp, excluded.last_timestamp, excluded.services,
+                    excluded.first_timestamp, excluded.last_timestamp, excluded.started_at, excluded.ended_at, excluded.services,
                     excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service)
         RETURNING b.trace_id, b.xmax = 0 AS is_new
     ), gone AS (
@@ -297,9 +307,9 @@ CREATE FUNCTION verify_summaries()
     SELECT 'trace_summaries', coalesce(s.trace_id, r.trace_id)::text, to_jsonb(s), to_jsonb(r)
       FROM trace_ext.trace_summaries s
       FULL JOIN (SELECT trace_id, event_count, first_timestamp, last_timestamp,
-                        trace_ext_internal.duration_ms(first_timestamp, last_timestamp) AS duration_ms,
+                        trace_ext_internal.duration_ms(started_at, ended_at) AS duration_ms,
                         services, cardinality(services) AS service_count,
-                        error_count, access_count, root_name, root_service
+                        error_count, access_count, root_name, root_service, started_at, ended_at
                    FROM trace_ext.summary_recomputed) r ON s.trace_id = r.trace_id
      WHERE ROW(s.*) IS DISTINCT FROM ROW(r.*)
     UNION ALL

@@ -44,8 +44,11 @@ BEGIN
     PERFORM trace_ext_internal.require_read_committed('attaching, detaching or truncating a partition of events');
     -- With their times: whoever reads these traces again must know where they are.
     EXECUTE format('INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count,
-                                                          first_timestamp, last_timestamp, recompute)
-                    SELECT trace_id, 0, 0, 0, min("timestamp"), max("timestamp"), true FROM %s GROUP BY trace_id', part::regclass);
+                                                          first_timestamp, last_timestamp, started_at, ended_at, recompute)
+                    SELECT trace_id, 0, 0, 0, min("timestamp"), max("timestamp"),
+                           min(lower(trace_ext.event_extent("timestamp", duration_ns, stamped_at_end))),
+                           max(upper(trace_ext.event_extent("timestamp", duration_ns, stamped_at_end))), true
+                      FROM %s GROUP BY trace_id', part::regclass);
     EXECUTE format('INSERT INTO trace_ext.count_deltas
                     SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
                            $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))

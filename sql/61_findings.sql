@@ -273,19 +273,19 @@ COMMENT ON FUNCTION trace_ext_internal.examine_traces(uuid[], uuid[], uuid[], bo
 -- Which traces to look at
 --
 
-CREATE FUNCTION trace_ext_internal.is_long_trace(first_timestamp timestamptz, last_timestamp timestamptz) RETURNS boolean
+CREATE FUNCTION trace_ext_internal.is_long_trace(started_at timestamptz, ended_at timestamptz) RETURNS boolean
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_is_long_trace';
 COMMENT ON FUNCTION trace_ext_internal.is_long_trace(timestamptz, timestamptz) IS 'whether a trace ran longer than 10 s';
 
--- What overlaps a time ended in it or, unless it ran long, soon after. Only what ran
--- long needs the dearer index.
-CREATE INDEX summary_base_long_idx ON summary_base USING gist (tstzrange(first_timestamp, last_timestamp, '[]'))
-    WHERE trace_ext_internal.is_long_trace(first_timestamp, last_timestamp);
+-- The last event of what overlaps a time is in it or, unless it ran long, soon before
+-- or after. Only what ran long needs the dearer index.
+CREATE INDEX summary_base_long_idx ON summary_base USING gist (tstzrange(started_at, ended_at, '[]'))
+    WHERE trace_ext_internal.is_long_trace(started_at, ended_at);
 COMMENT ON INDEX summary_base_long_idx IS 'traces that ran longer than 10 s, by when they ran';
 
 -- From the base alone: a trace with outstanding deltas is queued once they are folded.
 CREATE FUNCTION trace_ext_internal.traces_within(from_times timestamptz[], to_times timestamptz[])
-    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, event_count bigint, access_count bigint)
+    RETURNS TABLE (trace_id uuid, started_at timestamptz, ended_at timestamptz, event_count bigint, access_count bigint)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
@@ -296,20 +296,22 @@ BEGIN
     RETURN QUERY
     WITH times AS MATERIALIZED (
         SELECT trace_ext_internal.shifted(r.f, - skew) AS from_time, trace_ext_internal.shifted(r.t, skew) AS to_time,
+               trace_ext_internal.shifted(r.f, - skew - interval '10 s') AS first_end,
                trace_ext_internal.shifted(r.t, skew + interval '10 s') AS last_end
           FROM unnest(from_times, to_times) AS r (f, t)
     )
     SELECT DISTINCT o.*
       FROM times r, LATERAL (
-          SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+          SELECT b.trace_id, b.started_at, b.ended_at, b.event_count, b.access_count
             FROM trace_ext.summary_base b
-           WHERE b.last_timestamp >= r.from_time AND b.last_timestamp <= r.last_end AND b.first_timestamp <= r.to_time
+           WHERE b.last_timestamp >= r.first_end AND b.last_timestamp <= r.last_end
+             AND b.started_at <= r.to_time AND b.ended_at >= r.from_time
           UNION ALL
-          SELECT b.trace_id, b.first_timestamp, b.last_timestamp, b.event_count, b.access_count
+          SELECT b.trace_id, b.started_at, b.ended_at, b.event_count, b.access_count
             FROM trace_ext.summary_base b
-           WHERE trace_ext_internal.is_long_trace(b.first_timestamp, b.last_timestamp)
-             AND tstzrange(b.first_timestamp, b.last_timestamp, '[]') && tstzrange(r.from_time, r.to_time, '[]')
-             AND b.last_timestamp > r.last_end) AS o;
+           WHERE trace_ext_internal.is_long_trace(b.started_at, b.ended_at)
+             AND tstzrange(b.started_at, b.ended_at, '[]') && tstzrange(r.from_time, r.to_time, '[]')
+             AND (b.last_timestamp < r.first_end OR b.last_timestamp > r.last_end)) AS o;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.traces_within(timestamptz[], timestamptz[]) IS
@@ -342,7 +344,7 @@ BEGIN
     EXECUTE $q$
     SELECT coalesce(array_agg(q.trace_id) FILTER (WHERE q.total <= $4), '{}'),
            coalesce(bool_and(q.total <= $4), true)
-      FROM (SELECT t.trace_id, sum(t.event_count) OVER (ORDER BY t.last_timestamp DESC, t.trace_id) AS total
+      FROM (SELECT t.trace_id, sum(t.event_count) OVER (ORDER BY t.ended_at DESC, t.trace_id) AS total
               FROM trace_ext_internal.traces_within(ARRAY[$2], ARRAY[$3]) t
              WHERE t.access_count > 0 AND t.trace_id <> ALL ($1)
                AND t.trace_id IN (
@@ -381,11 +383,11 @@ DECLARE
     all_rivals boolean := true;
 BEGIN
     -- The batch may have changed the pairs of all that it overlaps.
-    SELECT array_agg(b.first_timestamp), array_agg(b.last_timestamp), min(b.first_timestamp), max(b.last_timestamp)
+    SELECT array_agg(b.started_at), array_agg(b.ended_at), min(b.started_at), max(b.ended_at)
       INTO f, t, batch_from, batch_to
       FROM unnest(batch) AS d (id) JOIN trace_ext.summary_base b ON b.trace_id = d.id;
     SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext_internal.merge_times(f, t) m;
-    SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO home, f, t
+    SELECT array_agg(w.trace_id), array_agg(w.started_at), array_agg(w.ended_at) INTO home, f, t
       FROM trace_ext_internal.traces_within(f, t) w WHERE w.access_count > 0;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
@@ -395,7 +397,7 @@ BEGIN
     END IF;
 
     -- What races with home, and what may order that.
-    SELECT array_agg(w.trace_id), array_agg(w.first_timestamp), array_agg(w.last_timestamp) INTO rivals, f, t
+    SELECT array_agg(w.trace_id), array_agg(w.started_at), array_agg(w.ended_at) INTO rivals, f, t
       FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w WHERE w.access_count > 0;
     SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
            sum(w.event_count)

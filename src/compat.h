@@ -154,6 +154,13 @@ tex_next_lock(int partition, PROCLOCK *held)
 #endif
 }
 
+/* A range of two bounds that is not empty. */
+#if PG_VERSION_NUM >= 160000
+#define tex_make_range(type, lower, upper) make_range(type, lower, upper, false, NULL)
+#else
+#define tex_make_range(type, lower, upper) make_range(type, lower, upper, false)
+#endif
+
 /* Is that transaction over, its locks given up? */
 #if PG_VERSION_NUM >= 180000
 #define tex_is_over(xid) ConditionalXactLockTableWait(xid, false)

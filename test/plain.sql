@@ -21,19 +21,29 @@ LANGUAGE sql IMMUTABLE AS $$
         ELSE false END
 $$;
 
+-- How long an event lasted, as an interval.
+CREATE FUNCTION plain.lasted(duration_ns bigint) RETURNS interval
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT round(greatest(coalesce(duration_ns, 0), 0) / 1000.0)::bigint * interval '1 microsecond'
+$$;
+
 CREATE VIEW plain.trace_summaries AS
 SELECT trace_id,
        count(*) AS event_count,
        min("timestamp") AS first_timestamp,
        max("timestamp") AS last_timestamp,
-       (extract(epoch FROM max("timestamp") - min("timestamp")) * 1000)::double precision AS duration_ms,
+       (extract(epoch FROM max(CASE WHEN stamped_at_end THEN "timestamp" ELSE "timestamp" + plain.lasted(duration_ns) END)
+                         - min(CASE WHEN stamped_at_end THEN "timestamp" - plain.lasted(duration_ns) ELSE "timestamp" END))
+        * 1000)::double precision AS duration_ms,
        coalesce(array_agg(DISTINCT service_name ORDER BY service_name)
                 FILTER (WHERE service_name IS NOT NULL), '{}') AS services,
        count(DISTINCT service_name)::int AS service_count,
        count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS error_count,
        count(*) FILTER (WHERE kind = 'StateChange') AS access_count,
        (array_agg(name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL OR parent_id = id))[1] AS root_name,
-       (array_agg(service_name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL OR parent_id = id))[1] AS root_service
+       (array_agg(service_name ORDER BY "timestamp", id) FILTER (WHERE parent_id IS NULL OR parent_id = id))[1] AS root_service,
+       min(CASE WHEN stamped_at_end THEN "timestamp" - plain.lasted(duration_ns) ELSE "timestamp" END) AS started_at,
+       max(CASE WHEN stamped_at_end THEN "timestamp" ELSE "timestamp" + plain.lasted(duration_ns) END) AS ended_at
   FROM trace_ext.events
  GROUP BY trace_id;
 

@@ -39,13 +39,14 @@ enum
 {
 	COL_TRACE_ID = 1, COL_ID, COL_PARENT_ID, COL_AT, COL_KIND, COL_NAME,
 	COL_SERVICE, COL_INSTANCE, COL_PROCESS, COL_THREAD, COL_SPAN, COL_UPSTREAM,
-	COL_ATTRIBUTES, COL_TASK, COL_CLOCK, COL_LOCK_SET, COL_COUNT = COL_LOCK_SET
+	COL_ATTRIBUTES, COL_TASK, COL_CLOCK, COL_LOCK_SET, COL_DURATION, COL_AT_END,
+	COL_COUNT = COL_AT_END
 };
 
 static const char load_query[] =
 	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
 	"process_id, thread_id, span_id, upstream_span_id, attributes, tags OPERATOR(pg_catalog.->>) 'task_id', "
-	"causality_vector::trace_ext.vclock, lock_set "
+	"causality_vector::trace_ext.vclock, lock_set, duration_ns, stamped_at_end "
 	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
 	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
 
@@ -437,6 +438,9 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	else
 		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, COL_PARENT_ID));
 	event->at = DatumGetTimestampTz(ROW_VALUE(row, COL_AT));
+	event->extent = tex_extent(event->at,
+							   ROW_IS_NULL(row, COL_DURATION) ? 0 : DatumGetInt64(ROW_VALUE(row, COL_DURATION)),
+							   !ROW_IS_NULL(row, COL_AT_END) && DatumGetBool(ROW_VALUE(row, COL_AT_END)));
 	event->kind = tex_kind_by_oid(DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
 	event->name = name_of_datum(history, row, COL_NAME);
 	event->span = name_of_datum(history, row, COL_SPAN);

@@ -10,6 +10,7 @@
 #include "utils/uuid.h"
 
 #include "common/event.h"
+#include "common/extent.h"
 #include "history/strings.h"
 #include "store/trace_range.h"
 #include "vclock/vclock.h"
@@ -55,6 +56,7 @@ typedef struct TexEvent
 	pg_uuid_t	id;
 	pg_uuid_t	parent_id;
 	TimestampTz at;
+	TexExtent	extent;			/* from when to when it lasted, as far as itself says */
 	int32		trace;			/* index into traces */
 	int32		parent;			/* index of an event, or TEX_NO_EVENT */
 	int32		thread;			/* (trace, place, thread or task) */
@@ -89,8 +91,7 @@ typedef enum TexRole
 typedef struct TexTrace
 {
 	pg_uuid_t	id;
-	TimestampTz first_at;
-	TimestampTz last_at;
+	TexExtent	extent;			/* from its first start to its last end */
 	int32		first_event;	/* earliest event */
 	int32		request;		/* earliest HttpRequest, or TEX_NO_EVENT */
 	int32		instance;		/* the only instance it ran in, or TEX_NO_NAME */

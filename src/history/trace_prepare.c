@@ -128,16 +128,17 @@ tex_history_times(TexHistory *history)
 {
 	for (int32 t = 0; t < history->ntraces; t++)
 	{
-		history->traces[t].first_at = DT_NOEND;
-		history->traces[t].last_at = DT_NOBEGIN;
+		history->traces[t].extent.started = DT_NOEND;
+		history->traces[t].extent.ended = DT_NOBEGIN;
 	}
 	for (int32 i = 0; i < history->nevents; i++)
 	{
-		TexTrace   *trace = &history->traces[history->events[i].trace];
+		const TexEvent *event = &history->events[i];
+		TexExtent  *extent = &history->traces[event->trace].extent;
 
 		CHECK_FOR_INTERRUPTS();
-		trace->first_at = Min(trace->first_at, history->events[i].at);
-		trace->last_at = Max(trace->last_at, history->events[i].at);
+		extent->started = Min(extent->started, event->extent.started);
+		extent->ended = Max(extent->ended, event->extent.ended);
 	}
 }
 

@@ -39,7 +39,7 @@ enum
 	COL_TRACE_ID, COL_ID, COL_PARENT_ID, COL_TIMESTAMP, COL_KIND, COL_NAME,
 	COL_SERVICE_NAME, COL_INSTANCE_ID, COL_PROCESS_ID, COL_THREAD_ID,
 	COL_ENVIRONMENT, COL_SPAN_ID, COL_UPSTREAM_SPAN_ID, COL_DURATION_NS,
-	COL_ATTRIBUTES, COL_TAGS, COL_CAUSALITY_VECTOR, COL_LOCK_SET
+	COL_ATTRIBUTES, COL_TAGS, COL_CAUSALITY_VECTOR, COL_LOCK_SET, COL_STAMPED_AT_END
 };
 
 /* The fields of each kind that become its name. */
@@ -76,6 +76,8 @@ typedef struct Reader
 	TexEventRow *row;
 	const char *prefix;			/* of the object being read, as "metadata." */
 	char	   *reason;
+	TexKind		kind;
+	JsonbContainer *fields;		/* of the kind; may be NULL */
 } Reader;
 
 /* Notes the first reason to refuse the event, with the path of the field; false, to be returned. */
@@ -480,22 +482,20 @@ set_attributes(Reader *r, TexKind kind, JsonbContainer *fields, int nanoseconds,
 static bool
 read_kind_and_fields(Reader *r, JsonbContainer *event, int nanoseconds)
 {
-	TexKind		kind;
-	JsonbContainer *fields;
 	bool		own_parent;
 
-	if (!read_kind(r, event, &kind, &fields))
+	if (!read_kind(r, event, &r->kind, &r->fields))
 		return false;
-	r->prefix = psprintf("kind.%s.", tex_kind_name(kind));
-	if (!read_name(r, kind, fields) ||
-		(kind == TEX_STATE_CHANGE && !check_access_type(r, fields)))
+	r->prefix = psprintf("kind.%s.", tex_kind_name(r->kind));
+	if (!read_name(r, r->kind, r->fields) ||
+		(r->kind == TEX_STATE_CHANGE && !check_access_type(r, r->fields)))
 		return false;
 	r->prefix = "";
 	own_parent = !r->row->isnull[COL_PARENT_ID] &&
 		memcmp(&r->row->id, &r->row->parent_id, sizeof(pg_uuid_t)) == 0;
 	if (own_parent)
 		r->row->isnull[COL_PARENT_ID] = true;
-	set_attributes(r, kind, fields, nanoseconds, own_parent);
+	set_attributes(r, r->kind, r->fields, nanoseconds, own_parent);
 	return true;
 }
 
@@ -546,6 +546,29 @@ read_metadata(Reader *r, JsonbContainer *event)
 		set(r, COL_DURATION_NS, Int64GetDatum(number));
 	r->prefix = "";
 	return true;
+}
+
+/*
+ * Says from where the duration counts, and takes that of the kind where the metadata
+ * has none.  Clients send an event that has a duration when its work is done, and
+ * stamp it then; only what begins something that another event ends is stamped at its
+ * begin.  Comes after the metadata.
+ */
+static void
+complete_duration(Reader *r)
+{
+	JsonbValue *v = r->fields == NULL ? NULL : get(r->fields, "duration_ms");
+
+	if (r->row->isnull[COL_DURATION_NS] && v != NULL && v->type == jbvNumeric)
+	{
+		double		ns = 1e6 * DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+																  NumericGetDatum(v->val.numeric)));
+
+		if (ns >= 0 && ns < (double) PG_INT64_MAX)
+			set(r, COL_DURATION_NS, Int64GetDatum((int64) (ns + 0.5)));
+	}
+	if (!r->row->isnull[COL_DURATION_NS] && r->kind != TEX_HTTP_REQUEST && r->kind != TEX_ASYNC_SPAWN)
+		set(r, COL_STAMPED_AT_END, BoolGetDatum(true));
 }
 
 /* Reads the client's own vector clock, in either shape. */
@@ -616,8 +639,9 @@ tex_event_from_json(JsonbContainer *event, TexEventRow *row)
 		read_timestamp(&r, event, &nanoseconds) &&
 		read_kind_and_fields(&r, event, nanoseconds) &&
 		read_metadata(&r, event) &&
-		read_clock(&r, event))
-		read_lock_set(&r, event);
+		read_clock(&r, event) &&
+		read_lock_set(&r, event))
+		complete_duration(&r);
 	return r.reason;
 }
 

@@ -9,7 +9,7 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-#define TEX_EVENT_COLUMNS 18
+#define TEX_EVENT_COLUMNS 19
 
 typedef struct TexEventRow
 {

@@ -95,7 +95,8 @@ static const BatchColumn batch_columns[] = {
 	{"attributes", JSONBOID, NULL},
 	{"tags", JSONBOID, NULL},
 	{"causality_vector", InvalidOid, "vclock"},
-	{"lock_set", TEXTARRAYOID, NULL}
+	{"lock_set", TEXTARRAYOID, NULL},
+	{"stamped_at_end", BOOLOID, NULL}
 };
 
 StaticAssertDecl(lengthof(batch_columns) == TEX_EVENT_COLUMNS, "a batch has the columns of TexEventRow");

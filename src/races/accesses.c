@@ -110,13 +110,13 @@ find_trace(TexAccesses *accesses, TexVariable *variable, int32 trace)
 	int32		at = variable->ntraces;
 
 	/* By the time they end. Traces come by their start, so the place is near the end. */
-	while (at > 0 && traces[variable->traces[at - 1]->trace].last_at > traces[trace].last_at)
+	while (at > 0 && traces[variable->traces[at - 1]->trace].extent.ended > traces[trace].extent.ended)
 		at--;
 	for (int32 i = at; i > 0; i--)
 	{
 		if (variable->traces[i - 1]->trace == trace)
 			return variable->traces[i - 1];
-		if (traces[variable->traces[i - 1]->trace].last_at != traces[trace].last_at)
+		if (traces[variable->traces[i - 1]->trace].extent.ended != traces[trace].extent.ended)
 			break;
 	}
 	variable->traces = make_room(accesses, variable->traces, variable->ntraces, &variable->room,

@@ -369,7 +369,7 @@ tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
 }
 
 /*
- * is_long_trace(first timestamptz, last timestamptz) returns boolean
+ * is_long_trace(started_at timestamptz, ended_at timestamptz) returns boolean
  *
  * In C, since it is in an index: it must not fail, and times can be further apart
  * than an interval can say.
@@ -377,8 +377,8 @@ tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
 Datum
 tex_is_long_trace(PG_FUNCTION_ARGS)
 {
-	TimestampTz first = PG_GETARG_TIMESTAMPTZ(0);
-	TimestampTz last = PG_GETARG_TIMESTAMPTZ(1);
+	TimestampTz started = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz ended = PG_GETARG_TIMESTAMPTZ(1);
 
-	PG_RETURN_BOOL((last > 0 && first < last - LONG_TRACE) || (last <= 0 && first + LONG_TRACE < last));
+	PG_RETURN_BOOL((ended > 0 && started < ended - LONG_TRACE) || (ended <= 0 && started + LONG_TRACE < ended));
 }

@@ -44,8 +44,7 @@ static const char variable_query[] =
 typedef struct Candidate
 {
 	pg_uuid_t	id;
-	TimestampTz first_at;		/* once loaded */
-	TimestampTz last_at;
+	TexExtent	extent;			/* once loaded */
 	bool		home;
 } Candidate;
 
@@ -131,14 +130,13 @@ candidates_of(text *variable, TimestampTz since, int *n)
 		bool		isnull;
 
 		candidate->id = *DatumGetUUIDP(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
-		candidate->first_at = DT_NOEND;
-		candidate->last_at = DT_NOBEGIN;
+		candidate->extent = (TexExtent) {DT_NOEND, DT_NOBEGIN};
 		candidate->home = DatumGetBool(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 3, &isnull));
 		if (!candidate->home)
 		{
 			if (ranges == NULL)
 				ranges = tex_ranges_create();
-			if (tex_range_of(ranges, &candidate->id, 1).last < since)
+			if (tex_extent_of(ranges, &candidate->id).ended < since)
 				continue;
 		}
 		(*n)++;
@@ -185,14 +183,13 @@ load_earlier(TexHistory *history, Candidate *candidates, int from, int to)
 
 		if (loaded < 0)
 			continue;
-		candidates[i].first_at = history->traces[loaded].first_at;
-		candidates[i].last_at = history->traces[loaded].last_at;
-		start = Min(start, candidates[i].first_at);
+		candidates[i].extent = history->traces[loaded].extent;
+		start = Min(start, candidates[i].extent.started);
 	}
 	for (int i = 0; i < from; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (tex_time_plus(candidates[i].last_at, tex_clock_skew_usecs()) >= start)
+		if (tex_time_plus(candidates[i].extent.ended, tex_clock_skew_usecs()) >= start)
 			ids[n++] = candidates[i].id;
 	}
 	tex_history_load(history, ids, n, TEX_ROLE_RIVAL);

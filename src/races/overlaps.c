@@ -77,7 +77,7 @@ variable_names(const TexHistory *history, const char *only, int *n)
  * far as their summaries tell.
  */
 static void
-load_result(TexHistory *history, TexRole role, const TexRange *within)
+load_result(TexHistory *history, TexRole role, const TexExtent *within)
 {
 	int			rows = SPI_processed;
 	SPITupleTable *table = SPI_tuptable;
@@ -93,9 +93,9 @@ load_result(TexHistory *history, TexRole role, const TexRange *within)
 			continue;
 		if (within && !DatumGetBool(SPI_getbinval(table->vals[i], table->tupdesc, 2, &isnull)))
 		{
-			TexRange	range = tex_range_of(tex_history_ranges(history), &ids[n], 1);
+			TexExtent	extent = tex_extent_of(tex_history_ranges(history), &ids[n]);
 
-			if (range.last < within->first || range.first > within->last)
+			if (extent.ended < within->started || extent.started > within->ended)
 				continue;
 		}
 		n++;
@@ -122,8 +122,8 @@ tex_load_context(TexHistory *history)
 	tex_history_times(history);
 	for (int32 t = 0; t < history->ntraces; t++)
 	{
-		from = Min(from, history->traces[t].first_at);
-		to = Max(to, history->traces[t].last_at);
+		from = Min(from, history->traces[t].extent.started);
+		to = Max(to, history->traces[t].extent.ended);
 	}
 	args[0] = TimestampTzGetDatum(from);
 	args[1] = TimestampTzGetDatum(to);
@@ -140,18 +140,18 @@ load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *var
 	Oid			types[6] = {TEXTARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID};
 	int64		horizon = (int64) tex_horizon * USECS_PER_SEC;
 	Datum		args[6];
-	TexRange	within;
+	TexExtent	within;
 	int			n;
 
 	args[0] = variable_names(history, variable, &n);
 	if (n == 0)
 		return;
-	within.first = tex_time_plus(trace->first_at, -tex_clock_skew_usecs());
-	within.last = tex_time_plus(trace->last_at, tex_clock_skew_usecs());
-	args[1] = TimestampTzGetDatum(within.first);
-	args[2] = TimestampTzGetDatum(within.last);
-	args[3] = TimestampTzGetDatum(tex_time_plus(within.first, -horizon));
-	args[4] = TimestampTzGetDatum(tex_time_plus(within.last, horizon));
+	within.started = tex_time_plus(trace->extent.started, -tex_clock_skew_usecs());
+	within.ended = tex_time_plus(trace->extent.ended, tex_clock_skew_usecs());
+	args[1] = TimestampTzGetDatum(within.started);
+	args[2] = TimestampTzGetDatum(within.ended);
+	args[3] = TimestampTzGetDatum(tex_time_plus(within.started, -horizon));
+	args[4] = TimestampTzGetDatum(tex_time_plus(within.ended, horizon));
 	args[5] = UUIDPGetDatum(trace_id);
 	SPI_execute_with_args(overlapping_query, 6, types, args, NULL, true, 0);
 	load_result(history, TEX_ROLE_RIVAL, &within);

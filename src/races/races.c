@@ -122,7 +122,7 @@ tex_traces_overlap(const TexHistory *history, int32 a, int32 b)
 		return true;
 	if (x->instance == y->instance && x->instance != TEX_NO_NAME)
 		skew = 0;
-	return x->first_at <= y->last_at + skew && y->first_at <= x->last_at + skew;
+	return x->extent.started <= y->extent.ended + skew && y->extent.started <= x->extent.ended + skew;
 }
 
 /* The accesses of a variable, once all are found. */
@@ -397,7 +397,7 @@ compare(Comparison *c)
 		TexVarTrace *trace = variable->traces[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (history->traces[trace->trace].last_at + skew < history->traces[mine].first_at)
+		if (history->traces[trace->trace].extent.ended + skew < history->traces[mine].extent.started)
 			break;				/* and all that end before it */
 		if (trace->covered_by == c->strand ||
 			!tex_traces_wanted(&history->traces[mine], &history->traces[trace->trace]) ||

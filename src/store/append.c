@@ -102,13 +102,15 @@ fill_summary_delta(TupleTableSlot *slot, TexSummary *s)
 	slot->tts_values[3] = Int64GetDatum(unknown ? 0 : s->access_count);
 	set_or_null(slot, 4, !s->has_times, TimestampTzGetDatum(s->first_timestamp));
 	set_or_null(slot, 5, !s->has_times, TimestampTzGetDatum(s->last_timestamp));
-	set_or_null(slot, 6, unknown, unknown ? (Datum) 0 : tex_summary_services(s));
+	set_or_null(slot, 6, !s->has_times, TimestampTzGetDatum(s->extent.started));
+	set_or_null(slot, 7, !s->has_times, TimestampTzGetDatum(s->extent.ended));
+	set_or_null(slot, 8, unknown, unknown ? (Datum) 0 : tex_summary_services(s));
 	unknown = unknown || !s->has_root;
-	set_or_null(slot, 7, unknown, TimestampTzGetDatum(s->root_timestamp));
-	set_or_null(slot, 8, unknown, UUIDPGetDatum(&s->root_id));
-	set_or_null(slot, 9, unknown || s->root_name == NULL, PointerGetDatum(s->root_name));
-	set_or_null(slot, 10, unknown || s->root_service == NULL, PointerGetDatum(s->root_service));
-	slot->tts_values[11] = BoolGetDatum(s->recompute);
+	set_or_null(slot, 9, unknown, TimestampTzGetDatum(s->root_timestamp));
+	set_or_null(slot, 10, unknown, UUIDPGetDatum(&s->root_id));
+	set_or_null(slot, 11, unknown || s->root_name == NULL, PointerGetDatum(s->root_name));
+	set_or_null(slot, 12, unknown || s->root_service == NULL, PointerGetDatum(s->root_service));
+	slot->tts_values[13] = BoolGetDatum(s->recompute);
 }
 
 /*

@@ -56,12 +56,12 @@ PG_FUNCTION_INFO_V1(tex_append_deltas);
 typedef enum EventColumn
 {
 	COL_TRACE_ID, COL_ID, COL_PARENT_ID, COL_TIMESTAMP, COL_KIND, COL_NAME,
-	COL_SERVICE_NAME, COL_ATTRIBUTES, COL_COUNT
+	COL_SERVICE_NAME, COL_ATTRIBUTES, COL_DURATION_NS, COL_STAMPED_AT_END, COL_COUNT
 } EventColumn;
 
 static const char *const column_names[COL_COUNT] = {
 	"trace_id", "id", "parent_id", "timestamp", "kind", "name",
-	"service_name", "attributes"
+	"service_name", "attributes", "duration_ns", "stamped_at_end"
 };
 
 /* A version of a row of events, while its trigger runs. */
@@ -200,6 +200,19 @@ learn_layout(PendingSet *set, Relation rel)
 	set->layout_of = RelationGetRelid(rel);
 }
 
+/* From when to when the event of a row lasted. */
+static TexExtent
+read_extent(PendingSet *set, TupleTableSlot *slot, TimestampTz timestamp)
+{
+	bool		no_duration;
+	bool		not_said;
+	Datum		duration_ns = slot_getattr(slot, set->columns[COL_DURATION_NS], &no_duration);
+	Datum		at_end = slot_getattr(slot, set->columns[COL_STAMPED_AT_END], &not_said);
+
+	return tex_extent(timestamp, no_duration ? 0 : DatumGetInt64(duration_ns),
+					  !not_said && DatumGetBool(at_end));
+}
+
 /*
  * What summaries and counts need of a row.  Texts still point into the row's slot,
  * detoasted where need be.
@@ -216,6 +229,7 @@ read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	row->kind_oid = DatumGetObjectId(slot_getattr(slot, set->columns[COL_KIND], &isnull));
 	row->kind = tex_kind_by_oid(row->kind_oid);
 	row->event.is_access = row->kind == TEX_STATE_CHANGE;
+	row->event.extent = read_extent(set, slot, row->event.timestamp);
 	value = slot_getattr(slot, set->columns[COL_PARENT_ID], &isnull);
 	row->event.is_root = tex_is_root(&row->event.id, isnull ? NULL : DatumGetUUIDP(value));
 	value = slot_getattr(slot, set->columns[COL_SERVICE_NAME], &isnull);
@@ -278,7 +292,7 @@ note_inserted(PendingSet *set, const EventRow *row)
 	if (s->recompute)
 	{
 		/* The trace has to be read again: this tells where to look for it. */
-		tex_summary_add_times(s, row->event.timestamp, row->event.timestamp);
+		tex_summary_add_times(s, row->event.timestamp, row->event.timestamp, row->event.extent);
 		return;
 	}
 	tex_summary_add_event(set->summaries, s, &row->event);
@@ -306,6 +320,8 @@ same_in_summary(const EventRow *a, const EventRow *b)
 		memcmp(&a->event.id, &b->event.id, UUID_LEN) == 0 &&
 		a->event.is_root == b->event.is_root &&
 		a->event.timestamp == b->event.timestamp &&
+		a->event.extent.started == b->event.extent.started &&
+		a->event.extent.ended == b->event.extent.ended &&
 		a->kind == b->kind &&
 		a->event.is_error == b->event.is_error &&
 		same_service(a->event.service, b->event.service) &&

@@ -33,11 +33,11 @@
 #define MAX_PAGE_SIZE 10000
 /* Rows of base that are fetched at once: a page as most ask for it, and not many more. */
 #define FETCH_ROWS 32
-#define OUTPUT_COLUMNS 11
+#define OUTPUT_COLUMNS 13
 
 #define SUMMARY_COLUMNS \
 	"trace_id, event_count, error_count, access_count, first_timestamp, " \
-	"last_timestamp, services, root_timestamp, root_id, root_name, root_service"
+	"last_timestamp, started_at, ended_at, services, root_timestamp, root_id, root_name, root_service"
 
 PG_FUNCTION_INFO_V1(tex_list_traces);
 
@@ -250,7 +250,7 @@ merge_into(TexSummarySet *set, TexSummary *to, const TexSummary *from)
 	to->event_count += from->event_count;
 	to->error_count += from->error_count;
 	to->access_count += from->access_count;
-	tex_summary_add_times(to, from->first_timestamp, from->last_timestamp);
+	tex_summary_add_times(to, from->first_timestamp, from->last_timestamp, from->extent);
 	for (int i = 0; i < from->services.count; i++)
 		tex_summary_add_service(set, to, from->services.texts[i]);
 	if (from->has_root)
@@ -498,7 +498,7 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 	values[1] = Int64GetDatum(s->event_count);
 	values[2] = TimestampTzGetDatum(s->first_timestamp);
 	values[3] = TimestampTzGetDatum(s->last_timestamp);
-	values[4] = Float8GetDatum(tex_milliseconds(s->first_timestamp, s->last_timestamp));
+	values[4] = Float8GetDatum(tex_milliseconds(s->extent.started, s->extent.ended));
 	values[5] = tex_summary_services(s);
 	values[6] = Int32GetDatum(s->services.count);
 	values[7] = Int64GetDatum(s->error_count);
@@ -507,6 +507,8 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 	values[9] = PointerGetDatum(s->root_name);
 	isnull[10] = !s->has_root || s->root_service == NULL;
 	values[10] = PointerGetDatum(s->root_service);
+	values[11] = TimestampTzGetDatum(s->extent.started);
+	values[12] = TimestampTzGetDatum(s->extent.ended);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 

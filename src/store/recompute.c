@@ -58,6 +58,19 @@ text_column(const Row *row, const char *name)
 	return isnull ? NULL : DatumGetTextPP(value);
 }
 
+/* From when to when an event lasted. */
+static TexExtent
+read_extent(const Row *row, TimestampTz timestamp)
+{
+	bool		no_duration;
+	bool		not_said;
+	Datum		duration_ns = column(row, "duration_ns", &no_duration);
+	Datum		at_end = column(row, "stamped_at_end", &not_said);
+
+	return tex_extent(timestamp, no_duration ? 0 : DatumGetInt64(duration_ns),
+					  !not_said && DatumGetBool(at_end));
+}
+
 /* What a summary needs of an event; attributes are detoasted only where they decide. */
 static void
 read_event(const Row *row, TexSummaryEvent *event)
@@ -77,6 +90,7 @@ read_event(const Row *row, TexSummaryEvent *event)
 	event->timestamp = DatumGetTimestampTz(column(row, "timestamp", &isnull));
 	event->is_access = kind == TEX_STATE_CHANGE;
 	event->is_error = tex_event_is_error(kind, attributes);
+	event->extent = read_extent(row, event->timestamp);
 	parent = column(row, "parent_id", &isnull);
 	event->is_root = tex_is_root(&event->id, isnull ? NULL : DatumGetUUIDP(parent));
 	event->name = event->is_root ? text_column(row, "name") : NULL;
@@ -157,14 +171,16 @@ put_summary(ReturnSetInfo *result, const TexSummary *s)
 	values[3] = Int64GetDatum(s->access_count);
 	values[4] = TimestampTzGetDatum(s->first_timestamp);
 	values[5] = TimestampTzGetDatum(s->last_timestamp);
-	values[6] = tex_summary_services(s);
-	isnull[7] = isnull[8] = !s->has_root;
-	values[7] = TimestampTzGetDatum(s->root_timestamp);
-	values[8] = UUIDPGetDatum(&s->root_id);
-	isnull[9] = s->root_name == NULL;
-	values[9] = PointerGetDatum(s->root_name);
-	isnull[10] = s->root_service == NULL;
-	values[10] = PointerGetDatum(s->root_service);
+	values[6] = TimestampTzGetDatum(s->extent.started);
+	values[7] = TimestampTzGetDatum(s->extent.ended);
+	values[8] = tex_summary_services(s);
+	isnull[9] = isnull[10] = !s->has_root;
+	values[9] = TimestampTzGetDatum(s->root_timestamp);
+	values[10] = UUIDPGetDatum(&s->root_id);
+	isnull[11] = s->root_name == NULL;
+	values[11] = PointerGetDatum(s->root_name);
+	isnull[12] = s->root_service == NULL;
+	values[12] = PointerGetDatum(s->root_service);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 

@@ -124,15 +124,20 @@ tex_summaries_all(TexSummarySet *set)
 }
 
 /*
- * Widens the time of a trace by another range; "first" is not after "last".
+ * Widens the time of a trace by that of some events: their first and last timestamp,
+ * and from when to when they lasted.
  */
 void
-tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last)
+tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last, TexExtent extent)
 {
 	if (!s->has_times || first < s->first_timestamp)
 		s->first_timestamp = first;
 	if (!s->has_times || last > s->last_timestamp)
 		s->last_timestamp = last;
+	if (!s->has_times || extent.started < s->extent.started)
+		s->extent.started = extent.started;
+	if (!s->has_times || extent.ended > s->extent.ended)
+		s->extent.ended = extent.ended;
 	s->has_times = true;
 }
 
@@ -317,7 +322,7 @@ tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *
 	s->event_count++;
 	s->error_count += event->is_error;
 	s->access_count += event->is_access;
-	tex_summary_add_times(s, event->timestamp, event->timestamp);
+	tex_summary_add_times(s, event->timestamp, event->timestamp, event->extent);
 	if (event->service != NULL)
 		tex_summary_add_service(set, s, event->service);
 	if (event->is_root)
@@ -337,12 +342,14 @@ tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull)
 	s->event_count += DatumGetInt64(values[1]);
 	s->error_count += DatumGetInt64(values[2]);
 	s->access_count += DatumGetInt64(values[3]);
-	tex_summary_add_times(s, DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]));
-	tex_summary_add_services(set, s, values[6]);
-	if (!isnull[8])
-		tex_summary_add_root(set, s, DatumGetTimestampTz(values[7]), DatumGetUUIDP(values[8]),
-							 isnull[9] ? NULL : DatumGetTextPP(values[9]),
-							 isnull[10] ? NULL : DatumGetTextPP(values[10]));
+	tex_summary_add_times(s, DatumGetTimestampTz(values[4]), DatumGetTimestampTz(values[5]), (TexExtent) {
+		DatumGetTimestampTz(values[6]), DatumGetTimestampTz(values[7])
+	});
+	tex_summary_add_services(set, s, values[8]);
+	if (!isnull[10])
+		tex_summary_add_root(set, s, DatumGetTimestampTz(values[9]), DatumGetUUIDP(values[10]),
+							 isnull[11] ? NULL : DatumGetTextPP(values[11]),
+							 isnull[12] ? NULL : DatumGetTextPP(values[12]));
 	return s;
 }
 

@@ -8,6 +8,8 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "common/extent.h"
+
 /* Distinct texts. */
 typedef struct TexTextSet
 {
@@ -29,6 +31,7 @@ typedef struct TexSummary
 	bool		has_times;
 	TimestampTz first_timestamp;
 	TimestampTz last_timestamp;
+	TexExtent	extent;			/* from its first start to its last end */
 	TexTextSet	services;
 	bool		has_root;
 	TimestampTz root_timestamp;
@@ -45,6 +48,7 @@ typedef struct TexSummaryEvent
 	bool		is_error;
 	bool		is_access;
 	TimestampTz timestamp;
+	TexExtent	extent;
 	text	   *name;			/* may be NULL; of a root only */
 	text	   *service;		/* may be NULL */
 } TexSummaryEvent;
@@ -59,7 +63,7 @@ tex_is_root(const pg_uuid_t *id, const pg_uuid_t *parent)
 }
 
 /* summary_base has these columns, summary_deltas begins with them. */
-#define TEX_SUMMARY_COLUMNS 11
+#define TEX_SUMMARY_COLUMNS 13
 
 /* Summaries by trace, in a memory context of the caller's. */
 typedef struct TexSummarySet TexSummarySet;
@@ -70,7 +74,7 @@ extern TexSummary *tex_summaries_find(TexSummarySet *set, const pg_uuid_t *trace
 extern int	tex_summaries_count(TexSummarySet *set);
 extern TexSummary **tex_summaries_all(TexSummarySet *set);
 
-extern void tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last);
+extern void tex_summary_add_times(TexSummary *s, TimestampTz first, TimestampTz last, TexExtent extent);
 extern void tex_summary_add_service(TexSummarySet *set, TexSummary *s, text *service);
 extern void tex_summary_add_services(TexSummarySet *set, TexSummary *s, Datum array);
 extern void tex_summary_add_root(TexSummarySet *set, TexSummary *s,

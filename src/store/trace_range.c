@@ -57,16 +57,25 @@
 #define COL_TRACE_ID 1
 #define COL_FIRST 5
 #define COL_LAST 6
+#define COL_STARTED 7
+#define COL_ENDED 8
 
 PG_FUNCTION_INFO_V1(tex_duration_ms);
 PG_FUNCTION_INFO_V1(tex_shifted);
 
-/* The range of a trace in the outstanding deltas; an element of a hash. */
-typedef struct RangeEntry
+/* When the events of a trace are stamped, and from when to when they lasted. */
+typedef struct Times
+{
+	TexRange	range;
+	TexRange	extent;
+} Times;
+
+/* What the outstanding deltas say of a trace; an element of a hash. */
+typedef struct TimesEntry
 {
 	pg_uuid_t	id;
-	TexRange	range;
-} RangeEntry;
+	Times		times;
+} TimesEntry;
 
 /* Relations; for bsearch() once they are sorted. */
 typedef struct OidSet
@@ -284,29 +293,35 @@ tex_partitions_of(TexRange range)
  *		What summaries tell
  * ----------------------------------------------------------------
  */
-/* Widens the range of the trace that a delta is of. */
+static const Times no_times = {{DT_NOEND, DT_NOBEGIN}, {DT_NOEND, DT_NOBEGIN}};
+
+/* Each of the two widened. */
+static Times
+times_union(Times a, Times b)
+{
+	return (Times) {tex_range_union(a.range, b.range), tex_range_union(a.extent, b.extent)};
+}
+
+/* Widens the times of the trace that a delta is of. */
 static void
 add_delta(TupleTableSlot *slot, void *arg)
 {
 	TexRanges  *ranges = arg;
-	RangeEntry *entry;
+	TimesEntry *entry;
+	Times		times;
 	bool		found;
 	bool		isnull;
-	Datum		first;
-	Datum		last;
 
-	last = slot_getattr(slot, COL_LAST, &isnull);
+	times.range.last = DatumGetTimestampTz(slot_getattr(slot, COL_LAST, &isnull));
 	if (isnull)
 		return;					/* it only took rows away */
-	first = slot_getattr(slot, COL_FIRST, &isnull);
+	times.range.first = DatumGetTimestampTz(slot_getattr(slot, COL_FIRST, &isnull));
+	times.extent.first = DatumGetTimestampTz(slot_getattr(slot, COL_STARTED, &isnull));
+	times.extent.last = DatumGetTimestampTz(slot_getattr(slot, COL_ENDED, &isnull));
 	entry = hash_search(ranges->outstanding,
 						DatumGetUUIDP(slot_getattr(slot, COL_TRACE_ID, &isnull)),
 						HASH_ENTER, &found);
-	if (!found)
-		entry->range = TEX_NO_RANGE;
-	entry->range = tex_range_union(entry->range, (TexRange) {
-		DatumGetTimestampTz(first), DatumGetTimestampTz(last)
-	});
+	entry->times = times_union(found ? entry->times : no_times, times);
 }
 
 /*
@@ -317,7 +332,7 @@ TexRanges *
 tex_ranges_create(void)
 {
 	TexRanges  *ranges = palloc0(sizeof(TexRanges));
-	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(RangeEntry),
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(TimesEntry),
 	.hcxt = CurrentMemoryContext};
 
 	ranges->outstanding = hash_create("ranges of deltas", 64, &ctl,
@@ -327,14 +342,21 @@ tex_ranges_create(void)
 	return ranges;
 }
 
-/*
- * The range of a trace in the base, in the active snapshot; none where it is not
- * there.
- */
-static TexRange
-base_range(Relation base, Oid index, const pg_uuid_t *id)
+/* A column of a row of the base, where none is NULL. */
+static TimestampTz
+time_column(HeapTuple tuple, int column, TupleDesc desc)
 {
-	TexRange	range = TEX_NO_RANGE;
+	bool		isnull;
+
+	return DatumGetTimestampTz(heap_getattr(tuple, column, desc, &isnull));
+}
+
+/* What the base says of a trace, in the active snapshot. */
+static Times
+base_times(Relation base, Oid index, const pg_uuid_t *id)
+{
+	TupleDesc	desc = RelationGetDescr(base);
+	Times		times = no_times;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -343,14 +365,34 @@ base_range(Relation base, Oid index, const pg_uuid_t *id)
 	scan = systable_beginscan(base, index, true, GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-
-		range.first = DatumGetTimestampTz(heap_getattr(tuple, COL_FIRST, RelationGetDescr(base), &isnull));
-		range.last = DatumGetTimestampTz(heap_getattr(tuple, COL_LAST, RelationGetDescr(base), &isnull));
-	}
+		times = (Times) {
+		{time_column(tuple, COL_FIRST, desc), time_column(tuple, COL_LAST, desc)},
+		{time_column(tuple, COL_STARTED, desc), time_column(tuple, COL_ENDED, desc)}
+	};
 	systable_endscan(scan);
-	return range;
+	return times;
+}
+
+/* The times of some traces. */
+static Times
+times_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
+{
+	Relation	base = table_open(tex_relation_oid("summary_base"), AccessShareLock);
+	Oid			index = tex_relation_oid("summary_base_pkey");
+	Times		times = no_times;
+
+	tex_note_read(RelationGetRelid(base));
+	for (int i = 0; i < n; i++)
+	{
+		const TimesEntry *entry = hash_search(ranges->outstanding, &ids[i], HASH_FIND, NULL);
+
+		CHECK_FOR_INTERRUPTS();
+		if (entry)
+			times = times_union(times, entry->times);
+		times = times_union(times, base_times(base, index, &ids[i]));
+	}
+	table_close(base, AccessShareLock);
+	return times;
 }
 
 /*
@@ -361,22 +403,19 @@ base_range(Relation base, Oid index, const pg_uuid_t *id)
 TexRange
 tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
 {
-	Relation	base = table_open(tex_relation_oid("summary_base"), AccessShareLock);
-	Oid			index = tex_relation_oid("summary_base_pkey");
-	TexRange	range = ranges->uncounted;
+	return tex_range_union(ranges->uncounted, times_of(ranges, ids, n).range);
+}
 
-	tex_note_read(RelationGetRelid(base));
-	for (int i = 0; i < n; i++)
-	{
-		const RangeEntry *entry = hash_search(ranges->outstanding, &ids[i], HASH_FIND, NULL);
+/*
+ * From when to when a trace lasted, as far as its deltas and the base tell: not what
+ * is of a statement that has not ended, or of a partition that was attached just now.
+ */
+TexExtent
+tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id)
+{
+	TexRange	extent = times_of(ranges, id, 1).extent;
 
-		CHECK_FOR_INTERRUPTS();
-		if (entry)
-			range = tex_range_union(range, entry->range);
-		range = tex_range_union(range, base_range(base, index, &ids[i]));
-	}
-	table_close(base, AccessShareLock);
-	return range;
+	return (TexExtent) {extent.first, extent.last};
 }
 
 /*

@@ -9,6 +9,8 @@
 #include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
+#include "common/extent.h"
+
 /* From first to last, both included; empty where first is after last. */
 typedef struct TexRange
 {
@@ -23,6 +25,8 @@ typedef struct TexRanges TexRanges;
 
 extern TexRanges *tex_ranges_create(void);
 extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
+
+extern TexExtent tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id);
 
 extern List *tex_partitions_of(TexRange range);
 

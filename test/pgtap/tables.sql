@@ -24,13 +24,13 @@ $$;
 SELECT is(pg_temp.columns_of('events'),
     'trace_id uuid, id uuid, parent_id uuid, timestamp timestamp with time zone, kind event_kind, name text, service_name text, '
     'instance_id text, process_id integer, thread_id text, environment text, span_id text, upstream_span_id text, duration_ns bigint, '
-    'attributes jsonb, tags jsonb, causality_vector vclock, lock_set text[]', 'columns of events');
+    'attributes jsonb, tags jsonb, causality_vector vclock, lock_set text[], stamped_at_end boolean', 'columns of events');
 SELECT is(pg_temp.columns_of('cross_trace_index'),
     'variable text, trace_id uuid, event_id uuid, timestamp timestamp with time zone, service_name text, instance_id text, process_id integer, '
     'thread_id text, access_type access_type, old_value jsonb, value jsonb, location text, lock_set text[], new_value jsonb', 'columns of cross_trace_index');
 SELECT is(pg_temp.columns_of('trace_summaries'),
     'trace_id uuid, event_count bigint, first_timestamp timestamp with time zone, last_timestamp timestamp with time zone, '
-    'duration_ms double precision, services text[], service_count integer, error_count bigint, access_count bigint, root_name text, root_service text',
+    'duration_ms double precision, services text[], service_count integer, error_count bigint, access_count bigint, root_name text, root_service text, started_at timestamp with time zone, ended_at timestamp with time zone',
     'columns of trace_summaries');
 SELECT is(pg_temp.columns_of('event_counts'),
     'hour timestamp with time zone, service_name text, kind event_kind, event_count bigint, error_count bigint', 'columns of event_counts');

@@ -87,12 +87,12 @@ SELECT name, thread_id, process_id, duration_ns, environment, causality_vector, 
 
 DROP VIEW in_order;
 -- Types change where no view forbids it: values are converted, and none is taken for another.
-ALTER TABLE trace_ext.events ALTER duration_ns TYPE numeric, ALTER environment TYPE varchar(4), ALTER tags TYPE text, ALTER causality_vector TYPE text;
+ALTER TABLE trace_ext.events ALTER environment TYPE varchar(4), ALTER tags TYPE text, ALTER causality_vector TYPE text;
 SELECT * FROM ingest_events(posted(91, '1999-03-03 04:05:06+00'));
 SELECT duration_ns, environment, causality_vector FROM events WHERE trace_id = plain.id('c1') AND id = plain.id('91');
 ALTER TABLE trace_ext.events ALTER tags TYPE jsonb USING tags::jsonb;
 SELECT count(*) FROM find_races(plain.id('c1'));
-ALTER TABLE trace_ext.events ALTER duration_ns TYPE bigint, ALTER environment TYPE text, ALTER causality_vector TYPE vclock USING causality_vector::vclock;
+ALTER TABLE trace_ext.events ALTER environment TYPE text, ALTER causality_vector TYPE vclock USING causality_vector::vclock;
 CALL send(101, '1999-03-03 04:05:07+00');
 SELECT * FROM so_far;
 

@@ -63,7 +63,7 @@ SELECT * FROM so_far;
 CREATE TABLE shuffled (
     lock_set text[], dropped int, attributes jsonb, kind event_kind NOT NULL, service_name text, "timestamp" timestamptz NOT NULL,
     name text, id uuid NOT NULL, parent_id uuid, trace_id uuid NOT NULL, instance_id text, process_id int, thread_id text,
-    environment text, span_id text, upstream_span_id text, duration_ns bigint, tags jsonb, causality_vector vclock,
+    environment text, span_id text, upstream_span_id text, duration_ns bigint, tags jsonb, stamped_at_end boolean, causality_vector vclock,
     CONSTRAINT events_timestamp_is_finite CHECK (isfinite("timestamp")),
     CONSTRAINT events_variable_is_short CHECK (kind <> 'StateChange' OR octet_length(name) <= 1024),
     CONSTRAINT events_service_name_is_short CHECK (octet_length(service_name) <= 512),
