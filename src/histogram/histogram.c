@@ -540,7 +540,7 @@ tex_histogram_quantile(const TexHistogram *h, double q)
 	if (!(q >= 0 && q <= 1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("quantile %g is not between 0 and 1", q)));
+				 errmsg("quantile %s is not between 0 and 1", float8out_internal(q))));
 	if (h->count <= 0)
 		return get_float8_nan();
 	/* As percentile_disc() computes it. Beyond 2^53 a count is rounded, maybe beyond an int64. */

@@ -52,11 +52,11 @@ typedef struct Problem
 /* What is written, before it is known to be a histogram. */
 typedef struct Draft
 {
-	unsigned	given;			/* fields that were there, a bit each by number */
+	unsigned	given;			/* fields of a text that were there, a bit each by number */
 	bool		subtracted;
 	int64		count;
 	int128		sum;
-	int64		min;			/* these two only where given */
+	int64		min;			/* -1 where it is not given or null, and max likewise */
 	int64		max;
 	bool		named[TEX_HISTOGRAM_SLOTS]; /* the bucket was there, maybe with count 0 */
 	int64		counts[TEX_HISTOGRAM_SLOTS];
@@ -64,7 +64,7 @@ typedef struct Draft
 	Problem	   *problem;
 } Draft;
 
-/* The fields of the text, and of Draft.given. */
+/* The fields of the text. */
 typedef enum Field
 {
 	FIELD_COUNT,
@@ -105,12 +105,21 @@ PG_FUNCTION_INFO_V1(tex_histogram_to_json);
 
 /* ------------------------------------------------------------------ checks */
 
+/* Begins a draft, which is all zeros; what will be wrong with it goes there, under that state. */
+static void
+begin_draft(Draft *draft, Problem *problem, int sqlstate)
+{
+	draft->min = draft->max = -1;
+	draft->problem = problem;
+	draft->sqlstate = sqlstate;
+}
+
 /* Says why a draft is no histogram; false, for the caller to return. */
 static bool
 refuse_draft(Draft *draft, const char *detail)
 {
 	draft->problem->sqlstate = draft->sqlstate;
-	draft->problem->message = "value of type histogram contradicts itself";
+	draft->problem->message = "invalid value of type histogram";
 	draft->problem->detail = detail;
 	return false;
 }
@@ -128,8 +137,7 @@ take_buckets(Draft *draft, TexHistogram *h)
 		if (count < 0 && !draft->subtracted)
 			return refuse_draft(draft, "A count is negative, and the histogram is not marked \"subtracted\".");
 		if (pg_add_s64_overflow(h->count, count, &h->count))
-			return refuse_draft(draft, psprintf("The counts of the buckets add up to more than " INT64_FORMAT ".",
-												PG_INT64_MAX));
+			return refuse_draft(draft, "The counts of the buckets add up to more than 64 bits hold.");
 		tex_histogram_append(h, slot, count);
 	}
 	if (h->count != draft->count)
@@ -171,9 +179,9 @@ sum_is_possible(const TexHistogram *h)
 static bool
 take_extremes(Draft *draft, TexHistogram *h)
 {
-	if (!GIVEN(draft, FIELD_MIN) || !GIVEN(draft, FIELD_MAX))
+	if (draft->min < 0 || draft->max < 0)
 		return refuse_draft(draft, "\"min\" and \"max\" are missing, and the histogram is not marked \"subtracted\".");
-	if (draft->min < 0 || draft->max < draft->min ||
+	if (draft->max < draft->min ||
 		tex_histogram_slot(draft->min) != h->buckets[0].slot ||
 		tex_histogram_slot(draft->max) != h->buckets[h->n - 1].slot)
 		return refuse_draft(draft, "\"min\" and \"max\" do not lie in the lowest and the highest bucket.");
@@ -192,8 +200,8 @@ check_extremes(Draft *draft, const TexHistogram *h)
 	int64		max;
 	bool		known = tex_histogram_extremes(h, &min, &max);
 
-	if ((GIVEN(draft, FIELD_MIN) && (!known || draft->min != min)) ||
-		(GIVEN(draft, FIELD_MAX) && (!known || draft->max != max)))
+	if ((draft->min >= 0 && (!known || draft->min != min)) ||
+		(draft->max >= 0 && (!known || draft->max != max)))
 		return refuse_draft(draft, "\"min\" and \"max\" are not the ends of the lowest and the highest bucket.");
 	return true;
 }
@@ -377,17 +385,14 @@ read_sum(Reader *r)
 
 /* Reads min or max; null is as if it were not there. */
 static bool
-read_extreme(Reader *r, Field field, int64 *result)
+read_extreme(Reader *r, int64 *result)
 {
 	Reader		before = *r;
 	Token		token;
 
 	read_token(r, &token);
 	if (token_is(&token, "null"))
-	{
-		r->draft->given &= ~(1 << field);
 		return true;
-	}
 	*r = before;
 	return read_int64(r, 0, result);
 }
@@ -466,9 +471,9 @@ read_field(Reader *r)
 		case FIELD_SUM:
 			return read_sum(r);
 		case FIELD_MIN:
-			return read_extreme(r, FIELD_MIN, &r->draft->min);
+			return read_extreme(r, &r->draft->min);
 		case FIELD_MAX:
-			return read_extreme(r, FIELD_MAX, &r->draft->max);
+			return read_extreme(r, &r->draft->max);
 		case FIELD_SUBTRACTED:
 			return read_subtracted(r);
 		case FIELD_BUCKETS:
@@ -506,8 +511,7 @@ from_text(const char *input, Node *escontext)
 	TexHistogram *h = NULL;
 	Datum		result;
 
-	draft->problem = &problem;
-	draft->sqlstate = ERRCODE_INVALID_TEXT_REPRESENTATION;
+	begin_draft(draft, &problem, ERRCODE_INVALID_TEXT_REPRESENTATION);
 	if (read_text(&r))
 		h = build_checked(draft);
 	pfree(draft);
@@ -641,13 +645,8 @@ receive_head(StringInfo message, Draft *draft)
 	draft->sum |= (uint64) pq_getmsgint64(message);
 	draft->min = pq_getmsgint64(message);
 	draft->max = pq_getmsgint64(message);
-	if (draft->subtracted || draft->count == 0)
-	{
-		if (draft->min != -1 || draft->max != -1)
-			report_binary("It has min and max where these are not known.");
-	}
-	else
-		draft->given = 1 << FIELD_MIN | 1 << FIELD_MAX;
+	if ((draft->subtracted || draft->count == 0) && (draft->min != -1 || draft->max != -1))
+		report_binary("It has min and max where these are not known.");
 	draft->counts[0] = pq_getmsgint64(message);
 }
 
@@ -662,8 +661,7 @@ tex_histogram_recv(PG_FUNCTION_ARGS)
 	int			before = 0;
 	int			n;
 
-	draft->problem = &problem;
-	draft->sqlstate = ERRCODE_INVALID_BINARY_REPRESENTATION;
+	begin_draft(draft, &problem, ERRCODE_INVALID_BINARY_REPRESENTATION);
 	receive_head(message, draft);
 	n = (int) pq_getmsgint(message, 4);
 	if (n < 0 || n >= TEX_HISTOGRAM_SLOTS)

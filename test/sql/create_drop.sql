@@ -24,7 +24,7 @@ CREATE FUNCTION objects() RETURNS TABLE (object text) LANGUAGE sql AS $$
 $$;
 DROP EXTENSION trace_ext CASCADE;
 -- The schema goes as well: the script made it, so it is a member.
-SELECT object FROM objects() WHERE object ~ 'trace_ext|event|vclock|summar' ORDER BY 1;
+SELECT object FROM objects() WHERE object ~ 'trace_ext|event|vclock|histogram|summar' ORDER BY 1;
 
 -- The same session, new oids.
 CREATE EXTENSION trace_ext;
@@ -51,7 +51,7 @@ CALL trace_ext.maintain_partitions();
 CREATE TABLE trace_ext.mine PARTITION OF trace_ext.events FOR VALUES FROM ('2001-01-01') TO ('2002-01-01');
 INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2001-02-03', 'Custom');
 DROP EXTENSION trace_ext;
-SELECT object FROM objects() WHERE object ~ 'trace_ext|event|vclock|summar' ORDER BY 1;
+SELECT object FROM objects() WHERE object ~ 'trace_ext|event|vclock|histogram|summar' ORDER BY 1;
 -- DDL goes on without it.
 CREATE TABLE unrelated (a int PRIMARY KEY);
 DROP TABLE unrelated;
