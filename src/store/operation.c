@@ -292,7 +292,7 @@ add_piece(TexTemplate *out, const char *p, const char *digit, const char *end)
 	}
 }
 
-/* Adds a part that holds a digit, or %xx. */
+/* Adds a part that holds a digit, {} or %xx. */
 static void
 add_part(TexTemplate *out, const char *p, const char *end)
 {
@@ -394,12 +394,10 @@ add_text(TexTemplate *out, const char *p, const char *end, bool is_url)
 		{
 			if (BYTE_IS(*p, IS_WORD | IS_JOINT))
 				judge |= BYTE_IS(*p, IS_DIGIT);
-			else if (*p == '{' && end - p >= 2 && p[1] == '}')
-				p++;
-			else if (is_url && is_percent(p, end))
+			else if ((*p == '{' && end - p >= 2 && p[1] == '}') || (is_url && is_percent(p, end)))
 			{
 				judge = true;
-				p += 2;
+				p += *p == '{' ? 1 : 2;
 			}
 			else
 				break;

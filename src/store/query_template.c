@@ -683,7 +683,7 @@ number_stays(Scan *s, const char *e)
 		return false;
 	next = skip_space(s, e);
 	return next == s->end || *next == ',' || *next == ')' || *next == ';' ||
-		(BYTE_IS(*next, SQL_START) && string_end(s, next) == NULL);
+		(BYTE_IS(*next, SQL_START | SQL_OTHER) && string_end(s, next) == NULL);
 }
 
 static void
@@ -702,8 +702,8 @@ read_number(Scan *s, const char *e)
 
 		if (s->end - next < 2 || next[0] != ':' || next[1] != ':')
 		{
-			s->minus = false;
 			s->blank = s->minus_blank;
+			s->minus = s->minus_blank = false;
 		}
 	}
 	add_param(s, false);
