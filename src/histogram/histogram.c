@@ -69,6 +69,7 @@ typedef struct Reader
 {
 	const uint8 *next;
 	const uint8 *end;
+	int			slot;			/* of the bucket read last; -1 before the first one */
 } Reader;
 
 /* ----------------------------------------------------------------- buckets */
@@ -203,19 +204,31 @@ bucket_of(TexHistogram *h, int slot)
 		at += (h->buckets[at + half - 1].slot < slot) * half;
 		left -= half;
 	}
-	if (left == 1 && h->buckets[at].slot < slot)
-		at++;
+	if (left == 1)
+		at += h->buckets[at].slot < slot;
 	if (at == h->n || h->buckets[at].slot != slot)
 		insert_bucket(h, at, slot);
 	return &h->buckets[at];
 }
 
+/*
+ * The same for slots that come ascending: the search goes on at a place, 0 at first, where the
+ * one before was found.
+ */
+static inline TexHistogramBucket *
+next_bucket_of(TexHistogram *h, int *at, int slot)
+{
+	while (*at < h->n && h->buckets[*at].slot < slot)
+		(*at)++;
+	if (*at == h->n || h->buckets[*at].slot != slot)
+		insert_bucket(h, *at, slot);
+	return &h->buckets[*at];
+}
+
 /* Adds to a bucket and to the count of all. */
 static inline void
-add_to_bucket(TexHistogram *h, int slot, int64 count)
+add_to_bucket(TexHistogram *h, TexHistogramBucket *bucket, int64 count)
 {
-	TexHistogramBucket *bucket = bucket_of(h, slot);
-
 	if (unlikely(pg_add_s64_overflow(bucket->count, count, &bucket->count) ||
 				 pg_add_s64_overflow(h->count, count, &h->count)))
 		report_overflow("count");
@@ -235,7 +248,7 @@ tex_histogram_add(TexHistogram *h, int64 ns, int64 count)
 				 errdetail("A value is an integer from 0 to " INT64_FORMAT ".", PG_INT64_MAX)));
 	if (count == 0)
 		return;
-	add_to_bucket(h, tex_histogram_slot(ns), count);
+	add_to_bucket(h, bucket_of(h, tex_histogram_slot(ns)), count);
 	if (unlikely(__builtin_add_overflow(h->sum, (int128) ns * count, &h->sum)))
 		report_overflow("sum");
 	if (count < 0)
@@ -257,13 +270,10 @@ tex_histogram_append(TexHistogram *h, int slot, int64 count)
 	h->buckets[h->n - 1].count = count;
 }
 
-/* Adds what another histogram has, which stays as it is. Throws where a number would overflow. */
-void
-tex_histogram_merge(TexHistogram *h, const TexHistogram *other)
+/* Adds what another histogram has beside its buckets. */
+static void
+merge_head(TexHistogram *h, const TexHistogram *other)
 {
-	for (int i = 0; i < other->n; i++)
-		if (other->buckets[i].count != 0)
-			add_to_bucket(h, other->buckets[i].slot, other->buckets[i].count);
 	if (__builtin_add_overflow(h->sum, other->sum, &h->sum))
 		report_overflow("sum");
 	h->subtracted |= other->subtracted;
@@ -271,13 +281,27 @@ tex_histogram_merge(TexHistogram *h, const TexHistogram *other)
 	h->max = Max(h->max, other->max);
 }
 
+/* Adds what another histogram has, which stays as it is. Throws where a number would overflow. */
+void
+tex_histogram_merge(TexHistogram *h, const TexHistogram *other)
+{
+	int			at = 0;
+
+	for (int i = 0; i < other->n; i++)
+		if (other->buckets[i].count != 0)
+			add_to_bucket(h, next_bucket_of(h, &at, other->buckets[i].slot), other->buckets[i].count);
+	merge_head(h, other);
+}
+
 /* Takes away what another histogram has; the mark is set unless that has nothing. */
 void
 tex_histogram_subtract(TexHistogram *h, const TexHistogram *other)
 {
+	int			at = 0;
+
 	for (int i = 0; i < other->n; i++)
 	{
-		TexHistogramBucket *bucket = bucket_of(h, other->buckets[i].slot);
+		TexHistogramBucket *bucket = next_bucket_of(h, &at, other->buckets[i].slot);
 
 		/* Not by adding -count, which the least integer does not have. */
 		if (pg_sub_s64_overflow(bucket->count, other->buckets[i].count, &bucket->count) ||
@@ -287,16 +311,6 @@ tex_histogram_subtract(TexHistogram *h, const TexHistogram *other)
 	if (__builtin_sub_overflow(h->sum, other->sum, &h->sum))
 		report_overflow("sum");
 	h->subtracted |= other->subtracted || other->n > 0;
-}
-
-/* The same as tex_histogram_merge() for a value of the SQL type. */
-void
-tex_histogram_merge_datum(TexHistogram *h, Datum stored)
-{
-	TexHistogram *other = tex_histogram_load(stored, CurrentMemoryContext);
-
-	tex_histogram_merge(h, other);
-	tex_histogram_free(other);
 }
 
 /* ------------------------------------------------------------- stored form */
@@ -377,6 +391,15 @@ write_sum(uint8 *to, int128 sum)
 	return to;
 }
 
+/* Begins to read a value that is detoasted; a short header will do. */
+static void
+begin_reading(Reader *r, const struct varlena *stored)
+{
+	r->next = (const uint8 *) VARDATA_ANY(stored);
+	r->end = r->next + VARSIZE_ANY_EXHDR(stored);
+	r->slot = -1;
+}
+
 /* Flags, min and max: what stands before the part that equality compares. */
 static void
 read_head(Reader *r, TexHistogram *h)
@@ -384,6 +407,8 @@ read_head(Reader *r, TexHistogram *h)
 	int			flags = read_byte(r);
 
 	h->subtracted = (flags & FLAG_SUBTRACTED) != 0;
+	h->min = PG_INT64_MAX;
+	h->max = -1;
 	if (flags & FLAG_MIN_MAX)
 	{
 		h->min = (int64) read_varint(r);
@@ -392,36 +417,58 @@ read_head(Reader *r, TexHistogram *h)
 	}
 }
 
+/* The next bucket, after head and sum; false at the end. */
+static inline bool
+read_bucket(Reader *r, int64 *count)
+{
+	uint64		step;
+	uint64		zigzag;
+
+	if (r->next == r->end)
+		return false;
+	step = read_varint(r);
+	zigzag = read_varint(r);
+	if (r->slot < 0)
+		r->slot = 0;
+	else if (step == 0)
+		report_corrupt();
+	if (step >= (uint64) (TEX_HISTOGRAM_SLOTS - r->slot))
+		report_corrupt();
+	r->slot += (int) step;
+	*count = (int64) (zigzag >> 1) ^ -(int64) (zigzag & 1);
+	return true;
+}
+
+/* The same as tex_histogram_merge() for a value of the SQL type. */
+void
+tex_histogram_merge_datum(TexHistogram *h, Datum stored)
+{
+	struct varlena *value = PG_DETOAST_DATUM_PACKED(stored);
+	TexHistogram head;
+	Reader		r;
+	int64		count;
+	int			at = 0;
+
+	begin_reading(&r, value);
+	read_head(&r, &head);
+	head.sum = read_sum(&r);
+	if (h->room == 0 && r.next < r.end)
+		/* A bucket takes two bytes or more. */
+		make_room(h, Min((int) ((r.end - r.next) / 2) + 1, TEX_HISTOGRAM_SLOTS));
+	while (read_bucket(&r, &count))
+		add_to_bucket(h, next_bucket_of(h, &at, r.slot), count);
+	merge_head(h, &head);
+	if ((Pointer) value != DatumGetPointer(stored))
+		pfree(value);
+}
+
 /* A value of the SQL type as a histogram in memory, in that context. */
 TexHistogram *
 tex_histogram_load(Datum stored, MemoryContext context)
 {
-	struct varlena *value = PG_DETOAST_DATUM_PACKED(stored);
 	TexHistogram *h = tex_histogram_create(context);
-	Reader		r;
-	int			slot = 0;
 
-	r.next = (const uint8 *) VARDATA_ANY(value);
-	r.end = r.next + VARSIZE_ANY_EXHDR(value);
-	read_head(&r, h);
-	h->sum = read_sum(&r);
-	if (r.next < r.end)
-		/* A bucket takes two bytes or more. */
-		make_room(h, Min((r.end - r.next) / 2 + 1, TEX_HISTOGRAM_SLOTS));
-	while (r.next < r.end)
-	{
-		uint64		step = read_varint(&r);
-		uint64		count = read_varint(&r);
-
-		if (step >= (uint64) (TEX_HISTOGRAM_SLOTS - slot) || (step == 0 && h->n > 0))
-			report_corrupt();
-		slot += (int) step;
-		tex_histogram_append(h, slot, (int64) (count >> 1) ^ -(int64) (count & 1));
-		if (pg_add_s64_overflow(h->count, h->buckets[h->n - 1].count, &h->count))
-			report_corrupt();
-	}
-	if ((Pointer) value != DatumGetPointer(stored))
-		pfree(value);
+	tex_histogram_merge_datum(h, stored);
 	return h;
 }
 
@@ -467,8 +514,7 @@ tex_histogram_compared(const struct varlena *stored, Size *size)
 	TexHistogram head;
 	Reader		r;
 
-	r.next = (const uint8 *) VARDATA_ANY(stored);
-	r.end = r.next + VARSIZE_ANY_EXHDR(stored);
+	begin_reading(&r, stored);
 	read_head(&r, &head);
 	*size = r.end - r.next;
 	return r.next;

@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(40);
+SELECT plan(51);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
@@ -28,6 +28,14 @@ SELECT is_procedure('trace_ext', 'maintain_partitions', ARRAY[]::text[], 'mainta
 SELECT volatility_is('trace_ext', f, v, f || ' is ' || v)
   FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('cache_reset', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
                ('count_traces', 'stable'), ('list_traces', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
+
+-- Histograms
+SELECT function_returns('trace_ext', f, ('{' || a || '}')::text[], r)
+  FROM (VALUES ('histogram', 'bigint', 'trace_ext.histogram'), ('quantile', 'trace_ext.histogram,double precision', 'double precision'),
+               ('quantiles', 'trace_ext.histogram,double precision[]', 'double precision[]'), ('count_below', 'trace_ext.histogram,bigint', 'bigint'),
+               ('total_count', 'trace_ext.histogram', 'bigint'), ('total_sum', 'trace_ext.histogram', 'numeric'), ('minimum', 'trace_ext.histogram', 'bigint'),
+               ('maximum', 'trace_ext.histogram', 'bigint'), ('mean', 'trace_ext.histogram', 'double precision'),
+               ('merge', 'trace_ext.histogram', 'trace_ext.histogram'), ('histogram_agg', 'bigint', 'trace_ext.histogram')) v (f, a, r);
 
 -- Jobs
 SELECT is(pg_temp.signature('run_job'), 'name name', 'run_job(name)');

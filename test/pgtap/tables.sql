@@ -2,7 +2,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(37);
+SELECT plan(38);
 
 SELECT has_extension('trace_ext');
 SELECT has_schema('trace_ext');
@@ -14,6 +14,7 @@ SELECT enum_has_labels('trace_ext', 'event_kind',
 SELECT enum_has_labels('trace_ext', 'access_type', ARRAY['Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW']);
 SELECT enum_has_labels('trace_ext', 'link_type', ARRAY['HttpCall', 'GrpcCall', 'MessageQueue', 'DatabaseQuery', 'Custom']);
 SELECT has_type('trace_ext', 'vclock', 'type vclock');
+SELECT has_type('trace_ext', 'histogram', 'type histogram');
 
 -- "name type" of all columns of a relation, in their order, on one line.
 CREATE FUNCTION pg_temp.columns_of(relation text) RETURNS text LANGUAGE sql AS $$
