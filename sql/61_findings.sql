@@ -145,6 +145,51 @@ CREATE TRIGGER trace_ext_keep BEFORE INSERT ON findings
     FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_finding();
 COMMENT ON TRIGGER trace_ext_keep ON findings IS 'lets a restored dump set the status of findings that were found again already';
 
+-- A dump brings all of race_pairs: what traces that have left added is known from
+-- nothing else, and what is stored is replaced when detect() looks at it. It may have
+-- looked before the dump's rows come: the same pair counts once, in any order of rows.
+SELECT pg_catalog.pg_extension_config_dump('race_pairs', '');
+CREATE FUNCTION trace_ext_internal.keep_race_pair() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+    AS $$
+DECLARE
+    found_again bigint;
+BEGIN
+    IF NEW.trace1 IS NOT NULL THEN
+        SELECT sum(p.occurrences) INTO found_again FROM trace_ext.race_pairs p
+         WHERE p.trace1 = NEW.trace1 AND p.trace2 = NEW.trace2 AND p.finding_id = NEW.finding_id AND p.event1_trace_id = NEW.event1_trace_id;
+        IF found_again IS NULL THEN
+            RETURN NEW;
+        END IF;
+        INSERT INTO trace_ext.race_pairs AS s (finding_id, occurrences) VALUES (NEW.finding_id, -found_again)
+        ON CONFLICT (finding_id) WHERE trace1 IS NULL DO UPDATE SET occurrences = s.occurrences + excluded.occurrences;
+    ELSE
+        UPDATE trace_ext.race_pairs s
+           SET occurrences = s.occurrences + NEW.occurrences,
+               first_seen = least(s.first_seen, NEW.first_seen), last_seen = greatest(s.last_seen, NEW.last_seen),
+               (confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence) =
+               (SELECT b.confidence, b.event1_at, b.event1_id, b.event1_trace_id, b.event2_id, b.event2_trace_id, b.evidence
+                  FROM (VALUES (s.confidence, s.event1_at, s.event1_id, s.event1_trace_id, s.event2_id, s.event2_trace_id, s.evidence),
+                               (NEW.confidence, NEW.event1_at, NEW.event1_id, NEW.event1_trace_id, NEW.event2_id, NEW.event2_trace_id, NEW.evidence))
+                       AS b (confidence, event1_at, event1_id, event1_trace_id, event2_id, event2_trace_id, evidence)
+                 ORDER BY b.evidence IS NULL, b.confidence DESC NULLS LAST, b.event1_at LIMIT 1)
+         WHERE s.finding_id = NEW.finding_id AND s.trace1 IS NULL;
+        IF NOT FOUND THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    PERFORM trace_ext_internal.refresh_findings(ARRAY[NEW.finding_id]);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.keep_race_pair() IS
+    'row trigger on race_pairs: adds what a restored dump says to what was found again already, the same pair once';
+-- Detection has a search_path of its own, so it never looks like a dump, whoever calls it.
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON race_pairs
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off' AND current_setting('search_path') IN ('', '""'))
+    EXECUTE FUNCTION trace_ext_internal.keep_race_pair();
+COMMENT ON TRIGGER trace_ext_keep ON race_pairs IS 'lets a restored dump count what traces that have left added to findings';
+
 CREATE FUNCTION trace_ext_internal.pairs_of_traces(home uuid[], rivals uuid[], others uuid[], max_pairs int)
     RETURNS TABLE (
     kind text, variable text, location1 text, location2 text, severity text, confidence double precision,

@@ -361,10 +361,17 @@ $source->safe_psql('postgres', 'CREATE DATABASE found');
 my @race = map { "('" . uuid(7, $_->[0]) . "', '" . uuid(8, $_->[1]) . "', '2026-03-01 00:00:0$_->[1]+00', 'StateChange', '$_->[5]', 'api', 't$_->[0]', '{\"access_type\": \"$_->[2]\", \"old_value\": $_->[3], \"new_value\": $_->[4], \"location\": \"l\"}')" } (
 	[ 1, 1, 'Read', 'null', 1000, 'x' ], [ 2, 2, 'Read', 'null', 1000, 'x' ],
 	[ 1, 3, 'Write', 1000, 900, 'x' ], [ 2, 4, 'Write', 900, 800, 'x' ],
-	[ 1, 5, 'Write', 1, 2, 'y' ], [ 2, 6, 'Write', 2, 3, 'y' ]);
+	[ 1, 5, 'Write', 1, 2, 'y' ], [ 2, 6, 'Write', 2, 3, 'y' ],
+	# The third leaves, and with it half of what is known of z; of the others, all of what is known of w.
+	[ 1, 7, 'Write', 1, 2, 'z' ], [ 2, 7, 'Write', 2, 3, 'z' ], [ 3, 7, 'Write', 3, 4, 'z' ],
+	[ 3, 8, 'Write', 1, 2, 'w' ], [ 4, 8, 'Write', 2, 3, 'w' ]);
 $source->safe_psql('found', 'CREATE EXTENSION trace_ext; INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, service_name, thread_id, attributes) VALUES ' . join(', ', @race));
 $source->safe_psql('found', q{SELECT trace_ext.detect(); UPDATE trace_ext.findings SET status = CASE variable WHEN 'x' THEN 'acknowledged' ELSE 'ignored' END::trace_ext.finding_status});
 my $findings = 'SELECT id, kind, variable, occurrences, status, confidence, first_seen, last_seen, evidence FROM trace_ext.findings ORDER BY id';
+# As retention has it: detect() is not asked to look, and what two traces added that have both left is added up.
+$source->safe_psql('found', "DELETE FROM trace_ext.events WHERE thread_id IN ('t3', 't4'); SELECT trace_ext.fold(); DELETE FROM trace_ext.detect_queue; SELECT trace_ext.detect()");
+my $pairs = 'SELECT * FROM trace_ext.race_pairs ORDER BY finding_id, trace1, trace2, event1_trace_id';
+my $original_pairs = $source->safe_psql('found', $pairs);
 my $original_findings = $source->safe_psql('found', $findings);
 like($original_findings, qr/acknowledged[^Z]*ignored|ignored[^Z]*acknowledged/, 'findings were judged');
 silent_ok('pg_dump of findings', 'pg_dump', -d => $source->connstr('found'), '-Fc', -f => "$dir/found");
@@ -372,14 +379,21 @@ silent_ok('pg_restore of findings', 'pg_restore', '-e', $to->($db = fresh_databa
 $node->safe_psql($db, 'SELECT trace_ext.detect()');
 is($node->safe_psql($db, $findings), $original_findings, 'findings are equal after detect()');
 
+is($node->safe_psql($db, $pairs), $original_pairs, 'what was added up of them is too');
+# Half of it is looked at again, which must not count anew what it added before, nor forget what has left.
+$node->safe_psql($db, q{INSERT INTO trace_ext.detect_queue (trace_id, queued_at) SELECT DISTINCT ON (trace_id) trace_id, now() FROM trace_ext.events ORDER BY trace_id LIMIT 1; SELECT trace_ext.detect()});
+is($node->safe_psql($db, $findings), $original_findings, 'also after one of the traces is looked at again');
+
 silent_ok('pg_restore of the rest', 'pg_restore', '-e', '--section=pre-data', $to->($db = fresh_database()), "$dir/found");
 my ($list) = run_command([ 'pg_restore', '-l', "$dir/found" ]);
-append_to_file("$dir/findings.list", join("\n", grep { /TABLE DATA trace_ext findings / } split(/\n/, $list)) . "\n");
-append_to_file("$dir/others.list", join("\n", grep { /TABLE DATA|SEQUENCE SET/ && !/TABLE DATA trace_ext findings / } split(/\n/, $list)) . "\n");
+append_to_file("$dir/findings.list", join("\n", grep { /TABLE DATA trace_ext (findings|race_pairs) / } split(/\n/, $list)) . "\n");
+append_to_file("$dir/others.list", join("\n", grep { /TABLE DATA|SEQUENCE SET/ && !/TABLE DATA trace_ext (findings|race_pairs) / } split(/\n/, $list)) . "\n");
 silent_ok('pg_restore of other data', 'pg_restore', '-e', '-L', "$dir/others.list", $to->($db), "$dir/found");
 $node->safe_psql($db, 'SELECT trace_ext.detect()');
 silent_ok('pg_restore of findings, found already', 'pg_restore', '-e', '-L', "$dir/findings.list", $to->($db), "$dir/found");
-is($node->safe_psql($db, $findings), $original_findings, 'findings that were found already have the status of the dump');
+is($node->safe_psql($db, $findings), $original_findings, 'findings that were found already have the status of the dump, and what traces that have left added');
+is($node->safe_psql($db, 'SELECT finding_id, trace1, trace2, occurrences FROM trace_ext.race_pairs ORDER BY 1, 2, 3, event1_trace_id'),
+	$source->safe_psql('found', 'SELECT finding_id, trace1, trace2, occurrences FROM trace_ext.race_pairs ORDER BY 1, 2, 3, event1_trace_id'), 'each pair counts once');
 
 #
 # Another cluster, with the roles
