@@ -155,9 +155,13 @@ CREATE FUNCTION trace_ext_internal.keep_race_pair() RETURNS trigger
 DECLARE
     found_again bigint;
 BEGIN
-    IF NEW.trace1 IS NOT NULL THEN
-        SELECT sum(p.occurrences) INTO found_again FROM trace_ext.race_pairs p
-         WHERE p.trace1 = NEW.trace1 AND p.trace2 = NEW.trace2 AND p.finding_id = NEW.finding_id AND p.event1_trace_id = NEW.event1_trace_id;
+    -- Nothing was found yet: as nearly always.
+    IF (SELECT d.traces_examined = 0 FROM trace_ext.detect_state d) THEN
+        RETURN NEW;
+    ELSIF NEW.trace1 IS NOT NULL THEN
+        -- By its trace: a finding may have a million.
+        SELECT sum(p.occurrences) INTO found_again FROM (SELECT * FROM trace_ext.race_pairs t WHERE t.trace1 = NEW.trace1 OFFSET 0) AS p
+         WHERE p.trace2 = NEW.trace2 AND p.finding_id = NEW.finding_id AND p.event1_trace_id = NEW.event1_trace_id;
         IF found_again IS NULL THEN
             RETURN NEW;
         END IF;
