@@ -22,10 +22,11 @@ CREATE FUNCTION trace_ext_internal.duration_ms(first_timestamp timestamptz, last
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_duration_ms';
 COMMENT ON FUNCTION trace_ext_internal.duration_ms(timestamptz, timestamptz) IS
     'milliseconds from one time to a later one, whatever lies between';
+-- As the operator +, but that fails beyond what 64 bits hold, some 294,000 years, and goes by the zone of the session.
 CREATE FUNCTION trace_ext_internal.shifted(at timestamptz, by interval) RETURNS timestamptz
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_shifted';
 COMMENT ON FUNCTION trace_ext_internal.shifted(timestamptz, interval) IS
-    'a time moved by an interval (a day has 24 hours, a month 30 days); infinity, or -infinity, where there is no such time';
+    'a time moved by an interval (months of the calendar of UTC, days of 24 hours); infinity, or -infinity, where there is no such time';
 
 CREATE FUNCTION trace_ext_internal.earliest_add(internal, timestamptz, uuid, text) RETURNS internal
     LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_earliest_add';

@@ -94,8 +94,8 @@ BEGIN
     SELECT date_bin('1 hour', "timestamp", origin), service_name, kind,
            count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
       FROM trace_ext.events
-     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext_internal.time_plus(first_hour, '1 hour') AND first_hour < low)
-        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext_internal.time_plus(last_hour, '1 hour') AND last_hour < high)
+     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext_internal.shifted(first_hour, '1 hour') AND first_hour < low)
+        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext_internal.shifted(last_hour, '1 hour') AND last_hour < high)
      GROUP BY 1, 2, 3;
 END
 $$;

@@ -9,18 +9,6 @@
 -- must not be is looked up in the index of events_default, under the lock, and
 -- PostgreSQL is told, so that ATTACH PARTITION need not scan what waits.
 
--- 64 bits hold the time of some 294,000 years; beyond it is infinity.
-CREATE FUNCTION trace_ext_internal.time_plus(moment timestamptz, distance interval) RETURNS timestamptz
-    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    RETURN moment + distance;
-EXCEPTION WHEN datetime_field_overflow THEN
-    RETURN CASE WHEN distance > interval '0' THEN 'infinity' ELSE '-infinity' END;
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.time_plus(timestamptz, interval) IS 'moment + distance, or infinity where that is beyond what timestamptz holds';
-
 CREATE FUNCTION trace_ext_internal.partition_begin(moment timestamptz, width interval) RETURNS timestamptz
     LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS $$
@@ -41,8 +29,8 @@ DECLARE
 BEGIN
     width := current_setting('trace_ext.partition_interval');
     ahead := current_setting('trace_ext.partitions_ahead');
-    reach := trace_ext_internal.time_plus(now(), -back);
-    until := trace_ext_internal.time_plus(trace_ext_internal.partition_begin(now(), width), (ahead + 1) * width);
+    reach := trace_ext_internal.shifted(now(), -back);
+    until := trace_ext_internal.shifted(trace_ext_internal.partition_begin(now(), width), (ahead + 1) * width);
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.partition_settings() IS
@@ -131,7 +119,7 @@ BEGIN
       INTO wide_low, wide_high FROM trace_ext.partitions p;
     ends := trace_ext_internal.waiting_ends(wide_low, wide_high);
     SELECT greatest(max(p.upper_bound) FILTER (WHERE p.upper_bound <= low), trace_ext_internal.partition_begin(ends.oldest, settings.width)),
-           least(wide_high, trace_ext_internal.time_plus(trace_ext_internal.partition_begin(ends.newest, settings.width), settings.width))
+           least(wide_high, trace_ext_internal.shifted(trace_ext_internal.partition_begin(ends.newest, settings.width), settings.width))
       INTO wide_low, wide_high FROM trace_ext.partitions p;
     IF trace_ext_internal.waiting_rows('-infinity', wide_low, most + 1) + trace_ext_internal.waiting_rows(wide_high, 'infinity', most + 1) <= most THEN
         low := wide_low;
@@ -186,7 +174,7 @@ BEGIN
         EXIT WHEN newest IS NULL;
         -- No other partition has that row's time: a free range is around it.
         low := trace_ext_internal.partition_begin(newest, settings.width);
-        high := trace_ext_internal.time_plus(low, settings.width);
+        high := trace_ext_internal.shifted(low, settings.width);
         SELECT greatest(low, max(p.upper_bound) FILTER (WHERE p.upper_bound <= newest)),
                least(high, min(p.lower_bound) FILTER (WHERE p.lower_bound > newest))
           INTO low, high FROM trace_ext.partitions p;

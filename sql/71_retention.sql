@@ -32,7 +32,7 @@ BEGIN
     IF age <= interval '0' THEN
         RAISE EXCEPTION 'trace_ext.retention_age % is not a positive interval', age USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    before := trace_ext_internal.time_plus(now(), -age);
+    before := trace_ext_internal.shifted(now(), -age);
     patience := least(current_setting('trace_ext.partition_interval')::interval, age / 8);
     traces := CASE WHEN most_traces > 0 THEN greatest(trace_ext.count_traces() - most_traces, 0) ELSE 0 END;
     events := 0;
@@ -87,7 +87,7 @@ BEGIN
     END IF;
     IF EXISTS (SELECT FROM trace_ext.summary_base
                 WHERE last_timestamp >= greatest(oldest.upper_bound, excess.before)
-                  AND last_timestamp < trace_ext_internal.time_plus(greatest(oldest.upper_bound, excess.before), current_setting('trace_ext.horizon')::interval)
+                  AND last_timestamp < trace_ext_internal.shifted(greatest(oldest.upper_bound, excess.before), current_setting('trace_ext.horizon')::interval)
                   AND first_timestamp < oldest.upper_bound) THEN
         RETURN NULL;
     END IF;

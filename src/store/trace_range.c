@@ -38,6 +38,7 @@
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lock.h"
+#include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -137,18 +138,39 @@ tex_duration_ms(PG_FUNCTION_ARGS)
 
 /*
  * shifted(timestamptz, interval) returns timestamptz
+ *
+ * As the operator +: months by the calendar, then days, then the rest.  But all of it
+ * in UTC, where each day has 24 hours, and without an error: see tex_time_plus().
  */
 Datum
 tex_shifted(PG_FUNCTION_ARGS)
 {
-	Interval   *by = PG_GETARG_INTERVAL_P(1);
-	int64		days = (int64) by->month * DAYS_PER_MONTH + by->day;
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
+	const Interval *by = PG_GETARG_INTERVAL_P(1);
 	int64		usecs;
 
-	if (pg_mul_s64_overflow(days, USECS_PER_DAY, &usecs) ||
+	if (TIMESTAMP_NOT_FINITE(at))
+		PG_RETURN_TIMESTAMPTZ(at);
+	if (by->month != 0)
+	{
+		struct pg_tm tm;
+		fsec_t		fsec;
+		int64		month;
+
+		if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+			elog(ERROR, "timestamp out of range");
+		month = (int64) tm.tm_year * MONTHS_PER_YEAR + tm.tm_mon - 1 + by->month;
+		tm.tm_mon = (int) (((month % MONTHS_PER_YEAR) + MONTHS_PER_YEAR) % MONTHS_PER_YEAR) + 1;
+		tm.tm_year = (int) ((month - (tm.tm_mon - 1)) / MONTHS_PER_YEAR);
+		/* A month after the last of January is the last of February. */
+		tm.tm_mday = Min(tm.tm_mday, day_tab[isleap(tm.tm_year)][tm.tm_mon - 1]);
+		if (tm2timestamp(&tm, fsec, NULL, &at) != 0)
+			PG_RETURN_TIMESTAMPTZ(by->month < 0 ? DT_NOBEGIN : DT_NOEND);
+	}
+	if (pg_mul_s64_overflow(by->day, USECS_PER_DAY, &usecs) ||
 		pg_add_s64_overflow(usecs, by->time, &usecs))
-		PG_RETURN_TIMESTAMPTZ(days < 0 ? DT_NOBEGIN : DT_NOEND);
-	PG_RETURN_TIMESTAMPTZ(tex_time_plus(PG_GETARG_TIMESTAMPTZ(0), usecs));
+		PG_RETURN_TIMESTAMPTZ(by->day < 0 ? DT_NOBEGIN : DT_NOEND);
+	PG_RETURN_TIMESTAMPTZ(tex_time_plus(at, usecs));
 }
 
 /* ----------------------------------------------------------------

@@ -186,6 +186,19 @@ SELECT count_races(plain.id('ae')) >= 0 AS within, count_variable_races('w', '-i
        count_variable_races('w', '4714-11-24 00:00:00+00 BC') >= 0 AS first, count_variable_races('w', '294276-12-31 23:59:59+00') >= 0 AS last;
 SELECT duration_ms('-infinity', 'infinity') > 0 AS positive, shifted('4714-11-24 00:00:00+00 BC', '-1 us'), shifted('294276-12-31 23:59:59.999999+00', '1 us'),
        shifted('2001-01-01', '1 day 1 s');
+-- Months are those of the calendar, days have 24 hours, whatever the zone of the session.
+SET timezone = 'America/New_York';
+SELECT shifted('2001-01-31 12:00+00', '1 month') AT TIME ZONE 'UTC' AS short, shifted('2000-01-31 12:00+00', '1 month') AT TIME ZONE 'UTC' AS leap,
+       shifted('2001-03-31 12:00+00', '-1 month -1 day') AT TIME ZONE 'UTC' AS back, shifted('2001-12-05 00:00+00', '-1 year 2 months') AT TIME ZONE 'UTC' AS year,
+       shifted('2001-03-31 03:00+00', '2 days') AT TIME ZONE 'UTC' AS over_dst, shifted('2001-03-15 02:00+00', '1 month') AT TIME ZONE 'UTC' AS month_over_dst;
+SELECT shifted('2001-01-01', '300000 years') AS late, shifted('2001-01-01', '-300000 years') AS early, shifted('4714-11-24 00:00+00 BC', '-1 month') AS earliest,
+       shifted('2001-01-01', '178000000 years') AS latest, shifted('infinity', '-1 month') AS infinite, shifted('2001-01-01', '2147483647 days') AS days;
+-- Where the operator goes by days of 24 hours too, they are the same.
+SET timezone = 'UTC';
+SELECT count(*) AS differ FROM generate_series('0001-12-29 BC'::timestamptz, '2100-03-01', '97 days 5 hours') t,
+       (VALUES ('1 month'::interval), ('-1 month'), ('13 months -3 days'), ('-11 months 4 days 5 hours'), ('-70 years -1 us')) v (i)
+ WHERE shifted(t, i) IS DISTINCT FROM t + i;
+RESET timezone;
 SELECT * FROM verify_summaries();
 
 -- A trace through 20,000 services: their square would take minutes.
