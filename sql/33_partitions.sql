@@ -157,7 +157,6 @@ BEGIN
               USING ERRCODE = 'wrong_object_type',
                     DETAIL = 'Counts and summaries could not be kept for a foreign or partitioned table.';
     END IF;
-    -- First, for the DDL below fires partitions_changed() again.
     INSERT INTO trace_ext.partitions (part, is_default, lower_bound, upper_bound)
     SELECT r.part, r.is_default, r.lower_bound, r.upper_bound FROM trace_ext_internal.partition_ranges() r WHERE r.part = adopt_partition.part;
     EXECUTE format('CREATE OR REPLACE TRIGGER trace_ext_append AFTER INSERT OR UPDATE OR DELETE ON %s
@@ -179,6 +178,14 @@ DECLARE
     gone trace_ext.partitions;
     came oid;
 BEGIN
+    -- What came or went may be another table's, or is known already.
+    IF NOT EXISTS (SELECT FROM pg_inherits i
+                     FULL JOIN trace_ext.partitions p ON p.part = i.inhrelid
+                    WHERE (i.inhparent = 'trace_ext.events'::regclass AND p.part IS NULL)
+                       OR (p.part IS NOT NULL AND i.inhparent IS DISTINCT FROM 'trace_ext.events'::regclass))
+    THEN
+        RETURN;
+    END IF;
     FOR gone IN
         DELETE FROM trace_ext.partitions p
          WHERE NOT EXISTS (SELECT FROM pg_inherits i
@@ -196,8 +203,6 @@ BEGIN
          WHERE i.inhparent = 'trace_ext.events'::regclass
            AND NOT EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = i.inhrelid)
     LOOP
-        -- The DDL that adopts one partition fires this for the others that came with it.
-        CONTINUE WHEN EXISTS (SELECT FROM trace_ext.partitions p WHERE p.part = came);
         PERFORM trace_ext_internal.adopt_partition(came::regclass);
         PERFORM trace_ext_internal.count_rows(came, 1);
     END LOOP;
@@ -227,19 +232,7 @@ SELECT trace_ext_internal.adopt_partition('events_default');
 SELECT trace_ext_internal.comment_default('events_default');
 
 CREATE FUNCTION trace_ext_internal.partitions_changed() RETURNS event_trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    -- Every DDL of the database comes here: look, and do nothing most times.
-    IF EXISTS (SELECT FROM pg_inherits i
-                 FULL JOIN trace_ext.partitions p ON p.part = i.inhrelid
-                WHERE (i.inhparent = 'trace_ext.events'::regclass AND p.part IS NULL)
-                   OR (p.part IS NOT NULL AND i.inhparent IS DISTINCT FROM 'trace_ext.events'::regclass))
-    THEN
-        PERFORM trace_ext_internal.reconcile_partitions();
-    END IF;
-END
-$$;
+    LANGUAGE c AS 'MODULE_PATHNAME', 'tex_partitions_changed';
 COMMENT ON FUNCTION trace_ext_internal.partitions_changed() IS 'event trigger: notices partitions of events that come and go';
 
 CREATE FUNCTION trace_ext_internal.restore_partition() RETURNS event_trigger

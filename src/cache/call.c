@@ -141,8 +141,9 @@ on_command(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityCon
 		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 		   QueryCompletion *completion)
 {
-	/* It may be gone afterwards. */
-	bool		defines = GetCommandLogLevel(plan->utilityStmt) == LOGSTMT_DDL;
+	/* Asked now, as it may be gone afterwards; and not of BEGIN and COMMIT, which are many. */
+	bool		defines = !IsA(plan->utilityStmt, TransactionStmt) &&
+		GetCommandLogLevel(plan->utilityStmt) == LOGSTMT_DDL;
 
 	if (previous_utility)
 		previous_utility(plan, sql, read_only, level, params, environment, dest, completion);

@@ -1,6 +1,11 @@
 /*
  * partitions.c
- *		What making partitions of events needs beside SQL.
+ *		What noticing and making partitions of events needs beside SQL.
+ *
+ * Every command on tables and every DROP of the database fires partitions_changed().
+ * It returns at once unless the command attached or detached a partition of whatever
+ * table, or dropped one of events: only then SQL compares the catalog with what is
+ * counted.
  *
  * maintain_partitions() is in C because a procedure in PL/pgSQL that pins its
  * search_path cannot commit, and one that may be called inside of a transaction
@@ -9,13 +14,17 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -24,10 +33,15 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/wait_event.h"
+
+#include "common/owner.h"
 
 /* Partitions for rows that wait, in one call. */
 #define MOST_FOR_ROWS 32
@@ -36,6 +50,14 @@
 #define MOST_ATTEMPTS 100
 #define PAUSE_MS 100
 
+/* Columns of partitions and of pg_event_trigger_dropped_objects(). */
+#define PARTITIONS_PART 1
+#define DROPPED_CLASSID 1
+#define DROPPED_OBJID 2
+#define DROPPED_OBJSUBID 3
+#define DROPPED_IS_TEMPORARY 6
+
+PG_FUNCTION_INFO_V1(tex_partitions_changed);
 PG_FUNCTION_INFO_V1(tex_maintain_partitions);
 PG_FUNCTION_INFO_V1(tex_trust_check);
 PG_FUNCTION_INFO_V1(tex_dump_rows);
@@ -49,6 +71,144 @@ typedef enum StepResult
 	STEP_BUSY					/* events could not be locked in time */
 } StepResult;
 
+/* ----------------------------------------------------------------
+ *		Noticing
+ * ----------------------------------------------------------------
+ */
+/*
+ * Did a command make, attach or detach a partition?  Of which table is not asked: after
+ * the command its names may mean others.
+ */
+static bool
+moves_partition(Node *command)
+{
+	ListCell   *lc;
+
+	if (IsA(command, CreateStmt))
+		return ((CreateStmt *) command)->partbound != NULL;
+	/* Its tables fire no event trigger of their own. */
+	if (IsA(command, CreateSchemaStmt))
+		return ((CreateSchemaStmt *) command)->schemaElts != NIL;
+	if (!IsA(command, AlterTableStmt))
+		return false;
+	foreach(lc, ((AlterTableStmt *) command)->cmds)
+	{
+		AlterTableType subtype = lfirst_node(AlterTableCmd, lc)->subtype;
+
+		if (subtype == AT_AttachPartition || subtype == AT_DetachPartition ||
+			subtype == AT_DetachPartitionFinalize)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The rows of pg_event_trigger_dropped_objects(), in "result".  Called without the
+ * executor, which would cost more than the rows.
+ */
+static void
+list_dropped(ReturnSetInfo *result)
+{
+	LOCAL_FCINFO(call, 0);
+	FmgrInfo	function;
+
+	memset(result, 0, sizeof(ReturnSetInfo));
+	result->type = T_ReturnSetInfo;
+	result->econtext = CreateStandaloneExprContext();
+	result->allowedModes = SFRM_Materialize;
+	fmgr_info(F_PG_EVENT_TRIGGER_DROPPED_OBJECTS, &function);
+	InitFunctionCallInfoData(*call, &function, 0, InvalidOid, NULL, (Node *) result);
+	(void) FunctionCallInvoke(call);
+}
+
+/*
+ * The relations that the command which fired sql_drop has dropped.  Temporary ones are
+ * left out: none can have been a partition of events.
+ */
+static List *
+dropped_relations(void)
+{
+	ReturnSetInfo dropped;
+	TupleTableSlot *object;
+	List	   *relations = NIL;
+
+	list_dropped(&dropped);
+	object = MakeSingleTupleTableSlot(dropped.setDesc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(dropped.setResult, true, false, object))
+	{
+		bool		isnull;
+
+		if (DatumGetObjectId(slot_getattr(object, DROPPED_CLASSID, &isnull)) == RelationRelationId &&
+			DatumGetInt32(slot_getattr(object, DROPPED_OBJSUBID, &isnull)) == 0 &&
+			!DatumGetBool(slot_getattr(object, DROPPED_IS_TEMPORARY, &isnull)))
+			relations = lappend_oid(relations,
+									DatumGetObjectId(slot_getattr(object, DROPPED_OBJID, &isnull)));
+	}
+	ExecDropSingleTupleTableSlot(object);
+	tuplestore_end(dropped.setResult);
+	return relations;
+}
+
+/*
+ * Is one of them in the table partitions?  Probed by its key, in C: what was dropped is
+ * nearly always somebody else's.
+ */
+static bool
+any_was_partition(List *relations)
+{
+	Oid			schema = get_namespace_oid("trace_ext", true);
+	Oid			known = get_relname_relid("partitions", schema);
+	Oid			key = get_relname_relid("partitions_pkey", schema);
+	Relation	partitions;
+	Snapshot	snapshot;
+	bool		found = false;
+	ListCell   *lc;
+
+	if (relations == NIL || !OidIsValid(known))
+		return false;
+	partitions = table_open(known, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	foreach(lc, relations)
+	{
+		ScanKeyData part;
+		SysScanDesc scan;
+
+		ScanKeyInit(&part, PARTITIONS_PART, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(lfirst_oid(lc)));
+		scan = systable_beginscan(partitions, key, OidIsValid(key), snapshot, 1, &part);
+		found = found || HeapTupleIsValid(systable_getnext(scan));
+		systable_endscan(scan);
+	}
+	UnregisterSnapshot(snapshot);
+	table_close(partitions, AccessShareLock);
+	return found;
+}
+
+/*
+ * partitions_changed() returns event_trigger
+ *
+ * Fired by ddl_command_end and by sql_drop.  Nothing is locked for commands that have
+ * to do with no partition and drop temporary tables only.
+ */
+Datum
+tex_partitions_changed(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *trigger = (EventTriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"partitions_changed\" must be fired by an event trigger")));
+	if (strcmp(trigger->event, "sql_drop") == 0 ? any_was_partition(dropped_relations()) :
+		moves_partition(trigger->parsetree))
+		tex_run_as_owner("SELECT trace_ext_internal.reconcile_partitions()");
+	PG_RETURN_NULL();
+}
+
+/* ----------------------------------------------------------------
+ *		Making
+ * ----------------------------------------------------------------
+ */
 /*
  * One step of partition_step(), in this transaction. "busy" is an answer, not an
  * error.

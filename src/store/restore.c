@@ -442,7 +442,9 @@ create_arriving(CreateStmt *stmt)
 	Oid			types[] = {NAMEOID};
 	Datum		values[1];
 
-	if (stmt->if_not_exists || !OidIsValid(namespace))
+	/* A temporary table is in no schema of ours, and no partition of events. */
+	if (stmt->if_not_exists || stmt->relation->relpersistence == RELPERSISTENCE_TEMP ||
+		!OidIsValid(namespace))
 		return;
 	if (RangeVarGetCreationNamespace(stmt->relation) == namespace &&
 		OidIsValid(get_relname_relid(stmt->relation->relname, namespace)) && owns_events())

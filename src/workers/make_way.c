@@ -210,6 +210,17 @@ note_command(Node *stmt)
 	}
 }
 
+/*
+ * BEGIN, COMMIT and the like concern nobody here, and are what sessions send most
+ * often.  COMMIT PREPARED does: what such a transaction wrote, another session has
+ * written.
+ */
+static inline bool
+is_bystander(Node *stmt)
+{
+	return IsA(stmt, TransactionStmt) && ((TransactionStmt *) stmt)->kind != TRANS_STMT_COMMIT_PREPARED;
+}
+
 /* ProcessUtility of every backend. */
 static void
 utility(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityContext context,
@@ -217,9 +228,9 @@ utility(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityContex
 		QueryCompletion *completion)
 {
 	Node	   *stmt = plan->utilityStmt;
-	bool		commits_prepared = IsA(stmt, TransactionStmt) &&
-		((TransactionStmt *) stmt)->kind == TRANS_STMT_COMMIT_PREPARED;
-	Oid			wanted = tex_database_wanted_by(stmt, context);
+	bool		bystander = is_bystander(stmt);
+	bool		commits_prepared = !bystander && IsA(stmt, TransactionStmt);
+	Oid			wanted = bystander ? InvalidOid : tex_database_wanted_by(stmt, context);
 	Oid			new_settings = InvalidOid;
 
 	if (OidIsValid(wanted))
@@ -227,12 +238,12 @@ utility(PlannedStmt *plan, const char *sql, bool read_only, ProcessUtilityContex
 	/* Now, as the command may be gone when it ended. */
 	if (IsA(stmt, AlterDatabaseSetStmt) && IsTransactionState())
 		new_settings = get_database_oid(((AlterDatabaseSetStmt *) stmt)->dbname, true);
-	note_command(stmt);
+	if (!bystander)
+		note_command(stmt);
 	if (previous_utility)
 		previous_utility(plan, sql, read_only, context, params, environment, dest, completion);
 	else
 		standard_ProcessUtility(plan, sql, read_only, context, params, environment, dest, completion);
-	/* What such a transaction wrote, another session has written. */
 	if (commits_prepared)
 		tex_worker_wake(MyDatabaseId);
 	/*
