@@ -64,15 +64,40 @@ CREATE TABLE count_base (
     kind          event_kind  NOT NULL,
     event_count   bigint      NOT NULL,
     error_count   bigint      NOT NULL,
+    latency       histogram   NOT NULL,
     UNIQUE NULLS NOT DISTINCT (hour, service_name, kind)
+);
+
+-- The same, by operation as well: more rows, for questions that need them.
+CREATE TABLE operation_base (
+    hour          timestamptz NOT NULL,
+    service_name  text,
+    kind          event_kind  NOT NULL,
+    operation     text,
+    event_count   bigint      NOT NULL,
+    error_count   bigint      NOT NULL,
+    write_count   bigint      NOT NULL,
+    latency       histogram   NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (hour, service_name, kind, operation)
+);
+
+-- The operations that a service has rows of its own for, and '(other)' once it has
+-- too many. Only a fold adds to it.
+CREATE TABLE operation_names (
+    service_key   text        NOT NULL,
+    operation     text        NOT NULL,
+    PRIMARY KEY (service_key, operation)
 );
 
 CREATE TABLE count_deltas (
     hour          timestamptz NOT NULL,
     service_name  text,
     kind          event_kind  NOT NULL,
+    operation     text,
     event_count   bigint      NOT NULL,
-    error_count   bigint      NOT NULL
+    error_count   bigint      NOT NULL,
+    write_count   bigint      NOT NULL,
+    latency       histogram
 );
 
 -- One row, so that counting costs the same at every size.
@@ -94,7 +119,11 @@ COMMENT ON TABLE summary_base IS 'summaries of traces as of the last fold; read 
 COMMENT ON TABLE summary_deltas IS
     'by how much statements changed summaries since the last fold; "recompute": the trace must be read again';
 COMMENT ON TABLE count_base IS 'counts of events as of the last fold; read event_counts instead';
-COMMENT ON TABLE count_deltas IS 'by how much statements changed counts since the last fold';
+COMMENT ON TABLE operation_base IS 'counts and latencies of operations as of the last fold; read latencies instead';
+COMMENT ON TABLE operation_names IS
+    'operations of a service ("=" and its name, or nothing for events without one) that have rows of their own in operation_base; with "(other)" among them, all others are counted there';
+COMMENT ON TABLE count_deltas IS
+    'by how much statements changed counts since the last fold; operation as the event has it, latency of the events with a duration';
 COMMENT ON TABLE totals IS 'one row: events and traces as of the last fold; call count_events(), count_traces()';
 COMMENT ON INDEX summary_base_newest_idx IS 'traces by time of their last event';
 

@@ -112,13 +112,72 @@ COMMENT ON COLUMN event_counts.kind IS 'the kind';
 COMMENT ON COLUMN event_counts.event_count IS 'number of events';
 COMMENT ON COLUMN event_counts.error_count IS 'number of those for which is_error(kind, attributes)';
 
-CREATE VIEW counts_recomputed AS
+-- Which row an operation is counted in: its own, until a fold found that its service has
+-- more than trace_ext.max_operations. What was counted in "(other)" stays there.
+CREATE FUNCTION trace_ext_internal.counted_as(service_name text, operation text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN operation IS NULL OR operation = '(other)'
+                     OR NOT EXISTS (SELECT FROM trace_ext.operation_names n
+                                     WHERE n.service_key = coalesce('=' || service_name, '') AND n.operation = '(other)')
+                     OR EXISTS (SELECT FROM trace_ext.operation_names n
+                                 WHERE n.service_key = coalesce('=' || service_name, '') AND n.operation = counted_as.operation)
+                THEN operation ELSE '(other)' END;
+COMMENT ON FUNCTION trace_ext_internal.counted_as(text, text) IS 'the operation that an operation of a service is counted as: itself, or "(other)"';
+
+CREATE VIEW latencies AS
+SELECT hour, service_name, kind, operation, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
+       coalesce(trace_ext.merge(latency), '{}') AS latency, sum(write_count)::bigint AS writes
+  FROM (SELECT hour, service_name, kind, operation, event_count, error_count, latency, write_count FROM trace_ext.operation_base
+        UNION ALL
+        SELECT hour, service_name, kind, trace_ext_internal.counted_as(service_name, operation), event_count, error_count, latency, write_count
+          FROM trace_ext.count_deltas) AS parts
+ GROUP BY hour, service_name, kind, operation
+HAVING sum(event_count) <> 0;
+COMMENT ON VIEW latencies IS 'events and how long they took, by hour, service, kind and operation, exact inside every snapshot';
+COMMENT ON COLUMN latencies.hour IS 'begin of the hour (hours of UTC)';
+COMMENT ON COLUMN latencies.service_name IS 'the service; NULL for events that name none';
+COMMENT ON COLUMN latencies.kind IS 'the kind';
+COMMENT ON COLUMN latencies.operation IS
+    'operation(kind, name); NULL for events without a name; "(other)" for what a service has beyond trace_ext.max_operations';
+COMMENT ON COLUMN latencies.calls IS 'number of events';
+COMMENT ON COLUMN latencies.errors IS 'number of those for which is_error(kind, attributes)';
+COMMENT ON COLUMN latencies.latency IS 'duration_ns of those that have one, as a histogram';
+COMMENT ON COLUMN latencies.writes IS 'number of those that are accesses that write';
+
+CREATE VIEW kind_latencies AS
+SELECT hour, service_name, kind, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
+       coalesce(trace_ext.merge(latency), '{}') AS latency
+  FROM (SELECT hour, service_name, kind, event_count, error_count, latency FROM trace_ext.count_base
+        UNION ALL
+        SELECT hour, service_name, kind, event_count, error_count, latency FROM trace_ext.count_deltas) AS parts
+ GROUP BY hour, service_name, kind
+HAVING sum(event_count) <> 0;
+COMMENT ON VIEW kind_latencies IS 'events and how long they took, by hour, service and kind, exact inside every snapshot';
+COMMENT ON COLUMN kind_latencies.hour IS 'begin of the hour (hours of UTC)';
+COMMENT ON COLUMN kind_latencies.service_name IS 'the service; NULL for events that name none';
+COMMENT ON COLUMN kind_latencies.kind IS 'the kind';
+COMMENT ON COLUMN kind_latencies.calls IS 'number of events';
+COMMENT ON COLUMN kind_latencies.errors IS 'number of those for which is_error(kind, attributes)';
+COMMENT ON COLUMN kind_latencies.latency IS 'duration_ns of those that have one, as a histogram';
+
+-- What is counted of events, in one place: for all of them, those of a partition that
+-- comes or goes, or those of an hour.
+CREATE FUNCTION trace_ext_internal.count_query(source text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+    RETURN format($q$
 SELECT date_bin('1 hour', "timestamp", '2000-01-01 00:00:00+00') AS hour, service_name, kind,
+       trace_ext.operation(kind, name) AS operation,
        count(*) AS event_count,
-       count(*) FILTER (WHERE trace_ext.is_error(kind, CASE WHEN kind = 'HttpResponse' THEN attributes END)) AS error_count
-  FROM trace_ext.events
- GROUP BY 1, 2, 3;
-COMMENT ON VIEW counts_recomputed IS 'counts computed from all events; slow, for checks and repair';
+       count(*) FILTER (WHERE trace_ext.is_error(kind, CASE WHEN kind = 'HttpResponse' THEN attributes END)) AS error_count,
+       count(*) FILTER (WHERE kind = 'StateChange' AND attributes ->> 'access_type' IN ('Write', 'AtomicWrite', 'AtomicRMW')) AS write_count,
+       trace_ext.histogram_agg(duration_ns) FILTER (WHERE duration_ns >= 0) AS latency
+  FROM %s
+ GROUP BY 1, 2, 3, 4 $q$, source);
+COMMENT ON FUNCTION trace_ext_internal.count_query(text) IS
+    'a query that counts events of a source, which has the columns of events: the columns of count_deltas';
+
+DO $$ BEGIN EXECUTE 'CREATE VIEW trace_ext.counts_recomputed AS ' || trace_ext_internal.count_query('trace_ext.events'); END $$;
+COMMENT ON VIEW counts_recomputed IS 'counts and latencies computed from all events; slow, for checks and repair';
 
 CREATE FUNCTION trace_ext_internal.require_read_committed(what text) RETURNS void
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_require_read_committed';
@@ -145,6 +204,7 @@ CREATE FUNCTION trace_ext_internal.fold_deltas(most bigint) RETURNS bigint
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
+    most_operations constant int := current_setting('trace_ext.max_operations')::int;
     folded bigint;
     came bigint;
     came_ids uuid[];
@@ -228,13 +288,43 @@ BEGIN
         DELETE FROM trace_ext.count_deltas
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))
         RETURNING *
+    ), unknown_operations AS (
+        -- In the order of names, after those that the service has already.
+        SELECT u.service_key, u.operation,
+               (SELECT count(*) FROM trace_ext.operation_names n WHERE n.service_key = u.service_key)
+               + row_number() OVER (PARTITION BY u.service_key ORDER BY u.operation) AS place
+          FROM (SELECT DISTINCT coalesce('=' || service_name, '') AS service_key, operation
+                  FROM taken_counts WHERE operation <> '(other)') AS u
+         WHERE NOT EXISTS (SELECT FROM trace_ext.operation_names n
+                            WHERE n.service_key = u.service_key AND n.operation IN (u.operation, '(other)'))
+    ), named AS (
+        INSERT INTO trace_ext.operation_names
+        SELECT service_key, CASE WHEN place <= most_operations THEN operation ELSE '(other)' END
+          FROM unknown_operations WHERE place <= most_operations + 1
+    ), counted_operations AS (
+        INSERT INTO trace_ext.operation_base AS b
+        SELECT t.hour, t.service_name, t.kind,
+               CASE WHEN u.place > most_operations THEN '(other)' WHEN u.place IS NOT NULL THEN t.operation
+                    ELSE trace_ext_internal.counted_as(t.service_name, t.operation) END AS counted_as,
+               sum(t.event_count), sum(t.error_count), sum(t.write_count), coalesce(trace_ext.merge(t.latency), '{}')
+          FROM (SELECT hour, service_name, kind, operation, sum(event_count) AS event_count, sum(error_count) AS error_count,
+                       sum(write_count) AS write_count, trace_ext.merge(latency) AS latency
+                  FROM taken_counts GROUP BY hour, service_name, kind, operation) AS t
+          LEFT JOIN unknown_operations u ON u.service_key = coalesce('=' || t.service_name, '') AND u.operation = t.operation
+         GROUP BY t.hour, t.service_name, t.kind, counted_as
+        ON CONFLICT (hour, service_name, kind, operation) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               write_count = b.write_count + excluded.write_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
     ), counted AS (
         INSERT INTO trace_ext.count_base AS b
-        SELECT hour, service_name, kind, sum(event_count), sum(error_count)
+        SELECT hour, service_name, kind, sum(event_count), sum(error_count), coalesce(trace_ext.merge(latency), '{}')
           FROM taken_counts GROUP BY hour, service_name, kind
         ON CONFLICT (hour, service_name, kind) DO UPDATE SET
                event_count = b.event_count + excluded.event_count,
-               error_count = b.error_count + excluded.error_count
+               error_count = b.error_count + excluded.error_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
         RETURNING 1
     ), summed AS (
         UPDATE trace_ext.totals SET
@@ -304,6 +394,7 @@ CREATE FUNCTION verify_summaries()
     RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)
     LANGUAGE sql STABLE SET jit = off
     BEGIN ATOMIC
+    WITH counts AS MATERIALIZED (SELECT * FROM trace_ext.counts_recomputed)
     SELECT 'trace_summaries', coalesce(s.trace_id, r.trace_id)::text, to_jsonb(s), to_jsonb(r)
       FROM trace_ext.trace_summaries s
       FULL JOIN (SELECT trace_id, event_count, first_timestamp, last_timestamp,
@@ -315,10 +406,25 @@ CREATE FUNCTION verify_summaries()
     UNION ALL
     SELECT 'event_counts', concat_ws(' ', coalesce(s.hour, r.hour), coalesce(s.service_name, r.service_name, '(none)'), coalesce(s.kind, r.kind)),
            to_jsonb(s), to_jsonb(r)
-      FROM trace_ext.event_counts s
-      FULL JOIN trace_ext.counts_recomputed r
+      FROM (SELECT hour, service_name, kind, calls AS event_count, errors AS error_count, latency FROM trace_ext.kind_latencies) s
+      FULL JOIN (SELECT hour, service_name, kind, sum(event_count)::bigint AS event_count, sum(error_count)::bigint AS error_count,
+                        coalesce(trace_ext.merge(latency), '{}') AS latency
+                   FROM counts GROUP BY hour, service_name, kind) r
            ON s.hour = r.hour AND s.kind = r.kind AND coalesce('=' || s.service_name, '') = coalesce('=' || r.service_name, '')
-     WHERE ROW(s.*) IS DISTINCT FROM ROW(r.*)
+     WHERE s.hour IS NULL OR r.hour IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency
+        OR (s.event_count, s.error_count) IS DISTINCT FROM (r.event_count, r.error_count)
+    UNION ALL
+    SELECT 'latencies', concat_ws(' ', coalesce(s.hour, r.hour), coalesce(s.service_name, r.service_name, '(none)'), coalesce(s.kind, r.kind), coalesce(s.operation, r.operation, '(none)')),
+           to_jsonb(s), to_jsonb(r)
+      FROM trace_ext.latencies s
+      FULL JOIN (SELECT hour, service_name, kind, trace_ext_internal.counted_as(service_name, operation) AS operation,
+                        sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
+                        coalesce(trace_ext.merge(latency), '{}') AS latency, sum(write_count)::bigint AS writes
+                   FROM counts GROUP BY 1, 2, 3, 4) r
+           ON s.hour = r.hour AND s.kind = r.kind AND coalesce('=' || s.service_name, '') = coalesce('=' || r.service_name, '')
+              AND coalesce('=' || s.operation, '') = coalesce('=' || r.operation, '')
+     WHERE s.hour IS NULL OR r.hour IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency
+        OR (s.calls, s.errors, s.writes) IS DISTINCT FROM (r.calls, r.errors, r.writes)
     UNION ALL
     SELECT 'count_events()', '', to_jsonb(trace_ext.count_events()), to_jsonb(count(*))
       FROM trace_ext.events HAVING count(*) <> trace_ext.count_events()
@@ -341,11 +447,15 @@ BEGIN
     DELETE FROM trace_ext.count_deltas;
     DELETE FROM trace_ext.summary_base;
     DELETE FROM trace_ext.count_base;
+    DELETE FROM trace_ext.operation_base;
+    DELETE FROM trace_ext.operation_names;
+    UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
     INSERT INTO trace_ext.summary_base SELECT * FROM trace_ext.summary_recomputed;
-    INSERT INTO trace_ext.count_base SELECT * FROM trace_ext.counts_recomputed;
-    UPDATE trace_ext.totals SET
-        event_count = (SELECT coalesce(sum(event_count), 0) FROM trace_ext.count_base),
-        trace_count = (SELECT count(*) FROM trace_ext.summary_base);
+    UPDATE trace_ext.totals SET trace_count = (SELECT count(*) FROM trace_ext.summary_base);
+    -- As deltas: what is made of them is written down once, in the fold.
+    INSERT INTO trace_ext.count_deltas
+    SELECT hour, service_name, kind, operation, event_count, error_count, write_count, latency FROM trace_ext.counts_recomputed;
+    PERFORM trace_ext_internal.fold_deltas(NULL);
 END
 $$;
 COMMENT ON FUNCTION rebuild_summaries() IS

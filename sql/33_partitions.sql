@@ -50,9 +50,9 @@ BEGIN
                            max(upper(trace_ext.event_extent("timestamp", duration_ns, stamped_at_end))), true
                       FROM %s GROUP BY trace_id', part::regclass);
     EXECUTE format('INSERT INTO trace_ext.count_deltas
-                    SELECT date_bin(''1 hour'', "timestamp", ''2000-01-01 00:00:00+00''), service_name, kind,
-                           $1 * count(*), $1 * count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
-                      FROM %s GROUP BY 1, 2, 3', part::regclass) USING sign;
+                    SELECT hour, service_name, kind, operation, $1 * event_count, $1 * error_count, $1 * write_count,
+                           CASE WHEN $1 > 0 THEN latency ELSE ''{}''::trace_ext.histogram OPERATOR(trace_ext.-) latency END
+                      FROM (%s) AS counts', trace_ext_internal.count_query(part::regclass::text)) USING sign;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.count_rows(oid, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
@@ -87,16 +87,26 @@ BEGIN
     UPDATE trace_ext.totals SET trace_count = trace_count - forgotten_traces,
                                 event_count = event_count - forgotten_events;
 
+    DELETE FROM trace_ext.operation_base WHERE hour >= low AND hour < last_hour;
+
     INSERT INTO trace_ext.count_deltas
-    SELECT hour, service_name, kind, -event_count, -error_count FROM trace_ext.count_base
-     WHERE (hour = first_hour AND first_hour < low) OR (hour = last_hour AND last_hour < high)
-    UNION ALL
-    SELECT date_bin('1 hour', "timestamp", origin), service_name, kind,
-           count(*), count(*) FILTER (WHERE trace_ext.is_error(kind, attributes))
-      FROM trace_ext.events
-     WHERE ("timestamp" >= first_hour AND "timestamp" < trace_ext_internal.shifted(first_hour, '1 hour') AND first_hour < low)
-        OR ("timestamp" >= last_hour AND "timestamp" < trace_ext_internal.shifted(last_hour, '1 hour') AND last_hour < high)
-     GROUP BY 1, 2, 3;
+    SELECT hour, service_name, kind, operation, -event_count, -error_count, -write_count, '{}'::trace_ext.histogram OPERATOR(trace_ext.-) latency
+      FROM trace_ext.operation_base
+     WHERE (hour = first_hour AND first_hour < low) OR (hour = last_hour AND last_hour < high);
+    EXECUTE 'INSERT INTO trace_ext.count_deltas ' || trace_ext_internal.count_query($q$(
+        SELECT * FROM trace_ext.events
+         WHERE ("timestamp" >= $1 AND "timestamp" < trace_ext_internal.shifted($1, '1 hour') AND $1 < $3)
+            OR ("timestamp" >= $2 AND "timestamp" < trace_ext_internal.shifted($2, '1 hour') AND $2 < $4)) AS cut$q$)
+      USING first_hour, last_hour, low, high;
+
+    -- A service that has run out of operations gets back those that are no longer used, and may
+    -- name new ones once nothing is left of what was counted in "(other)".
+    IF EXISTS (SELECT FROM trace_ext.operation_names WHERE operation = '(other)') THEN
+        DELETE FROM trace_ext.operation_names n
+         WHERE NOT EXISTS (SELECT FROM (SELECT service_name, operation FROM trace_ext.operation_base WHERE event_count <> 0
+                                        UNION ALL SELECT service_name, trace_ext_internal.counted_as(service_name, operation) FROM trace_ext.count_deltas) AS u
+                            WHERE n.operation = u.operation AND n.service_key = coalesce('=' || u.service_name, ''));
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.forget_range(timestamptz, timestamptz) IS
@@ -106,7 +116,8 @@ CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms'
     AS $$
 BEGIN
-    LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
+        trace_ext.operation_base, trace_ext.operation_names IN ACCESS EXCLUSIVE MODE;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.lock_derived() IS 'locks the tables of summaries and counts, or fails after 0.2 s';
@@ -122,12 +133,15 @@ BEGIN
     PERFORM trace_ext_internal.fold_lock(true);
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
-        TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base;
+        TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
+            trace_ext.operation_base, trace_ext.operation_names;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
         DELETE FROM trace_ext.count_deltas;
         DELETE FROM trace_ext.summary_base;
         DELETE FROM trace_ext.count_base;
+        DELETE FROM trace_ext.operation_base;
+        DELETE FROM trace_ext.operation_names;
     END;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
 END

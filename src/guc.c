@@ -72,6 +72,7 @@ static const struct config_enum_entry variable_scopes[] = {
 /* The longest age that can be taken off a time of today. */
 #define MAX_AGE_YEARS 1000
 
+static int	max_operations;
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -476,6 +477,11 @@ tex_guc_init(void)
 							"Deepest nesting of an event that ingest_events() takes.",
 							NULL, &tex_max_nesting, 100, 8, 1000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.max_operations",
+							"Operations of a service that are counted each by itself.",
+							"What comes beyond is counted as \"(other)\", until rebuild_summaries().",
+							&max_operations, 1000, 1, 100000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("trace_ext.partition_interval",
 							   "Length of the partitions that maintain_partitions() makes.",
 							   "An interval of whole hours, days or weeks.",

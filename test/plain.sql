@@ -54,6 +54,17 @@ SELECT date_trunc('hour', "timestamp", 'UTC') AS hour, service_name, kind,
   FROM trace_ext.events
  GROUP BY 1, 2, 3;
 
+CREATE VIEW plain.latencies AS
+SELECT date_trunc('hour', "timestamp", 'UTC') AS hour, service_name, kind, trace_ext.operation(kind, name) AS operation,
+       count(*) AS calls,
+       count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS errors,
+       count(*) FILTER (WHERE kind = 'StateChange' AND (attributes ->> 'access_type') IN ('Write', 'AtomicWrite', 'AtomicRMW')) AS writes,
+       count(*) FILTER (WHERE duration_ns >= 0) AS durations,
+       coalesce(sum(duration_ns) FILTER (WHERE duration_ns >= 0), 0) AS ns,
+       coalesce(trace_ext.histogram_agg(duration_ns) FILTER (WHERE duration_ns >= 0)::jsonb -> 'buckets', '{}') AS buckets
+  FROM trace_ext.events
+ GROUP BY 1, 2, 3, 4;
+
 -- Maintained against plain, by EXCEPT ALL both ways: no row means exact.
 -- STABLE, so that all of it sees the snapshot of the caller.
 CREATE FUNCTION plain.differences() RETURNS TABLE (what text, side text, difference text)
@@ -62,6 +73,12 @@ LANGUAGE sql STABLE AS $$
         SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM trace_ext.trace_summaries s
         UNION ALL
         SELECT 'event_counts', to_jsonb(c) FROM trace_ext.event_counts c
+        UNION ALL
+        SELECT 'latencies', to_jsonb(l) FROM (SELECT hour, service_name, kind, operation, calls, errors, writes, total_count(latency) AS durations,
+                                                     total_sum(latency) AS ns, coalesce(latency::jsonb -> 'buckets', '{}') AS buckets FROM trace_ext.latencies) l
+        UNION ALL
+        SELECT 'kind_latencies', to_jsonb(l) FROM (SELECT hour, service_name, kind, calls, errors, total_count(latency) AS durations, total_sum(latency) AS ns
+                                                     FROM trace_ext.kind_latencies) l
         UNION ALL
         SELECT 'list_traces', to_jsonb(l) FROM trace_ext.list_traces(10000) WITH ORDINALITY l
         UNION ALL
@@ -72,6 +89,11 @@ LANGUAGE sql STABLE AS $$
         SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM plain.trace_summaries s
         UNION ALL
         SELECT 'event_counts', to_jsonb(c) FROM plain.event_counts c
+        UNION ALL
+        SELECT 'latencies', to_jsonb(l) FROM plain.latencies l
+        UNION ALL
+        SELECT 'kind_latencies', to_jsonb(l) FROM (SELECT hour, service_name, kind, sum(calls) AS calls, sum(errors) AS errors, sum(durations) AS durations, sum(ns) AS ns
+                                                     FROM plain.latencies GROUP BY 1, 2, 3) l
         UNION ALL
         SELECT 'list_traces', to_jsonb(l)
           FROM (SELECT *, row_number() OVER (ORDER BY last_timestamp DESC, trace_id DESC) AS ordinality

@@ -169,6 +169,32 @@ tex_event_is_error(TexKind kind, Jsonb *attributes)
 }
 
 /*
+ * Does an access with these attributes write its variable?
+ */
+bool
+tex_access_writes(Jsonb *attributes)
+{
+	static const char *const writes[] = {"Write", "AtomicWrite", "AtomicRMW"};
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue *type;
+
+	if (attributes == NULL || !JB_ROOT_IS_OBJECT(attributes))
+		return false;
+	key.val.string.val = "access_type";
+	key.val.string.len = strlen("access_type");
+	type = findJsonbValueFromContainer(&attributes->root, JB_FOBJECT, &key);
+	if (type == NULL || type->type != jbvString)
+		return false;
+	for (Size i = 0; i < lengthof(writes); i++)
+	{
+		if (strlen(writes[i]) == (Size) type->val.string.len &&
+			memcmp(writes[i], type->val.string.val, type->val.string.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * is_error(event_kind, jsonb) returns boolean
  */
 Datum

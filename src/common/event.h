@@ -37,5 +37,6 @@ extern TexKind tex_kind_by_oid(Oid label);
 extern Oid	tex_kind_oid(TexKind kind);
 
 extern bool tex_event_is_error(TexKind kind, Jsonb *attributes);
+extern bool tex_access_writes(Jsonb *attributes);
 
 #endif							/* TEX_EVENT_H */

@@ -132,6 +132,22 @@ tex_append_summaries(TexSummary **summaries, int n)
 	return n;
 }
 
+/* Have the events that a count is of come and gone again? */
+static bool
+is_nothing(const TexCount *count)
+{
+	if (count->event_count != 0 || count->error_count != 0 || count->write_count != 0)
+		return false;
+	if (count->latency == NULL)
+		return true;
+	for (int i = 0; i < count->latency->n; i++)
+	{
+		if (count->latency->buckets[i].count != 0)
+			return false;
+	}
+	return count->latency->sum == 0;
+}
+
 /*
  * Appends a row of count_deltas for each count, but for those whose events came
  * and went again, and returns how many.  Makes garbage in the current memory context.
@@ -148,14 +164,18 @@ tex_append_counts(TexCount **counts, int n)
 		const TexCount *count = counts[i];
 		TupleTableSlot *slot;
 
-		if (count->event_count == 0 && count->error_count == 0)
+		if (is_nothing(count))
 			continue;
 		slot = writer_next(w);
 		slot->tts_values[0] = TimestampTzGetDatum(count->key.hour);
 		set_or_null(slot, 1, count->key.service == NULL, PointerGetDatum(count->key.service));
 		slot->tts_values[2] = ObjectIdGetDatum(count->key.kind);
-		slot->tts_values[3] = Int64GetDatum(count->event_count);
-		slot->tts_values[4] = Int64GetDatum(count->error_count);
+		set_or_null(slot, 3, count->key.operation == NULL, PointerGetDatum(count->key.operation));
+		slot->tts_values[4] = Int64GetDatum(count->event_count);
+		slot->tts_values[5] = Int64GetDatum(count->error_count);
+		slot->tts_values[6] = Int64GetDatum(count->write_count);
+		set_or_null(slot, 7, count->latency == NULL,
+					count->latency == NULL ? (Datum) 0 : tex_histogram_datum(count->latency));
 		writer_add(w);
 		written++;
 	}

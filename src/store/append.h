@@ -5,6 +5,7 @@
 #ifndef TEX_APPEND_H
 #define TEX_APPEND_H
 
+#include "histogram/histogram.h"
 #include "store/summary.h"
 
 /* What events are counted by; the columns of count_deltas but for the counts. */
@@ -13,6 +14,7 @@ typedef struct TexCountKey
 	TimestampTz hour;			/* its begin; in UTC */
 	Oid			kind;			/* label of event_kind */
 	text	   *service;		/* may be NULL */
+	text	   *operation;		/* may be NULL */
 } TexCountKey;
 
 /* By how much a count changes; an element of a hash in backend memory. */
@@ -21,6 +23,8 @@ typedef struct TexCount
 	TexCountKey key;
 	int64		event_count;
 	int64		error_count;
+	int64		write_count;	/* accesses that write */
+	TexHistogram *latency;		/* of the events that have a duration; NULL: none */
 	char		status;			/* for simplehash.h */
 } TexCount;
 

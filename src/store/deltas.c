@@ -18,7 +18,7 @@
  *	 marked "recompute": its first, last, services and root cannot be told from
  *	 what went away.  The times of rows that the statement added stand in the
  *	 delta all the same: trace_range.c must know where rows can be.
- * - A large statement writes as soon as PENDING_TRACES traces are pending, so
+ * - A large statement writes as soon as MAX_PENDING traces or counts are pending, so
  *	 memory stays bounded.
  */
 #include "postgres.h"
@@ -40,14 +40,15 @@
 #include "store/deltas.h"
 #include "common/event.h"
 #include "store/fold_once.h"
+#include "store/operation.h"
 #include "guc.h"
 #include "store/restore.h"
 #include "store/summary.h"
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
-/* Traces that are pending at most, so that memory stays bounded. */
-#define PENDING_TRACES 20000
+/* Traces, and counts, that are pending at most, so that memory stays bounded. */
+#define MAX_PENDING 20000
 
 PG_FUNCTION_INFO_V1(tex_note_event);
 PG_FUNCTION_INFO_V1(tex_append_deltas);
@@ -70,27 +71,32 @@ typedef struct EventRow
 	pg_uuid_t	trace_id;
 	Oid			kind_oid;
 	TexKind		kind;
+	text	   *name;			/* may be NULL */
+	bool		is_write;		/* an access that writes */
+	int64		duration_ns;	/* less than 0: it has none */
 	TexSummaryEvent event;
 } EventRow;
 
-/*
- * Hours differ in few low bits only, so they are mixed first; a service of NULL
- * adds nothing.
- */
+/* A NULL adds nothing. */
+static uint32
+hash_with_text(uint32 h, text *t)
+{
+	return t == NULL ? h :
+		hash_combine(h, hash_bytes((unsigned char *) VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)));
+}
+
+/* Hours differ in few low bits only, so they are mixed first. */
 static uint32
 hash_count_key(const TexCountKey *key)
 {
 	uint32		h = hash_combine(murmurhash32((uint32) (key->hour / USECS_PER_HOUR)), key->kind);
 
-	if (key->service != NULL)
-		h = hash_combine(h, hash_bytes((unsigned char *) VARDATA_ANY(key->service),
-									   VARSIZE_ANY_EXHDR(key->service)));
-	return h;
+	return hash_with_text(hash_with_text(h, key->service), key->operation);
 }
 
 /* Byte by byte; NULL is equal to NULL. */
 static bool
-same_service(text *a, text *b)
+same_text(text *a, text *b)
 {
 	if (a == NULL || b == NULL)
 		return a == b;
@@ -103,7 +109,8 @@ same_service(text *a, text *b)
 #define SH_KEY_TYPE TexCountKey
 #define SH_KEY key
 #define SH_HASH_KEY(tb, key) hash_count_key(&key)
-#define SH_EQUAL(tb, a, b) (a.hour == b.hour && a.kind == b.kind && same_service(a.service, b.service))
+#define SH_EQUAL(tb, a, b) (a.hour == b.hour && a.kind == b.kind && same_text(a.service, b.service) && \
+	same_text(a.operation, b.operation))
 #define SH_SCOPE static inline
 #define SH_DEFINE
 #define SH_DECLARE
@@ -200,17 +207,36 @@ learn_layout(PendingSet *set, Relation rel)
 	set->layout_of = RelationGetRelid(rel);
 }
 
-/* From when to when the event of a row lasted. */
-static TexExtent
-read_extent(PendingSet *set, TupleTableSlot *slot, TimestampTz timestamp)
+/* How long the event of a row lasted, and from when to when; negative durations are none. */
+static void
+read_duration(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 {
 	bool		no_duration;
 	bool		not_said;
 	Datum		duration_ns = slot_getattr(slot, set->columns[COL_DURATION_NS], &no_duration);
 	Datum		at_end = slot_getattr(slot, set->columns[COL_STAMPED_AT_END], &not_said);
 
-	return tex_extent(timestamp, no_duration ? 0 : DatumGetInt64(duration_ns),
-					  !not_said && DatumGetBool(at_end));
+	row->duration_ns = no_duration ? -1 : DatumGetInt64(duration_ns);
+	row->event.extent = tex_extent(row->event.timestamp, row->duration_ns,
+								   !not_said && DatumGetBool(at_end));
+}
+
+/* What the attributes of a row decide; of other kinds they are not looked at. */
+static void
+read_attributes(PendingSet *set, TupleTableSlot *slot, EventRow *row)
+{
+	Jsonb	   *attributes = NULL;
+
+	row->event.is_access = row->kind == TEX_STATE_CHANGE;
+	if (row->event.is_access || row->kind == TEX_HTTP_RESPONSE)
+	{
+		bool		isnull;
+		Datum		value = slot_getattr(slot, set->columns[COL_ATTRIBUTES], &isnull);
+
+		attributes = isnull ? NULL : DatumGetJsonbP(value);
+	}
+	row->event.is_error = tex_event_is_error(row->kind, attributes);
+	row->is_write = row->event.is_access && tex_access_writes(attributes);
 }
 
 /*
@@ -228,58 +254,70 @@ read_event(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	row->event.timestamp = DatumGetTimestampTz(slot_getattr(slot, set->columns[COL_TIMESTAMP], &isnull));
 	row->kind_oid = DatumGetObjectId(slot_getattr(slot, set->columns[COL_KIND], &isnull));
 	row->kind = tex_kind_by_oid(row->kind_oid);
-	row->event.is_access = row->kind == TEX_STATE_CHANGE;
-	row->event.extent = read_extent(set, slot, row->event.timestamp);
+	read_duration(set, slot, row);
+	read_attributes(set, slot, row);
 	value = slot_getattr(slot, set->columns[COL_PARENT_ID], &isnull);
 	row->event.is_root = tex_is_root(&row->event.id, isnull ? NULL : DatumGetUUIDP(value));
 	value = slot_getattr(slot, set->columns[COL_SERVICE_NAME], &isnull);
 	row->event.service = isnull ? NULL : DatumGetTextPP(value);
 
-	row->event.name = NULL;
-	if (row->event.is_root)
-	{
-		value = slot_getattr(slot, set->columns[COL_NAME], &isnull);
-		row->event.name = isnull ? NULL : DatumGetTextPP(value);
-	}
-	row->event.is_error = row->kind == TEX_ERROR;
-	if (row->kind == TEX_HTTP_RESPONSE)
-	{
-		value = slot_getattr(slot, set->columns[COL_ATTRIBUTES], &isnull);
-		row->event.is_error = !isnull &&
-			tex_event_is_error(row->kind, DatumGetJsonbP(value));
-	}
+	value = slot_getattr(slot, set->columns[COL_NAME], &isnull);
+	row->name = isnull ? NULL : DatumGetTextPP(value);
+	row->event.name = row->event.is_root ? row->name : NULL;
 }
 
-/* Adds one event to, or takes one from, the count of its hour, kind and service. */
+/* A copy that lives as long as the set. */
+static text *
+keep_text(PendingSet *set, text *t)
+{
+	Size		len = VARSIZE_ANY(t);
+	text	   *copy = MemoryContextAlloc(set->context, len);
+
+	memcpy(copy, t, len);
+	return copy;
+}
+
+/* The count of an hour, kind, service and operation; an empty one is made where there is none. */
+static TexCount *
+get_count(PendingSet *set, TexCountKey key)
+{
+	bool		found;
+	TexCount   *entry = count_insert(set->counts, key, &found);
+
+	if (found)
+		return entry;
+	entry->event_count = entry->error_count = entry->write_count = 0;
+	entry->latency = NULL;
+	if (key.service != NULL)
+		entry->key.service = keep_text(set, key.service);
+	if (key.operation != NULL)
+		entry->key.operation = keep_text(set, key.operation);
+	return entry;
+}
+
+/* Adds one event to the count of its hour, kind, service and operation, or takes one from it. */
 static void
 add_count(PendingSet *set, const EventRow *row, int sign)
 {
-	TexCountKey	key;
-	TexCount *entry;
-	bool		found;
+	TexCountKey key = {.kind = row->kind_oid,.service = row->event.service};
+	TexCount   *entry;
 
 	/* Hours since the epoch of PostgreSQL; rounds down before it as well. */
 	key.hour = row->event.timestamp - (row->event.timestamp % USECS_PER_HOUR);
 	if (key.hour > row->event.timestamp)
 		key.hour -= USECS_PER_HOUR;
-	key.kind = row->kind_oid;
-	key.service = row->event.service;
+	key.operation = row->name == NULL ? NULL : tex_operation(row->kind, row->name);
 
-	entry = count_insert(set->counts, key, &found);
-	if (!found)
-	{
-		entry->event_count = 0;
-		entry->error_count = 0;
-		if (row->event.service != NULL)
-		{
-			Size		len = VARSIZE_ANY(row->event.service);
-
-			entry->key.service = MemoryContextAlloc(set->context, len);
-			memcpy(entry->key.service, row->event.service, len);
-		}
-	}
+	entry = get_count(set, key);
 	entry->event_count += sign;
 	entry->error_count += row->event.is_error ? sign : 0;
+	entry->write_count += row->is_write ? sign : 0;
+	if (row->duration_ns >= 0)
+	{
+		if (entry->latency == NULL)
+			entry->latency = tex_histogram_create(set->context);
+		tex_histogram_add(entry->latency, row->duration_ns, sign);
+	}
 }
 
 /* A row that came: it adds to everything. */
@@ -309,10 +347,7 @@ note_deleted(PendingSet *set, const EventRow *row)
 	tex_summaries_get(set->summaries, &row->trace_id)->recompute = true;
 }
 
-/*
- * Would the two versions of a row make the same summary and counts?  Most updates
- * change neither.
- */
+/* Would the two versions of a row make the same summary?  Most updates do. */
 static bool
 same_in_summary(const EventRow *a, const EventRow *b)
 {
@@ -324,8 +359,15 @@ same_in_summary(const EventRow *a, const EventRow *b)
 		a->event.extent.ended == b->event.extent.ended &&
 		a->kind == b->kind &&
 		a->event.is_error == b->event.is_error &&
-		same_service(a->event.service, b->event.service) &&
-		same_service(a->event.name, b->event.name);
+		same_text(a->event.service, b->event.service) &&
+		same_text(a->event.name, b->event.name);
+}
+
+/* Would two versions of a row, the same in the summary, be counted the same? */
+static bool
+same_in_counts(const EventRow *a, const EventRow *b)
+{
+	return a->is_write == b->is_write && a->duration_ns == b->duration_ns && same_text(a->name, b->name);
 }
 
 static void append_pending(PendingSet *set);
@@ -334,7 +376,7 @@ static void append_pending(PendingSet *set);
  * note_event() returns trigger
  *
  * The row trigger of every partition.  Writes nothing but to backend memory,
- * unless PENDING_TRACES are together.
+ * unless MAX_PENDING traces or counts are together.
  */
 Datum
 tex_note_event(PG_FUNCTION_ARGS)
@@ -367,8 +409,13 @@ tex_note_event(PG_FUNCTION_ARGS)
 			note_deleted(set, &row);
 			note_inserted(set, &new_row);
 		}
+		else if (!same_in_counts(&row, &new_row))
+		{
+			add_count(set, &row, -1);
+			add_count(set, &new_row, 1);
+		}
 	}
-	if (tex_summaries_count(set->summaries) >= PENDING_TRACES)
+	if (tex_summaries_count(set->summaries) >= MAX_PENDING || set->counts->members >= MAX_PENDING)
 		append_pending(set);
 	return PointerGetDatum(NULL);
 }

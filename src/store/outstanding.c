@@ -22,7 +22,7 @@
 
 /* Columns of their tables, counted from 1. */
 #define TOTALS_EVENT_COUNT 1
-#define COUNT_DELTAS_EVENT_COUNT 4
+#define COUNT_DELTAS_EVENT_COUNT 5
 
 PG_FUNCTION_INFO_V1(tex_count_events);
 

@@ -23,14 +23,15 @@ CREATE FUNCTION a_time() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
          + (ARRAY[0, 0, 1, 3599999999, 1800000000])[upto(5)] * interval '1 microsecond'
 $$;
 CREATE FUNCTION a_service() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY['api', 'bank', 'cart', NULL])[upto(4)] $$;
-CREATE FUNCTION a_name() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY['f', 'g', 'h', NULL])[upto(4)] $$;
+CREATE FUNCTION a_name() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY['f', 'g', 'order 17', 'order 18', NULL])[upto(5)] $$;
+CREATE FUNCTION a_duration() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY[NULL, 0, -1, 1, 1499, 1500000, 40000000000000])[upto(7)] * upto(3) $$;
 CREATE FUNCTION a_parent() RETURNS uuid LANGUAGE sql VOLATILE AS $$ SELECT CASE WHEN random() < 0.7 THEN an_id() END $$;
 CREATE FUNCTION a_kind() RETURNS event_kind LANGUAGE sql VOLATILE AS $$
     SELECT (ARRAY['FunctionCall', 'StateChange', 'HttpResponse', 'Error', 'Custom']::trace_ext.event_kind[])[upto(5)]
 $$;
 CREATE FUNCTION attributes_of(kind event_kind) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
     SELECT CASE kind
-        WHEN 'StateChange' THEN '{"access_type": "Write"}'
+        WHEN 'StateChange' THEN (ARRAY['{"access_type": "Write"}', '{"access_type": "Read"}', '{"access_type": "AtomicRMW"}'])[upto(3)]::jsonb
         WHEN 'HttpResponse' THEN (ARRAY['{"status": 200}', '{"status": 499.9}', '{"status": 500}', '{"status": "500"}', '[500]', NULL])[upto(6)]::jsonb
         END
 $$;
@@ -47,6 +48,8 @@ BEGIN
         e.name := a_name();
         e.service_name := a_service();
         e.attributes := attributes_of(e.kind);
+        e.duration_ns := a_duration();
+        e.stamped_at_end := (ARRAY[true, false, NULL])[upto(3)];
         RETURN NEXT e;
     END LOOP;
 END $$;
@@ -61,7 +64,7 @@ CREATE FUNCTION as_batch(n int) RETURNS text LANGUAGE sql VOLATILE AS $$
                    WHEN 'HttpResponse' THEN json_build_object('status', 100 * upto(5))
                    WHEN 'FunctionCall' THEN json_build_object('function_name', e.name)
                    ELSE '{}' END),
-               'metadata', json_build_object('service_name', e.service_name))))::text
+               'metadata', json_build_object('service_name', e.service_name, 'duration_ns', greatest(e.duration_ns, 0)))))::text
       FROM random_writes.some_events(n) e
 $$;
 
@@ -105,7 +108,8 @@ BEGIN
         action := action || 'upsert';
         INSERT INTO trace_ext.events AS e SELECT * FROM some_events(1) ON CONFLICT (trace_id, id, "timestamp")
         DO UPDATE SET (kind, attributes, service_name, parent_id) =
-                      (SELECT excluded.kind, excluded.attributes, excluded.service_name, excluded.parent_id);
+                      (SELECT excluded.kind, excluded.attributes, excluded.service_name, excluded.parent_id),
+                      duration_ns = excluded.duration_ns;
     ELSIF r < 0.40 THEN
         action := action || 'insert-strictly';      -- most collide and fail
         INSERT INTO trace_ext.events SELECT * FROM some_events(upto(3));
@@ -126,6 +130,7 @@ BEGIN
         UPDATE trace_ext.events e SET (kind, attributes) = (SELECT k, attributes_of(k) FROM a_kind() k),
                service_name = a_service(), parent_id = a_parent(), name = a_name()
          WHERE id = an_id();
+        UPDATE trace_ext.events SET duration_ns = a_duration() WHERE id = an_id();
     ELSIF r < 0.69 THEN
         action := action || 'update-nothing';
         UPDATE trace_ext.events SET tags = '{}', name = name WHERE id = an_id();

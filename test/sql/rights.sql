@@ -83,7 +83,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('maintain', $$CALL trace_ext.maintain_partitions()$$),
     ('DELETE errors', $$DELETE FROM trace_ext.ingest_errors WHERE false$$),
     ('write base', $$UPDATE trace_ext.summary_base SET event_count = 0$$),
-    ('write deltas', $$INSERT INTO trace_ext.count_deltas VALUES (now(), 'x', 'Custom', 1000, 0)$$),
+    ('write deltas', $$INSERT INTO trace_ext.count_deltas VALUES (now(), 'x', 'Custom', 'x', 1000, 0, 0)$$),
     ('write totals', $$UPDATE trace_ext.totals SET event_count = 0$$),
     ('write errors', $$INSERT INTO trace_ext.ingest_errors ("position", reason) VALUES (1, 'forged')$$),
     ('write partitions', $$DELETE FROM trace_ext.partitions$$),

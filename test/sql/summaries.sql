@@ -242,7 +242,7 @@ UPDATE trace_ext.summary_base SET event_count = 7 WHERE trace_id = plain.id('a1'
 DELETE FROM trace_ext.summary_base WHERE trace_id = plain.id('a2');
 UPDATE trace_ext.count_base SET error_count = 1;
 UPDATE trace_ext.totals SET event_count = event_count + 1, trace_count = trace_count + 2;
-INSERT INTO trace_ext.count_deltas VALUES ('2001-02-03 10:00:00+00', 'api', 'Custom', 1, 0);
+INSERT INTO trace_ext.count_deltas VALUES ('2001-02-03 10:00:00+00', 'api', 'Custom', 'x', 1, 0, 0);
 SELECT item, key, CASE jsonb_typeof(stored) WHEN 'object' THEN stored -> 'event_count' ELSE stored END AS stored,
        CASE jsonb_typeof(recomputed) WHEN 'object' THEN recomputed -> 'event_count' ELSE recomputed END AS recomputed
   FROM verify_summaries() ORDER BY 1, 2;
