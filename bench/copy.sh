@@ -17,10 +17,13 @@ set_triggers()
 	done
 }
 
+COPIED='trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, process_id, thread_id, environment, span_id,
+	upstream_span_id, duration_ns, attributes, tags, causality_vector, lock_set, stamped_at_end'
+
 # copy_once TABLE: milliseconds.
 copy_once()
 {
-	time_sql "COPY $1 FROM '$WORK/events.copy'"
+	time_sql "COPY $1 ($COPIED) FROM '$WORK/events.copy'"
 }
 
 compare_copy()
@@ -49,8 +52,7 @@ compare_copy()
 
 bench_copy()
 {
-	run_sql -c "COPY (SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, process_id,
-		thread_id, environment, span_id, upstream_span_id, duration_ns, attributes, tags, causality_vector, lock_set
+	run_sql -c "COPY (SELECT $COPIED
 		FROM bench.sample ORDER BY n) TO '$WORK/events.copy'"
 	compare_copy "COPY of $EVENTS events, parent" trace_ext.events
 	compare_copy "COPY of $EVENTS events, partition" trace_ext.events_day0

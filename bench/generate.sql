@@ -85,7 +85,8 @@ CREATE FUNCTION bench.events_of(first_trace bigint, last_trace bigint) RETURNS S
            CASE WHEN k.kind IN ('HttpResponse', 'DatabaseResult') THEN (e.r % 80) * 1000000 END,
            bench.attributes(k.kind, e.r), '{"sdk_language": "typescript"}'::jsonb,
            ('{"' || bench.id(t.n * 64, 'event') || '": ' || i || '}')::trace_ext.vclock,
-           CASE WHEN e.r % 10 = 0 THEN ARRAY['lock.accounts.' || e.r % 200] END
+           CASE WHEN e.r % 10 = 0 THEN ARRAY['lock.accounts.' || e.r % 200] END,
+           CASE WHEN k.kind IN ('HttpResponse', 'DatabaseResult') THEN true END
       FROM (SELECT n, 20 + bench.pick(n, 1, 31) AS events,
                    timestamptz '2024-01-01 00:00:00+00'
                    + n / 8 * 8 * (interval '1 day' / current_setting('bench.traces_per_day')::int)
