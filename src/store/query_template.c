@@ -165,7 +165,7 @@ typedef struct Scan
 	bool		mysql;
 	bool		renumber;		/* parameters are numbered like constants */
 	bool		has_list;
-	int			highest;		/* number of a parameter outside lists */
+	int			highest;		/* number of a parameter outside lists, or 0 */
 	int			numbered;		/* the last number that was given out */
 	Token		before;
 	int			depth;
@@ -190,26 +190,41 @@ compare_word(const char *word, size_t len, const char *with)
 	return with[len] == '\0' ? 0 : -1;
 }
 
-/* What the word is to us. */
+/*
+ * What the word is to us.  Most are names, so the keywords of a letter are looked at
+ * only where one of them has that length; the index of letters is made at first use.
+ */
 static Token
 keyword(const char *word, size_t len)
 {
-	int			low = 0;
-	int			high = lengthof(keywords) - 1;
-
-	if (len > LONGEST_KEYWORD)
-		return TOKEN_WORD;
-	while (low <= high)
+	static struct
 	{
-		int			middle = (low + high) / 2;
-		int			order = compare_word(word, len, keywords[middle].word);
+		uint8		first;
+		uint8		count;
+		uint16		lengths;	/* bit n: one has n letters */
+	}			letters['z' - 'a' + 1];
+	static bool indexed = false;
+	int			letter = (word[0] | 0x20) - 'a';
 
-		if (order == 0)
-			return keywords[middle].token;
-		if (order < 0)
-			high = middle - 1;
-		else
-			low = middle + 1;
+	if (!indexed)
+	{
+		for (int i = lengthof(keywords) - 1; i >= 0; i--)
+		{
+			letters[keywords[i].word[0] - 'a'].first = i;
+			letters[keywords[i].word[0] - 'a'].count++;
+			letters[keywords[i].word[0] - 'a'].lengths |= 1 << strlen(keywords[i].word);
+		}
+		indexed = true;
+	}
+	if (len > LONGEST_KEYWORD || letter < 0 || letter > 'z' - 'a' ||
+		(letters[letter].lengths >> len & 1) == 0)
+		return TOKEN_WORD;
+	for (int i = 0; i < letters[letter].count; i++)
+	{
+		const Keyword *k = &keywords[letters[letter].first + i];
+
+		if (compare_word(word, len, k->word) == 0)
+			return k->token;
 	}
 	return TOKEN_WORD;
 }
@@ -366,38 +381,29 @@ dollar_quoted_end(const Scan *s, const char *p)
 	return s->end;
 }
 
+/* Behind the string constant that starts with letters here, or NULL. */
+static const char *
+prefixed_string_end(const Scan *s, const char *p)
+{
+	if (next_is(s, p, '\''))
+	{
+		if (strchr("eEnNbBxX", *p) != NULL)
+			return quoted_end(s, p + 1, s->mysql || *p == 'e' || *p == 'E');
+	}
+	else if (next_is(s, p, '&') && (*p == 'u' || *p == 'U') && next_is(s, p + 1, '\''))
+		return quoted_end(s, p + 2, s->mysql);
+	return NULL;
+}
+
 /* Behind the string constant that starts here, or NULL. */
 static const char *
 string_end(const Scan *s, const char *p)
 {
-	bool		escapes = s->mysql;
-
-	switch (*p)
-	{
-		case '$':
-			return dollar_quoted_end(s, p);
-		case '"':
-			return s->mysql ? quoted_end(s, p, true) : NULL;
-		case 'e':
-		case 'E':
-			escapes = true;
-			/* FALLTHROUGH */
-		case 'n':
-		case 'N':
-		case 'b':
-		case 'B':
-		case 'x':
-		case 'X':
-			p++;
-			break;
-		case 'u':
-		case 'U':
-			if (!next_is(s, p, '&'))
-				return NULL;
-			p += 2;
-			break;
-	}
-	return p < s->end && *p == '\'' ? quoted_end(s, p, escapes) : NULL;
+	if (*p == '\'' || (*p == '"' && s->mysql))
+		return quoted_end(s, p, s->mysql);
+	if (*p == '$')
+		return dollar_quoted_end(s, p);
+	return BYTE_IS(*p, SQL_START) ? prefixed_string_end(s, p) : NULL;
 }
 
 /*
@@ -888,26 +894,38 @@ read_operator(Scan *s)
 	add(s, p, e - p, token);
 }
 
-/* White space, and a comment; but not the one that stands for a list's elements. */
+/* A comment, if there is one; what stands for a list's elements is none. */
 static bool
-read_space(Scan *s)
+read_comment(Scan *s)
 {
-	const char *e;
+	const char *e = comment_end(s, s->p);
 
-	if (BYTE_IS(*s->p, SQL_SPACE))
-		e = s->p + 1;
-	else if ((e = comment_end(s, s->p)) == NULL)
+	if (e == NULL)
 		return false;
-	else if (s->before != TOKEN_START && e - s->p == (ptrdiff_t) strlen(LIST_MARK) &&
-			 memcmp(s->p, LIST_MARK, strlen(LIST_MARK)) == 0)
-	{
+	if (s->before != TOKEN_START && e - s->p == (ptrdiff_t) strlen(LIST_MARK) &&
+		memcmp(s->p, LIST_MARK, strlen(LIST_MARK)) == 0)
 		add_list_mark(s);
-		s->p = e;
-		return true;
-	}
-	s->blank = true;
+	else
+		s->blank = true;
 	s->p = e;
 	return true;
+}
+
+/* A string up to e, and those that go on with it: 'it' 's' is one. */
+static void
+read_string(Scan *s, const char *e)
+{
+	const char *next;
+
+	while (e < s->end && BYTE_IS(*e, SQL_SPACE))
+	{
+		next = skip(e, s->end, SQL_SPACE);
+		if (next == s->end || *next != '\'')
+			break;
+		e = string_end(s, next);
+	}
+	add_param(s, false);
+	s->p = e;
 }
 
 /* Reads the text to its end, or until the template is full. */
@@ -918,28 +936,22 @@ read_query(Scan *s)
 	{
 		const char *e;
 
-		if (read_space(s))
-			continue;
-		if ((e = string_end(s, s->p)) != NULL)
+		if (BYTE_IS(*s->p, SQL_SPACE))
 		{
-			/* 'it' 's' is one string. */
-			for (const char *next; e < s->end && BYTE_IS(*e, SQL_SPACE); e = next)
-			{
-				next = skip(e, s->end, SQL_SPACE);
-				next = next < s->end && *next == '\'' ? string_end(s, next) : NULL;
-				if (next == NULL)
-					break;
-			}
-			add_param(s, false);
-			s->p = e;
+			s->blank = true;
+			s->p++;
 		}
+		else if (BYTE_IS(*s->p, SQL_START) && (e = prefixed_string_end(s, s->p)) == NULL)
+			read_word(s);
+		else if (read_comment(s))
+			continue;
+		else if ((e = string_end(s, s->p)) != NULL)
+			read_string(s, e);
 		else if (s->before <= TOKEN_OPERAND && (e = placeholder_end(s, s->p)) != NULL)
 		{
 			add(s, s->p, e - s->p, TOKEN_VALUE);
 			s->p = e;
 		}
-		else if (BYTE_IS(*s->p, SQL_START))
-			read_word(s);
 		else if ((s->before != TOKEN_WORD || *s->p != '.') && (e = number_end(s, s->p)) != NULL)
 			read_number(s, e);
 		else if (*s->p == '$')
@@ -1020,28 +1032,31 @@ tex_is_query(const char *query, size_t len)
 /*
  * Adds the template of a query to an empty template.
  *
- * Parameters make a reading beforehand necessary: the first number that a constant
- * gets depends on the last parameter.
+ * The number of the first constant depends on the last parameter, and parameters
+ * keep theirs only where there is no list.  Few queries have both constants or
+ * lists and parameters, so those are read again when that is known.
  */
 void
 tex_query_template(TexTemplate *out, const char *query, size_t len)
 {
 	Scan		s;
-	bool		renumber = false;
-	int			numbered = 0;
+	Scan		ahead;
 
-	for (const char *p = query; (p = memchr(p, '$', query + len - p)) != NULL; p++)
-	{
-		if (query + len - p < 2 || !BYTE_IS(p[1], SQL_DIGIT))
-			continue;
-		start_scan(&s, query, len, NULL);
-		read_query(&s);
-		renumber = s.has_list;
-		numbered = renumber ? 0 : s.highest;
-		break;
-	}
 	start_scan(&s, query, len, out);
-	s.renumber = renumber;
-	s.numbered = numbered;
+	read_query(&s);
+	ahead = s;
+	if (out->full && (s.highest > 0 || memchr(s.p, '$', s.end - s.p) != NULL))
+	{
+		start_scan(&ahead, query, len, NULL);
+		read_query(&ahead);
+	}
+	if (ahead.highest == 0 || (s.numbered == 0 && !ahead.has_list))
+		return;
+
+	out->len = 0;
+	out->full = false;
+	start_scan(&s, query, len, out);
+	s.renumber = ahead.has_list;
+	s.numbered = ahead.has_list ? 0 : ahead.highest;
 	read_query(&s);
 }
