@@ -69,6 +69,18 @@ static const uint8 bytes[256] = {
 	[0x80] = H16, H16, H16, H16, H16, H16, H16, H16
 };
 
+#undef D
+#undef UH
+#undef UA
+#undef UV
+#undef U
+#undef LH
+#undef LA
+#undef LV
+#undef L
+#undef H
+#undef H16
+
 #define BYTE_IS(c, what) ((bytes[(unsigned char) (c)] & (what)) != 0)
 
 PG_FUNCTION_INFO_V1(tex_operation_of);
@@ -99,10 +111,11 @@ tex_template_add_clipped(TexTemplate *out, const char *text, size_t len)
 static void
 add_id(TexTemplate *out)
 {
-	const char *last = out->text + out->len - 3;
+	const char *text = out->text;
+	int			n = out->len;
 
-	if (out->len >= 3 && last[0] == '{' && last[1] == '}' &&
-		(last[2] == '-' || last[2] == '_' || last[2] == '.' || last[2] == ':'))
+	if (n >= 3 && text[n - 3] == '{' && text[n - 2] == '}' &&
+		(text[n - 1] == '-' || text[n - 1] == '_' || text[n - 1] == '.' || text[n - 1] == ':'))
 		out->len--;
 	else
 		tex_template_add(out, "{}", 2);

@@ -149,6 +149,12 @@ static const uint8 bytes[256] = {
 	[0x80] = W16, W16, W16, W16, W16, W16, W16, W16
 };
 
+#undef S
+#undef D
+#undef X
+#undef W
+#undef W16
+
 #define BYTE_IS(c, what) ((bytes[(unsigned char) (c)] & (what)) != 0)
 
 /* A text that is being read.  Depth counts parentheses and brackets. */
@@ -381,13 +387,13 @@ dollar_quoted_end(const Scan *s, const char *p)
 	return s->end;
 }
 
-/* Behind the string constant that starts with letters here, or NULL. */
+/* Behind the string constant that starts with letters here, or NULL.  The N of N'x' is a word. */
 static const char *
 prefixed_string_end(const Scan *s, const char *p)
 {
 	if (next_is(s, p, '\''))
 	{
-		if (strchr("eEnNbBxX", *p) != NULL)
+		if (strchr("eEbBxX", *p) != NULL)
 			return quoted_end(s, p + 1, s->mysql || *p == 'e' || *p == 'E');
 	}
 	else if (next_is(s, p, '&') && (*p == 'u' || *p == 'U') && next_is(s, p + 1, '\''))
@@ -404,6 +410,21 @@ string_end(const Scan *s, const char *p)
 	if (*p == '$')
 		return dollar_quoted_end(s, p);
 	return BYTE_IS(*p, SQL_START) ? prefixed_string_end(s, p) : NULL;
+}
+
+/* Behind the strings that go on with the one that ends at e: 'it' 's' is one. */
+static const char *
+strings_end(const Scan *s, const char *e)
+{
+	while (e < s->end && BYTE_IS(*e, SQL_SPACE))
+	{
+		const char *next = skip(e, s->end, SQL_SPACE);
+
+		if (next == s->end || *next != '\'')
+			break;
+		e = string_end(s, next);
+	}
+	return e;
 }
 
 /*
@@ -475,7 +496,9 @@ element_end(Scan *s, const char *p)
 		p = skip_space(s, p + 1);
 		e = p < s->end ? number_end(s, p) : NULL;
 	}
-	else if ((e = string_end(s, p)) != NULL || (e = number_end(s, p)) != NULL)
+	else if ((e = string_end(s, p)) != NULL)
+		e = strings_end(s, e);
+	else if ((e = number_end(s, p)) != NULL)
 		;
 	else if ((e = placeholder_end(s, p)) != NULL)
 		;
@@ -911,23 +934,6 @@ read_comment(Scan *s)
 	return true;
 }
 
-/* A string up to e, and those that go on with it: 'it' 's' is one. */
-static void
-read_string(Scan *s, const char *e)
-{
-	const char *next;
-
-	while (e < s->end && BYTE_IS(*e, SQL_SPACE))
-	{
-		next = skip(e, s->end, SQL_SPACE);
-		if (next == s->end || *next != '\'')
-			break;
-		e = string_end(s, next);
-	}
-	add_param(s, false);
-	s->p = e;
-}
-
 /* Reads the text to its end, or until the template is full. */
 static void
 read_query(Scan *s)
@@ -946,7 +952,10 @@ read_query(Scan *s)
 		else if (read_comment(s))
 			continue;
 		else if ((e = string_end(s, s->p)) != NULL)
-			read_string(s, e);
+		{
+			add_param(s, false);
+			s->p = strings_end(s, e);
+		}
 		else if (s->before <= TOKEN_OPERAND && (e = placeholder_end(s, s->p)) != NULL)
 		{
 			add(s, s->p, e - s->p, TOKEN_VALUE);
