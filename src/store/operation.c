@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 
 #include "store/operation.h"
+#include "store/sql_text.h"
 #include "store/template.h"
 
 /* A hexadecimal number shorter than this may be a word. */
@@ -563,12 +564,12 @@ tex_operation(TexKind kind, text *name)
 	out.full = false;
 	if (kind == TEX_HTTP_REQUEST)
 		add_request(&out, p, end);
-	else if (kind == TEX_DATABASE_QUERY && tex_is_query(p, end - p))
+	else if (kind == TEX_DATABASE_QUERY && tex_is_sql(p, end - p))
 		tex_query_template(&out, p, end - p);
 	else
 	{
 		if (kind == TEX_DATABASE_QUERY)
-			p += tex_query_start(p, end - p);
+			p += tex_sql_start(p, end - p);
 		if (kind == TEX_HTTP_RESPONSE || (end - p <= TEX_OPERATION_BYTES && is_plain(p, end)))
 			tex_template_add_clipped(&out, p, end - p);
 		else

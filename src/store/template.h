@@ -30,8 +30,6 @@ tex_template_add(TexTemplate *out, const char *text, size_t len)
 }
 
 extern void tex_template_add_clipped(TexTemplate *out, const char *text, size_t len);
-extern bool tex_is_query(const char *query, size_t len);
-extern size_t tex_query_start(const char *query, size_t len);
 extern void tex_query_template(TexTemplate *out, const char *query, size_t len);
 
 #endif							/* TEX_TEMPLATE_H */
