@@ -46,14 +46,16 @@ sub new_node
 my $plain_summaries = q{
 	SELECT e.trace_id, count(*) AS event_count,
 		   min(e."timestamp") AS first_timestamp, max(e."timestamp") AS last_timestamp,
-		   (extract(epoch FROM max(e."timestamp") - min(e."timestamp")) * 1000)::float8 AS duration_ms,
+		   (extract(epoch FROM max(upper(x.extent)) - min(lower(x.extent))) * 1000)::float8 AS duration_ms,
 		   coalesce(array_agg(DISTINCT e.service_name COLLATE "C") FILTER (WHERE e.service_name IS NOT NULL), '{}') AS services,
 		   count(DISTINCT e.service_name)::int AS service_count,
 		   count(*) FILTER (WHERE e.kind = 'Error' OR
 							(e.kind = 'HttpResponse' AND (e.attributes ->> 'status')::int >= 500)) AS error_count,
 		   count(*) FILTER (WHERE e.kind = 'StateChange') AS access_count,
-		   min(r.name) AS root_name, min(r.service_name) AS root_service
-	  FROM trace_ext.events e
+		   min(r.name) AS root_name, min(r.service_name) AS root_service,
+		   min(lower(x.extent)) AS started_at, max(upper(x.extent)) AS ended_at
+	  FROM trace_ext.events e CROSS JOIN LATERAL
+		   (SELECT trace_ext.event_extent(e."timestamp", e.duration_ns, e.stamped_at_end) AS extent OFFSET 0) x
 	  LEFT JOIN (SELECT DISTINCT ON (trace_id) trace_id, name, service_name
 				   FROM trace_ext.events WHERE parent_id IS NULL
 				  ORDER BY trace_id, "timestamp", id) r ON r.trace_id = e.trace_id
@@ -63,6 +65,10 @@ my $plain_counts = q{
 		   count(*) FILTER (WHERE kind = 'Error' OR
 							(kind = 'HttpResponse' AND (attributes ->> 'status')::int >= 500))
 	  FROM trace_ext.events GROUP BY 1, 2, 3};
+my $plain_latencies = q{
+	SELECT date_trunc('hour', "timestamp", 'UTC'), service_name, kind, trace_ext.operation(kind, name), count(*),
+		   coalesce(trace_ext.histogram_agg(duration_ns), '{}')
+	  FROM trace_ext.events GROUP BY 1, 2, 3, 4};
 
 # The query that finds what is not exact; no row if all is.
 sub both_ways
@@ -87,6 +93,7 @@ sub both_ways
 my $differences = both_ways(
 	'trace_summaries', 'SELECT * FROM trace_ext.trace_summaries', $plain_summaries,
 	'event_counts', 'SELECT * FROM trace_ext.event_counts', $plain_counts,
+	'latencies', 'SELECT hour, service_name, kind, operation, calls, latency FROM trace_ext.latencies', $plain_latencies,
 	'list_traces()', 'SELECT * FROM trace_ext.list_traces(10000)',
 	"SELECT * FROM ($plain_summaries) s ORDER BY last_timestamp DESC, trace_id DESC LIMIT 10000",
 	'count_events()', 'SELECT trace_ext.count_events()', 'SELECT count(*) FROM trace_ext.events',
