@@ -34,8 +34,9 @@
 #define HEX_DIGITS 8
 /* So may letters and digits be that are mixed at random. */
 #define TOKEN_BYTES 16
-/* More digits than standards and versions have, glued to a word: task123456. */
-#define GLUED_DIGITS 6
+/* Digits glued to a word: fewer are a version or a part of it, more are no standard's. */
+#define GLUED_DIGITS 3
+#define STANDARD_DIGITS 5
 #define UUID_BYTES 36
 
 /* What a byte can be. */
@@ -245,12 +246,32 @@ is_id(const char *p, const char *end)
 	return len >= TOKEN_BYTES && is_random(p, end, &numbers);
 }
 
-/* Where the long number starts that a piece of letters ends with, or NULL. */
+/* Are these letters what a standard with a number of three digits or more begins with? */
+static bool
+names_a_standard(const char *p, const char *end)
+{
+	static const char *const standards[] = {
+		"aes", "base", "crc", "float", "http", "int", "iso", "rfc", "rsa", "sha", "uint", "utf", "win", "x"
+	};
+
+	for (Size i = 0; i < lengthof(standards); i++)
+	{
+		if (strlen(standards[i]) == (Size) (end - p) && pg_strncasecmp(standards[i], p, end - p) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Where the number starts that a piece of letters ends with, as in user1234, or NULL. */
 static const char *
 glued_number(const char *p, const char *end)
 {
-	p = skip(p, end, IS_LETTER);
-	return end - p >= GLUED_DIGITS && skip(p, end, IS_DIGIT) == end ? p : NULL;
+	const char *number = skip(p, end, IS_LETTER);
+
+	if (end - number < GLUED_DIGITS || skip(number, end, IS_DIGIT) != end ||
+		(end - number <= STANDARD_DIGITS && names_a_standard(p, number)))
+		return NULL;
+	return number;
 }
 
 /* ------------------------------------------------------------------- parts */

@@ -10,7 +10,7 @@ SET search_path = trace_ext, pg_temp;
 SELECT n, operation('StateChange'::event_kind, n) FROM unnest(ARRAY[
     'accounts.alice.balance', 'accounts[1].balance', 'accounts[1][22].balance', 'cart:8f14e45fceea167a', 'user_42', 'user_42_17', 'order-2024-11-30-17',
     '2024-11-30T17:00:00.123Z', '2024-11-30 17:00:00+01', '20241130T170000Z', '10.0.0.1:8080', '-5', '1.5', '8f14e45f-ceea-467a-9c9c-1234567890ab', 'lock 8F14E45F-CEEA-467A-9C9C-1234567890AB of 3',
-    'Foo@7f3a2b10', '0x1F', 'task123456', 'session:V1StGXR8_Z5jdHi6B-myT', 'cjld2cjxh0000qzrmn831i7rn', '01ARZ3NDEKTSV4RRFFQ69G5FAV',
+    'Foo@7f3a2b10', '0x1F', 'task123456', 'accounts.user1234.balance', 'user17', 'sha512', 'HTTP404', 'x8664', 'sha123456', 'session:V1StGXR8_Z5jdHi6B-myT', 'cjld2cjxh0000qzrmn831i7rn', '01ARZ3NDEKTSV4RRFFQ69G5FAV',
     'say ''it''''s'' now', 'say "a 1" now', 'say ""', 'it''s a dog''s life', 'half ''open', '42', '0', '', ' ', '{}', '{}-{}', 'größe 2', '订单 42']) n;
 -- What looks like it stays.
 SELECT n, operation('FunctionCall'::event_kind, n) FROM unnest(ARRAY[
