@@ -1,4 +1,4 @@
--- Dashboards are told: NOTIFY on three channels, batched, throttled, and sent by
+-- Dashboards are told: NOTIFY on some channels, batched, throttled, and sent by
 -- the worker, so that neither writers nor fold() wait for anybody who listens.
 
 CREATE FUNCTION trace_ext_internal.announce_findings() RETURNS trigger
@@ -38,51 +38,57 @@ CREATE FUNCTION trace_ext_internal.notify_needed() RETURNS timestamptz
     END;
 COMMENT ON FUNCTION trace_ext_internal.notify_needed() IS 'when there is something to send';
 
--- 100 ids are 3,900 bytes; with all the rest it stays far below the 8,000 that
--- NOTIFY takes.
-CREATE FUNCTION trace_ext_internal.notify_payload(a announcements) RETURNS text
+-- 100 ids are 3,900 bytes, and details have at most 6,000; with all the rest it stays
+-- below the 8,000 that NOTIFY takes.
+CREATE FUNCTION trace_ext_internal.notify_payload(a announcements, id bigint = NULL) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     AS $$
     WITH named AS (
-        SELECT DISTINCT id FROM unnest(a.ids) AS u (id)
+        SELECT DISTINCT u.id FROM unnest(a.ids) AS u (id)
     )
-    SELECT (jsonb_build_object(
-               'count', a.total,
-               CASE a.channel WHEN 'trace_ext_findings' THEN 'finding_ids' ELSE 'trace_ids' END, coalesce((SELECT jsonb_agg(id) FROM named), '[]'),
-               'truncated', greatest(a.total - cardinality(a.ids), 0),
-               'since', a.since,
-               'until', clock_timestamp())
-           || CASE WHEN a.channel = 'trace_ext_findings' THEN jsonb_build_object('severities',
-                   coalesce((SELECT jsonb_object_agg(severity, n) FROM (SELECT f.severity, count(*) AS n
-                               FROM trace_ext.findings f JOIN named ON named.id = f.id GROUP BY 1) AS s), '{}'))
-              ELSE '{}' END)::text
+    SELECT jsonb_build_object('id', notify_payload.id, 'count', a.total, 'since', a.since, 'until', clock_timestamp(),
+               'truncated', greatest(a.total - CASE a.channel WHEN 'trace_ext_alerts' THEN jsonb_array_length(a.details) ELSE cardinality(a.ids) END, 0))
+        || CASE a.channel
+           WHEN 'trace_ext_alerts' THEN jsonb_build_object('alerts', a.details)
+           WHEN 'trace_ext_findings' THEN jsonb_build_object(
+               'finding_ids', coalesce((SELECT jsonb_agg(named.id) FROM named), '[]'),
+               'severities', coalesce((SELECT jsonb_object_agg(severity, n) FROM (SELECT f.severity, count(*) AS n
+                                         FROM trace_ext.findings f JOIN named ON named.id = f.id GROUP BY 1) AS s), '{}'))
+           ELSE jsonb_build_object('trace_ids', coalesce((SELECT jsonb_agg(named.id) FROM named), '[]')) END
     $$;
-COMMENT ON FUNCTION trace_ext_internal.notify_payload(announcements) IS 'what is sent on a channel: JSON';
+COMMENT ON FUNCTION trace_ext_internal.notify_payload(announcements, bigint) IS 'what is sent on a channel';
 
 -- Of its own transaction: at its commit NOTIFY fails where the queue is full. It
--- is not filled so far: what nobody reads is dropped, and counted.
+-- is not filled so far: what nobody reads is dropped, and counted. Who adds to what is
+-- announced right now is not waited for: his turn is the next.
 CREATE PROCEDURE job_notify(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     a trace_ext.announcements;
+    id bigint;
+    payload jsonb;
     is_full constant boolean := pg_notification_queue_usage() > 0.5;
 BEGIN
-    FOR a IN SELECT * FROM trace_ext.announcements ORDER BY channel FOR UPDATE LOOP
+    FOR a IN SELECT * FROM trace_ext.announcements ORDER BY channel FOR UPDATE SKIP LOCKED LOOP
         CONTINUE WHEN coalesce(trace_ext_internal.notify_due_at(a) > clock_timestamp(), true);
+        id := trace_ext_internal.next_announcement_id();
+        payload := trace_ext_internal.notify_payload(a, id);
         IF NOT is_full THEN
-            PERFORM pg_notify(a.channel::text, trace_ext_internal.notify_payload(a));
+            PERFORM pg_notify(a.channel::text, payload::text);
         END IF;
         UPDATE trace_ext.announcements n
-           SET total = 0, ids = '{}', since = NULL, sent_at = clock_timestamp(),
+           SET total = 0, ids = '{}', details = '[]', since = NULL, sent_at = clock_timestamp(),
                sent = n.sent + (NOT is_full)::int, dropped = n.dropped + is_full::int
          WHERE n.channel = a.channel;
+        PERFORM trace_ext_internal.keep_announcement(id, a.channel, payload);
     END LOOP;
     again := false;
 END
 $$;
 COMMENT ON PROCEDURE job_notify(boolean) IS
-    'sends what is new on the channels trace_ext_traces, trace_ext_summaries and trace_ext_findings, each at most once in trace_ext.notify_interval';
+    'sends what is new on the channels trace_ext_traces, trace_ext_summaries, trace_ext_findings and trace_ext_alerts, each at most once in '
+    'trace_ext.notify_interval, and keeps it for changes_since()';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('notify', 'trace_ext.job_notify', current_user, true, '200 ms', '1 min', 90, 'trace_ext_internal.notify_needed');

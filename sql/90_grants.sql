@@ -51,7 +51,7 @@ DECLARE
         'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'merge_times', 'sweep_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
-        'notify_needed', 'notify_payload', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
+        'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)

@@ -80,7 +80,10 @@ static char *retention_age;
 static int	retention_size;
 static int	retention_traces;
 static int	notify_interval;
+static int	announcement_retention;
 static int	job_history;
+static int	alert_history;
+static int	admin_log_retention;
 
 /* Whether each number has a unit: 30 would be seconds, 1-2 a year and two months. */
 static bool
@@ -428,6 +431,29 @@ define_workers(void)
 							"-1 sends none.",
 							&notify_interval, 1000, -1, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.announcement_retention",
+							"How long notifications are kept for listeners that missed them.",
+							"changes_since() returns them. 0 keeps none.",
+							&announcement_retention, 600, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/*
+ * How much is kept of what happened and of who did it; superusers set it, since less
+ * of it can be in somebody's interest.
+ */
+static void
+define_histories(void)
+{
+	DefineCustomIntVariable("trace_ext.alert_history",
+							"How many transitions of each alert are kept in alert_history.",
+							NULL, &alert_history, 1000, 1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.admin_log_retention",
+							"How long changes by administrators are kept in admin_log.",
+							"0 keeps them for ever.",
+							&admin_log_retention, 365 * 24 * 60, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
 }
 
 /* What retention goes by; superusers set it, since it lets data go. */
@@ -463,6 +489,7 @@ tex_guc_init(void)
 	define_cache();
 	define_workers();
 	define_retention();
+	define_histories();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
 							"Outstanding deltas after which a writing transaction has them folded.",
 							"Each transaction that appends n deltas does so with probability "
