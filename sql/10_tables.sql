@@ -88,6 +88,9 @@ CREATE TABLE ingest_errors (
     reason       text        NOT NULL,
     event        text
 );
+-- What was refused lately, and what is too old to be kept.
+CREATE INDEX ingest_errors_received_idx ON ingest_errors (received_at);
+COMMENT ON INDEX ingest_errors_received_idx IS 'refused events by when they were';
 COMMENT ON TABLE ingest_errors IS 'events that ingest refused, each with the reason';
 COMMENT ON COLUMN ingest_errors.id IS 'ascending number';
 COMMENT ON COLUMN ingest_errors.received_at IS 'when the batch was received';

@@ -204,7 +204,7 @@ BEGIN
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext_internal.job_due_at(job);
         -- What a dump brings comes before what these would make of it.
-        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh') AND trace_ext_internal.restoring() THEN
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh', 'alerts') AND trace_ext_internal.restoring() THEN
             due := greatest(due, clock_timestamp() + interval '5 seconds');
         END IF;
         IF due > clock_timestamp() THEN
@@ -538,14 +538,14 @@ CREATE FUNCTION trace_ext_internal.fold_needed() RETURNS timestamptz
 COMMENT ON FUNCTION trace_ext_internal.fold_needed() IS 'whether deltas are outstanding';
 
 -- Deltas carry no time; they are younger than the last fold.
-CREATE FUNCTION trace_ext_internal.fold_lag() RETURNS interval
+CREATE FUNCTION trace_ext_internal.fold_lag(at timestamptz = clock_timestamp()) RETURNS interval
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE WHEN trace_ext_internal.fold_needed() IS NULL THEN interval '0'
-                ELSE greatest(clock_timestamp() - j.last_started, interval '0') END
+                ELSE greatest(fold_lag.at - j.last_started, interval '0') END
       FROM trace_ext.jobs j WHERE j.name = 'fold';
     END;
-COMMENT ON FUNCTION trace_ext_internal.fold_lag() IS 'how long outstanding deltas have waited at most: since the begin of the last fold by a job; 0 where there are none, NULL before the first';
+COMMENT ON FUNCTION trace_ext_internal.fold_lag(timestamptz) IS 'how long outstanding deltas have waited at most, at a time: since the begin of the last fold by a job; 0 where there are none, NULL before the first';
 
 CREATE PROCEDURE job_fold(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -57,6 +57,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
        (SELECT max(last_error_at) FROM job) AS last_job_error_at,
+       (SELECT count(*)::int FROM trace_ext.alert_states a WHERE a.state = 'firing') AS alerts_firing,
        CASE WHEN NOT trace_ext_internal.preloaded() THEN 'not preloaded'
             WHEN (SELECT c.size = 0 FROM trace_ext.cache_stats c) THEN 'off: trace_ext.cache_size is 0'
             ELSE current_setting('trace_ext.cache_mode') END AS cache_state,
@@ -96,6 +97,7 @@ COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; u
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';
+COMMENT ON COLUMN status.alerts_firing IS 'alerts that fire; see alerts';
 COMMENT ON COLUMN status.cache_state IS 'trace_ext.cache_mode, or why there is no result cache';
 COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answered, by all calls, of all databases';
 COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';

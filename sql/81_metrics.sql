@@ -53,6 +53,11 @@ SELECT * FROM (
               extract(epoch FROM last_duration) FROM job WHERE last_duration IS NOT NULL
     UNION ALL SELECT 'trace_ext_job_last_success_timestamp_seconds', 'gauge', 'End of the last run that ended well', label,
               extract(epoch FROM last_success) FROM job WHERE last_success IS NOT NULL
+    UNION ALL SELECT 'trace_ext_alerts', 'gauge', 'Alerts, by state', jsonb_build_object('state', s.state),
+              (SELECT count(*) FROM trace_ext.alert_states a WHERE a.state = s.state)
+              FROM unnest(enum_range(NULL::trace_ext.alert_state)) AS s (state)
+    UNION ALL SELECT 'trace_ext_alerts_failing', 'gauge', 'Alerts that could not be evaluated', '{}',
+              (SELECT count(*) FROM trace_ext.alert_states WHERE error IS NOT NULL)
     UNION ALL SELECT 'trace_ext_notifications_total', 'counter', 'Notifications sent', jsonb_build_object('channel', channel), sent
               FROM trace_ext.announcements
     UNION ALL SELECT 'trace_ext_notifications_dropped_total', 'counter', 'Notifications not sent because nobody read them',

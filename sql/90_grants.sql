@@ -31,6 +31,7 @@ GRANT SELECT ON my_ingest_errors TO trace_ext_writer;
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON events, events_default TO trace_ext_admin;
 GRANT DELETE, TRUNCATE ON ingest_errors TO trace_ext_admin;
 GRANT UPDATE ON findings TO trace_ext_admin;
+GRANT INSERT, UPDATE, DELETE ON alert_rules TO trace_ext_admin;
 
 -- Types and their operators are of no use to an attacker and needed by all.
 DO $$
@@ -38,7 +39,7 @@ DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
         'detect', 'detect_step', 'detect_all', 'set_finding_status', 'cache_reset', 'cache_refresh',
-        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh'];
+        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts'];
     -- Of those that are not IMMUTABLE; a writer reads nothing of others, and may be told nothing of them.
     for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
@@ -51,7 +52,9 @@ DECLARE
         'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'merge_times', 'sweep_race_pairs', 'fold_all', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
-        'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
+        'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement',
+        'judge_alert_rule', 'keep_alert_rule', 'note_alert_rule', 'remove_alert_rule', 'sample_counts', 'find_services', 'alert_value', 'lately', 'note_transition',
+        'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)
