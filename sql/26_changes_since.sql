@@ -82,7 +82,7 @@ BEGIN
     SELECT i.* INTO ids FROM trace_ext.announcement_ids i;
     begins := greatest(forgotten, ids.first_id);
     why := CASE WHEN after > ids.last_id OR (after BETWEEN 1 AND ids.first_id - 1) THEN 'this database has not sent it'
-                WHEN after < forgotten THEN 'some of what was sent since is no longer kept' END;
+                WHEN forgotten > 0 AND after < forgotten THEN 'some of what was sent since is no longer kept' END;
     IF why IS NOT NULL THEN
         RETURN QUERY SELECT begins, NULL::timestamptz,
                             jsonb_build_object('gap', true, 'after', after, 'begins', begins, 'reason', why);

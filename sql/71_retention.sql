@@ -153,6 +153,7 @@ DECLARE
 BEGIN
     -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext_internal.require_read_committed('retention');
+    PERFORM trace_ext_internal.trim_admin_log();
     again := false;
     excess := trace_ext_internal.retention_excess();
     IF excess.before IS NULL AND excess.traces = 0 AND excess.events = 0 THEN
@@ -192,7 +193,7 @@ END
 $$;
 COMMENT ON PROCEDURE job_retention(boolean) IS
     'one step of retention, by trace_ext.retention_age, retention_size and retention_traces: drops the oldest partition, if all of it may leave, '
-    'or deletes a batch of the oldest traces, of a large partition as well; returns whether there may be more to do. Findings stay';
+    'or deletes a batch of the oldest traces, of a large partition as well; returns whether there may be more to do. Findings stay; admin_log has its own limit';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority) VALUES
     ('retention', 'trace_ext.job_retention', current_user, true, '10 min', '1 hour', 50);

@@ -93,8 +93,10 @@ BEGIN
     ELSIF NOT isfinite(NEW.hold) OR NEW.hold NOT BETWEEN interval '0' AND interval '10 years' THEN
         problem := format('hold %s is not from 0 to 10 years', NEW.hold);
     END IF;
-    IF problem IS NOT NULL THEN
-        RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value', HINT = coalesce(advice, '');
+    IF advice IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value', HINT = advice;
+    ELSIF problem IS NOT NULL THEN
+        RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- A rule that somebody changed is his: a dump brings it.
     NEW.is_default := TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD AND NEW.is_default;
@@ -652,11 +654,12 @@ CREATE FUNCTION trace_ext_internal.alert_due_at(rule alert_rules, s alert_states
     AS $$
 DECLARE
     may_rise constant boolean := rule.comparison IN ('>', '>=');
+    at_once constant timestamptz := '-infinity';
     due timestamptz := 'infinity';
 BEGIN
     IF s.name IS NULL OR (s.metric, s.comparison, s.threshold, s.hold) IS DISTINCT FROM (rule.metric, rule.comparison, rule.threshold, rule.hold)
        OR s.service IS DISTINCT FROM rule.service OR s.error IS NOT NULL THEN
-        RETURN '-infinity';
+        RETURN at_once;
     ELSIF s.state = 'pending' THEN
         due := trace_ext_internal.shifted(s.true_since, s.hold);
     ELSIF s.state = 'resolved' THEN
@@ -666,17 +669,17 @@ BEGIN
         WHEN rule.metric = 'critical_findings' THEN
             -- Writes of findings wake the worker.
             CASE WHEN trace_ext_internal.alert_is_true(trace_ext_internal.alert_value(rule.metric, NULL, clock_timestamp()), rule.comparison, rule.threshold)
-                      <> (s.state IN ('pending', 'firing')) THEN '-infinity' END
+                      <> (s.state IN ('pending', 'firing')) THEN at_once END
         WHEN rule.metric = 'silent' AND may_rise THEN
             CASE WHEN s.state IN ('inactive', 'resolved') THEN
                 (SELECT v.seen_at + make_interval(secs => least(greatest(rule.threshold, 0), 1e10)) FROM trace_ext.alert_services v
                   WHERE v.service_name = rule.service OR (rule.service IS NULL AND v.service_name IS NULL)) END
-        WHEN s.state IN ('pending', 'firing') OR NOT may_rise THEN '-infinity'
+        WHEN s.state IN ('pending', 'firing') OR NOT may_rise THEN at_once
         WHEN rule.metric = 'error_rate' THEN
             -- What is good may leave the window before what is not.
-            CASE WHEN EXISTS (SELECT FROM trace_ext_internal.lately(rule.service, clock_timestamp()) l WHERE l.errors > 0) THEN '-infinity' END
+            CASE WHEN EXISTS (SELECT FROM trace_ext_internal.lately(rule.service, clock_timestamp()) l WHERE l.errors > 0) THEN at_once END
         WHEN rule.metric = 'rejected' THEN s.evaluated_at + interval '1 minute'
-        END::timestamptz);
+        END);
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.alert_due_at(alert_rules, alert_states) IS

@@ -22,6 +22,8 @@ GRANT USAGE ON SCHEMA trace_ext, trace_ext_internal TO trace_ext_reader, trace_e
 GRANT SELECT ON ALL TABLES IN SCHEMA trace_ext TO trace_ext_reader, trace_ext_admin;
 -- Queries of others may tell secrets.
 REVOKE SELECT ON cache_kept FROM trace_ext_reader;
+-- So is what administrators did theirs to know.
+REVOKE SELECT ON admin_log FROM trace_ext_reader;
 
 -- Writers: send events, by any way there is. Triggers do the rest as the owner.
 GRANT INSERT ON events, events_default TO trace_ext_writer;
@@ -54,7 +56,7 @@ DECLARE
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement',
         'judge_alert_rule', 'keep_alert_rule', 'note_alert_rule', 'remove_alert_rule', 'sample_counts', 'find_services', 'alert_value', 'lately', 'note_transition',
-        'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
+        'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)

@@ -433,7 +433,7 @@ define_workers(void)
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.announcement_retention",
 							"How long notifications are kept for listeners that missed them.",
-							"changes_since() returns them. 0 keeps none.",
+							"changes_since() returns them. 0 keeps the last of each channel.",
 							&announcement_retention, 600, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
