@@ -70,8 +70,8 @@ DECLARE
     payload jsonb;
     is_full constant boolean := pg_notification_queue_usage() > 0.5;
 BEGIN
-    FOR a IN SELECT * FROM trace_ext.announcements ORDER BY channel FOR UPDATE SKIP LOCKED LOOP
-        CONTINUE WHEN coalesce(trace_ext_internal.notify_due_at(a) > clock_timestamp(), true);
+    FOR a IN SELECT n.* FROM trace_ext.announcements n WHERE trace_ext_internal.notify_due_at(n) <= clock_timestamp()
+              ORDER BY n.channel FOR UPDATE SKIP LOCKED LOOP
         id := trace_ext_internal.next_announcement_id();
         payload := trace_ext_internal.notify_payload(a, id);
         IF NOT is_full THEN

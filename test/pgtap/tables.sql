@@ -49,13 +49,21 @@ SELECT has_view('trace_ext', v, 'view ' || v)
   FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
     'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
-    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'failing_jobs', 'last_job_error', 'last_job_error_at',
+    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'failing_jobs', 'last_job_error', 'last_job_error_at', 'alerts_firing',
     'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures']);
 
 SELECT is(pg_temp.columns_of('job_runs'),
     'id bigint, job name, started_at timestamp with time zone, finished_at timestamp with time zone, state run_state, attempt integer, error text', 'columns of job_runs');
 SELECT columns_are('trace_ext', 'jobs', ARRAY['name', 'procedure', 'owner', 'owner_id', 'builtin', 'enabled', 'interval', 'timeout', 'max_attempts', 'backoff', 'max_backoff',
     'priority', 'condition', 'next_run', 'attempts', 'runs', 'failures', 'skipped', 'total_time', 'last_started', 'last_duration', 'last_success', 'last_error', 'last_error_at']);
+SELECT is(pg_temp.columns_of('alert_rules'),
+    'name text, metric text, service text, comparison text, threshold double precision, hold interval, enabled boolean, is_default boolean', 'columns of alert_rules');
+SELECT columns_are('trace_ext', 'alerts', ARRAY['name', 'metric', 'service', 'state', 'value', 'comparison', 'threshold', 'hold', 'since', 'true_since', 'enabled',
+    'evaluated_at', 'error', 'summary']);
+SELECT columns_are('trace_ext', 'alert_history', ARRAY['id', 'name', 'metric', 'service', 'was', 'state', 'at', 'since', 'value', 'comparison', 'threshold', 'reason']);
+SELECT is(pg_temp.columns_of('admin_log'),
+    'id bigint, at timestamp with time zone, role_name name, logged_in_as name, what text, name text, before jsonb, after jsonb', 'columns of admin_log');
+SELECT enum_has_labels('trace_ext', 'alert_state', ARRAY['inactive', 'pending', 'firing', 'resolved']);
 SELECT is(pg_temp.columns_of('metrics'), 'name text, type text, help text, labels jsonb, value double precision', 'columns of metrics');
 
 -- events: partitioned by time, one key that finds a trace and makes redelivery harmless
@@ -71,7 +79,8 @@ SELECT set_eq($$SELECT attname::text FROM pg_attribute WHERE attrelid = 'trace_e
 CREATE FUNCTION pg_temp.dumped() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'
 $$;
-SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'), ('trace_ext.ingest_errors'), ('trace_ext.ingest_errors_id_seq')$$, 'what a dump contains');
+SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'), ('trace_ext.ingest_errors'), ('trace_ext.ingest_errors_id_seq'),
+    ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq')$$, 'what a dump contains');
 SELECT set_hasnt('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.summary_base'), ('trace_ext.summary_deltas'), ('trace_ext.count_base'), ('trace_ext.count_deltas'),
     ('trace_ext.totals'), ('trace_ext.partitions')$$, 'and what it does not');
 
@@ -80,7 +89,8 @@ SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'trace_ext':
                      AND obj_description(oid, 'pg_class') IS NULL$$, 'every table and view has a comment');
 SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute
                    WHERE attrelid IN ('trace_ext.trace_summaries'::regclass, 'trace_ext.event_counts'::regclass, 'trace_ext.status'::regclass,
-                                      'trace_ext.ingest_errors'::regclass, 'trace_ext.partitions'::regclass)
+                                      'trace_ext.ingest_errors'::regclass, 'trace_ext.partitions'::regclass, 'trace_ext.alert_rules'::regclass,
+                                      'trace_ext.alerts'::regclass, 'trace_ext.alert_history'::regclass, 'trace_ext.admin_log'::regclass)
                      AND attnum > 0 AND col_description(attrelid, attnum) IS NULL$$, 'every column of them has a comment');
 SELECT is_empty($$SELECT typname FROM pg_type WHERE typnamespace = 'trace_ext'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
                      AND obj_description(oid, 'pg_type') IS NULL$$, 'every type has a comment');

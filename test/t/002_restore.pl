@@ -98,6 +98,15 @@ $source->safe_psql('postgres', q{
 my $jobs = 'SELECT name, procedure, owner, builtin, enabled, "interval", timeout, max_attempts, backoff, max_backoff, priority, condition FROM trace_ext.jobs ORDER BY name';
 my $original_jobs = $source->safe_psql('postgres', $jobs);
 
+# Alert rules, of which one is changed, one is gone and one is new; and the log of who did what.
+$source->safe_psql('postgres', q{
+	UPDATE trace_ext.alert_rules SET hold = '1 min' WHERE name = 'error rate';
+	DELETE FROM trace_ext.alert_rules WHERE name = 'critical finding';
+	INSERT INTO trace_ext.alert_rules (name, metric, service, threshold) VALUES (E'it''s "mine"\\n', 'silent', 'pay', 60);});
+my $rules = 'SELECT * FROM trace_ext.alert_rules ORDER BY name; SELECT id, at, role_name, logged_in_as, what, name, before, after FROM trace_ext.admin_log ORDER BY id';
+my $original_rules = $source->safe_psql('postgres', $rules);
+like($original_rules, qr/alert rule\|critical finding/, 'the log is not empty');
+
 my $original = answers($source);
 
 #
@@ -179,6 +188,7 @@ sub restored_ok
 	is($node->safe_psql($db, 'SELECT nextval(\'trace_ext.ingest_errors_id_seq\') > max(id) FROM trace_ext.ingest_errors'),
 		't', "$name: the sequence goes on");
 	is($node->safe_psql($db, $jobs), $original_jobs, "$name: the same jobs");
+	is($node->safe_psql($db, $rules), $original_rules, "$name: the same alert rules, and nothing new in the log");
 	is($node->safe_psql($db, "SELECT (trace_ext.run_job('nightly')).state"), 'succeeded', "$name: they run") unless $options{rows_only};
 	goes_on_ok($name, $db) if $options{goes_on};
 }
