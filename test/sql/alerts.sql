@@ -14,6 +14,7 @@ SET intervalstyle = 'postgres';
 \set VERBOSITY default
 \set SHOW_CONTEXT never
 DELETE FROM findings;
+TRUNCATE alert_states;
 CREATE PROCEDURE plain.reset() LANGUAGE sql AS $$
     DELETE FROM trace_ext.alert_rules;
     TRUNCATE trace_ext.alert_states, trace_ext.alert_samples, trace_ext.alert_counters, trace_ext.alert_services;
@@ -115,7 +116,7 @@ DECLARE
     seen trace_ext.alert_state[] := '{}';
 BEGIN
     PERFORM setseed(seed);
-    FOR round IN 1 .. 150 LOOP
+    FOR round IN 1 .. 80 LOOP
         hold := (ARRAY['0', '1 s', '15 s', '1 min', '5 min'])[1 + (random() * 4)::int];
         step := (ARRAY['15 s', '1 min', '4 min'])[1 + (random() * 2)::int];
         SELECT array_agg(random() < p ORDER BY i) INTO truths
