@@ -242,22 +242,28 @@ BEGIN
           FROM trace_ext.event_counts c
          WHERE c.hour BETWEEN this_hour - interval '1 hour' AND this_hour + interval '1 hour'
          GROUP BY c.hour, c.service_name
-    ), grown AS MATERIALIZED (
-        SELECT c.service_name,
-               sum(greatest(c.events - coalesce(k.events, 0), 0))::bigint AS events, sum(greatest(c.errors - coalesce(k.errors, 0), 0))::bigint AS errors,
-               sum(greatest(c.answers - coalesce(k.answers, 0), 0))::bigint AS answers, sum(greatest(c.failures - coalesce(k.failures, 0), 0))::bigint AS failures
+    ), compared AS MATERIALIZED (
+        SELECT c.*, k.hour IS NULL AS is_new, coalesce(k.events, 0) AS known_events, coalesce(k.errors, 0) AS known_errors,
+               coalesce(k.answers, 0) AS known_answers, coalesce(k.failures, 0) AS known_failures
           FROM counted c
           LEFT JOIN trace_ext.alert_counters k ON k.hour = c.hour AND coalesce('=' || k.service_name, '') = c.key
+    ), grown AS MATERIALIZED (
+        SELECT c.service_name,
+               sum(greatest(c.events - c.known_events, 0))::bigint AS events, sum(greatest(c.errors - c.known_errors, 0))::bigint AS errors,
+               sum(greatest(c.answers - c.known_answers, 0))::bigint AS answers, sum(greatest(c.failures - c.known_failures, 0))::bigint AS failures
+          FROM compared c
          WHERE sample_counts.since IS NOT NULL AND c.hour <= greatest(this_hour, known_until)
          GROUP BY c.service_name
     ), gone AS (
         DELETE FROM trace_ext.alert_counters k
          WHERE NOT EXISTS (SELECT FROM counted c WHERE c.hour = k.hour AND c.key = coalesce('=' || k.service_name, ''))
     ), known AS (
-        INSERT INTO trace_ext.alert_counters AS k SELECT hour, service_name, events, errors, answers, failures FROM counted
+        -- Of what is as it was no row is even locked.
+        INSERT INTO trace_ext.alert_counters AS k
+        SELECT c.hour, c.service_name, c.events, c.errors, c.answers, c.failures FROM compared c
+         WHERE c.is_new OR (c.events, c.errors, c.answers, c.failures) <> (c.known_events, c.known_errors, c.known_answers, c.known_failures)
         ON CONFLICT (hour, service_name) DO UPDATE
            SET events = excluded.events, errors = excluded.errors, answers = excluded.answers, failures = excluded.failures
-         WHERE (k.events, k.errors, k.answers, k.failures) IS DISTINCT FROM (excluded.events, excluded.errors, excluded.answers, excluded.failures)
     ), sampled AS (
         INSERT INTO trace_ext.alert_samples AS s
         SELECT sample_counts.at, sample_counts.since, NULL, coalesce(sum(events), 0), coalesce(sum(errors), 0), coalesce(sum(answers), 0), coalesce(sum(failures), 0)
@@ -286,17 +292,20 @@ COMMENT ON FUNCTION trace_ext_internal.sample_counts(timestamptz, timestamptz) I
 
 -- Once, or after the clock was set back: reads the counts of all hours.
 CREATE FUNCTION trace_ext_internal.find_services(at timestamptz, until timestamptz) RETURNS void
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+BEGIN
     INSERT INTO trace_ext.alert_services AS v
-    SELECT c.service_name, least(max(c.hour) + interval '1 hour', find_services.at) FROM trace_ext.event_counts c
-     WHERE c.hour <= find_services.until AND isfinite(c.hour) AND c.service_name IS NOT NULL GROUP BY c.service_name
-    UNION ALL
-    SELECT NULL, least(max(c.hour) + interval '1 hour', find_services.at) FROM trace_ext.event_counts c
-     WHERE c.hour <= find_services.until AND isfinite(c.hour) HAVING max(c.hour) IS NOT NULL
+    SELECT c.service_name, least(max(c.hour) + interval '1 hour', find_services.at)
+      FROM (SELECT b.hour, b.service_name FROM trace_ext.count_base b WHERE b.event_count > 0
+            UNION ALL SELECT d.hour, d.service_name FROM trace_ext.count_deltas d WHERE d.event_count > 0) AS c
+     WHERE c.hour <= find_services.until AND isfinite(c.hour)
+     GROUP BY GROUPING SETS ((c.service_name), ())
+    HAVING max(c.hour) IS NOT NULL AND (grouping(c.service_name) = 1 OR c.service_name IS NOT NULL)
     ON CONFLICT (service_name) DO UPDATE SET seen_at = greatest(v.seen_at, excluded.seen_at);
     UPDATE trace_ext.alert_services v SET seen_at = find_services.at WHERE v.seen_at > find_services.at;
-    END;
+END
+$$;
 COMMENT ON FUNCTION trace_ext_internal.find_services(timestamptz, timestamptz) IS
     'fills alert_services from all hours until a time: a service was last seen at the end of its last hour, or now if that is yet to come';
 
