@@ -206,6 +206,8 @@ CREATE TABLE alert_samples (
     failures      bigint      NOT NULL,
     UNIQUE NULLS NOT DISTINCT (service_name, at)
 );
+CREATE INDEX alert_samples_at_idx ON alert_samples (at);
+COMMENT ON INDEX alert_samples_at_idx IS 'samples by time: the oldest leave';
 COMMENT ON TABLE alert_samples IS
     'what came from one evaluation to the next, within the last hour, by service (NULL: all together, of each evaluation; others only where something came)';
 COMMENT ON COLUMN alert_samples.at IS 'time of the evaluation';
@@ -731,6 +733,10 @@ COMMENT ON PROCEDURE job_alerts(boolean) IS 'judges all rules of alert_rules; wh
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('alerts', 'trace_ext.job_alerts', current_user, true, '15 s', '1 min', 85, 'trace_ext_internal.alerts_needed');
+
+-- Asked for at each look of the worker.
+CREATE INDEX findings_critical_idx ON findings (id) WHERE severity = 'CRITICAL' AND status = 'open';
+COMMENT ON INDEX findings_critical_idx IS 'findings that an alert fires for';
 
 -- Detection runs in the worker; decisions about findings come from anywhere.
 CREATE FUNCTION trace_ext_internal.wake_for_alerts() RETURNS trigger
