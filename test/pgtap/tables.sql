@@ -2,7 +2,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(38);
+SELECT plan(43);
 
 SELECT has_extension('trace_ext');
 SELECT has_schema('trace_ext');
