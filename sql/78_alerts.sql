@@ -16,9 +16,12 @@
 
 -- Who adds a metric adds a row here and a branch to alert_value().
 CREATE FUNCTION trace_ext_internal.alert_metrics() RETURNS TABLE (metric text, by_service boolean, noun text, scale double precision, unit text)
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 6
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 9
     BEGIN ATOMIC
     VALUES ('error_rate',        true,  'requests or events that failed', 100::double precision, ' %'),
+           ('p50_ms',            true,  'p50 latency', 1, ' ms'),
+           ('p95_ms',            true,  'p95 latency', 1, ' ms'),
+           ('p99_ms',            true,  'p99 latency', 1, ' ms'),
            ('per_second',        true,  'events a second', 1, ''),
            ('critical_findings', false, 'open CRITICAL findings', 1, ''),
            ('rejected',          false, 'events rejected within 5 minutes', 1, ''),
@@ -44,10 +47,10 @@ CREATE TABLE alert_rules (
 );
 COMMENT ON TABLE alert_rules IS 'when to alert; INSERT, UPDATE and DELETE change it, the view alerts shows what became of each rule';
 COMMENT ON COLUMN alert_rules.name IS 'name of the alert';
-COMMENT ON COLUMN alert_rules.metric IS 'what is watched: error_rate, per_second, critical_findings, rejected, fold_lag, silent';
+COMMENT ON COLUMN alert_rules.metric IS 'what is watched: error_rate, p50_ms, p95_ms, p99_ms, per_second, critical_findings, rejected, fold_lag, silent';
 COMMENT ON COLUMN alert_rules.service IS 'the service, for metrics that have services; NULL: all services together, as one';
 COMMENT ON COLUMN alert_rules.comparison IS '>, >=, < or <=: how the value must compare with the threshold';
-COMMENT ON COLUMN alert_rules.threshold IS 'the limit: a share from 0 to 1 (error_rate), a number, or seconds (fold_lag, silent)';
+COMMENT ON COLUMN alert_rules.threshold IS 'the limit: a share from 0 to 1 (error_rate), milliseconds (p50_ms, p95_ms, p99_ms), a number, or seconds (fold_lag, silent)';
 COMMENT ON COLUMN alert_rules.hold IS 'for how long that must be so before the alert fires';
 COMMENT ON COLUMN alert_rules.enabled IS 'whether it is judged; an alert that fires is resolved when this becomes false';
 COMMENT ON COLUMN alert_rules.is_default IS 'whether it is as it came with the extension';
@@ -189,12 +192,14 @@ CREATE TABLE alert_counters (
     errors        bigint      NOT NULL,
     answers       bigint      NOT NULL,
     failures      bigint      NOT NULL,
+    latency       histogram   NOT NULL,
     UNIQUE NULLS NOT DISTINCT (hour, service_name)
 );
 ALTER TABLE alert_counters SET (fillfactor = 50);
 COMMENT ON TABLE alert_counters IS 'event_counts of this hour and its neighbours as of the last sample, by service (NULL: of events that name none)';
 COMMENT ON COLUMN alert_counters.answers IS 'events of kind HttpResponse';
 COMMENT ON COLUMN alert_counters.failures IS 'those of them that are errors';
+COMMENT ON COLUMN alert_counters.latency IS 'how long requests took or, where none has a duration, all events that have one';
 
 CREATE TABLE alert_samples (
     at            timestamptz NOT NULL,
@@ -204,6 +209,7 @@ CREATE TABLE alert_samples (
     errors        bigint      NOT NULL,
     answers       bigint      NOT NULL,
     failures      bigint      NOT NULL,
+    latency       histogram   NOT NULL,
     UNIQUE NULLS NOT DISTINCT (service_name, at)
 );
 CREATE INDEX alert_samples_at_idx ON alert_samples (at);
@@ -214,6 +220,7 @@ COMMENT ON COLUMN alert_samples.at IS 'time of the evaluation';
 COMMENT ON COLUMN alert_samples.since IS 'that of the one before';
 COMMENT ON COLUMN alert_samples.answers IS 'of the events, those of kind HttpResponse';
 COMMENT ON COLUMN alert_samples.failures IS 'those of them that are errors';
+COMMENT ON COLUMN alert_samples.latency IS 'how long those took that have a duration, as alert_counters has it';
 
 CREATE TABLE alert_services (
     service_name  text,
@@ -238,21 +245,27 @@ BEGIN
      WHERE s.at < sample_counts.at - interval '1 hour' OR (sample_counts.since IS NULL AND s.at >= sample_counts.at);
     WITH counted AS MATERIALIZED (
         SELECT c.hour, c.service_name, coalesce('=' || c.service_name, '') AS key,
-               sum(c.event_count)::bigint AS events, sum(c.error_count)::bigint AS errors,
-               coalesce(sum(c.event_count) FILTER (WHERE c.kind = 'HttpResponse'), 0)::bigint AS answers,
-               coalesce(sum(c.error_count) FILTER (WHERE c.kind = 'HttpResponse'), 0)::bigint AS failures
-          FROM trace_ext.event_counts c
+               sum(c.calls)::bigint AS events, sum(c.errors)::bigint AS errors,
+               coalesce(sum(c.calls) FILTER (WHERE c.kind = 'HttpResponse'), 0)::bigint AS answers,
+               coalesce(sum(c.errors) FILTER (WHERE c.kind = 'HttpResponse'), 0)::bigint AS failures,
+               coalesce(trace_ext.merge(c.latency) FILTER (WHERE c.kind IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(c.latency) > 0),
+                        trace_ext.merge(c.latency)) AS latency
+          FROM trace_ext.kind_latencies c
          WHERE c.hour BETWEEN this_hour - interval '1 hour' AND this_hour + interval '1 hour'
          GROUP BY c.hour, c.service_name
     ), compared AS MATERIALIZED (
         SELECT c.*, k.hour IS NULL AS is_new, coalesce(k.events, 0) AS known_events, coalesce(k.errors, 0) AS known_errors,
-               coalesce(k.answers, 0) AS known_answers, coalesce(k.failures, 0) AS known_failures
+               coalesce(k.answers, 0) AS known_answers, coalesce(k.failures, 0) AS known_failures,
+               coalesce(k.latency, '{}') AS known_latency
           FROM counted c
           LEFT JOIN trace_ext.alert_counters k ON k.hour = c.hour AND coalesce('=' || k.service_name, '') = c.key
     ), grown AS MATERIALIZED (
         SELECT c.service_name,
                sum(greatest(c.events - c.known_events, 0))::bigint AS events, sum(greatest(c.errors - c.known_errors, 0))::bigint AS errors,
-               sum(greatest(c.answers - c.known_answers, 0))::bigint AS answers, sum(greatest(c.failures - c.known_failures, 0))::bigint AS failures
+               sum(greatest(c.answers - c.known_answers, 0))::bigint AS answers, sum(greatest(c.failures - c.known_failures, 0))::bigint AS failures,
+               -- What was deleted takes nothing from what came; where both happened at once, this has no quantiles.
+               coalesce(trace_ext.merge(c.latency OPERATOR(trace_ext.-) c.known_latency)
+                        FILTER (WHERE trace_ext.total_count(c.latency) > trace_ext.total_count(c.known_latency)), '{}') AS latency
           FROM compared c
          WHERE sample_counts.since IS NOT NULL AND c.hour <= greatest(this_hour, known_until)
          GROUP BY c.service_name
@@ -262,21 +275,24 @@ BEGIN
     ), known AS (
         -- Of what is as it was no row is even locked.
         INSERT INTO trace_ext.alert_counters AS k
-        SELECT c.hour, c.service_name, c.events, c.errors, c.answers, c.failures FROM compared c
+        SELECT c.hour, c.service_name, c.events, c.errors, c.answers, c.failures, c.latency FROM compared c
          WHERE c.is_new OR (c.events, c.errors, c.answers, c.failures) <> (c.known_events, c.known_errors, c.known_answers, c.known_failures)
+            OR c.latency OPERATOR(trace_ext.<>) c.known_latency
         ON CONFLICT (hour, service_name) DO UPDATE
-           SET events = excluded.events, errors = excluded.errors, answers = excluded.answers, failures = excluded.failures
+           SET events = excluded.events, errors = excluded.errors, answers = excluded.answers, failures = excluded.failures, latency = excluded.latency
     ), sampled AS (
         INSERT INTO trace_ext.alert_samples AS s
-        SELECT sample_counts.at, sample_counts.since, NULL, coalesce(sum(events), 0), coalesce(sum(errors), 0), coalesce(sum(answers), 0), coalesce(sum(failures), 0)
+        SELECT sample_counts.at, sample_counts.since, NULL, coalesce(sum(events), 0), coalesce(sum(errors), 0), coalesce(sum(answers), 0), coalesce(sum(failures), 0),
+               coalesce(trace_ext.merge(latency), '{}')
           FROM grown HAVING sample_counts.since IS NOT NULL
         UNION ALL
-        SELECT sample_counts.at, sample_counts.since, service_name, events, errors, answers, failures
+        SELECT sample_counts.at, sample_counts.since, service_name, events, errors, answers, failures, latency
           FROM grown WHERE service_name IS NOT NULL AND (events > 0 OR errors > 0)
         -- Evaluated twice at one time.
         ON CONFLICT (service_name, at) DO UPDATE
            SET events = s.events + excluded.events, errors = s.errors + excluded.errors,
-               answers = s.answers + excluded.answers, failures = s.failures + excluded.failures
+               answers = s.answers + excluded.answers, failures = s.failures + excluded.failures,
+               latency = s.latency OPERATOR(trace_ext.+) excluded.latency
     )
     INSERT INTO trace_ext.alert_services AS v
     SELECT service_name, sample_counts.at FROM grown WHERE service_name IS NOT NULL AND events > 0
@@ -316,17 +332,17 @@ COMMENT ON FUNCTION trace_ext_internal.find_services(timestamptz, timestamptz) I
 --
 
 CREATE FUNCTION trace_ext_internal.lately(service text, until timestamptz)
-    RETURNS TABLE (at timestamptz, since timestamptz, events bigint, errors bigint, answers bigint, failures bigint)
+    RETURNS TABLE (at timestamptz, since timestamptz, events bigint, errors bigint, answers bigint, failures bigint, latency histogram)
     LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
     AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT t.at, t.since, coalesce(s.events, 0), coalesce(s.errors, 0), coalesce(s.answers, 0), coalesce(s.failures, 0)
+    SELECT t.at, t.since, coalesce(s.events, 0), coalesce(s.errors, 0), coalesce(s.answers, 0), coalesce(s.failures, 0), s.latency
       FROM trace_ext.alert_samples t
-      LEFT JOIN LATERAL (SELECT t.events, t.errors, t.answers, t.failures WHERE lately.service IS NULL
+      LEFT JOIN LATERAL (SELECT t.events, t.errors, t.answers, t.failures, t.latency WHERE lately.service IS NULL
                          UNION ALL
-                         SELECT o.events, o.errors, o.answers, o.failures FROM trace_ext.alert_samples o
+                         SELECT o.events, o.errors, o.answers, o.failures, o.latency FROM trace_ext.alert_samples o
                           WHERE o.service_name = lately.service AND o.at = t.at) AS s ON true
      WHERE t.service_name IS NULL AND t.at > until - interval '5 minutes' AND t.at <= until;
 END
@@ -343,6 +359,9 @@ BEGIN
     WHEN 'error_rate' THEN
         RETURN (SELECT least(greatest(sum(l.failures) / nullif(sum(l.answers), 0), sum(l.errors) / sum(l.events)), 1)
                   FROM trace_ext_internal.lately(alert_value.service, alert_value.at) l HAVING sum(l.events) > 0);
+    WHEN 'p50_ms', 'p95_ms', 'p99_ms' THEN
+        RETURN (SELECT trace_ext.quantile(trace_ext.merge(l.latency), substr(metric, 2, 2)::int / 100.0) / 1e6
+                  FROM trace_ext_internal.lately(alert_value.service, alert_value.at) l);
     WHEN 'per_second' THEN
         RETURN (SELECT sum(l.events) / nullif(extract(epoch FROM max(l.at) - min(l.since)), 0)
                   FROM (SELECT s.*, max(s.at) OVER () AS last FROM trace_ext_internal.lately(alert_value.service, alert_value.at) s) AS l
@@ -689,6 +708,9 @@ BEGIN
         WHEN rule.metric = 'error_rate' THEN
             -- What is good may leave the window before what is not.
             CASE WHEN EXISTS (SELECT FROM trace_ext_internal.lately(rule.service, clock_timestamp()) l WHERE l.errors > 0) THEN at_once END
+        WHEN rule.metric IN ('p50_ms', 'p95_ms', 'p99_ms') THEN
+            -- So may what is quick.
+            CASE WHEN EXISTS (SELECT FROM trace_ext_internal.lately(rule.service, clock_timestamp()) l WHERE l.events > 0) THEN at_once END
         WHEN rule.metric = 'rejected' THEN s.evaluated_at + interval '1 minute'
         END);
 END

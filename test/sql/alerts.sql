@@ -48,7 +48,7 @@ INSERT INTO alert_rules (name, metric, threshold, comparison) VALUES ('x', 'reje
 INSERT INTO alert_rules (name, metric, threshold, hold) VALUES ('x', 'rejected', 1, NULL);
 INSERT INTO alert_rules (name, metric, threshold, enabled) VALUES ('x', 'rejected', 1, NULL);
 INSERT INTO alert_rules (name, metric, threshold) VALUES (repeat('x', 101), 'rejected', 1);
-INSERT INTO alert_rules (name, metric, threshold) VALUES ('x', 'p95_ms', 1);
+INSERT INTO alert_rules (name, metric, threshold) VALUES ('x', 'p42_ms', 1);
 INSERT INTO alert_rules (name, metric, threshold) VALUES ('x', 'Rejected', 1);
 INSERT INTO alert_rules (name, metric, threshold, service) VALUES ('x', 'rejected', 1, 'pay');
 INSERT INTO alert_rules (name, metric, threshold, service) VALUES ('x', 'silent', 1, '');
@@ -175,6 +175,26 @@ CALL plain.send('10:00:00', 'pay', 4, 6, 'HttpResponse');
 CALL plain.send('10:00:00', 'shop', 90, 10);
 CALL plain.send('10:00:00', NULL, 20, 80);
 SELECT name, state, value FROM plain.look('10:00:15');
+
+-- Latencies: of requests where a service has any with a duration, else of all; a delete makes none.
+CALL plain.reset();
+TRUNCATE events;
+INSERT INTO alert_rules (name, metric, service, threshold) VALUES ('all', 'p50_ms', NULL, 100), ('pay 50', 'p50_ms', 'pay', 100), ('pay 95', 'p95_ms', 'pay', 100), ('shop', 'p99_ms', 'shop', 100), ('nobody', 'p95_ms', 'nobody', 0);
+SELECT name, state, value FROM plain.look('10:00:00');
+CREATE PROCEDURE plain.took(at text, service text, kind event_kind, n int, ms int) LANGUAGE sql AS $$
+    INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, duration_ns)
+    SELECT gen_random_uuid(), gen_random_uuid(), ('1990-01-01 ' || at || '+00')::timestamptz, kind, 'x', service, ms * 1000000::bigint FROM generate_series(1, n);
+$$;
+CALL plain.took('10:00:00', 'pay', 'HttpResponse', 90, 50);
+CALL plain.took('10:00:00', 'pay', 'HttpResponse', 10, 400);
+CALL plain.took('10:00:00', 'pay', 'FunctionCall', 1000, 1);
+CALL plain.took('10:00:00', 'shop', 'FunctionCall', 100, 200);
+SELECT name, state, round(value::numeric, -1) AS value FROM plain.look('10:00:15');
+SELECT name, summary FROM alerts WHERE name = 'pay 95';
+CALL plain.took('10:03:00', 'pay', 'HttpResponse', 900, 50);
+SELECT name, state, round(value::numeric, -1) AS value FROM plain.look('10:03:15') WHERE name = 'pay 95';
+DELETE FROM events WHERE service_name = 'shop';
+SELECT name, state, round(value::numeric, -1) AS value FROM plain.look('10:06:00');
 
 -- Rates: of a service, of all; of what came, whatever leaves again; of this hour and the one before, whoever's clock it is.
 CALL plain.reset();
