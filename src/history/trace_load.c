@@ -416,7 +416,7 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 			break;
 	}
 	if (tex_event_is_error(event->kind, attributes))
-		event->flags |= TEX_EVENT_FAILED;
+		event->flags |= TEX_EVENT_FAILED | TEX_EVENT_IS_ERROR;
 }
 
 /* Takes a row over. It lives in a context that is reset after it: what is kept is copied. */

@@ -36,6 +36,7 @@ typedef enum TexAccessType
 #define TEX_EVENT_EXCLUSIVE_LOCK	0x08	/* ... as exclusive; neither: not said */
 #define TEX_EVENT_FAILED			0x10	/* an error, or a response that says so */
 #define TEX_EVENT_COUNTED_LOCK		0x20	/* ... as a semaphore that lets in more than one */
+#define TEX_EVENT_IS_ERROR			0x40	/* counted as an error; a rollback fails without one */
 
 #define TEX_NO_EVENT (-1)
 

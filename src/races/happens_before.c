@@ -58,6 +58,8 @@ struct TexOrder
 	StrandState *strands;
 	ClockPair  *inbox;			/* of each event: what edges handed to it */
 	ClockPair  *released;		/* by name of an atomic variable */
+	int32	   *release;		/* of each lock: its last release that gave something, or TEX_NO_EVENT */
+	int32	   *handover;		/* of each acquire: the release that it got the lock from */
 	int32	   *position;		/* of each event */
 	int32		done;
 };
@@ -88,6 +90,11 @@ tex_order_create(TexHistory *history)
 	order->inbox = tex_new_array(sizeof(ClockPair), history->nevents, 0);
 	order->position = tex_new_array(sizeof(int32), history->nevents, 0);
 	order->released = tex_new_array(sizeof(ClockPair), tex_strings_count(history->names), 0);
+	if (history->has_locks)
+	{
+		order->release = tex_new_array(sizeof(int32), tex_strings_count(history->names), 0xff);
+		order->handover = tex_new_array(sizeof(int32), history->nevents, 0xff);
+	}
 	return order;
 }
 
@@ -131,6 +138,7 @@ run_release(TexOrder *order, int32 e)
 
 	if (!tex_locks_release(order->locks, e, &gives, &shared, order->sequence))
 		return;
+	order->release[event->lock] = e;
 	stamp(order, event);
 	into = shared ? gives.shared : gives.exclusive;
 	/* The weak order does not pass through locks. */
@@ -140,10 +148,12 @@ run_release(TexOrder *order, int32 e)
 
 /* Rule 5: what an acquire gets out of its lock. */
 static void
-run_acquire(TexOrder *order, const TexEvent *event, const TexLockClocks *gets)
+run_acquire(TexOrder *order, int32 e, const TexLockClocks *gets)
 {
+	const TexEvent *event = &order->history->events[e];
 	TexClock   *clock = &order->strands[event->strand].clock[TEX_FULL_ORDER];
 
+	order->handover[e] = order->release[event->lock];
 	tex_clock_join(order->clocks, clock, gets->exclusive[TEX_FULL_ORDER]);
 	if (gets->shared)
 		tex_clock_join(order->clocks, clock, gets->shared[TEX_FULL_ORDER]);
@@ -254,7 +264,7 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 	join(order, strand->clock, order->inbox[e]);
 	drop(order, order->inbox[e]);
 	if (gets.exclusive)
-		run_acquire(order, event, &gets);
+		run_acquire(order, e, &gets);
 	else if (is_lock)
 		run_release(order, e);
 	else if (event->kind == TEX_MEMORY_FENCE)
@@ -293,6 +303,37 @@ tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg)
 	}
 	tex_sequence_free(order->sequence);
 	order->sequence = NULL;
+}
+
+/* For a run that is only after the sequence. */
+static void
+visit_nothing(const TexPoint *point, void *arg)
+{
+}
+
+/*
+ * Takes all events, once, without clocks: for who asks what came after what, and not
+ * whether two are ordered. Costs what the edges cost.
+ */
+void
+tex_order_run_sequence(TexOrder *order)
+{
+	order->norders = 0;
+	tex_order_run(order, visit_nothing, NULL);
+}
+
+/* The edges of rules 1, 2, 3, 4, 6 and 8; valid as long as the order. */
+const TexEdges *
+tex_order_edges(const TexOrder *order)
+{
+	return order->edges;
+}
+
+/* The release that an acquire got its lock from, once it has run, or TEX_NO_EVENT: rule 5. */
+int32
+tex_order_handover(const TexOrder *order, int32 event)
+{
+	return order->handover ? order->handover[event] : TEX_NO_EVENT;
 }
 
 /* Whose the clocks are that the visitor gets; valid as long as the order. */

@@ -5,6 +5,7 @@
 #ifndef TEX_HAPPENS_BEFORE_H
 #define TEX_HAPPENS_BEFORE_H
 
+#include "races/causal_sequence.h"
 #include "races/strand_clock.h"
 #include "history/trace_load.h"
 
@@ -23,6 +24,9 @@ typedef void (*TexAccessVisitor) (const TexPoint *point, void *arg);
 
 extern TexOrder *tex_order_create(TexHistory *history);
 extern void tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg);
+extern void tex_order_run_sequence(TexOrder *order);
+extern const TexEdges *tex_order_edges(const TexOrder *order);
+extern int32 tex_order_handover(const TexOrder *order, int32 event);
 extern TexClocks *tex_order_clocks(TexOrder *order);
 extern int	tex_order_count(const TexOrder *order);
 extern int32 tex_order_position(const TexOrder *order, int32 event);

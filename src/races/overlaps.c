@@ -112,13 +112,22 @@ load_result(TexHistory *history, TexRole role, const TexExtent *within)
 void
 tex_load_context(TexHistory *history)
 {
+	if (history->ntraces >= 2)
+		tex_load_beside(history);
+}
+
+/*
+ * Loads what ran while the traces that are loaded did, and can have ordered something then, as by
+ * a lock. The same holds as for tex_load_context().
+ */
+void
+tex_load_beside(TexHistory *history)
+{
 	Oid			types[3] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
 	Datum		args[3];
 	TimestampTz from = DT_NOEND;
 	TimestampTz to = DT_NOBEGIN;
 
-	if (history->ntraces < 2)
-		return;
 	tex_history_times(history);
 	for (int32 t = 0; t < history->ntraces; t++)
 	{

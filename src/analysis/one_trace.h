@@ -1,0 +1,77 @@
+/*
+ * one_trace.h
+ *		One trace, loaded, with its order and the extents of its events.
+ */
+#ifndef TEX_ONE_TRACE_H
+#define TEX_ONE_TRACE_H
+
+#include "history/trace_load.h"
+#include "races/happens_before.h"
+
+/* A list of events for each event, one after the other. */
+typedef struct TexLists
+{
+	int32	   *first;			/* of each event: where its list begins; one more at the end */
+	int32	   *members;
+} TexLists;
+
+/* What of other traces is loaded as well. */
+typedef enum TexBeside
+{
+	TEX_BESIDE_NOTHING,
+	TEX_BESIDE_LOCKS,			/* what ran at that time and can have held a lock of it */
+	TEX_BESIDE_LINKED			/* what spans of it called */
+} TexBeside;
+
+typedef struct TexOneTrace
+{
+	TexHistory *history;
+	TexEvent   *events;			/* of the history */
+	int32		n;				/* ... how many */
+	int32		trace;			/* the one that was asked for */
+	TexExtent	extent;			/* of that trace */
+	TexOrder   *order;
+	TexExtent  *extents;		/* of each event, up to its answer */
+	int32	   *answer;			/* of each event: what answers it, or TEX_NO_EVENT */
+	int32	   *answers;		/* ... what it answers */
+	int32	   *sequence;		/* all events, causes first */
+	TexLists	causes;			/* of each event: the direct ones, latest in the sequence first */
+} TexOneTrace;
+
+extern TexOneTrace *tex_one_trace_load(const pg_uuid_t *trace_id, TexBeside beside);
+extern TexOneTrace *tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id);
+extern void tex_find_answers(TexOneTrace *one);
+extern TexLists tex_lists_of(const int32 *owner, const int32 *order, int32 n);
+
+/* Whether an event is of the trace that was asked for. */
+static inline bool
+tex_is_home(const TexOneTrace *one, int32 event)
+{
+	return one->events[event].trace == one->trace;
+}
+
+/* How long an event lasted, in microseconds. */
+static inline int64
+tex_lasted(const TexOneTrace *one, int32 event)
+{
+	return one->extents[event].ended - one->extents[event].started;
+}
+
+/* Since the trace began, in microseconds. */
+static inline int64
+tex_since_start(const TexOneTrace *one, TimestampTz at)
+{
+	return at - one->extent.started;
+}
+
+static inline const char *
+tex_text_of(const TexOneTrace *one, int32 name)
+{
+	return tex_history_text(one->history, name);
+}
+
+#define tex_foreach_member(member, lists, event) \
+	for (const int32 *member = &(lists)->members[(lists)->first[event]]; \
+		 member < &(lists)->members[(lists)->first[(event) + 1]]; member++)
+
+#endif							/* TEX_ONE_TRACE_H */
