@@ -56,6 +56,7 @@ typedef struct Tree
 	bool	   *more;			/* by drawn depth: comes there a sibling of the line's ancestor there? */
 	int32		more_room;
 	StringInfoData label;
+	MemoryContext row_context;	/* for the values of a row */
 } Tree;
 
 /* For qsort_arg(): by start, else as the history has them. */
@@ -281,10 +282,14 @@ put_branch(Tree *tree, int32 root, int32 *stack, TexSink *sink)
 		int32		n = count_children(tree, event);
 		int32		parent = tree->parent[event];
 		const int32 *children = &tree->children.members[tree->children.first[event]];
+		MemoryContext old;
 
 		place(tree, event, parent == TEX_NO_EVENT ||
 			  event == tree->children.members[tree->children.first[parent + 1] - 1]);
+		old = MemoryContextSwitchTo(tree->row_context);
 		put_line(tree, event, sink);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(tree->row_context);
 		for (int32 i = n - 1; i >= 0; i--)
 			stack[height++] = children[i];
 	}
@@ -309,6 +314,7 @@ tex_tree_rows(const TexOneTrace *one, const int32 *parent, TexSink *sink)
 	tree.drawn = tex_new_array(sizeof(int32), one->n, 0);
 	tree.more = palloc0(sizeof(bool) * tree.more_room);
 	initStringInfo(&tree.label);
+	tree.row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row", ALLOCSET_DEFAULT_SIZES);
 	for (int32 i = 0; i < one->n; i++)
 		all += one->history->traces[one->events[i].trace].role == TEX_ROLE_HOME;
 	for (int32 i = 0; i < one->n && !tex_sink_is_full(sink); i++)
