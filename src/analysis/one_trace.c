@@ -22,21 +22,21 @@
 #include "races/overlaps.h"
 
 /*
- * The events, sorted by the owner of each, in a given order: the list of an event
- * is what it owns.  Who has no owner is in no list.
+ * The events, sorted by the owner of each, in a given order: the list of an owner,
+ * an event mostly, is what it owns.  What has no owner is in no list.
  */
 TexLists
-tex_lists_of(const int32 *owner, const int32 *order, int32 n)
+tex_lists_of(const int32 *owner, int32 owners, const int32 *order, int32 n)
 {
 	TexLists	lists;
 	int32		sum = 0;
 
-	lists.first = tex_new_array(sizeof(int32), n + 1, 0);
+	lists.first = tex_new_array(sizeof(int32), owners + 1, 0);
 	lists.members = tex_new_array(sizeof(int32), n, 0);
 	for (int32 i = 0; i < n; i++)
 		if (owner[i] != TEX_NO_EVENT)
 			lists.first[owner[i]]++;
-	for (int32 i = 0; i <= n; i++)
+	for (int32 i = 0; i <= owners; i++)
 	{
 		sum += lists.first[i];
 		lists.first[i] = sum;

@@ -141,7 +141,7 @@ tex_sink_event(TexSink *sink, const TexOneTrace *one, int32 event)
 {
 	const TexEvent *e = &one->events[event];
 
-	tex_sink_datum(sink, ObjectIdGetDatum(tex_kind_oid(e->kind)));
+	tex_sink_datum(sink, ObjectIdGetDatum(one->history->kinds[e->kind]));
 	tex_sink_text(sink, tex_text_of(one, e->name));
 	tex_sink_text(sink, tex_text_of(one, e->service));
 }
@@ -307,7 +307,7 @@ tex_tree_rows(const TexOneTrace *one, const int32 *parent, TexSink *sink)
 	int32	   *stack = tex_new_array(sizeof(int32), one->n, 0);
 	int64		all = 0;
 
-	tree.children = tex_lists_of(parent, by_start, one->n);
+	tree.children = tex_lists_of(parent, one->n, by_start, one->n);
 	tree.self = tex_self_usecs(one, by_start, parent);
 	tree.branches = GetDatabaseEncoding() == PG_UTF8 ? &utf8_branches : &ascii_branches;
 	tree.depth = tex_new_array(sizeof(int32), one->n, 0);
