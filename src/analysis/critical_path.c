@@ -86,6 +86,7 @@ typedef struct Walk
 	int32		event;			/* where the walk is; from n on: in a trace */
 	int32		came_from;		/* the event that it came back from, if that is where it is */
 	TimestampTz at;
+	bool		at_begin;		/* ... of that event, which it has left: step 3 is next */
 	int32		acquire;		/* that waits for the holder it is in, or TEX_NO_EVENT */
 	TimestampTz waited_since;
 	TexSegment *segments;		/* latest first */
@@ -272,6 +273,7 @@ enter(Walk *walk, int32 event, TimestampTz at, int32 came_from)
 {
 	walk->came_from = came_from;
 	walk->event = event;
+	walk->at_begin = false;
 	walk->at = Min(walk->at, at);
 	if (event < walk->one->n)
 		walk->marks[event] |= WAS_IN;
@@ -494,7 +496,7 @@ step_inside(Walk *walk)
 	if (in_trace(walk))
 		return false;
 	walk->marks[e] |= LEFT;
-	step_before(walk);
+	walk->at_begin = true;
 	return true;
 }
 
@@ -508,7 +510,7 @@ end_wait(Walk *walk)
 	walk->event = walk->acquire;
 	walk->acquire = TEX_NO_EVENT;
 	walk->marks[walk->event] |= WAS_IN | LEFT;
-	step_before(walk);
+	walk->at_begin = true;
 }
 
 /* What has a child in its own instance. */
@@ -545,10 +547,16 @@ tex_critical_path(const TexOneTrace *one, int32 *n)
 	while (more)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (walk.acquire == TEX_NO_EVENT)
-			more = step_inside(&walk);
-		else if (walk.at <= walk.waited_since || !step_inside(&walk))
+		if (walk.acquire != TEX_NO_EVENT && walk.at <= walk.waited_since)
 			end_wait(&walk);
+		else if (walk.at_begin)
+			step_before(&walk);
+		else if (!step_inside(&walk))
+		{
+			more = walk.acquire != TEX_NO_EVENT;
+			if (more)
+				end_wait(&walk);
+		}
 	}
 	for (int32 i = 0, j = walk.nsegments - 1; i < j; i++, j--)
 	{
