@@ -20,9 +20,10 @@
  *
  *	1. Inside.  If there are parts x of e that the walk was not in before, with
  *	   s(e) <= f(x) <= t, it takes the last: the time from f(x) to t is e's own, and
- *	   the walk is in x at f(x).  So with what an await or a lock acquire waited for,
- *	   a cause from another strand.  In the trace as a whole, a part that was
- *	   still going on at t counts as one that ended at t.
+ *	   the walk is in x at f(x).  So with what an await waited for, its causes in other
+ *	   strands but for its parent and the spawn; and with the release that let a lock
+ *	   acquire go on (handovers.c).  In the trace as a whole, a part that was still going
+ *	   on at t counts as one that ended at t.
  *	2. The begin.  Else the time from s(e) to t is e's own, t becomes s(e) if that is
  *	   earlier, and the walk never comes back into e.
  *	3. Before.  Next is the cause c of e that arrives last.  One with f(c) <= t, in
@@ -33,11 +34,12 @@
  *	   is taken before one that goes on, then the latest s, then the latest in the sequence.
  *	   Where there is no cause left, the walk is in what encloses e, or in the trace, at t.
  *
- * Locks.  Who handed a lock over matters if it was waited for: if it was given
- * back after the acquire began, or no more than HANDED_OVER before.  Then the walk
- * goes through what the holder did, in another trace too, back to the moment at which
- * the wait began: s(e), or in the second case when the last of the other causes
- * arrives.  All that time is "wait for lock", and from there the walk goes on before e.
+ * Locks.  The release that let an acquire e go on is one of the causes of step 3 as well,
+ * where it came a little before e; other releases of that lock by other threads are none.
+ * From it the walk goes through what the holder did, in another trace too, back to
+ * the moment at which the wait began: s(e), or in step 3 when the last of the other
+ * causes arrives, or the trace began.  All that time is "wait for lock", and from there the walk goes
+ * on before e.
  *
  * Who gets the time?  Time between two things goes to the point after which it passed, where that
  * is in the same strand: clients that record points say what was done until the next one.
@@ -59,14 +61,13 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "analysis/clock_offsets.h"
 #include "analysis/critical_path.h"
 #include "analysis/enclosing.h"
+#include "analysis/handovers.h"
 #include "analysis/linked.h"
 #include "analysis/trace_tree.h"
 #include "races/arrays.h"
-
-/* A lock that was free for longer, in microseconds, was not waited for. */
-#define HANDED_OVER	INT64CONST(1000)
 
 PG_FUNCTION_INFO_V1(tex_critical_path_of);
 
@@ -79,6 +80,7 @@ typedef struct Walk
 	const TexOneTrace *one;
 	const int32 *parent;
 	int32	   *enclosing;		/* event, or TEX_NO_EVENT: the trace */
+	int32	   *handovers;		/* of each acquire: what ended its wait, or TEX_NO_EVENT */
 	TexLists	parts;			/* of each event, and after them of each trace; the last first */
 	int32	   *next_part;		/* of each: the first that was not passed over */
 	uint8	   *marks;
@@ -94,20 +96,12 @@ typedef struct Walk
 	int32		room;
 } Walk;
 
-/* For qsort_arg(): the last one first, as the head of the file has it. */
+/* For qsort_arg(): the last one first. */
 static int
 compare_ends(const void *a, const void *b, void *arg)
 {
-	const TexOneTrace *one = arg;
-	int32		x = *(const int32 *) a;
-	int32		y = *(const int32 *) b;
-
 	CHECK_FOR_INTERRUPTS();
-	if (one->extents[x].ended != one->extents[y].ended)
-		return one->extents[x].ended > one->extents[y].ended ? -1 : 1;
-	if (one->extents[x].started != one->extents[y].started)
-		return one->extents[x].started > one->extents[y].started ? -1 : 1;
-	return tex_order_position(one->order, y) - tex_order_position(one->order, x);
+	return tex_compare_ends(arg, *(const int32 *) a, *(const int32 *) b);
 }
 
 /* The parts of each event and of each trace. */
@@ -124,7 +118,7 @@ collect_parts(Walk *walk)
 	{
 		owner[i] = walk->enclosing[i] != TEX_NO_EVENT ? walk->enclosing[i] : one->n + one->events[i].trace;
 		by_end[i] = one->n - 1 - i;
-		sorted &= i == 0 || compare_ends(&by_end[i - 1], &by_end[i], (void *) one) < 0;
+		sorted &= i == 0 || tex_compare_ends(one, by_end[i - 1], by_end[i]) < 0;
 	}
 	if (!sorted)
 		qsort_arg(by_end, one->n, sizeof(int32), compare_ends, (void *) one);
@@ -193,20 +187,14 @@ last_part_of_trace(Walk *walk, int32 owner)
 	return TEX_NO_EVENT;
 }
 
-/* Whether an event waits for causes from other strands. */
+/* Whether a cause of an await is what it waits for: what a task did, and not who began it. */
 static bool
-is_wait(const TexOneTrace *one, int32 event)
-{
-	return one->events[event].kind == TEX_ASYNC_AWAIT || one->events[event].kind == TEX_LOCK_ACQUIRE;
-}
-
-/* Whether a cause is what an await or an acquire waits for. */
-static bool
-is_waited_for(const Walk *walk, int32 event, int32 cause)
+is_awaited(const Walk *walk, int32 event, int32 cause)
 {
 	const TexOneTrace *one = walk->one;
 
-	return is_wait(one, event) && one->events[cause].strand != one->events[event].strand &&
+	return one->events[event].kind == TEX_ASYNC_AWAIT &&
+		one->events[cause].strand != one->events[event].strand &&
 		cause != walk->parent[event] && one->answers[event] != cause;
 }
 
@@ -214,7 +202,17 @@ is_waited_for(const Walk *walk, int32 event, int32 cause)
 static bool
 is_later(const TexOneTrace *one, int32 a, int32 b)
 {
-	return b == TEX_NO_EVENT || compare_ends(&a, &b, (void *) one) < 0;
+	return b == TEX_NO_EVENT || tex_compare_ends(one, a, b) < 0;
+}
+
+/* Whether step 1 can take an event that is waited for. */
+static bool
+ended_inside(const Walk *walk, int32 event)
+{
+	const TexExtent *extent = &walk->one->extents[event];
+
+	return !(walk->marks[event] & WAS_IN) && extent->ended <= walk->at &&
+		extent->ended >= walk->one->extents[walk->event].started;
 }
 
 /* What step 1 takes, or TEX_NO_EVENT. */
@@ -228,13 +226,13 @@ last_inside(Walk *walk)
 	if (in_trace(walk))
 		return last_part_of_trace(walk, e);
 	best = last_part(walk, e);
-	if (!is_wait(one, e))
-		return best;
-	tex_foreach_member(cause, &one->causes, e)
-		if (!(walk->marks[*cause] & WAS_IN) && is_waited_for(walk, e, *cause) &&
-			one->extents[*cause].ended <= walk->at &&
-			one->extents[*cause].ended >= one->extents[e].started && is_later(one, *cause, best))
-			best = *cause;
+	if (walk->handovers[e] != TEX_NO_EVENT && ended_inside(walk, walk->handovers[e]) &&
+		is_later(one, walk->handovers[e], best))
+		best = walk->handovers[e];
+	if (one->events[e].kind == TEX_ASYNC_AWAIT)
+		tex_foreach_member(cause, &one->causes, e)
+			if (is_awaited(walk, e, *cause) && ended_inside(walk, *cause) && is_later(one, *cause, best))
+				best = *cause;
 	return best;
 }
 
@@ -326,7 +324,7 @@ static bool
 knows_task(const Walk *walk, int32 await)
 {
 	tex_foreach_member(cause, &walk->one->causes, await)
-		if (is_waited_for(walk, await, *cause))
+		if (is_awaited(walk, await, *cause))
 			return true;
 	return false;
 }
@@ -385,13 +383,41 @@ arrives(Walk *walk, int32 cause, bool *finished, TimestampTz *at)
 	return true;
 }
 
-/* Whether a lock was free for so long before an acquire that it was not waited for. */
+/* Whether a cause is no more than who had a lock before: who let an acquire wait is known otherwise. */
 static bool
-was_free(const TexOneTrace *one, int32 event, int32 cause)
+only_had_lock(const TexOneTrace *one, int32 event, int32 cause)
 {
-	return tex_order_handover(one->order, event) == cause &&
-		one->events[cause].strand != one->events[event].strand &&
-		one->extents[event].started - one->extents[cause].ended > HANDED_OVER;
+	return one->events[event].kind == TEX_LOCK_ACQUIRE && one->events[cause].kind == TEX_LOCK_RELEASE &&
+		one->events[cause].lock == one->events[event].lock &&
+		one->events[cause].thread != one->events[event].thread;
+}
+
+/* Compares a cause with the last one so far. */
+static void
+note_arrival(Walk *walk, Arrival *best, int32 cause)
+{
+	const TexOneTrace *one = walk->one;
+	Arrival		this = {.cause = cause,.others = best->others};
+	bool		better = true;
+
+	if (!arrives(walk, cause, &this.finished, &this.at))
+		return;
+	if (best->cause != TEX_NO_EVENT)
+	{
+		if (this.at != best->at)
+			better = this.at > best->at;
+		else if (this.finished != best->finished)
+			better = this.finished;
+		else if (one->extents[cause].started != one->extents[best->cause].started)
+			better = one->extents[cause].started > one->extents[best->cause].started;
+		else
+			better = tex_order_position(one->order, cause) > tex_order_position(one->order, best->cause);
+		this.others = Max(this.others, better ? best->at : this.at);
+	}
+	if (better)
+		*best = this;
+	else
+		best->others = this.others;
 }
 
 /* The cause that arrives last. */
@@ -399,36 +425,17 @@ static Arrival
 last_arrival(Walk *walk)
 {
 	const TexOneTrace *one = walk->one;
+	int32		handover = walk->handovers[walk->event];
 	Arrival		best = {.cause = TEX_NO_EVENT,.others = DT_NOBEGIN};
 
 	tex_foreach_member(cause, &one->causes, walk->event)
 	{
-		TimestampTz at;
-		bool		finished;
-		bool		better;
-
 		CHECK_FOR_INTERRUPTS();
-		if (was_free(one, walk->event, *cause) || !arrives(walk, *cause, &finished, &at))
-			continue;
-		if (best.cause == TEX_NO_EVENT || at != best.at)
-			better = best.cause == TEX_NO_EVENT || at > best.at;
-		else if (finished != best.finished)
-			better = finished;
-		else if (one->extents[*cause].started != one->extents[best.cause].started)
-			better = one->extents[*cause].started > one->extents[best.cause].started;
-		else
-			better = tex_order_position(one->order, *cause) > tex_order_position(one->order, best.cause);
-		if (better)
-		{
-			if (best.cause != TEX_NO_EVENT)
-				best.others = Max(best.others, best.at);
-			best.cause = *cause;
-			best.finished = finished;
-			best.at = at;
-		}
-		else
-			best.others = Max(best.others, at);
+		if (!only_had_lock(one, walk->event, *cause))
+			note_arrival(walk, &best, *cause);
 	}
+	if (handover != TEX_NO_EVENT && one->extents[handover].ended <= walk->at)
+		note_arrival(walk, &best, handover);
 	return best;
 }
 
@@ -436,11 +443,11 @@ last_arrival(Walk *walk)
 static void
 begin_wait(Walk *walk, int32 acquire, int32 release, TimestampTz since)
 {
-	if (walk->acquire != TEX_NO_EVENT || tex_order_handover(walk->one->order, acquire) != release ||
-		walk->one->events[acquire].strand == walk->one->events[release].strand)
-		return;
-	walk->acquire = acquire;
-	walk->waited_since = since;
+	if (walk->acquire == TEX_NO_EVENT && walk->handovers[acquire] == release)
+	{
+		walk->acquire = acquire;
+		walk->waited_since = since;
+	}
 }
 
 /* Step 3: what came before the event that the walk was in. */
@@ -485,7 +492,7 @@ step_inside(Walk *walk)
 	if (x != TEX_NO_EVENT)
 	{
 		give_inside(walk, Min(one->extents[x].ended, walk->at), x, true);
-		if (!in_trace(walk) && one->events[e].kind == TEX_LOCK_ACQUIRE)
+		if (!in_trace(walk))
 			begin_wait(walk, e, x, one->extents[e].started);
 		enter(walk, x, one->extents[x].ended, TEX_NO_EVENT);
 		return true;
@@ -538,6 +545,7 @@ tex_critical_path(const TexOneTrace *one, int32 *n)
 
 	walk.parent = tex_parents(one, true);
 	walk.enclosing = tex_enclosing(one, walk.parent);
+	walk.handovers = tex_handovers(one);
 	walk.has_local_child = find_local_children(one, walk.parent);
 	walk.marks = tex_new_array(sizeof(uint8), one->n, 0);
 	walk.segments = palloc(sizeof(TexSegment) * walk.room);
@@ -651,7 +659,7 @@ tex_critical_path_rows(const TexOneTrace *one, TexSink *sink)
 	tex_sink_end(sink, n, "steps, the longest");
 }
 
-/* critical_path(trace_id uuid, max_rows bigint) */
+/* critical_path(trace_id uuid, max_rows bigint, adjust boolean) */
 Datum
 tex_critical_path_of(PG_FUNCTION_ARGS)
 {
@@ -665,7 +673,11 @@ tex_critical_path_of(PG_FUNCTION_ARGS)
 	SPI_connect();
 	one = tex_one_trace_load(PG_GETARG_UUID_P(0), TEX_BESIDE_LOCKS);
 	if (one)
+	{
+		if (!PG_ARGISNULL(2) && PG_GETARG_BOOL(2))
+			tex_adjust_clocks(one, tex_parents(one, true));
 		tex_critical_path_rows(one, tex_sink_to_caller(fcinfo, most));
+	}
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -64,6 +64,17 @@ tex_since_start(const TexOneTrace *one, TimestampTz at)
 	return at - one->extent.started;
 }
 
+/* Less than 0 if "a" is the last of the two: by end, by start, by the sequence. */
+static inline int
+tex_compare_ends(const TexOneTrace *one, int32 a, int32 b)
+{
+	if (one->extents[a].ended != one->extents[b].ended)
+		return one->extents[a].ended > one->extents[b].ended ? -1 : 1;
+	if (one->extents[a].started != one->extents[b].started)
+		return one->extents[a].started > one->extents[b].started ? -1 : 1;
+	return tex_order_position(one->order, b) - tex_order_position(one->order, a);
+}
+
 static inline const char *
 tex_text_of(const TexOneTrace *one, int32 name)
 {

@@ -25,22 +25,26 @@ SELECT md5('r' || t)::uuid, md5(t || ' ' || n)::uuid,
 
 CREATE TEMP TABLE ev AS
 SELECT s.trace_id AS tr, o.seq::int AS pos, t.event_id, t.kind, t.name, round(t.start_ms * 1000)::bigint AS s, round((t.start_ms + t.duration_ms) * 1000)::bigint AS f,
-       o.strand, e.instance_id AS inst, CASE WHEN t.status <> 'cycle' AND t.depth > 0 THEN t.parent_id END AS parent_id,
-       NULL::int AS parent, NULL::int AS enc, NULL::int AS answered_spawn
+       o.strand, e.instance_id AS inst, e.thread_id AS thread, row_number() OVER (PARTITION BY s.trace_id ORDER BY e."timestamp", e.id) AS by_time, coalesce(e.duration_ns, 0) > 0 AS timed, CASE WHEN t.status <> 'cycle' AND t.depth > 0 THEN t.parent_id END AS parent_id,
+       NULL::int AS parent, NULL::int AS enc, NULL::int AS answered_spawn, NULL::int AS handover
   FROM trace_summaries s CROSS JOIN LATERAL trace_tree(s.trace_id) t JOIN LATERAL causal_order(s.trace_id) o ON o.event_id = t.event_id
   JOIN events e ON e.id = t.event_id AND e.trace_id = s.trace_id;
 CREATE INDEX ON ev (tr, pos);
 UPDATE ev SET parent = p.pos FROM ev p WHERE p.tr = ev.tr AND p.event_id = ev.parent_id;
 CREATE TEMP TABLE cause AS
-SELECT s.trace_id AS tr, e.pos AS e, c.pos AS c, false AS handover
+SELECT s.trace_id AS tr, e.pos AS e, c.pos AS c
   FROM trace_summaries s CROSS JOIN LATERAL causal_order(s.trace_id) o CROSS JOIN unnest(o.causes) AS id
   JOIN ev c ON c.tr = s.trace_id AND c.event_id = id JOIN ev e ON e.tr = s.trace_id AND e.event_id = o.event_id;
 CREATE INDEX ON cause (tr, e);
-UPDATE cause SET handover = true
-  FROM (SELECT DISTINCT ON (e.tr, e.pos) e.tr, e.pos, c.pos AS c FROM ev e JOIN cause a ON a.tr = e.tr AND a.e = e.pos
-          JOIN ev c ON c.tr = e.tr AND c.pos = a.c AND c.kind = 'LockRelease' AND c.name = e.name AND c.inst = e.inst
-         WHERE e.kind = 'LockAcquire' ORDER BY e.tr, e.pos, c.pos DESC) h
- WHERE h.tr = cause.tr AND h.pos = cause.e AND h.c = cause.c;
+UPDATE ev SET handover = (
+    SELECT r.pos FROM ev r
+     WHERE r.tr = ev.tr AND r.kind = 'LockRelease' AND r.name = ev.name AND r.inst = ev.inst AND r.thread <> ev.thread
+       AND r.f BETWEEN ev.s - 1000 AND CASE WHEN ev.timed THEN ev.f ELSE coalesce((SELECT n.s FROM ev n WHERE n.tr = ev.tr AND (n.inst, n.thread) = (ev.inst, ev.thread) AND n.by_time > ev.by_time ORDER BY n.by_time LIMIT 1), ev.f) END
+     ORDER BY r.f DESC, r.s DESC, r.pos DESC LIMIT 1)
+ WHERE kind = 'LockAcquire';
+-- What came before an acquire, or let it go on.
+DELETE FROM cause USING ev e, ev c
+ WHERE e.tr = cause.tr AND e.pos = cause.e AND c.tr = cause.tr AND c.pos = cause.c AND e.kind = 'LockAcquire' AND c.kind = 'LockRelease' AND c.name = e.name AND c.inst = e.inst AND c.thread <> e.thread;
 UPDATE ev SET enc = x.enc
   FROM (WITH RECURSIVE up AS (
             SELECT tr, pos, f, pos AS at, 0 AS n FROM ev
@@ -54,7 +58,7 @@ UPDATE ev SET answered_spawn = s.pos FROM ev s
    AND NOT EXISTS (SELECT FROM ev b WHERE b.tr = ev.tr AND b.kind = 'AsyncAwait' AND b.name = ev.name AND b.pos < ev.pos AND b.pos > s.pos);
 CREATE TEMP VIEW waited AS
 SELECT a.tr, a.e, a.c FROM cause a JOIN ev e ON e.tr = a.tr AND e.pos = a.e JOIN ev c ON c.tr = a.tr AND c.pos = a.c
- WHERE e.kind IN ('AsyncAwait', 'LockAcquire') AND c.strand <> e.strand AND e.parent IS DISTINCT FROM a.c AND e.answered_spawn IS DISTINCT FROM a.c;
+ WHERE e.kind = 'AsyncAwait' AND c.strand <> e.strand AND e.parent IS DISTINCT FROM a.c AND e.answered_spawn IS DISTINCT FROM a.c;
 ANALYZE ev;
 ANALYZE cause;
 
@@ -77,21 +81,20 @@ WITH RECURSIVE traces AS (
                                                             OR EXISTS (SELECT FROM ev k WHERE k.tr = w.tr AND k.pos = c.parent AND k.inst = c.inst)) AS sending) snd ON true
       -- Step 1.
       LEFT JOIN LATERAL (
-          SELECT x.*, EXISTS (SELECT FROM cause h WHERE h.tr = w.tr AND h.e = w.e AND h.c = x.pos AND h.handover) AND x.strand <> c.strand AND w.acquire IS NULL AND c.kind = 'LockAcquire' AS begins
+          SELECT x.*, coalesce(x.pos = c.handover, false) AND w.acquire IS NULL AS begins
             FROM ev x
            WHERE NOT w.at_begin AND x.tr = w.tr AND NOT x.pos = ANY (w.was)
              AND CASE WHEN w.e IS NULL THEN x.enc IS NULL AND (x.f <= w.at OR x.s < w.at)
-                      ELSE (x.enc = w.e OR EXISTS (SELECT FROM waited d WHERE d.tr = w.tr AND d.e = w.e AND d.c = x.pos)) AND x.f BETWEEN c.s AND w.at END
+                      ELSE (x.enc = w.e OR x.pos = c.handover OR EXISTS (SELECT FROM waited d WHERE d.tr = w.tr AND d.e = w.e AND d.c = x.pos)) AND x.f BETWEEN c.s AND w.at END
            ORDER BY x.f DESC, x.s DESC, x.pos DESC LIMIT 1) x ON true
       -- Step 3.
       LEFT JOIN LATERAL (
           SELECT b.*, lead(b.arrives) OVER o AS second
-            FROM (SELECT p.pos, p.f, p.s, p.kind, p.strand, p.inst, p.enc, a.handover AND p.strand <> c.strand AND w.acquire IS NULL AS begins, p.f <= w.at AS finished,
+            FROM (SELECT p.pos, p.f, p.s, p.kind, p.strand, p.inst, p.enc, coalesce(p.pos = c.handover, false) AND w.acquire IS NULL AS begins, p.f <= w.at AS finished,
                          CASE WHEN p.f <= w.at THEN p.f
                               ELSE greatest(least(p.s, w.at), (SELECT max(q.f) FROM ev q WHERE q.tr = w.tr AND q.enc = p.pos AND NOT q.pos = ANY (w.was) AND q.f BETWEEN p.s AND w.at)) END AS arrives
-                    FROM cause a JOIN ev p ON p.tr = a.tr AND p.pos = a.c
-                   WHERE w.at_begin AND a.tr = w.tr AND a.e = w.e
-                     AND NOT (a.handover AND p.strand <> c.strand AND c.s - p.f > 1000)
+                    FROM ev p
+                   WHERE w.at_begin AND p.tr = w.tr AND (p.pos IN (SELECT a.c FROM cause a WHERE a.tr = w.tr AND a.e = w.e) OR (p.pos = c.handover AND p.f <= w.at))
                      AND CASE WHEN p.f <= w.at THEN NOT p.pos = ANY (w.was) ELSE NOT p.pos = ANY (w.gone) END) b
           WINDOW o AS (ORDER BY b.arrives DESC, b.finished DESC, b.s DESC, b.pos DESC)
            ORDER BY b.arrives DESC, b.finished DESC, b.s DESC, b.pos DESC LIMIT 1) b ON true
