@@ -8,7 +8,9 @@
  *
  * Definition
  * ----------
- * An event e lasts from s(e) to f(e) (answers.c); a point has s = f.  Its causes are
+ * An event e lasts from s(e) to f(e) (answers.c); a point has s = f.  But a lock acquire
+ * without a duration of its own lasts only as long as it waited: to hold a lock is
+ * not to do something.  The causes of an event are
  * those of causal_order(), all earlier in the sequence.  It is enclosed by the
  * nearest ancestor that took time and did not end before it (enclosing.c), else by
  * the trace, which lasts from the first start to the last end of its events; those it
@@ -520,6 +522,25 @@ end_wait(Walk *walk)
 	walk->at_begin = true;
 }
 
+/* The extents of all events, of acquires only up to when they had the lock. */
+static TexExtent *
+extents_of_work(const TexOneTrace *one, const int32 *handovers)
+{
+	TexExtent  *extents = tex_new_array(sizeof(TexExtent), one->n, 0);
+
+	memcpy(extents, one->extents, sizeof(TexExtent) * (Size) one->n);
+	for (int32 i = 0; i < one->n; i++)
+	{
+		if (one->events[i].kind != TEX_LOCK_ACQUIRE ||
+			one->events[i].extent.ended > one->events[i].extent.started)
+			continue;
+		extents[i].ended = extents[i].started;
+		if (handovers[i] != TEX_NO_EVENT)
+			extents[i].ended = Max(extents[i].started, one->extents[handovers[i]].ended);
+	}
+	return extents;
+}
+
 /* What has a child in its own instance. */
 static bool *
 find_local_children(const TexOneTrace *one, const int32 *parent)
@@ -538,14 +559,16 @@ find_local_children(const TexOneTrace *one, const int32 *parent)
  * that held a lock.
  */
 TexSegment *
-tex_critical_path(const TexOneTrace *one, int32 *n)
+tex_critical_path(const TexOneTrace *all, int32 *n)
 {
+	TexOneTrace *one = memcpy(palloc(sizeof(TexOneTrace)), all, sizeof(TexOneTrace));
 	Walk		walk = {.one = one,.acquire = TEX_NO_EVENT,.came_from = TEX_NO_EVENT,.room = 256};
 	bool		more = true;
 
 	walk.parent = tex_parents(one, true);
-	walk.enclosing = tex_enclosing(one, walk.parent);
 	walk.handovers = tex_handovers(one);
+	one->extents = extents_of_work(all, walk.handovers);
+	walk.enclosing = tex_enclosing(one, walk.parent);
 	walk.has_local_child = find_local_children(one, walk.parent);
 	walk.marks = tex_new_array(sizeof(uint8), one->n, 0);
 	walk.segments = palloc(sizeof(TexSegment) * walk.room);

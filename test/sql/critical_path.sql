@@ -42,6 +42,8 @@ UPDATE ev SET handover = (
        AND r.f BETWEEN ev.s - 1000 AND CASE WHEN ev.timed THEN ev.f ELSE coalesce((SELECT n.s FROM ev n WHERE n.tr = ev.tr AND (n.inst, n.thread) = (ev.inst, ev.thread) AND n.by_time > ev.by_time ORDER BY n.by_time LIMIT 1), ev.f) END
      ORDER BY r.f DESC, r.s DESC, r.pos DESC LIMIT 1)
  WHERE kind = 'LockAcquire';
+-- It lasts as long as it waited.
+UPDATE ev SET f = greatest(s, coalesce((SELECT r.f FROM ev r WHERE r.tr = ev.tr AND r.pos = ev.handover), s)) WHERE kind = 'LockAcquire' AND NOT timed;
 -- What came before an acquire, or let it go on.
 DELETE FROM cause USING ev e, ev c
  WHERE e.tr = cause.tr AND e.pos = cause.e AND c.tr = cause.tr AND c.pos = cause.c AND e.kind = 'LockAcquire' AND c.kind = 'LockRelease' AND c.name = e.name AND c.inst = e.inst AND c.thread <> e.thread;
