@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -112,18 +113,32 @@ tex_sink_text(TexSink *sink, const char *text)
 		tex_sink_null(sink);
 }
 
+/* The next column, which is of an enum, by its label. */
+void
+tex_sink_enum(TexSink *sink, const char *label)
+{
+	Oid			type = TupleDescAttr(sink->desc, sink->column)->atttypid;
+
+	tex_sink_datum(sink, ObjectIdGetDatum(GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid,
+														  ObjectIdGetDatum(type),
+														  CStringGetDatum(label))));
+}
+
+/* The next column. */
 void
 tex_sink_int(TexSink *sink, int32 value)
 {
 	tex_sink_datum(sink, Int32GetDatum(value));
 }
 
+/* The next column. */
 void
 tex_sink_bigint(TexSink *sink, int64 value)
 {
 	tex_sink_datum(sink, Int64GetDatum(value));
 }
 
+/* The next column. */
 void
 tex_sink_number(TexSink *sink, double value)
 {

@@ -31,6 +31,7 @@ extern int64 tex_most_rows(FunctionCallInfo fcinfo, int argument, int64 unless_g
 extern void tex_sink_datum(TexSink *sink, Datum value);
 extern void tex_sink_null(TexSink *sink);
 extern void tex_sink_text(TexSink *sink, const char *text);
+extern void tex_sink_enum(TexSink *sink, const char *label);
 extern void tex_sink_int(TexSink *sink, int32 value);
 extern void tex_sink_bigint(TexSink *sink, int64 value);
 extern void tex_sink_number(TexSink *sink, double value);
