@@ -142,8 +142,8 @@ tex_adjust_clocks(TexOneTrace *one, const int32 *parent)
 }
 
 /* An instance as vector clocks name it. */
-static char *
-instance_words(const TexOneTrace *one, int32 event)
+char *
+tex_instance_words(const TexOneTrace *one, int32 event)
 {
 	const char *service = tex_text_of(one, one->events[event].service);
 	const char *instance = tex_text_of(one, one->events[event].instance_name);
@@ -177,7 +177,7 @@ put_offsets(const TexOneTrace *one, HTAB *offsets, TexSink *sink)
 
 	hash_seq_init(&scan, offsets);
 	while ((offset = hash_seq_search(&scan)) != NULL)
-		rows[n++] = (struct Row) {{instance_words(one, offset->calling), instance_words(one, offset->sample)}, offset};
+		rows[n++] = (struct Row) {{tex_instance_words(one, offset->calling), tex_instance_words(one, offset->sample)}, offset};
 	qsort(rows, n, sizeof(struct Row), compare_rows);
 	for (int i = 0; i < n && !tex_sink_is_full(sink); i++)
 	{

@@ -7,6 +7,7 @@
 
 #include "analysis/one_trace.h"
 
+extern char *tex_instance_words(const TexOneTrace *one, int32 event);
 extern void tex_adjust_clocks(TexOneTrace *one, const int32 *parent);
 
 #endif							/* TEX_CLOCK_OFFSETS_H */

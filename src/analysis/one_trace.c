@@ -104,11 +104,11 @@ collect_causes(TexOneTrace *one)
 }
 
 /*
- * Orders a prepared history that has a trace, and finds the extents of its events.
- * The history must not have been ordered before.
+ * Finds the extents of the events of a prepared history that has a trace.  Where it was
+ * ordered before that order has to be given, for it cannot be again.
  */
 TexOneTrace *
-tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id)
+tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id, TexOrder *order)
 {
 	TexOneTrace *one = palloc0(sizeof(TexOneTrace));
 
@@ -117,8 +117,12 @@ tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id)
 	one->n = history->nevents;
 	one->trace = tex_history_trace(history, trace_id);
 	one->extent = history->traces[one->trace].extent;
-	one->order = tex_order_create(history);
-	tex_order_run_sequence(one->order);
+	one->order = order;
+	if (one->order == NULL)
+	{
+		one->order = tex_order_create(history);
+		tex_order_run_sequence(one->order);
+	}
 	one->sequence = tex_new_array(sizeof(int32), one->n, 0);
 	for (int32 i = 0; i < one->n; i++)
 		one->sequence[tex_order_position(one->order, i)] = i;
@@ -147,5 +151,5 @@ tex_one_trace_load(const pg_uuid_t *trace_id, TexBeside beside)
 	if (beside == TEX_BESIDE_LINKED)
 		tex_load_linked(history);
 	tex_history_prepare(history);
-	return tex_one_trace_of(history, trace_id);
+	return tex_one_trace_of(history, trace_id, NULL);
 }

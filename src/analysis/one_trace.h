@@ -39,7 +39,7 @@ typedef struct TexOneTrace
 } TexOneTrace;
 
 extern TexOneTrace *tex_one_trace_load(const pg_uuid_t *trace_id, TexBeside beside);
-extern TexOneTrace *tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id);
+extern TexOneTrace *tex_one_trace_of(TexHistory *history, const pg_uuid_t *trace_id, TexOrder *order);
 extern void tex_find_answers(TexOneTrace *one);
 extern TexLists tex_lists_of(const int32 *owner, int32 owners, const int32 *order, int32 n);
 

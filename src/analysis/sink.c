@@ -12,6 +12,7 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -83,6 +84,35 @@ tex_sink_to_json(StringInfo json, const char *function, int64 most)
 	sink->quiet = true;
 	appendStringInfoChar(json, '[');
 	return sink;
+}
+
+/* A row as an object, after those that are in the array before it. */
+static void
+append_json(StringInfo json, HeapTuple tuple, bool first)
+{
+	text	   *row = DatumGetTextPP(DirectFunctionCall1(row_to_json, HeapTupleGetDatum(tuple)));
+
+	if (!first)
+		appendStringInfoChar(json, ',');
+	appendBinaryStringInfo(json, VARDATA_ANY(row), VARSIZE_ANY_EXHDR(row));
+}
+
+/* The rows of a store as an array. */
+void
+tex_json_of_tuples(StringInfo json, TupleDesc desc, Tuplestorestate *store)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	bool		first = true;
+
+	appendStringInfoChar(json, '[');
+	while (tuplestore_gettupleslot(store, true, false, slot))
+	{
+		slot_getallattrs(slot);
+		append_json(json, heap_form_tuple(desc, slot->tts_values, slot->tts_isnull), first);
+		first = false;
+	}
+	appendStringInfoChar(json, ']');
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* The next column of the row. */
@@ -165,11 +195,8 @@ tex_sink_end_row(TexSink *sink)
 	else
 	{
 		HeapTuple	tuple = heap_form_tuple(sink->desc, sink->values, sink->isnull);
-		text	   *row = DatumGetTextPP(DirectFunctionCall1(row_to_json, HeapTupleGetDatum(tuple)));
 
-		if (sink->n > 1)
-			appendStringInfoChar(sink->json, ',');
-		appendBinaryStringInfo(sink->json, VARDATA_ANY(row), VARSIZE_ANY_EXHDR(row));
+		append_json(sink->json, tuple, sink->n == 1);
 		heap_freetuple(tuple);
 	}
 }

@@ -26,6 +26,7 @@ typedef struct TexSink
 
 extern TexSink *tex_sink_to_caller(FunctionCallInfo fcinfo, int64 most);
 extern TexSink *tex_sink_to_json(StringInfo json, const char *function, int64 most);
+extern void tex_json_of_tuples(StringInfo json, TupleDesc desc, Tuplestorestate *store);
 extern int64 tex_most_rows(FunctionCallInfo fcinfo, int argument, int64 unless_given);
 
 extern void tex_sink_datum(TexSink *sink, Datum value);

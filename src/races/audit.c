@@ -134,7 +134,7 @@ tex_audit_trail(PG_FUNCTION_ARGS)
 	trace_id = PG_GETARG_UUID_P(0);
 	variable = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	SPI_connect();
-	history = tex_load_with_overlapping(trace_id, variable);
+	history = tex_load_with_overlapping(trace_id, variable, false);
 	if (history->nevents == 0)
 		tex_notice_unknown_trace(trace_id);
 	else

@@ -90,7 +90,7 @@ search_trace(Search *search, const pg_uuid_t *trace_id)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	TexHistory *history = tex_load_with_overlapping(trace_id, NULL);
+	TexHistory *history = tex_load_with_overlapping(trace_id, NULL, false);
 
 	if (history->nevents > 0)
 		search_history(search, history, NULL);

@@ -168,12 +168,12 @@ load_overlapping(TexHistory *history, const pg_uuid_t *trace_id, const char *var
 
 /*
  * A history of one trace, which is home, of those that overlapped it and accessed its
- * variables, or the variable given, and of what may order them: prepared, in the current
- * memory context. Empty, and not prepared, if there is no such trace. Call within an SPI
+ * variables, or the variable given, and of what may order them, or with "locks" may have
+ * kept it from a lock: prepared, in the current memory context. Empty, and not prepared, if there is no such trace. Call within an SPI
  * connection.
  */
 TexHistory *
-tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
+tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable, bool locks)
 {
 	TexHistory *history = tex_history_create();
 	int			nesting;
@@ -184,7 +184,10 @@ tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable)
 	nesting = tex_no_jit();
 	tex_history_times(history);
 	load_overlapping(history, trace_id, variable);
-	tex_load_context(history);
+	if (locks && history->has_locks)
+		tex_load_beside(history);
+	else
+		tex_load_context(history);
 	AtEOXact_GUC(false, nesting);
 	tex_history_prepare(history);
 	return history;

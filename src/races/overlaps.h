@@ -12,7 +12,7 @@
 
 extern void tex_load_context(TexHistory *history);
 extern void tex_load_beside(TexHistory *history);
-extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable);
+extern TexHistory *tex_load_with_overlapping(const pg_uuid_t *trace_id, const char *variable, bool locks);
 extern void tex_notice_unknown_trace(const pg_uuid_t *trace_id);
 
 #endif							/* TEX_OVERLAPS_H */
