@@ -18,7 +18,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
 #include "utils/syscache.h"
 
 #include "analysis/sink.h"
@@ -69,50 +73,187 @@ columns_of(const char *function)
 	ReleaseSysCacheList(list);
 	if (desc == NULL)
 		elog(ERROR, "function trace_ext.%s returns no table", function);
-	return BlessTupleDesc(desc);
+	return desc;
 }
 
-/* Rows as an array of JSON, appended to a string, with the columns of a function. */
+/* Rows as an array of objects, the next value of a document, with the columns of a function. */
 TexSink *
-tex_sink_to_json(StringInfo json, const char *function, int64 most)
+tex_sink_to_document(TexDocument *document, const char *function, int64 most)
 {
 	TexSink    *sink = palloc0(sizeof(TexSink));
 
 	sink->desc = columns_of(function);
-	sink->json = json;
+	sink->document = document;
 	sink->most = most;
-	sink->quiet = true;
-	appendStringInfoChar(json, '[');
+	tex_document_push(document, WJB_BEGIN_ARRAY);
 	return sink;
 }
 
-/* A row as an object, after those that are in the array before it. */
-static void
-append_json(StringInfo json, HeapTuple tuple, bool first)
+/* An empty object, to which keys and values are added; in the current memory context. */
+TexDocument *
+tex_document_begin(void)
 {
-	text	   *row = DatumGetTextPP(DirectFunctionCall1(row_to_json, HeapTupleGetDatum(tuple)));
+	TexDocument *document = palloc0(sizeof(TexDocument));
 
-	if (!first)
-		appendStringInfoChar(json, ',');
-	appendBinaryStringInfo(json, VARDATA_ANY(row), VARSIZE_ANY_EXHDR(row));
+	document->context = CurrentMemoryContext;
+	tex_document_push(document, WJB_BEGIN_OBJECT);
+	return document;
 }
 
-/* The rows of a store as an array. */
+/* Begin or end of an array or object. */
 void
-tex_json_of_tuples(StringInfo json, TupleDesc desc, Tuplestorestate *store)
+tex_document_push(TexDocument *document, JsonbIteratorToken token)
+{
+	MemoryContext old = MemoryContextSwitchTo(document->context);
+
+	(void) pushJsonbValue(&document->state, token, NULL);
+	MemoryContextSwitchTo(old);
+}
+
+/* The key of what comes next; a constant, or at least as long-lived as the document. */
+void
+tex_document_key(TexDocument *document, const char *key)
+{
+	MemoryContext old = MemoryContextSwitchTo(document->context);
+	JsonbValue	value = {.type = jbvString};
+
+	value.val.string.val = unconstify(char *, key);
+	value.val.string.len = strlen(key);
+	(void) pushJsonbValue(&document->state, WJB_KEY, &value);
+	MemoryContextSwitchTo(old);
+}
+
+/* Sets a string that is allocated, of which the value becomes the owner. */
+static void
+set_string(JsonbValue *value, char *text, int len)
+{
+	value->type = jbvString;
+	value->val.string.val = text;
+	value->val.string.len = len;
+}
+
+/* A value of a column as one of JSON, in the current memory context. */
+static void
+set_datum(JsonbValue *value, Oid type, Datum datum)
+{
+	char		time[MAXDATELEN + 1];
+	char	   *string;
+	Oid			output;
+	bool		is_varlena;
+
+	switch (type)
+	{
+		case BOOLOID:
+			value->type = jbvBool;
+			value->val.boolean = DatumGetBool(datum);
+			return;
+		case INT4OID:
+			datum = Int64GetDatum(DatumGetInt32(datum));
+			/* FALLTHROUGH */
+		case INT8OID:
+			value->type = jbvNumeric;
+			value->val.numeric = int64_to_numeric(DatumGetInt64(datum));
+			return;
+		case FLOAT8OID:
+			value->type = jbvNumeric;
+			value->val.numeric = DatumGetNumeric(DirectFunctionCall1(float8_numeric, datum));
+			return;
+		case JSONBOID:
+			if (!JB_ROOT_IS_SCALAR(DatumGetJsonbP(datum)) ||
+				!JsonbExtractScalar(&DatumGetJsonbPCopy(datum)->root, value))
+				JsonbToJsonbValue(DatumGetJsonbPCopy(datum), value);
+			return;
+		case TIMESTAMPTZOID:
+			string = pstrdup(JsonEncodeDateTime(time, datum, type, NULL));
+			break;
+		case TEXTOID:
+			string = TextDatumGetCString(datum);
+			break;
+		default:
+			getTypeOutputInfo(type, &output, &is_varlena);
+			string = OidOutputFunctionCall(output, datum);
+			break;
+	}
+	set_string(value, string, strlen(string));
+}
+
+/* The next value; what it points to is copied. */
+void
+tex_document_value(TexDocument *document, Oid type, Datum datum)
+{
+	MemoryContext old = MemoryContextSwitchTo(document->context);
+	JsonbValue	value;
+
+	set_datum(&value, type, datum);
+	(void) pushJsonbValue(&document->state, WJB_VALUE, &value);
+	MemoryContextSwitchTo(old);
+}
+
+/* A text, or null where there is none, as a value or an element. */
+static void
+push_text(TexDocument *document, JsonbIteratorToken token, const char *text)
+{
+	MemoryContext old = MemoryContextSwitchTo(document->context);
+	JsonbValue	value = {.type = jbvNull};
+
+	if (text)
+		set_string(&value, pstrdup(text), strlen(text));
+	(void) pushJsonbValue(&document->state, token, &value);
+	MemoryContextSwitchTo(old);
+}
+
+/* The next value: a text, or null where there is none. */
+void
+tex_document_text(TexDocument *document, const char *text)
+{
+	push_text(document, WJB_VALUE, text);
+}
+
+/* The next element of the array that was begun. */
+void
+tex_document_element(TexDocument *document, const char *text)
+{
+	push_text(document, WJB_ELEM, text);
+}
+
+/* A row as an object: an element of the array that was begun. */
+static void
+push_row(TexDocument *document, TupleDesc desc, const Datum *values, const bool *isnull)
+{
+	tex_document_push(document, WJB_BEGIN_OBJECT);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		tex_document_key(document, NameStr(TupleDescAttr(desc, i)->attname));
+		if (isnull[i])
+			tex_document_text(document, NULL);
+		else
+			tex_document_value(document, TupleDescAttr(desc, i)->atttypid, values[i]);
+	}
+	tex_document_push(document, WJB_END_OBJECT);
+}
+
+/* The rows of a store as an array, the next value. */
+void
+tex_document_tuples(TexDocument *document, TupleDesc desc, Tuplestorestate *store)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	bool		first = true;
 
-	appendStringInfoChar(json, '[');
+	tex_document_push(document, WJB_BEGIN_ARRAY);
 	while (tuplestore_gettupleslot(store, true, false, slot))
 	{
+		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(slot);
-		append_json(json, heap_form_tuple(desc, slot->tts_values, slot->tts_isnull), first);
-		first = false;
+		push_row(document, desc, slot->tts_values, slot->tts_isnull);
 	}
-	appendStringInfoChar(json, ']');
+	tex_document_push(document, WJB_END_ARRAY);
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* The document as jsonb, in the current memory context. */
+Datum
+tex_document_end(TexDocument *document)
+{
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&document->state, WJB_END_OBJECT, NULL)));
 }
 
 /* The next column of the row. */
@@ -193,21 +334,16 @@ tex_sink_end_row(TexSink *sink)
 	if (sink->store)
 		tuplestore_putvalues(sink->store, sink->desc, sink->values, sink->isnull);
 	else
-	{
-		HeapTuple	tuple = heap_form_tuple(sink->desc, sink->values, sink->isnull);
-
-		append_json(sink->json, tuple, sink->n == 1);
-		heap_freetuple(tuple);
-	}
+		push_row(sink->document, sink->desc, sink->values, sink->isnull);
 }
 
 /* No more rows; a caller who got fewer than there are is told. */
 void
 tex_sink_end(TexSink *sink, int64 all, const char *of_what)
 {
-	if (sink->json)
-		appendStringInfoChar(sink->json, ']');
-	if (all > sink->n && !sink->quiet)
+	if (sink->document)
+		tex_document_push(sink->document, WJB_END_ARRAY);
+	else if (all > sink->n)
 		tex_notice(psprintf("showing %lld of %lld %s", (long long) sink->n, (long long) all, of_what),
 				   "Raise max_rows to see more.");
 }

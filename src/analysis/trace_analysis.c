@@ -12,10 +12,6 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/fmgrprotos.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -36,23 +32,20 @@
 
 PG_FUNCTION_INFO_V1(tex_trace_analysis);
 
-/* A string, or null. */
+/* A key with a value. */
 static void
-append_text(StringInfo json, const char *text)
+put(TexDocument *document, const char *key, Oid type, Datum value)
 {
-	if (text)
-		escape_json(json, text);
-	else
-		appendStringInfoString(json, "null");
+	tex_document_key(document, key);
+	tex_document_value(document, type, value);
 }
 
-/* A time as JSON has it. */
+/* A key with a text, or null. */
 static void
-append_time(StringInfo json, TimestampTz at)
+put_text(TexDocument *document, const char *key, const char *text)
 {
-	char		text[MAXDATELEN + 1];
-
-	appendStringInfo(json, "\"%s\"", JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, NULL));
+	tex_document_key(document, key);
+	tex_document_text(document, text);
 }
 
 /* For qsort(): names of services as trace_summaries has them. */
@@ -64,7 +57,7 @@ compare_names(const void *a, const void *b)
 
 /* The services of the trace. */
 static void
-append_services(StringInfo json, const TexOneTrace *one)
+put_services(TexDocument *document, const TexOneTrace *one)
 {
 	bool	   *seen = tex_new_array(sizeof(bool), tex_strings_count(one->history->names), 0);
 	const char **names = tex_new_array(sizeof(char *), tex_strings_count(one->history->names), 0);
@@ -80,19 +73,16 @@ append_services(StringInfo json, const TexOneTrace *one)
 		names[n++] = tex_text_of(one, service);
 	}
 	qsort(names, n, sizeof(char *), compare_names);
-	appendStringInfoChar(json, '[');
+	tex_document_key(document, "services");
+	tex_document_push(document, WJB_BEGIN_ARRAY);
 	for (int i = 0; i < n; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(json, ',');
-		escape_json(json, names[i]);
-	}
-	appendStringInfoChar(json, ']');
+		tex_document_element(document, names[i]);
+	tex_document_push(document, WJB_END_ARRAY);
 }
 
 /* What trace_summaries says of the trace, of this snapshot. */
 static void
-append_summary(StringInfo json, const TexOneTrace *one)
+put_summary(TexDocument *document, const TexOneTrace *one)
 {
 	int64		events = 0;
 	int64		errors = 0;
@@ -112,23 +102,23 @@ append_summary(StringInfo json, const TexOneTrace *one)
 		if (root == TEX_NO_EVENT && memcmp(&event->id, &event->parent_id, sizeof(pg_uuid_t)) == 0)
 			root = i;
 	}
-	appendStringInfo(json, "{\"event_count\":%lld,\"error_count\":%lld,\"access_count\":%lld,\"started_at\":",
-					 (long long) events, (long long) errors, (long long) accesses);
-	append_time(json, one->extent.started);
-	appendStringInfoString(json, ",\"ended_at\":");
-	append_time(json, one->extent.ended);
-	appendStringInfo(json, ",\"duration_ms\":%.3f,\"services\":", (one->extent.ended - one->extent.started) / 1000.0);
-	append_services(json, one);
-	appendStringInfoString(json, ",\"root_name\":");
-	append_text(json, root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].name));
-	appendStringInfoString(json, ",\"root_service\":");
-	append_text(json, root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].service));
-	appendStringInfoChar(json, '}');
+	tex_document_key(document, "summary");
+	tex_document_push(document, WJB_BEGIN_OBJECT);
+	put(document, "event_count", INT8OID, Int64GetDatum(events));
+	put(document, "error_count", INT8OID, Int64GetDatum(errors));
+	put(document, "access_count", INT8OID, Int64GetDatum(accesses));
+	put(document, "started_at", TIMESTAMPTZOID, TimestampTzGetDatum(one->extent.started));
+	put(document, "ended_at", TIMESTAMPTZOID, TimestampTzGetDatum(one->extent.ended));
+	put(document, "duration_ms", FLOAT8OID, Float8GetDatum((one->extent.ended - one->extent.started) / 1000.0));
+	put_services(document, one);
+	put_text(document, "root_name", root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].name));
+	put_text(document, "root_service", root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].service));
+	tex_document_push(document, WJB_END_OBJECT);
 }
 
 /* The races as find_races() shows them, and how many there are. */
 static void
-append_races(StringInfo json, const TexRaces *races, int64 most)
+put_races(TexDocument *document, const TexRaces *races, int64 most)
 {
 	TexRaceRows *rows = tex_rows_create();
 	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("race"),
@@ -140,33 +130,35 @@ append_races(StringInfo json, const TexRaces *races, int64 most)
 	result.setDesc = lookup_rowtype_tupdesc_copy(type, -1);
 	result.setResult = tuplestore_begin_heap(false, false, work_mem);
 	tex_rows_return(rows, most, &result);
-	appendStringInfo(json, "\"race_count\":%lld,\"races\":", (long long) races->count);
-	tex_json_of_tuples(json, result.setDesc, result.setResult);
+	put(document, "race_count", INT8OID, Int64GetDatum(races->count));
+	tex_document_key(document, "races");
+	tex_document_tuples(document, result.setDesc, result.setResult);
 	tuplestore_end(result.setResult);
+}
+
+/* The rows of a function of this room, under a key. */
+static TexSink *
+rows_under(TexDocument *document, const char *key, const char *function, int64 most)
+{
+	tex_document_key(document, key);
+	return tex_sink_to_document(document, function, most);
 }
 
 /* The document of a history that has the trace. */
 static void
-append_document(StringInfo json, TexHistory *history, const pg_uuid_t *trace_id, int64 most)
+fill(TexDocument *document, TexHistory *history, const pg_uuid_t *trace_id, int64 most)
 {
 	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = most,.potential = tex_potential_races};
 	TexRaces   *races = tex_races_find(history, &options);
 	TexOneTrace *one = tex_one_trace_of(history, trace_id, races->order);
 
-	appendStringInfo(json, "{\"trace_id\":\"%s\",\"summary\":",
-					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(trace_id))));
-	append_summary(json, one);
-	appendStringInfoChar(json, ',');
-	append_races(json, races, most);
-	appendStringInfoString(json, ",\"tree\":");
-	tex_tree_rows(one, tex_parents(one, false), tex_sink_to_json(json, "trace_tree", most));
-	appendStringInfoString(json, ",\"critical_path\":");
-	tex_critical_path_rows(one, tex_sink_to_json(json, "critical_path", most));
-	appendStringInfoString(json, ",\"dependencies\":");
-	tex_dependency_rows(one, tex_sink_to_json(json, "service_dependencies", most));
-	appendStringInfoString(json, ",\"anomalies\":");
-	tex_anomaly_rows(one, tex_sink_to_json(json, "trace_anomalies", most));
-	appendStringInfoChar(json, '}');
+	put(document, "trace_id", UUIDOID, UUIDPGetDatum(trace_id));
+	put_summary(document, one);
+	put_races(document, races, most);
+	tex_tree_rows(one, tex_parents(one, false), rows_under(document, "tree", "trace_tree", most));
+	tex_critical_path_rows(one, rows_under(document, "critical_path", "critical_path", most));
+	tex_dependency_rows(one, rows_under(document, "dependencies", "service_dependencies", most));
+	tex_anomaly_rows(one, rows_under(document, "anomalies", "trace_anomalies", most));
 }
 
 /* trace_analysis(trace_id uuid, max_rows bigint) returns jsonb; NULL for a trace that is not stored. */
@@ -175,8 +167,8 @@ tex_trace_analysis(PG_FUNCTION_ARGS)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TexHistory *history;
-	StringInfoData json;
-	Datum		document;
+	TexDocument *document;
+	Datum		result;
 	int64		most;
 
 	if (PG_ARGISNULL(0))
@@ -190,10 +182,10 @@ tex_trace_analysis(PG_FUNCTION_ARGS)
 		SPI_finish();
 		PG_RETURN_NULL();
 	}
-	initStringInfo(&json);
-	append_document(&json, history, PG_GETARG_UUID_P(0), most);
+	document = tex_document_begin();
+	fill(document, history, PG_GETARG_UUID_P(0), most);
 	MemoryContextSwitchTo(caller);
-	document = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	result = tex_document_end(document);
 	SPI_finish();
-	return document;
+	return result;
 }
