@@ -78,10 +78,15 @@ int32 *
 tex_by_start(const TexOneTrace *one)
 {
 	int32	   *order = tex_new_array(sizeof(int32), one->n, 0);
+	bool		sorted = true;
 
 	for (int32 i = 0; i < one->n; i++)
+	{
 		order[i] = i;
-	qsort_arg(order, one->n, sizeof(int32), compare_starts, one->extents);
+		sorted &= i == 0 || one->extents[i - 1].started <= one->extents[i].started;
+	}
+	if (!sorted)
+		qsort_arg(order, one->n, sizeof(int32), compare_starts, one->extents);
 	return order;
 }
 

@@ -88,6 +88,8 @@ tex_history_create(void)
 
 	history->context = CurrentMemoryContext;
 	history->names = tex_strings_create();
+	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
+		history->kinds[kind] = tex_kind_oid(kind);
 	history->trace_index = hash_create("traces of a history", 64, &ctl,
 									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.keysize = sizeof(ThreadKey);
@@ -419,6 +421,16 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 		event->flags |= TEX_EVENT_FAILED | TEX_EVENT_IS_ERROR;
 }
 
+/* The kind that a row's label means; the catalog is asked once a history, not once a row. */
+static TexKind
+kind_of(TexHistory *history, Oid label)
+{
+	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
+		if (history->kinds[kind] == label)
+			return kind;
+	return tex_kind_by_oid(label);
+}
+
 /* Takes a row over. It lives in a context that is reset after it: what is kept is copied. */
 static void
 read_row(TexHistory *history, Row *row, TexRole role)
@@ -441,7 +453,7 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	event->extent = tex_extent(event->at,
 							   ROW_IS_NULL(row, COL_DURATION) ? 0 : DatumGetInt64(ROW_VALUE(row, COL_DURATION)),
 							   !ROW_IS_NULL(row, COL_AT_END) && DatumGetBool(ROW_VALUE(row, COL_AT_END)));
-	event->kind = tex_kind_by_oid(DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
+	event->kind = kind_of(history, DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
 	event->name = name_of_datum(history, row, COL_NAME);
 	event->span = name_of_datum(history, row, COL_SPAN);
 	event->upstream = name_of_datum(history, row, COL_UPSTREAM);

@@ -118,6 +118,7 @@ typedef struct TexHistory
 	TexRanges  *ranges;			/* where in time traces may lie; read at need */
 	struct HTAB *trace_index;
 	struct HTAB *thread_index;
+	Oid			kinds[TEX_KIND_COUNT];	/* labels of the enum, while this is loaded */
 	bool		has_locks;
 } TexHistory;
 

@@ -41,16 +41,24 @@ compare_events(const void *a, const void *b, void *arg)
 	return memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
 }
 
-/* Open addressing over (trace, id): slot numbers of events. */
+/* An event in the table, with its hash: one that differs there need not be fetched. */
+typedef struct IdSlot
+{
+	int32		event;			/* or TEX_NO_EVENT */
+	uint32		hash;
+} IdSlot;
+
+/* Open addressing over (trace, id): slots of events. */
 typedef struct IdTable
 {
-	int32	   *slots;
+	IdSlot	   *slots;
 	uint32		mask;
+	bool		duplicates;		/* an id occurs twice in a trace */
 } IdTable;
 
-/* Where the search for an id begins. Ids of clients need not be random. */
+/* Where the search for an id begins, under the mask. Ids of clients need not be random. */
 static uint32
-id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
+id_hash(int32 trace, const pg_uuid_t *id)
 {
 	uint64		h;
 
@@ -60,59 +68,79 @@ id_slot(const IdTable *table, int32 trace, const pg_uuid_t *id)
 	for (int i = 8; i < UUID_LEN; i++)
 		h = (h ^ id->data[i]) * UINT64CONST(0x100000001b3);
 	h ^= h >> 32;
-	return (uint32) h & table->mask;
+	return (uint32) h;
 }
 
-/* The event of that id in a trace, or TEX_NO_EVENT; *slot is where it is, or would be entered. */
-static int32
-find_id(const IdTable *table, const TexHistory *history, int32 trace, const pg_uuid_t *id, uint32 *slot)
+/* Where an id of a trace is, or would be entered. */
+static IdSlot *
+find_id(const IdTable *table, const TexHistory *history, int32 trace, const pg_uuid_t *id, uint32 hash)
 {
-	uint32		s = id_slot(table, trace, id);
+	uint32		s = hash & table->mask;
 
-	for (; table->slots[s] != TEX_NO_EVENT; s = (s + 1) & table->mask)
+	for (; table->slots[s].event != TEX_NO_EVENT; s = (s + 1) & table->mask)
 	{
-		const TexEvent *event = &history->events[table->slots[s]];
+		const TexEvent *event;
 
+		if (table->slots[s].hash != hash)
+			continue;
+		event = &history->events[table->slots[s].event];
 		if (event->trace == trace && memcmp(&event->id, id, sizeof(pg_uuid_t)) == 0)
 			break;
 	}
-	if (slot)
-		*slot = s;
-	return table->slots[s];
+	return &table->slots[s];
 }
 
-/*
- * Find each event's parent in its own trace.  Ids name events within their
- * trace only, so a parent elsewhere is not looked for.
- */
-static void
-link_parents(TexHistory *history)
+/* Enters all events, of those with one id the earliest. */
+static IdTable
+enter_ids(const TexHistory *history)
 {
-	IdTable		table;
+	IdTable		table = {.duplicates = false};
 	uint32		nslots = 1024;
-	uint32		slot;
 
 	while (nslots < (uint32) history->nevents * 2)
 		nslots *= 2;
 	table.mask = nslots - 1;
-	table.slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int32) * (Size) nslots);
-	memset(table.slots, 0xff, sizeof(int32) * (Size) nslots);
+	table.slots = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(IdSlot) * (Size) nslots);
+	memset(table.slots, 0xff, sizeof(IdSlot) * (Size) nslots);
+	for (int32 i = 0; i < history->nevents; i++)
+	{
+		const TexEvent *event = &history->events[i];
+		uint32		hash = id_hash(event->trace, &event->id);
+		IdSlot	   *slot = find_id(&table, history, event->trace, &event->id, hash);
+
+		CHECK_FOR_INTERRUPTS();
+		if (slot->event == TEX_NO_EVENT)
+			*slot = (IdSlot) {i, hash};
+		else
+			table.duplicates = true;
+	}
+	return table;
+}
+
+/*
+ * Find each event's parent in its own trace.  Ids name events within their
+ * trace only, so a parent elsewhere is not looked for.  Mostly it is the event
+ * just before.
+ */
+static void
+link_parents(TexHistory *history)
+{
+	IdTable		table = enter_ids(history);
 
 	for (int32 i = 0; i < history->nevents; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (find_id(&table, history, history->events[i].trace, &history->events[i].id,
-					&slot) == TEX_NO_EVENT)
-			table.slots[slot] = i;
-	}
-	for (int32 i = 0; i < history->nevents; i++)
-	{
 		TexEvent   *event = &history->events[i];
+		const TexEvent *before = &history->events[Max(i - 1, 0)];
 
 		CHECK_FOR_INTERRUPTS();
 		if (memcmp(&event->id, &event->parent_id, sizeof(pg_uuid_t)) == 0)
 			continue;
-		event->parent = find_id(&table, history, event->trace, &event->parent_id, NULL);
+		if (!table.duplicates && before->trace == event->trace &&
+			memcmp(&before->id, &event->parent_id, sizeof(pg_uuid_t)) == 0)
+			event->parent = i - 1;
+		else
+			event->parent = find_id(&table, history, event->trace, &event->parent_id,
+									id_hash(event->trace, &event->parent_id))->event;
 		if (event->parent == TEX_NO_EVENT)
 		{
 			event->flags |= TEX_EVENT_PARENT_MISSING;
