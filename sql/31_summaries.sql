@@ -284,6 +284,10 @@ BEGIN
         -- Whoever detects races looks at these again.
         INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp)
         SELECT trace_id, first_timestamp FROM merged UNION ALL SELECT stale_id, first_timestamp FROM recomputed
+    ), suspected AS (
+        -- And so does whoever looks for what is unusual.
+        INSERT INTO trace_ext.anomaly_queue (trace_id)
+        SELECT trace_id FROM merged UNION ALL SELECT stale_id FROM recomputed
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))
@@ -301,17 +305,26 @@ BEGIN
         INSERT INTO trace_ext.operation_names
         SELECT service_key, CASE WHEN place <= most_operations THEN operation ELSE '(other)' END
           FROM unknown_operations WHERE place <= most_operations + 1
-    ), counted_operations AS (
-        INSERT INTO trace_ext.operation_base AS b
+    ), operation_deltas AS MATERIALIZED (
         SELECT t.hour, t.service_name, t.kind,
                CASE WHEN u.place > most_operations THEN '(other)' WHEN u.place IS NOT NULL THEN t.operation
-                    ELSE trace_ext_internal.counted_as(t.service_name, t.operation) END AS counted_as,
-               sum(t.event_count), sum(t.error_count), sum(t.write_count), coalesce(trace_ext.merge(t.latency), '{}')
+                    ELSE trace_ext_internal.counted_as(t.service_name, t.operation) END AS operation,
+               sum(t.event_count) AS event_count, sum(t.error_count) AS error_count, sum(t.write_count) AS write_count,
+               coalesce(trace_ext.merge(t.latency), '{}') AS latency
           FROM (SELECT hour, service_name, kind, operation, sum(event_count) AS event_count, sum(error_count) AS error_count,
                        sum(write_count) AS write_count, trace_ext.merge(latency) AS latency
                   FROM taken_counts GROUP BY hour, service_name, kind, operation) AS t
           LEFT JOIN unknown_operations u ON u.service_key = coalesce('=' || t.service_name, '') AND u.operation = t.operation
-         GROUP BY t.hour, t.service_name, t.kind, counted_as
+         GROUP BY t.hour, t.service_name, t.kind, 4
+    ), late AS (
+        -- Of hours that baselines hold already.
+        INSERT INTO trace_ext.baseline_deltas
+        SELECT d.service_name, d.kind, d.operation, d.latency
+          FROM operation_deltas d, trace_ext.baseline_state s
+         WHERE d.hour >= s.from_hour AND d.hour < s.until_hour AND d.latency OPERATOR(trace_ext.<>) '{}'
+    ), counted_operations AS (
+        INSERT INTO trace_ext.operation_base AS b
+        SELECT * FROM operation_deltas
         ON CONFLICT (hour, service_name, kind, operation) DO UPDATE SET
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,

@@ -204,7 +204,7 @@ BEGIN
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext_internal.job_due_at(job);
         -- What a dump brings comes before what these would make of it.
-        IF job.builtin AND job.name IN ('partitions', 'detect', 'retention', 'cache_refresh', 'alerts') AND trace_ext_internal.restoring() THEN
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'baselines', 'anomalies', 'retention', 'cache_refresh', 'alerts') AND trace_ext_internal.restoring() THEN
             due := greatest(due, clock_timestamp() + interval '5 seconds');
         END IF;
         IF due > clock_timestamp() THEN

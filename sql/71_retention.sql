@@ -1,6 +1,6 @@
 -- Old data leaves: the oldest traces first, whole partitions where possible. Counts
 -- and summaries stay exact, because rows leave by DELETE and DROP like any other.
--- Findings stay: they say what happened, also of traces that are gone.
+-- Findings and anomalies stay: they say what happened, also of traces that are gone.
 
 -- What events take up: on disk, or as estimated from some rows where much of that
 -- is free space. Rows that are deleted give no file back, so the estimate is what
@@ -179,8 +179,10 @@ BEGIN
         SELECT min(b.first_timestamp), max(b.last_timestamp) INTO begins, ends FROM trace_ext.summary_base b WHERE b.trace_id = ANY (leaving);
         DELETE FROM trace_ext.events WHERE trace_id = ANY (leaving) AND "timestamp" BETWEEN begins AND ends;
         PERFORM trace_ext.fold();
-        -- detect() need not look at them: it would take back what they added to findings.
+        -- Nobody need look at them: what they added to findings and anomalies would be taken back.
         DELETE FROM trace_ext.detect_queue q
+         WHERE q.trace_id = ANY (leaving) AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = q.trace_id);
+        DELETE FROM trace_ext.anomaly_queue q
          WHERE q.trace_id = ANY (leaving) AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = q.trace_id);
         again := true;
         RETURN;

@@ -54,6 +54,10 @@ CREATE FUNCTION trace_ext_internal.notify_payload(a announcements, id bigint = N
                'finding_ids', coalesce((SELECT jsonb_agg(named.id) FROM named), '[]'),
                'severities', coalesce((SELECT jsonb_object_agg(severity, n) FROM (SELECT f.severity, count(*) AS n
                                          FROM trace_ext.findings f JOIN named ON named.id = f.id GROUP BY 1) AS s), '{}'))
+           WHEN 'trace_ext_anomalies' THEN jsonb_build_object(
+               'anomaly_ids', coalesce((SELECT jsonb_agg(named.id) FROM named), '[]'),
+               'severities', coalesce((SELECT jsonb_object_agg(severity, n) FROM (SELECT f.severity, count(*) AS n
+                                         FROM trace_ext.anomalies f JOIN named ON named.id = f.id GROUP BY 1) AS s), '{}'))
            ELSE jsonb_build_object('trace_ids', coalesce((SELECT jsonb_agg(named.id) FROM named), '[]')) END
     $$;
 COMMENT ON FUNCTION trace_ext_internal.notify_payload(announcements, bigint) IS 'what is sent on a channel';
@@ -87,7 +91,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE job_notify(boolean) IS
-    'sends what is new on the channels trace_ext_traces, trace_ext_summaries, trace_ext_findings and trace_ext_alerts, each at most once in '
+    'sends what is new on the channels trace_ext_traces, trace_ext_summaries, trace_ext_findings, trace_ext_anomalies and trace_ext_alerts, each at most once in '
     'trace_ext.notify_interval, and keeps it for changes_since()';
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES

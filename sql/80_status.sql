@@ -54,6 +54,9 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT detected_at FROM trace_ext.detect_state) AS last_detection,
        (SELECT count(*) FROM trace_ext.detect_queue) AS detect_queue,
        (SELECT greatest(clock_timestamp() - min(q.queued_at), interval '0') FROM trace_ext.detect_queue q) AS detect_lag,
+       (SELECT count(*) FROM trace_ext.anomalies a WHERE a.status = 'open') AS anomalies_open,
+       (SELECT count(*) FROM trace_ext.anomaly_queue) AS anomaly_queue,
+       (SELECT nullif(s.until_hour, '-infinity') FROM trace_ext.baseline_state s) AS baselines_until,
        (SELECT string_agg(name, ', ' ORDER BY name) FROM job WHERE attempts > 0) AS failing_jobs,
        (SELECT name || ': ' || last_error FROM job WHERE last_error IS NOT NULL ORDER BY last_error_at DESC LIMIT 1) AS last_job_error,
        (SELECT max(last_error_at) FROM job) AS last_job_error_at,
@@ -94,6 +97,10 @@ COMMENT ON COLUMN status.last_fold IS 'end of the last run of the job fold that 
 COMMENT ON COLUMN status.last_detection IS 'end of the last detect()';
 COMMENT ON COLUMN status.detect_queue IS 'traces that detect() has not looked at yet';
 COMMENT ON COLUMN status.detect_lag IS 'how long the first of them has waited; up to trace_ext.lateness is normal; 0: none waits';
+COMMENT ON COLUMN status.anomalies_open IS 'anomalies that nobody has decided about';
+COMMENT ON COLUMN status.anomaly_queue IS 'traces that the job anomalies has not looked at yet';
+COMMENT ON COLUMN status.baselines_until IS
+    'end of the last hour that baselines have: at most 1 hour and 5 minutes ago where they are up to date; NULL: there are none yet';
 COMMENT ON COLUMN status.failing_jobs IS 'jobs whose last run failed';
 COMMENT ON COLUMN status.last_job_error IS 'the last error of a job';
 COMMENT ON COLUMN status.last_job_error_at IS 'when that was';

@@ -27,6 +27,16 @@ SELECT * FROM (
               (SELECT traces_examined FROM trace_ext.detect_state)
     UNION ALL SELECT 'trace_ext_findings', 'gauge', 'Findings, by severity and status',
               jsonb_build_object('severity', severity, 'status', status), count(*) FROM trace_ext.findings GROUP BY severity, status
+    UNION ALL SELECT 'trace_ext_anomalies', 'gauge', 'Anomalies, by kind, severity and status',
+              jsonb_build_object('kind', kind, 'severity', severity, 'status', status), count(*) FROM trace_ext.anomalies GROUP BY kind, severity, status
+    UNION ALL SELECT 'trace_ext_anomaly_queue', 'gauge', 'Traces that the job anomalies has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.anomaly_queue)
+    UNION ALL SELECT 'trace_ext_anomaly_lag_seconds', 'gauge', 'How long the first of these traces has waited; 0 where none does', '{}',
+              (SELECT coalesce(extract(epoch FROM greatest(clock_timestamp() - min(queued_at), interval '0')), 0) FROM trace_ext.anomaly_queue)
+    UNION ALL SELECT 'trace_ext_anomaly_traces_total', 'counter', 'Traces that the job anomalies has looked at, each time counted', '{}',
+              (SELECT traces_examined FROM trace_ext.anomaly_state)
+    UNION ALL SELECT 'trace_ext_baselines', 'gauge', 'Operations that have a baseline', '{}', (SELECT count(*) FROM trace_ext.baseline_metrics)
+    UNION ALL SELECT 'trace_ext_baseline_age_seconds', 'gauge', 'How long ago the last hour ended that baselines have; up to 3900 is normal', '{}',
+              (SELECT extract(epoch FROM clock_timestamp() - until_hour) FROM trace_ext.baseline_state WHERE isfinite(until_hour))
     UNION ALL SELECT 'trace_ext_partitions', 'gauge', 'Partitions of events beside the default one', '{}',
               (SELECT count(*) FROM trace_ext.partitions WHERE NOT is_default)
     UNION ALL SELECT 'trace_ext_partitioned_seconds', 'gauge', 'Time ahead of now for which partitions are ready', '{}',

@@ -73,6 +73,10 @@ static const struct config_enum_entry variable_scopes[] = {
 #define MAX_AGE_YEARS 1000
 
 static int	max_operations;
+static char *baseline_window;
+static int	baseline_calls;
+static double slow_factor;
+static int	slow_floor;
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -231,6 +235,31 @@ check_partition_reach(char **value, void **extra, GucSource source)
 	return false;
 }
 
+/* Rollups have whole hours, and a year of them is summed up for an event that is late. */
+static bool
+check_baseline_window(char **value, void **extra, GucSource source)
+{
+	int64		months;
+	int64		days;
+	double		seconds;
+
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errhint("Write a number and a unit, as '7 days' or '12 hours'.");
+	if (!read_interval(*value, &months, &days, &seconds))
+	{
+		GUC_check_errdetail("It is no interval in which each number has a unit.");
+		return false;
+	}
+	if (months < 0 || days < 0 || seconds < 0 ||
+		months * 30 + days + seconds / 86400 < 1.0 / 24 ||
+		months * 30.5 + days + seconds / 86400 > 366)
+	{
+		GUC_check_errdetail("A window is an hour at least and a year at most.");
+		return false;
+	}
+	return true;
+}
+
 /*
  * The next prefix in trace_ext.global_locks, from *rest on, which is moved behind it;
  * NULL at the end.  Prefixes are between commas; blanks around them are none of theirs,
@@ -308,6 +337,30 @@ define_detection(void)
 							 "They have a confidence of 0.3.",
 							 &tex_potential_races, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+/* What is usual, and from when on something is unusual. */
+static void
+define_anomalies(void)
+{
+	DefineCustomStringVariable("trace_ext.baseline_window",
+							   "How far back baselines go.",
+							   "An interval; completed hours within it are in baseline_metrics.",
+							   &baseline_window, "7 days",
+							   PGC_USERSET, 0, check_baseline_window, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.baseline_calls",
+							"Calls of an operation that a baseline must have to judge others by it.",
+							NULL, &baseline_calls, 100, 1, INT_MAX,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("trace_ext.slow_factor",
+							 "How many times as long as 99 of 100 calls a call must take to be slow.",
+							 NULL, &slow_factor, 2.0, 1.0, 1e6,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.slow_floor",
+							"How much longer than half of the calls a call must take to be slow.",
+							"Whatever their spread: one that is nearly nothing makes no call slow.",
+							&slow_floor, 10, 0, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 /*
@@ -486,6 +539,7 @@ void
 tex_guc_init(void)
 {
 	define_detection();
+	define_anomalies();
 	define_cache();
 	define_workers();
 	define_retention();

@@ -340,6 +340,8 @@ tidy_up_after(const char *job)
 	}
 	else if (strcmp(job, "detect") == 0)
 		tex_vacuum_if_large("detect_queue");
+	else if (strcmp(job, "anomalies") == 0)
+		tex_vacuum_if_large("anomaly_queue");
 }
 
 /* Runs a job of the extension in this process, and writes down how it ended. */
