@@ -86,7 +86,7 @@ CREATE FUNCTION trace_ext_internal.forget_baselines() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    UPDATE trace_ext.baseline_state SET from_hour = '-infinity', until_hour = '-infinity';
+    UPDATE trace_ext.baseline_state SET from_hour = '-infinity', until_hour = '-infinity', computed_at = NULL;
     DELETE FROM trace_ext.baseline_metrics;
     DELETE FROM trace_ext.baseline_deltas;
     RETURN NULL;
