@@ -210,7 +210,8 @@ BEGIN
                    AND m.service_name IS NULL AND m.kind = baseline_of.kind AND m.operation = baseline_of.operation) AS b;
         RETURN;
     END IF;
-    hours := ceil(extract(epoch FROM current_setting('trace_ext.baseline_window')::interval) / 3600);
+    hours := ceil(extract(epoch FROM least(current_setting('trace_ext.baseline_window')::interval,
+                                           baseline_of.hour - (SELECT min(b.hour) FROM trace_ext.operation_base b))) / 3600);
     SELECT trace_ext.total_count(s.latency), trace_ext.quantile(s.latency, 0.5) / 1e6, trace_ext.quantile(s.latency, 0.99) / 1e6
       INTO calls, p50_ms, p99_ms
       FROM (SELECT trace_ext.merge(o.latency) AS latency
