@@ -191,6 +191,8 @@ CREATE FUNCTION trace_ext_internal.baseline_of(service_name text, kind event_kin
                                                OUT calls bigint, OUT p50_ms double precision, OUT p99_ms double precision)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    -- A plan for each call would take longer than the call.
+    SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     hours int;

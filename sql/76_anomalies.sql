@@ -151,7 +151,7 @@ DECLARE
 BEGIN
     FOR few IN
         SELECT array_agg(n.id)
-          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 250 AS part
+          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 1000 AS part
                   FROM (SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)) AS i LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id
                  WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, least_ms * interval '1 ms')) AS n
          GROUP BY n.part

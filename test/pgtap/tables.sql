@@ -49,7 +49,7 @@ SELECT has_view('trace_ext', v, 'view ' || v)
   FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
     'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
-    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'failing_jobs', 'last_job_error', 'last_job_error_at', 'alerts_firing',
+    'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'anomalies_open', 'anomaly_queue', 'baselines_until', 'failing_jobs', 'last_job_error', 'last_job_error_at', 'alerts_firing',
     'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures']);
 
 SELECT is(pg_temp.columns_of('job_runs'),
@@ -64,6 +64,14 @@ SELECT columns_are('trace_ext', 'alert_history', ARRAY['id', 'name', 'metric', '
 SELECT is(pg_temp.columns_of('admin_log'),
     'id bigint, at timestamp with time zone, role_name name, logged_in_as name, what text, name text, before jsonb, after jsonb', 'columns of admin_log');
 SELECT enum_has_labels('trace_ext', 'alert_state', ARRAY['inactive', 'pending', 'firing', 'resolved']);
+SELECT is(pg_temp.columns_of('baseline_metrics'),
+    'service_name text, kind event_kind, operation text, count bigint, mean_ms double precision, p50_ms double precision, p95_ms double precision, '
+    'p99_ms double precision, computed_at timestamp with time zone, latency histogram', 'columns of baseline_metrics');
+SELECT is(pg_temp.columns_of('anomalies'),
+    'id uuid, kind text, severity text, service_name text, operation text, occurrences bigint, first_seen timestamp with time zone, last_seen timestamp with time zone, '
+    'sample_trace_id uuid, sample_event_id uuid, actual_ms double precision, expected_ms double precision, score double precision, evidence text, '
+    'status anomaly_status, decided_at timestamp with time zone', 'columns of anomalies');
+SELECT enum_has_labels('trace_ext', 'anomaly_status', ARRAY['open', 'acknowledged', 'ignored', 'resolved']);
 SELECT is(pg_temp.columns_of('metrics'), 'name text, type text, help text, labels jsonb, value double precision', 'columns of metrics');
 
 -- events: partitioned by time, one key that finds a trace and makes redelivery harmless
@@ -80,9 +88,9 @@ CREATE FUNCTION pg_temp.dumped() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'
 $$;
 SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'), ('trace_ext.ingest_errors'), ('trace_ext.ingest_errors_id_seq'),
-    ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq')$$, 'what a dump contains');
+    ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq'), ('trace_ext.anomalies'), ('trace_ext.anomaly_parts')$$, 'what a dump contains');
 SELECT set_hasnt('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.summary_base'), ('trace_ext.summary_deltas'), ('trace_ext.count_base'), ('trace_ext.count_deltas'),
-    ('trace_ext.totals'), ('trace_ext.partitions')$$, 'and what it does not');
+    ('trace_ext.totals'), ('trace_ext.partitions'), ('trace_ext.baseline_metrics'), ('trace_ext.baseline_state'), ('trace_ext.anomaly_queue')$$, 'and what it does not');
 
 -- Every table and view, and every column of those that users read, says what it is.
 SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'p', 'v')
@@ -90,6 +98,7 @@ SELECT is_empty($$SELECT relname FROM pg_class WHERE relnamespace = 'trace_ext':
 SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute
                    WHERE attrelid IN ('trace_ext.trace_summaries'::regclass, 'trace_ext.event_counts'::regclass, 'trace_ext.status'::regclass,
                                       'trace_ext.ingest_errors'::regclass, 'trace_ext.partitions'::regclass, 'trace_ext.alert_rules'::regclass,
+                                      'trace_ext.baseline_metrics'::regclass, 'trace_ext.anomalies'::regclass,
                                       'trace_ext.alerts'::regclass, 'trace_ext.alert_history'::regclass, 'trace_ext.admin_log'::regclass)
                      AND attnum > 0 AND col_description(attrelid, attnum) IS NULL$$, 'every column of them has a comment');
 SELECT is_empty($$SELECT typname FROM pg_type WHERE typnamespace = 'trace_ext'::regnamespace AND typrelid = 0 AND typcategory <> 'A'

@@ -199,7 +199,7 @@ SELECT job, state, error FROM run_job('brief');
 SELECT drop_job('brief');
 
 -- What is due: claimed by priority, once; nothing while it runs, nothing before its time.
-SELECT alter_job(name, enabled => false) FROM jobs WHERE name IN ('good', 'thief', 'alerts') ORDER BY name;
+SELECT alter_job(name, enabled => false) FROM jobs WHERE name IN ('good', 'thief', 'alerts', 'baselines', 'anomalies') ORDER BY name;
 UPDATE jobs SET next_run = now() + interval '30 s';
 UPDATE job_runs SET state = 'lost' WHERE state = 'running';
 SELECT run, name, wait_ms BETWEEN 20000 AND 30000 AS waits FROM claim_job(true);
@@ -279,7 +279,7 @@ DELETE FROM findings;
 UPDATE announcements SET total = 0, ids = '{}', since = NULL;
 SELECT * FROM verify_summaries();
 SET client_min_messages = warning;
-SELECT alter_job('alerts', enabled => true);
+SELECT alter_job(name, enabled => true) FROM jobs WHERE name IN ('alerts', 'baselines', 'anomalies');
 DELETE FROM jobs WHERE NOT builtin;
 TRUNCATE job_runs;
 UPDATE jobs SET next_run = NULL, attempts = 0;

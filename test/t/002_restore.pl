@@ -405,6 +405,47 @@ is($node->safe_psql($db, $findings), $original_findings, 'findings that were fou
 is($node->safe_psql($db, 'SELECT finding_id, trace1, trace2, occurrences FROM trace_ext.race_pairs ORDER BY 1, 2, 3, event1_trace_id'),
 	$source->safe_psql('found', 'SELECT finding_id, trace1, trace2, occurrences FROM trace_ext.race_pairs ORDER BY 1, 2, 3, event1_trace_id'), 'each pair counts once');
 
+# Anomalies that were found again before the dump's arrive. The first trace has left, so what it added is known from the dump alone.
+$source->safe_psql('postgres', 'CREATE DATABASE slow');
+$source->safe_psql('slow', 'CREATE EXTENSION trace_ext');
+$source->safe_psql('slow', q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, service_name, duration_ns)
+	SELECT md5(i::text)::uuid, md5(i::text)::uuid, '2026-03-01 00:00+00'::timestamptz + i * interval '1 s', 'FunctionCall', 'pay', 'bank', 10000000 FROM generate_series(1, 200) i
+	UNION ALL SELECT md5('slow' || i)::uuid, md5('slow' || i)::uuid, '2026-03-01 01:00+00'::timestamptz + i * interval '1 s', 'FunctionCall', 'pay', 'bank', i * 1000000000 FROM generate_series(1, 4) i});
+my $look = q{SELECT trace_ext.fold(); DO $$ BEGIN WHILE trace_ext_internal.baseline_step('2026-03-01 01:30+00') LOOP END LOOP; WHILE trace_ext_internal.anomaly_step() > 0 LOOP END LOOP; END $$};
+my $anomalies = 'SELECT * FROM trace_ext.anomalies ORDER BY id';
+my $parts = 'SELECT * FROM trace_ext.anomaly_parts ORDER BY anomaly_id, trace_id';
+my $baselines = 'SELECT service_name, operation, latency FROM trace_ext.baseline_metrics';
+$source->safe_psql('slow', $look);
+# As retention has it.
+$source->safe_psql('slow', "DELETE FROM trace_ext.events WHERE duration_ns = 1000000000; SELECT trace_ext.fold(); DELETE FROM trace_ext.anomaly_queue WHERE trace_id = md5('slow1')::uuid; SELECT trace_ext_internal.sweep_anomaly_parts(100)");
+$source->safe_psql('slow', "SELECT trace_ext.set_anomaly_status(id, 'acknowledged') FROM trace_ext.anomalies");
+my ($original_anomalies, $original_parts) = map { $source->safe_psql('slow', $_) } ($anomalies, $parts);
+like($original_anomalies, qr/^[^\n]*\|4\|[^\n]*acknowledged/, 'an anomaly of four traces, one of which has left');
+is($source->safe_psql('slow', 'SELECT count(*) FILTER (WHERE trace_id IS NULL), count(*) FROM trace_ext.anomaly_parts'), '1|4', 'what it had added is in a row of its own');
+silent_ok('pg_dump of anomalies', 'pg_dump', -d => $source->connstr('slow'), '-Fc', -f => "$dir/slow");
+silent_ok('pg_restore of anomalies', 'pg_restore', '-e', $to->($db = fresh_database()), "$dir/slow");
+is($node->safe_psql($db, $anomalies), $original_anomalies, 'anomalies are restored');
+$node->safe_psql($db, $look);
+is($node->safe_psql($db, $anomalies), $original_anomalies, 'and are equal after all traces were looked at again');
+is($node->safe_psql($db, $parts), $original_parts, 'as is what each trace adds');
+is($node->safe_psql($db, $baselines), $source->safe_psql('slow', $baselines), 'baselines are made anew from the rollups');
+($list) = run_command([ 'pg_restore', '-l', "$dir/slow" ]);
+for my $order ([ 'anomalies', 'anomaly_parts' ], [ 'anomaly_parts', 'anomalies' ])
+{
+	my $name = "@$order";
+	$name =~ s/ /-/;
+	append_to_file("$dir/$name.list", join("\n", map { my $table = $_; grep { /TABLE DATA trace_ext $table / } split(/\n/, $list) } @$order) . "\n");
+	append_to_file("$dir/$name.others", join("\n", grep { /TABLE DATA|SEQUENCE SET/ && !/TABLE DATA trace_ext (anomalies|anomaly_parts) / } split(/\n/, $list)) . "\n");
+	silent_ok('pg_restore of the rest', 'pg_restore', '-e', '--section=pre-data', $to->($db = fresh_database()), "$dir/slow");
+	silent_ok('pg_restore of other data', 'pg_restore', '-e', '-L', "$dir/$name.others", $to->($db), "$dir/slow");
+	$node->safe_psql($db, $look);
+	is($node->safe_psql($db, 'SELECT occurrences FROM trace_ext.anomalies'), '3', 'three occurrences are found again');
+	silent_ok("pg_restore of $name, found already", 'pg_restore', '-e', '-L', "$dir/$name.list", $to->($db), "$dir/slow");
+	is($node->safe_psql($db, $anomalies), $original_anomalies, "$name: status and counts are those of the dump, nothing counts twice");
+	$node->safe_psql($db, "INSERT INTO trace_ext.anomaly_queue SELECT trace_id FROM trace_ext.events; $look");
+	is($node->safe_psql($db, $anomalies), $original_anomalies, "$name: also after all traces are looked at again");
+}
+
 #
 # Another cluster, with the roles
 #
