@@ -409,8 +409,8 @@ is($node->safe_psql($db, 'SELECT finding_id, trace1, trace2, occurrences FROM tr
 $source->safe_psql('postgres', 'CREATE DATABASE slow');
 $source->safe_psql('slow', 'CREATE EXTENSION trace_ext');
 $source->safe_psql('slow', q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, service_name, duration_ns)
-	SELECT md5(i::text)::uuid, md5(i::text)::uuid, '2026-03-01 00:00+00'::timestamptz + i * interval '1 s', 'FunctionCall', 'pay', 'bank', 10000000 FROM generate_series(1, 200) i
-	UNION ALL SELECT md5('slow' || i)::uuid, md5('slow' || i)::uuid, '2026-03-01 01:00+00'::timestamptz + i * interval '1 s', 'FunctionCall', 'pay', 'bank', i * 1000000000 FROM generate_series(1, 4) i});
+	SELECT md5(i::text)::uuid, md5(i::text)::uuid, '2026-03-01 00:00+00'::timestamptz + i * interval '1 s', 'FunctionCall'::trace_ext.event_kind, 'pay', 'bank', 10000000 FROM generate_series(1, 200) i
+	UNION ALL SELECT md5('slow' || i)::uuid, md5('slow' || i)::uuid, '2026-03-01 01:00+00'::timestamptz + i * interval '1 s', 'FunctionCall', 'pay', 'bank', i * 1000000000::bigint FROM generate_series(1, 4) i});
 my $look = q{SELECT trace_ext.fold(); DO $$ BEGIN WHILE trace_ext_internal.baseline_step('2026-03-01 01:30+00') LOOP END LOOP; WHILE trace_ext_internal.anomaly_step() > 0 LOOP END LOOP; END $$};
 my $anomalies = 'SELECT * FROM trace_ext.anomalies ORDER BY id';
 my $parts = 'SELECT * FROM trace_ext.anomaly_parts ORDER BY anomaly_id, trace_id';
