@@ -119,7 +119,7 @@ COMMENT ON FUNCTION trace_ext_internal.anomaly_id(text, text, text) IS 'the id o
 CREATE FUNCTION trace_ext_internal.shown_ms(ms double precision) RETURNS text
     LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
     RETURN CASE WHEN ms >= 100 THEN to_char(round(ms::numeric), 'FM999,999,999,999,999,990')
-                ELSE trim_scale(round(ms::numeric, CASE WHEN ms >= 10 THEN 1 ELSE 3 END))::text END || ' ms';
+                ELSE trim_scale(round(ms::numeric, CASE WHEN ms >= 10 THEN 1 WHEN ms >= 1 THEN 2 ELSE 3 END))::text END || ' ms';
 COMMENT ON FUNCTION trace_ext_internal.shown_ms(double precision) IS 'milliseconds as people read them';
 
 -- The answer of a request has its status for a name, and the time that the request took.
