@@ -64,7 +64,7 @@ SELECT * FROM plain.shown;
 SELECT evidence FROM anomalies;
 SELECT (SELECT duration_ns FROM events e WHERE e.trace_id = a.sample_trace_id AND e.id = a.sample_event_id) FROM anomalies a;
 SELECT anomalies_open, anomaly_queue FROM status;
-SELECT total, ids = ARRAY(SELECT id FROM anomalies) AS ids, notify_payload(a)::jsonb - '{since,until,anomaly_ids}'::text[] AS payload FROM announcements a WHERE channel = 'trace_ext_anomalies';
+SELECT total, ids = ARRAY(SELECT id FROM anomalies) AS ids, notify_payload(a)::jsonb - 'id' - '{since,until,anomaly_ids}'::text[] AS payload FROM announcements a WHERE channel = 'trace_ext_anomalies';
 UPDATE announcements SET total = 0, ids = '{}';
 
 -- Very quick calls: some milliseconds more are nothing. Too few calls: nobody knows. No baseline: neither.
