@@ -96,7 +96,7 @@ note(Search *s, Anomaly anomaly)
 static double
 percent_of(const Search *s, int64 usecs)
 {
-	int64		all = s->one->extent.ended - s->one->extent.started;
+	int64		all = tex_usecs_between(s->one->extent.started, s->one->extent.ended);
 
 	return all > 0 ? usecs * 100.0 / all : 0;
 }
@@ -161,7 +161,7 @@ error_evidence(const Search *s, int32 event)
 	if (one->events[event].service != TEX_NO_NAME)
 		appendStringInfo(&text, " in %s", tex_text_of(one, one->events[event].service));
 	if (around != TEX_NO_EVENT)
-		appendStringInfo(&text, ", %s into %s", tex_usecs_words(one->extents[event].ended - one->extents[around].started),
+		appendStringInfo(&text, ", %s into %s", tex_usecs_words(tex_usecs_between(one->extents[around].started, one->extents[event].ended)),
 						 tex_event_words(one, around));
 	if (one->events[event].kind == TEX_HTTP_RESPONSE)
 		appendStringInfoString(&text, "; nothing inside says why: record the error where it happens");
@@ -214,7 +214,7 @@ find_lock_waits(Search *s)
 		CHECK_FOR_INTERRUPTS();
 		if (release == TEX_NO_EVENT || !tex_is_home(one, i))
 			continue;
-		waited = one->extents[release].ended - one->extents[i].started;
+		waited = tex_usecs_between(one->extents[i].started, one->extents[release].ended);
 		percent = percent_of(s, waited);
 		if (waited < SHORTEST_WAIT || (waited < LONG_WAIT && percent < LARGE_WAIT))
 			continue;
@@ -297,7 +297,7 @@ static void
 note_retries(Search *s, const Like *like)
 {
 	const TexOneTrace *one = s->one;
-	int64		all = one->extents[like->last].ended - one->extents[like->first].started;
+	int64		all = tex_usecs_between(one->extents[like->first].started, one->extents[like->last].ended);
 	StringInfoData text;
 
 	if (like->n < FEWEST_TRIES || like->failed < FEWEST_FAILURES)
@@ -343,7 +343,7 @@ find_likes(Search *s)
 		like->last = i;
 		like->n++;
 		like->failed += has_failed(s, i);
-		like->usecs += tex_lasted(one, i);
+		like->usecs = tex_usecs_plus(like->usecs, tex_lasted(one, i));
 	}
 	hash_seq_init(&scan, likes);
 	while ((like = hash_seq_search(&scan)) != NULL)
@@ -471,11 +471,12 @@ find_contradictions(Search *s)
 			continue;
 		tex_foreach_member(cause, &one->causes, i)
 			if (tex_is_home(one, *cause))
-				note_contradiction(one, table, *cause, i, one->extents[*cause].started - one->extents[i].started);
+				note_contradiction(one, table, *cause, i,
+								   tex_usecs_between(one->extents[i].started, one->extents[*cause].started));
 		if (p != TEX_NO_EVENT && one->events[p].kind == TEX_HTTP_REQUEST && one->answer[p] != TEX_NO_EVENT &&
 			one->answer[i] != TEX_NO_EVENT && one->events[p].instance != one->events[i].instance)
 			note_contradiction(one, table, one->answer[i], one->answer[p],
-							   one->extents[i].ended - one->extents[p].ended);
+							   tex_usecs_between(one->extents[p].ended, one->extents[i].ended));
 	}
 	hash_seq_init(&scan, table);
 	while ((c = hash_seq_search(&scan)) != NULL)
@@ -511,7 +512,7 @@ find_gaps(Search *s)
 	for (int32 i = 0; i < n; i++)
 	{
 		int32		e = segments[i].event;
-		int64		gap = segments[i].to - segments[i].from;
+		int64		gap = tex_usecs_between(segments[i].from, segments[i].to);
 		double		percent = percent_of(s, gap);
 		bool		point = e != TEX_NO_EVENT && tex_lasted(one, e) == 0;
 

@@ -132,7 +132,7 @@ agreeing(const Class *class, int32 answer)
 	for (int32 e = class->of_strand.heads[one->events[answer].strand];
 		 e != TEX_NO_EVENT && looked_at < MOST_COMPARED; e = class->of_strand.next[e], looked_at++)
 	{
-		int64		apart = one->extents[e].started - one->extents[answer].started;
+		int64		apart = tex_usecs_between(one->extents[answer].started, one->extents[e].started);
 
 		if (is_open(one, e) && apart <= AGREEMENT && apart >= -AGREEMENT)
 			return e;

@@ -53,7 +53,7 @@ put_event(const TexOneTrace *one, int32 event, TexSink *sink)
 	if (TIMESTAMP_IS_NOBEGIN(latest))
 		tex_sink_null(sink);
 	else
-		tex_sink_usecs(sink, one->extents[event].started - latest);
+		tex_sink_usecs(sink, tex_usecs_between(latest, one->extents[event].started));
 	tex_sink_end_row(sink);
 }
 

@@ -18,11 +18,15 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
+#include "utils/timestamp.h"
 
 #include "analysis/clock_offsets.h"
 #include "analysis/linked.h"
 #include "analysis/sink.h"
 #include "races/arrays.h"
+
+/* Clocks do not differ by more than 100 years; times that do are not times. */
+#define MOST_APART	(INT64CONST(36525) * USECS_PER_DAY)
 
 PG_FUNCTION_INFO_V1(tex_clock_offsets);
 
@@ -50,10 +54,13 @@ note_pair(const TexOneTrace *one, HTAB *offsets, int32 caller, int32 event)
 	const TexExtent *came = &one->extents[event];
 	OffsetKey	key = {one->events[caller].instance, one->events[event].instance};
 	int64		ways = tex_lasted(one, caller) - tex_lasted(one, event);
+	int64		at_begin = tex_usecs_between(sent->started, came->started);
+	int64		at_end = tex_usecs_between(sent->ended, came->ended);
 	ClockOffset	   *offset;
 	bool		found;
 
-	if (tex_lasted(one, caller) == 0 || tex_lasted(one, event) == 0 || ways < 0)
+	if (tex_lasted(one, caller) == 0 || tex_lasted(one, event) == 0 || ways < 0 ||
+		Max(at_begin, at_end) > MOST_APART || Min(at_begin, at_end) < -MOST_APART)
 		return;
 	offset = hash_search(offsets, &key, HASH_ENTER, &found);
 	if (!found)
@@ -61,7 +68,7 @@ note_pair(const TexOneTrace *one, HTAB *offsets, int32 caller, int32 event)
 	if (offset->pairs++ > 0 && offset->ways <= ways)
 		return;
 	offset->ways = ways;
-	offset->ahead = ((came->started - sent->started) + (came->ended - sent->ended)) / 2;
+	offset->ahead = (at_begin + at_end) / 2;
 	offset->calling = caller;
 	offset->sample = event;
 }
@@ -115,6 +122,17 @@ add_up(HTAB *offsets, int32 begin, int64 *ahead, bool *known)
 	}
 }
 
+/* Shifts an extent, unless it would be beyond the times that there are. */
+static void
+shift(TexExtent *extent, int64 ahead)
+{
+	TexExtent	shifted;
+
+	if (!pg_sub_s64_overflow(extent->started, ahead, &shifted.started) &&
+		!pg_sub_s64_overflow(extent->ended, ahead, &shifted.ended))
+		*extent = shifted;
+}
+
 /*
  * Shifts the extents to the clock of the instance in which the trace began. The order of
  * events stays.
@@ -132,8 +150,7 @@ tex_adjust_clocks(TexOneTrace *one, const int32 *parent)
 	for (int32 i = 0; i < one->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		one->extents[i].started -= ahead[one->events[i].instance];
-		one->extents[i].ended -= ahead[one->events[i].instance];
+		shift(&one->extents[i], ahead[one->events[i].instance]);
 		if (!tex_is_home(one, i))
 			continue;
 		one->extent.started = Min(one->extent.started, one->extents[i].started);

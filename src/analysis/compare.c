@@ -101,7 +101,7 @@ collect_steps(Comparison *c, const int32 *traces)
 			if (one->events[e].trace == traces[side])
 			{
 				step->count[side]++;
-				step->usecs[side] += tex_lasted(one, e);
+				step->usecs[side] = tex_usecs_plus(step->usecs[side], tex_lasted(one, e));
 			}
 	}
 	pfree(enclosing);

@@ -614,8 +614,8 @@ compare_segments(const void *a, const void *b)
 {
 	const TexSegment *x = *(TexSegment *const *) a;
 	const TexSegment *y = *(TexSegment *const *) b;
-	int64		lx = x->to - x->from;
-	int64		ly = y->to - y->from;
+	int64		lx = tex_usecs_between(x->from, x->to);
+	int64		ly = tex_usecs_between(y->from, y->to);
 
 	CHECK_FOR_INTERRUPTS();
 	if (lx != ly)
@@ -645,8 +645,8 @@ choose_segments(TexSegment *segments, int32 n, int64 most)
 static void
 put_segment(const TexOneTrace *one, const TexSegment *segment, int32 ordinal, TexSink *sink)
 {
-	int64		all = one->extent.ended - one->extent.started;
-	int64		part = segment->to - segment->from;
+	int64		all = tex_usecs_between(one->extent.started, one->extent.ended);
+	int64		part = tex_usecs_between(segment->from, segment->to);
 
 	tex_sink_int(sink, ordinal);
 	if (segment->event == TEX_NO_EVENT)

@@ -131,7 +131,7 @@ note_call(HTAB *calls, int32 from, int32 to, int32 link, bool failed, int64 usec
 		call->calls = call->errors = call->usecs = 0;
 	call->calls++;
 	call->errors += failed;
-	call->usecs += usecs;
+	call->usecs = tex_usecs_plus(call->usecs, usecs);
 }
 
 typedef struct EdgeKey
@@ -166,7 +166,7 @@ note_span_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 		callee = hash_search(spans, &event->span, HASH_FIND, NULL);
 		note_call(calls, one->events[caller->first].service, one->events[callee->first].service,
 				  link_of(one, callee->start != TEX_NO_EVENT ? callee->start : callee->first),
-				  callee->failed, callee->extent.ended - callee->extent.started);
+				  callee->failed, tex_usecs_between(callee->extent.started, callee->extent.ended));
 	}
 	hash_destroy(edges);
 }

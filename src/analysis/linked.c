@@ -114,6 +114,28 @@ sender_of(const TexOneTrace *one, int32 event)
 	return TEX_NO_EVENT;
 }
 
+/*
+ * The same in the trace that was asked for: what its calling span sent last before the
+ * event, else its first event.
+ */
+static int32
+sender_at_home(const TexOneTrace *one, int32 event)
+{
+	int32		found = TEX_NO_EVENT;
+
+	for (int32 i = 0; i < tex_order_position(one->order, event); i++)
+	{
+		const TexEvent *e = &one->events[one->sequence[i]];
+
+		CHECK_FOR_INTERRUPTS();
+		if (e->trace == one->trace && e->span == one->events[event].upstream &&
+			(found == TEX_NO_EVENT || e->kind == TEX_HTTP_REQUEST || e->kind == TEX_ASYNC_SPAWN ||
+			 e->kind == TEX_DATABASE_QUERY))
+			found = one->sequence[i];
+	}
+	return found;
+}
+
 /* The first event of each span of the trace that was asked for, by name; TEX_NO_EVENT: it has none. */
 static int32 *
 first_of_spans(const TexOneTrace *one)
@@ -168,6 +190,9 @@ tex_parents(const TexOneTrace *one, bool by_spans)
 		if (!by_spans || event->parent != TEX_NO_EVENT || (event->flags & TEX_EVENT_IN_CYCLE))
 			continue;
 		sender = sender_of(one, i);
+		/* Traces that share a span: who calls is the one that was asked for. */
+		if (sender != TEX_NO_EVENT && !tex_is_home(one, sender) && first[event->upstream] != TEX_NO_EVENT)
+			sender = sender_at_home(one, i);
 		if (sender == TEX_NO_EVENT && event->trace != one->trace && event->span != TEX_NO_NAME)
 			sender = first[event->span];
 		if (sender != TEX_NO_EVENT && in_order[event->trace] && in_order[one->events[sender].trace] &&

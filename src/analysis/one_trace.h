@@ -5,6 +5,7 @@
 #ifndef TEX_ONE_TRACE_H
 #define TEX_ONE_TRACE_H
 
+#include "common/int.h"
 #include "history/trace_load.h"
 #include "races/happens_before.h"
 
@@ -50,18 +51,36 @@ tex_is_home(const TexOneTrace *one, int32 event)
 	return one->events[event].trace == one->trace;
 }
 
+/* From one time to another, in microseconds; all of time does not fit, so that ends at the limits. */
+static inline int64
+tex_usecs_between(TimestampTz from, TimestampTz to)
+{
+	int64		usecs;
+
+	if (pg_sub_s64_overflow(to, from, &usecs))
+		return to > from ? PG_INT64_MAX : PG_INT64_MIN;
+	return usecs;
+}
+
+/* A sum of times, neither below 0, that ends at the limit. */
+static inline int64
+tex_usecs_plus(int64 a, int64 b)
+{
+	return a > PG_INT64_MAX - b ? PG_INT64_MAX : a + b;
+}
+
 /* How long an event lasted, in microseconds. */
 static inline int64
 tex_lasted(const TexOneTrace *one, int32 event)
 {
-	return one->extents[event].ended - one->extents[event].started;
+	return tex_usecs_between(one->extents[event].started, one->extents[event].ended);
 }
 
 /* Since the trace began, in microseconds. */
 static inline int64
 tex_since_start(const TexOneTrace *one, TimestampTz at)
 {
-	return at - one->extent.started;
+	return tex_usecs_between(one->extent.started, at);
 }
 
 /* Less than 0 if "a" is the last of the two: by end, by start, by the sequence. */

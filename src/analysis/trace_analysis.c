@@ -109,7 +109,7 @@ put_summary(TexDocument *document, const TexOneTrace *one)
 	put(document, "access_count", INT8OID, Int64GetDatum(accesses));
 	put(document, "started_at", TIMESTAMPTZOID, TimestampTzGetDatum(one->extent.started));
 	put(document, "ended_at", TIMESTAMPTZOID, TimestampTzGetDatum(one->extent.ended));
-	put(document, "duration_ms", FLOAT8OID, Float8GetDatum((one->extent.ended - one->extent.started) / 1000.0));
+	put(document, "duration_ms", FLOAT8OID, Float8GetDatum(tex_since_start(one, one->extent.ended) / 1000.0));
 	put_services(document, one);
 	put_text(document, "root_name", root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].name));
 	put_text(document, "root_service", root == TEX_NO_EVENT ? NULL : tex_text_of(one, one->events[root].service));

@@ -120,7 +120,7 @@ tex_self_usecs(const TexOneTrace *one, const int32 *by_start, const int32 *paren
 		to = Min(one->extents[e].ended, one->extents[p].ended);
 		if (to <= from)
 			continue;
-		self[p] -= to - from;
+		self[p] -= Min(self[p], tex_usecs_between(from, to));
 		reaches[p] = to;
 	}
 	pfree(reaches);
