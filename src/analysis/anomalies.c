@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -304,8 +306,8 @@ note_retries(Search *s, const Like *like)
 		return;
 	initStringInfo(&text);
 	say_like(&text, s, like);
-	appendStringInfo(&text, " within %s, and %d failed: wait longer from try to try, try less often, and find out why the first one failed",
-					 tex_usecs_words(all), like->failed);
+	appendStringInfo(&text, " within %s, and %s failed: wait longer from try to try, try less often, and find out why the first one failed",
+					 tex_usecs_words(all), like->failed == like->n ? "all" : psprintf("%d", like->failed));
 	note(s, (Anomaly) {.event = like->first,.kind = "retry storm",
 		 .severity = has_failed(s, like->last) ? CRITICAL : WARNING_,
 		 .actual = all,.expected = tex_lasted(one, like->first),.score = like->failed,.evidence = text.data});
@@ -391,9 +393,9 @@ find_missing(Search *s)
 	while ((missing = hash_seq_search(&scan)) != NULL)
 		note(s, (Anomaly) {.event = missing->first,.kind = "missing parent",.severity = INFO_,.actual = -1,
 			 .expected = -1,.score = missing->n,
-			 .evidence = psprintf("%s%s names event %s as parent, which is not stored: it was not sent, has not arrived yet, or was refused (see ingest_errors)",
+			 .evidence = psprintf("%s%s names as its parent event %s, which is not stored: that one was not sent, has not arrived yet, or was refused (see ingest_errors)",
 								  tex_event_words(one, missing->first),
-								  missing->n > 1 ? psprintf(", as %d others do,", missing->n - 1) : "",
+								  missing->n > 1 ? psprintf(" (and %d more)", missing->n - 1) : "",
 								  DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&missing->id))))});
 }
 
@@ -567,7 +569,7 @@ put_anomaly(TexOneTrace *one, const Anomaly *anomaly, TexSink *sink)
 	tex_sink_text(sink, tex_text_of(one, tex_like_name(one->history, event)));
 	put_usecs(sink, anomaly->actual);
 	put_usecs(sink, anomaly->expected);
-	tex_sink_number(sink, anomaly->score);
+	tex_sink_number(sink, rint(anomaly->score * 1000) / 1000);	/* to be read */
 	tex_sink_text(sink, anomaly->evidence);
 	tex_sink_end_row(sink);
 }

@@ -8,9 +8,9 @@
  *
  * Definition
  * ----------
- * An event e lasts from s(e) to f(e) (answers.c); a point has s = f.  But a lock acquire
- * without a duration of its own lasts only as long as it waited: to hold a lock is
- * not to do something.  The causes of an event are
+ * An event e lasts from s(e) to f(e) (answers.c); a point has s = f.  But where they have no
+ * duration of their own a lock acquire lasts only as long as it waited, and a spawn is a
+ * point: to hold a lock, or to have a task run, is not to do something.  The causes of an event are
  * those of causal_order(), all earlier in the sequence.  It is enclosed by the
  * nearest ancestor that took time and did not end before it (enclosing.c), else by
  * the trace, which lasts from the first start to the last end of its events; those it
@@ -309,7 +309,7 @@ give_inside(Walk *walk, TimestampTz from, int32 beside, bool after)
 
 	if (in_trace(walk))
 		give(walk, from, after ? beside : TEX_NO_EVENT, TEX_GAP);
-	else if (one->events[e].kind == TEX_ASYNC_AWAIT || one->events[e].kind == TEX_ASYNC_SPAWN)
+	else if (one->events[e].kind == TEX_ASYNC_AWAIT)
 		give(walk, from, e, TEX_WAIT_FOR_TASK);
 	else if (beside == TEX_NO_EVENT)
 		give(walk, from, e, TEX_WORK);
@@ -343,6 +343,8 @@ give_between(Walk *walk, int32 cause)
 	if (one->events[e].kind == TEX_ASYNC_AWAIT &&
 		(one->events[cause].strand != one->events[e].strand || !knows_task(walk, e)))
 		give(walk, from, e, TEX_WAIT_FOR_TASK);
+	else if (one->events[cause].kind == TEX_ASYNC_SPAWN && one->events[cause].strand != one->events[e].strand)
+		give(walk, from, cause, TEX_WAIT_FOR_TASK);
 	else if (!same_instance(one, cause, e))
 		give(walk, from, cause, TEX_NETWORK);
 	else if (is_point(one, cause))
@@ -522,7 +524,7 @@ end_wait(Walk *walk)
 	walk->at_begin = true;
 }
 
-/* The extents of all events, of acquires only up to when they had the lock. */
+/* The extents of all events, but of acquires only up to when they had the lock, and of spawns as they are recorded. */
 static TexExtent *
 extents_of_work(const TexOneTrace *one, const int32 *handovers)
 {
@@ -531,7 +533,7 @@ extents_of_work(const TexOneTrace *one, const int32 *handovers)
 	memcpy(extents, one->extents, sizeof(TexExtent) * (Size) one->n);
 	for (int32 i = 0; i < one->n; i++)
 	{
-		if (one->events[i].kind != TEX_LOCK_ACQUIRE ||
+		if ((one->events[i].kind != TEX_LOCK_ACQUIRE && one->events[i].kind != TEX_ASYNC_SPAWN) ||
 			one->events[i].extent.ended > one->events[i].extent.started)
 			continue;
 		extents[i].ended = extents[i].started;

@@ -225,11 +225,30 @@ number_events(const TexOneTrace *one)
 	return nesting;
 }
 
+/* Whether each event is an error, or has one below in its own service. */
+static bool *
+find_failed(const TexOneTrace *one)
+{
+	bool	   *failed = tex_new_array(sizeof(bool), one->n, 0);
+
+	for (int32 i = one->n - 1; i >= 0; i--)
+	{
+		int32		e = one->sequence[i];
+		int32		p = one->events[e].parent;
+
+		failed[e] |= (one->events[e].flags & TEX_EVENT_IS_ERROR) != 0;
+		if (failed[e] && p != TEX_NO_EVENT && one->events[p].service == one->events[e].service)
+			failed[p] = true;
+	}
+	return failed;
+}
+
 /* Calls that only parents tell of. */
 static void
 note_parent_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 {
 	Nesting		nesting = number_events(one);
+	bool	   *failed = find_failed(one);
 	int32	   *last = tex_new_array(sizeof(int32), one->history->nstrands, 0xff);
 
 	for (int32 i = 0; i < one->n; i++)
@@ -252,9 +271,8 @@ note_parent_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 			nesting.enter[event->parent] < nesting.leave[before];
 		if (!goes_on)
 			note_call(calls, one->events[event->parent].service, event->service, link_of(one, e),
-					  (event->flags & TEX_EVENT_IS_ERROR) != 0 ||
-					  (one->answer[e] != TEX_NO_EVENT &&
-					   (one->events[one->answer[e]].flags & TEX_EVENT_IS_ERROR) != 0),
+					  failed[e] || (one->answer[e] != TEX_NO_EVENT &&
+									(one->events[one->answer[e]].flags & TEX_EVENT_IS_ERROR) != 0),
 					  tex_lasted(one, e));
 	}
 }

@@ -44,6 +44,7 @@ UPDATE ev SET handover = (
  WHERE kind = 'LockAcquire';
 -- It lasts as long as it waited.
 UPDATE ev SET f = greatest(s, coalesce((SELECT r.f FROM ev r WHERE r.tr = ev.tr AND r.pos = ev.handover), s)) WHERE kind = 'LockAcquire' AND NOT timed;
+UPDATE ev SET f = s WHERE kind = 'AsyncSpawn' AND NOT timed;
 -- What came before an acquire, or let it go on.
 DELETE FROM cause USING ev e, ev c
  WHERE e.tr = cause.tr AND e.pos = cause.e AND c.tr = cause.tr AND c.pos = cause.c AND e.kind = 'LockAcquire' AND c.kind = 'LockRelease' AND c.name = e.name AND c.inst = e.inst AND c.thread <> e.thread;
@@ -108,13 +109,13 @@ WITH RECURSIVE traces AS (
            WHERE w.acquire IS NOT NULL AND w.at <= w.since
           UNION ALL
           SELECT x.pos, least(x.f, w.at), NULL, false, w.was || x.pos, w.gone, CASE WHEN x.begins THEN w.e ELSE w.acquire END, CASE WHEN x.begins THEN c.s ELSE w.since END,
-                 CASE WHEN w.e IS NULL OR (c.kind NOT IN ('AsyncAwait', 'AsyncSpawn') AND x.f = x.s AND x.strand = c.strand AND x.inst = c.inst) THEN x.pos ELSE w.e END,
-                 CASE WHEN w.e IS NULL THEN 'gap' WHEN c.kind IN ('AsyncAwait', 'AsyncSpawn') THEN 'wait for task' WHEN x.inst <> c.inst AND sending THEN 'network' ELSE 'work' END,
+                 CASE WHEN w.e IS NULL OR (c.kind <> 'AsyncAwait' AND x.f = x.s AND x.strand = c.strand AND x.inst = c.inst) THEN x.pos ELSE w.e END,
+                 CASE WHEN w.e IS NULL THEN 'gap' WHEN c.kind = 'AsyncAwait' THEN 'wait for task' WHEN x.inst <> c.inst AND sending THEN 'network' ELSE 'work' END,
                  least(x.f, w.at), false, w.acquire IS NOT NULL
            WHERE NOT (w.acquire IS NOT NULL AND w.at <= w.since) AND NOT w.at_begin AND x.pos IS NOT NULL
           UNION ALL
           SELECT w.e, CASE WHEN w.e IS NULL THEN coalesce(w.since, w.t0) ELSE c.s END, w.came, w.e IS NOT NULL, w.was, CASE WHEN w.e IS NULL THEN w.gone ELSE w.gone || w.e END, w.acquire, w.since,
-                 w.e, CASE WHEN w.e IS NULL THEN 'gap' WHEN c.kind IN ('AsyncAwait', 'AsyncSpawn') THEN 'wait for task'
+                 w.e, CASE WHEN w.e IS NULL THEN 'gap' WHEN c.kind = 'AsyncAwait' THEN 'wait for task'
                            WHEN sending AND (SELECT k.inst FROM ev k WHERE k.tr = w.tr AND k.pos = w.came) <> c.inst THEN 'network' ELSE 'work' END,
                  CASE WHEN w.e IS NULL THEN w.t0 ELSE c.s END, w.e IS NULL AND w.acquire IS NULL, w.acquire IS NOT NULL
            WHERE NOT (w.acquire IS NOT NULL AND w.at <= w.since) AND NOT w.at_begin AND x.pos IS NULL
@@ -125,9 +126,9 @@ WITH RECURSIVE traces AS (
                  CASE WHEN b.finished AND b.begins THEN w.e ELSE w.acquire END, CASE WHEN b.finished AND b.begins THEN greatest(b.second, w.t0) ELSE w.since END,
                  CASE WHEN b.begins THEN w.e
                       WHEN c.kind = 'AsyncAwait' AND (b.strand <> c.strand OR NOT EXISTS (SELECT FROM waited d WHERE d.tr = w.tr AND d.e = w.e)) THEN w.e
-                      WHEN b.inst <> c.inst OR b.f = b.s THEN b.pos WHEN around.s <= b.f THEN around.pos ELSE b.pos END,
+                      WHEN b.inst <> c.inst OR b.f = b.s OR (b.kind = 'AsyncSpawn' AND b.strand <> c.strand) THEN b.pos WHEN around.s <= b.f THEN around.pos ELSE b.pos END,
                  CASE WHEN c.kind = 'AsyncAwait' AND (b.strand <> c.strand OR NOT EXISTS (SELECT FROM waited d WHERE d.tr = w.tr AND d.e = w.e)) THEN 'wait for task'
-                      WHEN b.inst <> c.inst THEN 'network' WHEN b.f = b.s THEN CASE WHEN b.enc IS NULL THEN 'gap' ELSE 'work' END WHEN around.s <= b.f THEN 'work' ELSE 'gap' END,
+                      WHEN b.kind = 'AsyncSpawn' AND b.strand <> c.strand THEN 'wait for task' WHEN b.inst <> c.inst THEN 'network' WHEN b.f = b.s THEN CASE WHEN b.enc IS NULL THEN 'gap' ELSE 'work' END WHEN around.s <= b.f THEN 'work' ELSE 'gap' END,
                  CASE WHEN b.finished THEN b.f ELSE w.at END, false, w.acquire IS NOT NULL OR (b.finished AND b.begins)
            WHERE NOT (w.acquire IS NOT NULL AND w.at <= w.since) AND w.at_begin) y
      WHERE NOT w.done
@@ -152,3 +153,61 @@ SELECT :seed AS seed, s.trace_id, s.duration_ms FROM trace_summaries s
     OR EXISTS (SELECT FROM (SELECT given_from, lag(given_to) OVER (ORDER BY ordinal) AS before FROM found f WHERE f.tr = s.trace_id) g WHERE before <> given_from);
 SELECT count(DISTINCT tr) > :traces * 0.9 AS traces, count(*) > 3 * :traces AS steps,
        (SELECT string_agg(DISTINCT activity, ', ' ORDER BY activity) FROM found) AS activities FROM found;
+
+-- By hand. A chain of points; calls one after the other and side by side; a task that outlives who began it; a gap of ten years.
+\set lines :abs_srcdir '/data/lines.sql'
+\set checkout :abs_srcdir '/data/checkout.sql'
+\set file :abs_srcdir '/data/express-banking.json'
+TRUNCATE events;
+\set ECHO none
+\i :lines
+\i :checkout
+\set ECHO all
+SET client_min_messages = notice;
+CREATE FUNCTION pg_temp.path(trace uuid) RETURNS TABLE (ordinal int, id text, kind event_kind, name text, from_ms float8, to_ms float8, contribution_ms float8, percent float8, activity text) LANGUAGE sql AS
+$$ SELECT ordinal, ltrim(substr(event_id::text, 5, 4), '0'), kind, name, from_ms, to_ms, contribution_ms, percent, activity FROM trace_ext.critical_path(trace) $$;
+\set captured `cat :file`
+SELECT inserted FROM ingest_events(:'captured'::text);
+SELECT kind, name, service_name, from_ms, to_ms, contribution_ms, percent, activity FROM critical_path('30f60205-5172-4ead-9ff8-97d93b4c6b88');
+SELECT * FROM pg_temp.path(pg_temp.make('a1', $$
+    1 - 0 call root s/t 100
+    2 1 10 call first s/t 15
+    3 1 30 call second s/t 60
+    4 1 40 call beside s/u 20
+    5 3 50 query SELECT_1 s/t 30 $$));
+SELECT * FROM pg_temp.path(pg_temp.make('a2', $$
+    1 - 0 call root s/t 20
+    2 1 5 spawn task1 s/t
+    3 2 8 call work s/task1 50
+    4 1 60 await task1 s/t $$));
+SELECT * FROM pg_temp.path(pg_temp.make('a3', $$
+    1 - 0 spawn task1 s/t
+    2 1 5 write x s/t
+    3 2 30 await task1 s/t
+    4 3 40 write y s/t $$));
+SELECT * FROM pg_temp.path(pg_temp.make('a4', $$
+    1 - 0 call a s/t
+    2 1 315576000000 call b s/t $$));
+-- Nothing linked; one event that took time, and one that took none.
+SELECT * FROM pg_temp.path(pg_temp.make('a5', $$
+    1 - 0 call a s/t 10
+    2 - 5 call b s/u 20
+    3 - 40 call c s/v 5 $$));
+SELECT * FROM pg_temp.path(pg_temp.make('a6', '1 - 0 call a s/t 10'));
+SELECT * FROM pg_temp.path(pg_temp.make('a7', '1 - 0 call a s/t'));
+-- Through three services and a lock that another trace held.
+SELECT * FROM pg_temp.path('000000c0-0000-0000-0000-000000000000') WHERE contribution_ms > 5;
+SELECT ordinal, kind, name, from_ms, to_ms, activity FROM critical_path('000000c0-0000-0000-0000-000000000000', adjust => true) WHERE contribution_ms > 5 AND from_ms > 1420;
+-- The ends of time.
+INSERT INTO events (trace_id, id, "timestamp", kind, duration_ns) VALUES (plain.id('c8'), plain.id('1'), '4714-11-24 00:00:00+00 BC', 'Custom', 0), (plain.id('c8'), plain.id('2'), '294276-12-31 23:59:59.999999+00', 'Custom', 9223372036854775807);
+SELECT * FROM pg_temp.path(plain.id('c8'));
+SELECT count(*) FROM trace_anomalies(plain.id('c8'));
+
+SELECT count(*) FROM critical_path(NULL::uuid);
+SELECT count(*) FROM critical_path('000000ff-0000-0000-0000-000000000000');
+SELECT count(*) FROM critical_path('000000c0-0000-0000-0000-000000000000'::text, 2);
+SELECT count(*) FROM critical_path('000000c0-0000-0000-0000-000000000000', NULL);
+SELECT count(*) FROM critical_path('000000c0-0000-0000-0000-000000000000', -1);
+TRUNCATE events;
+SET client_min_messages = warning;
+DROP SCHEMA plain CASCADE;

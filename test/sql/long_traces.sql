@@ -16,38 +16,30 @@ SELECT plain.id('a2'), md5('t' || i)::uuid, md5('t' || nullif(i / 8, 0))::uuid, 
 SELECT fold() > 0 AS folded;
 
 SELECT count(*), max(depth), max(ordinal), max(length(label)) < 200 AS short FROM trace_tree(plain.id('a1'), 2000000);
-SELECT count(*), max(depth) FROM trace_tree(plain.id('a1'));
 SELECT count(*), max(depth), round(sum(self_ms)) > 0 AS own FROM trace_tree(plain.id('a2'), 200000);
-SELECT count(*), max(seq), count(*) FILTER (WHERE cardinality(causes) = 0) AS without_cause FROM causal_order(plain.id('a1'), 1000000);
-SELECT count(*), round(sum(contribution_ms)) AS ms FROM critical_path(plain.id('a1'), 1000000);
+SELECT count(*), max(seq), count(*) FILTER (WHERE cardinality(causes) = 0) AS without_cause FROM causal_order(plain.id('a1'));
+SELECT count(*), round(sum(contribution_ms)) AS ms FROM critical_path(plain.id('a1'));
 SELECT round(sum(contribution_ms)::numeric, 3) = (SELECT duration_ms FROM trace_summaries WHERE trace_id = plain.id('a2')) AS adds_up FROM critical_path(plain.id('a2'), 1000000);
 SELECT * FROM service_dependencies(plain.id('a1'));
 SELECT count(*) FROM service_dependencies(plain.id('a2'));
-SELECT path, count_a, count_b FROM compare_traces(plain.id('a1'), plain.id('a1')) ORDER BY path COLLATE "C" LIMIT 3;
 SELECT count(*) > 1000 AS many, max(length(path)) < 2000 AS short FROM compare_traces(plain.id('a1'), plain.id('a2'), 1000000);
 SELECT kind, count(*) > 0 AS some FROM trace_anomalies(plain.id('a2'), 100000) GROUP BY kind ORDER BY kind;
 SELECT count(*) FROM trace_anomalies(plain.id('a1'));
 SELECT jsonb_array_length(d -> 'tree') AS tree, jsonb_array_length(d -> 'critical_path') AS path, d -> 'summary' -> 'event_count' AS events FROM trace_analysis(plain.id('a2')) d;
 
 -- All of it answers a cancel.
-SET statement_timeout = '100 ms';
-DO $$
-DECLARE
-    call text;
-    started timestamptz;
-BEGIN
-    FOREACH call IN ARRAY ARRAY['trace_tree($1, 1000000)', 'causal_order($1, 1000000)', 'critical_path($1, 1000000)', 'service_dependencies($1)', 'compare_traces($1, $1)', 'trace_anomalies($1)', 'trace_analysis($1)', 'clock_offsets($1)'] LOOP
-        started := clock_timestamp();
-        BEGIN
-            EXECUTE 'SELECT count(*) FROM ' || call USING plain.id('a1');
-            RAISE NOTICE '% was not cancelled', call;
-        EXCEPTION WHEN query_canceled THEN
-            IF clock_timestamp() - started > interval '3 s' THEN
-                RAISE NOTICE '% was cancelled after %', call, clock_timestamp() - started;
-            END IF;
-        END;
-    END LOOP;
-END $$;
+SELECT clock_timestamp() AS started \gset
+SET statement_timeout = '50 ms';
+SELECT count(*) FROM trace_tree(plain.id('a1'), 1000000);
+SELECT count(*) FROM causal_order(plain.id('a1'), 1000000);
+SELECT count(*) FROM critical_path(plain.id('a1'), 1000000);
+SELECT count(*) FROM service_dependencies(plain.id('a1'));
+SELECT count(*) FROM compare_traces(plain.id('a1'), plain.id('a1'));
+SELECT count(*) FROM trace_anomalies(plain.id('a1'));
+SELECT count(*) FROM clock_offsets(plain.id('a1'));
+SELECT trace_analysis(plain.id('a1'));
 RESET statement_timeout;
+SELECT clock_timestamp() - :'started' < interval '8 s' AS soon;
 TRUNCATE events;
+SET client_min_messages = warning;
 DROP SCHEMA plain CASCADE;
