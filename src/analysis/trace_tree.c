@@ -74,8 +74,8 @@ compare_starts(const void *a, const void *b, void *arg)
 }
 
 /* All events by start. */
-int32 *
-tex_by_start(const TexOneTrace *one)
+static int32 *
+by_start_of(const TexOneTrace *one)
 {
 	int32	   *order = tex_new_array(sizeof(int32), one->n, 0);
 	bool		sorted = true;
@@ -95,8 +95,8 @@ tex_by_start(const TexOneTrace *one)
  * union of the children's.  Children come by start, so the union needs only to know
  * how far it reaches.
  */
-int64 *
-tex_self_usecs(const TexOneTrace *one, const int32 *by_start, const int32 *parent)
+static int64 *
+self_usecs(const TexOneTrace *one, const int32 *by_start, const int32 *parent)
 {
 	int64	   *self = tex_new_array(sizeof(int64), one->n, 0);
 	TimestampTz *reaches = tex_new_array(sizeof(TimestampTz), one->n, 0);
@@ -128,8 +128,8 @@ tex_self_usecs(const TexOneTrace *one, const int32 *by_start, const int32 *paren
 }
 
 /* What is to be said of an event, the worst first. */
-const char *
-tex_event_status(const TexEvent *event)
+static const char *
+status_of(const TexEvent *event)
 {
 	if (event->flags & TEX_EVENT_IS_ERROR)
 		return "error";
@@ -268,7 +268,7 @@ put_line(Tree *tree, int32 event, TexSink *sink)
 	tex_sink_usecs(sink, tex_lasted(one, event));
 	tex_sink_usecs(sink, tree->self[event]);
 	tex_sink_int(sink, count_children(tree, event));
-	tex_sink_text(sink, tex_event_status(e));
+	tex_sink_text(sink, status_of(e));
 	tex_sink_text(sink, draw(tree, event));
 	tex_sink_end_row(sink);
 }
@@ -308,12 +308,12 @@ void
 tex_tree_rows(const TexOneTrace *one, const int32 *parent, TexSink *sink)
 {
 	Tree		tree = {.one = one,.parent = parent,.more_room = 64};
-	int32	   *by_start = tex_by_start(one);
+	int32	   *by_start = by_start_of(one);
 	int32	   *stack = tex_new_array(sizeof(int32), one->n, 0);
 	int64		all = 0;
 
 	tree.children = tex_lists_of(parent, one->n, by_start, one->n);
-	tree.self = tex_self_usecs(one, by_start, parent);
+	tree.self = self_usecs(one, by_start, parent);
 	tree.branches = GetDatabaseEncoding() == PG_UTF8 ? &utf8_branches : &ascii_branches;
 	tree.depth = tex_new_array(sizeof(int32), one->n, 0);
 	tree.drawn = tex_new_array(sizeof(int32), one->n, 0);
