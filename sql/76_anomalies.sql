@@ -200,13 +200,53 @@ COMMENT ON FUNCTION trace_ext_internal.slow_events(uuid[]) IS
     'events of some traces that took much longer than others of their operation: more than trace_ext.slow_factor times what 99 of 100 of them take, '
     'and trace_ext.slow_floor longer than half of them, where there are trace_ext.baseline_calls in the completed hours before their own';
 
--- The one place where what is looked for is put together.
+-- To look at one trace alone costs ten times what it costs to read it among others. So
+-- only those are looked at that can have something: what failed, waits for locks, or
+-- did the same five times.
+CREATE FUNCTION trace_ext_internal.odd_traces(trace_ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    few uuid[];
+    low timestamptz;
+    high timestamptz;
+BEGIN
+    FOR few IN
+        SELECT array_agg(n.id)
+          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 1000 AS part
+                  FROM (SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)) AS i LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
+         GROUP BY n.part
+    LOOP
+        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
+        CONTINUE WHEN low > high;
+        RETURN QUERY EXECUTE $q$
+            SELECT DISTINCT g.trace_id
+              FROM (SELECT e.trace_id
+                      FROM trace_ext.events e
+                     WHERE e.trace_id = ANY ($1) AND e."timestamp" >= $2 AND e."timestamp" <= $3
+                       AND e.kind IN ('DatabaseQuery', 'HttpRequest', 'HttpResponse', 'LockAcquire', 'Error')
+                     GROUP BY e.trace_id, e.kind, CASE WHEN e.kind IN ('DatabaseQuery', 'HttpRequest') THEN trace_ext.operation(e.kind, e.name) END
+                    HAVING e.kind IN ('LockAcquire', 'Error') OR (e.kind <> 'HttpResponse' AND count(*) >= 5)
+                           OR bool_or(trace_ext.is_error(e.kind, e.attributes))) AS g
+            $q$ USING few, low, high;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.odd_traces(uuid[]) IS
+    'those of some traces that have an error, a lock, or five like queries or requests: in others odd_events() finds nothing to keep';
+
+-- The one place where what is looked for is put together. What is told of one trace only
+-- is left out: a parent that may be on its way, clocks, and times without an event.
 CREATE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
                    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT * FROM trace_ext_internal.slow_events(trace_ids);
+    SELECT * FROM trace_ext_internal.slow_events(trace_ids)
+    UNION ALL
+    SELECT t.id, o.event_id, o.kind, o.severity, o.service_name, o.operation, o.actual_ms, o.expected_ms, o.score, o.evidence
+      FROM trace_ext_internal.odd_traces(trace_ids) AS t (id), trace_ext_internal.odd_events(t.id, 1000) AS o
+     WHERE o.kind IN ('error', 'lock wait', 'repeated query', 'retry storm');
     END;
 COMMENT ON FUNCTION trace_ext_internal.anomalies_of(uuid[]) IS 'all that is unusual in some traces: one row an event and kind';
 

@@ -49,6 +49,7 @@
 #define CLOCK_STEP		INT64CONST(1000)
 
 PG_FUNCTION_INFO_V1(tex_trace_anomalies);
+PG_FUNCTION_INFO_V1(tex_odd_events);
 
 typedef enum Severity
 {
@@ -530,6 +531,48 @@ find_gaps(Search *s)
 	}
 }
 
+/* The event of an id in the trace that was asked for, or TEX_NO_EVENT. */
+static int32
+find_event(const Search *s, const pg_uuid_t *id)
+{
+	for (int32 i = 0; i < s->one->n; i++)
+	{
+		if (tex_is_home(s->one, i) && memcmp(&s->one->events[i].id, id, UUID_LEN) == 0)
+			return i;
+	}
+	return TEX_NO_EVENT;
+}
+
+/* What took longer than its operation usually does, as the table baseline_metrics has it. */
+static void
+find_slow(Search *s)
+{
+	Oid			types[1] = {UUIDOID};
+	Datum		args[1] = {UUIDPGetDatum(&s->one->history->traces[s->one->trace].id)};
+
+	SPI_execute_with_args("SELECT event_id, severity, actual_ms, expected_ms, score, evidence "
+						  "FROM trace_ext_internal.slow_events(ARRAY[$1])", 1, types, args, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		int32		event = find_event(s, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)));
+
+		CHECK_FOR_INTERRUPTS();
+		if (event == TEX_NO_EVENT)
+			continue;			/* the caller may not see it */
+		note(s, (Anomaly) {
+			.event = event,.kind = "slow",
+				.severity = strcmp(SPI_getvalue(row, desc, 2), "CRITICAL") == 0 ? CRITICAL : WARNING_,
+				.actual = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 3, &isnull)) * 1000),
+				.expected = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 4, &isnull)) * 1000),
+				.score = DatumGetFloat8(SPI_getbinval(row, desc, 5, &isnull)),
+				.evidence = SPI_getvalue(row, desc, 6)
+		});
+	}
+}
+
 /* For qsort(): the worst first, then what took longest, then by time. */
 static int
 compare_anomalies(const void *a, const void *b)
@@ -579,7 +622,7 @@ put_anomaly(TexOneTrace *one, const Anomaly *anomaly, TexSink *sink)
  * stored is to be served before.  Call within an SPI connection.
  */
 void
-tex_anomaly_rows(TexOneTrace *one, TexSink *sink)
+tex_anomaly_rows(TexOneTrace *one, TexWhichAnomalies what, TexSink *sink)
 {
 	Search		s = {.one = one,.room = 64};
 
@@ -594,15 +637,17 @@ tex_anomaly_rows(TexOneTrace *one, TexSink *sink)
 	find_likes(&s);
 	find_missing(&s);
 	find_gaps(&s);
+	if (what == TEX_ALL_ANOMALIES)
+		find_slow(&s);
 	qsort(s.anomalies, s.n, sizeof(Anomaly), compare_anomalies);
 	for (int32 i = 0; i < s.n && !tex_sink_is_full(sink); i++)
 		put_anomaly(one, &s.anomalies[i], sink);
 	tex_sink_end(sink, s.n, "anomalies");
 }
 
-/* trace_anomalies(trace_id uuid, max_rows bigint) */
-Datum
-tex_trace_anomalies(PG_FUNCTION_ARGS)
+/* The rows for a trace_id and max_rows, the first two arguments. */
+static Datum
+anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what)
 {
 	int64		most;
 	TexOneTrace *one;
@@ -614,7 +659,21 @@ tex_trace_anomalies(PG_FUNCTION_ARGS)
 	SPI_connect();
 	one = tex_one_trace_load(PG_GETARG_UUID_P(0), TEX_BESIDE_LOCKS);
 	if (one)
-		tex_anomaly_rows(one, tex_sink_to_caller(fcinfo, most));
+		tex_anomaly_rows(one, what, tex_sink_to_caller(fcinfo, most));
 	SPI_finish();
 	return (Datum) 0;
+}
+
+/* trace_anomalies(trace_id uuid, max_rows bigint) */
+Datum
+tex_trace_anomalies(PG_FUNCTION_ARGS)
+{
+	return anomalies_of_trace(fcinfo, TEX_ALL_ANOMALIES);
+}
+
+/* odd_events(trace_id uuid, max_rows bigint) */
+Datum
+tex_odd_events(PG_FUNCTION_ARGS)
+{
+	return anomalies_of_trace(fcinfo, TEX_ANOMALIES_BUT_SLOW);
 }

@@ -8,6 +8,13 @@
 #include "analysis/one_trace.h"
 #include "analysis/sink.h"
 
-extern void tex_anomaly_rows(TexOneTrace *one, TexSink *sink);
+/* Who looks at many traces finds what is slow in all of them at once. */
+typedef enum TexWhichAnomalies
+{
+	TEX_ALL_ANOMALIES,
+	TEX_ANOMALIES_BUT_SLOW
+} TexWhichAnomalies;
+
+extern void tex_anomaly_rows(TexOneTrace *one, TexWhichAnomalies what, TexSink *sink);
 
 #endif							/* TEX_ANOMALIES_H */
