@@ -263,7 +263,7 @@ BEGIN
                                             (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
                                     AS n (t, i, name, service)
                      ORDER BY n.t NULLS LAST, n.i LIMIT 1)
-        RETURNING b.trace_id, b.xmax = 0 AS is_new
+        RETURNING b.trace_id, b.xmax = 0 AS is_new, cardinality(b.services) > 1 AS may_call
     ), replaced AS (
         INSERT INTO trace_ext.summary_base AS b
         SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
@@ -288,6 +288,11 @@ BEGIN
         -- And so does whoever looks for what is unusual.
         INSERT INTO trace_ext.anomaly_queue (trace_id)
         SELECT trace_id FROM merged UNION ALL SELECT stale_id FROM recomputed
+    ), calling AS (
+        -- Nobody calls himself, and a trace that only gained events had no calls to lose.
+        INSERT INTO trace_ext.calls_queue
+        SELECT trace_id FROM added WHERE may_call UNION ALL SELECT stale_id FROM recomputed
+        ON CONFLICT DO NOTHING
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.count_deltas LIMIT most))
@@ -381,13 +386,19 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.fold_all() IS 'folds all that is outstanding, part by part; the caller holds the fold lock';
 
 CREATE FUNCTION fold() RETURNS bigint
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-        SELECT trace_ext_internal.fold_lock(true);
-        SELECT trace_ext_internal.fold_all();
-    END;
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    PERFORM trace_ext_internal.fold_lock(true);
+    folded := trace_ext_internal.fold_all();
+    PERFORM trace_ext_internal.take_calls(NULL);
+    RETURN folded;
+END
+$$;
 COMMENT ON FUNCTION fold() IS
-    'adds outstanding deltas to their base rows; waits for another fold; returns the number of summary deltas folded. '
+    'adds outstanding deltas to their base rows, and calls to their rollups; waits for another fold; returns the number of summary deltas folded. '
     'Changes no answer, only its cost. In a REPEATABLE READ or SERIALIZABLE transaction it fails with a serialization error where another fold committed after the snapshot';
 
 CREATE FUNCTION trace_ext_internal.fold_if_free() RETURNS bigint
@@ -401,7 +412,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.fold_if_free() IS
-    'as fold(), but does nothing and returns 0 where another transaction folds: waits for nobody';
+    'folds as fold() does, but leaves calls queued, and does nothing and returns 0 where another transaction folds: waits for nobody';
 
 CREATE FUNCTION verify_summaries()
     RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)
@@ -443,7 +454,9 @@ CREATE FUNCTION verify_summaries()
       FROM trace_ext.events HAVING count(*) <> trace_ext.count_events()
     UNION ALL
     SELECT 'count_traces()', '', to_jsonb(trace_ext.count_traces()), to_jsonb(count(DISTINCT trace_id))
-      FROM trace_ext.events HAVING count(DISTINCT trace_id) <> trace_ext.count_traces();
+      FROM trace_ext.events HAVING count(DISTINCT trace_id) <> trace_ext.count_traces()
+    UNION ALL
+    SELECT * FROM trace_ext_internal.verify_calls();
     END;
 COMMENT ON FUNCTION verify_summaries() IS
     'computes all summaries and counts from the events and returns those that differ from what is stored: no row means exact. Reads every event';
@@ -469,6 +482,7 @@ BEGIN
     INSERT INTO trace_ext.count_deltas
     SELECT hour, service_name, kind, operation, event_count, error_count, write_count, latency FROM trace_ext.counts_recomputed;
     PERFORM trace_ext_internal.fold_deltas(NULL);
+    PERFORM trace_ext_internal.rebuild_calls();
 END
 $$;
 COMMENT ON FUNCTION rebuild_summaries() IS

@@ -74,8 +74,13 @@ BEGIN
     -- All in one statement: a delta that is left would be of a trace that is gone.
     PERFORM trace_ext_internal.fold_deltas(NULL);
 
-    DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high;
-    GET DIAGNOSTICS forgotten_traces = ROW_COUNT;
+    -- What they called is taken back later on: everybody waits here.
+    WITH forgotten AS (
+        DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high RETURNING trace_id, services
+    ), queued AS (
+        INSERT INTO trace_ext.calls_queue SELECT trace_id FROM forgotten WHERE cardinality(services) > 1 ON CONFLICT DO NOTHING
+    )
+    SELECT count(*) INTO forgotten_traces FROM forgotten;
     INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
     SELECT trace_id, 0, 0, 0, true FROM trace_ext.summary_base
      WHERE first_timestamp < high AND last_timestamp >= low;
@@ -117,10 +122,11 @@ CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     AS $$
 BEGIN
     LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-        trace_ext.operation_base, trace_ext.operation_names IN ACCESS EXCLUSIVE MODE;
+        trace_ext.operation_base, trace_ext.operation_names,
+        trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals IN ACCESS EXCLUSIVE MODE;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.lock_derived() IS 'locks the tables of summaries and counts, or fails after 0.2 s';
+COMMENT ON FUNCTION trace_ext_internal.lock_derived() IS 'locks the tables of summaries, counts and calls, or fails after 0.2 s';
 
 -- By TRUNCATE as well: it is what frees a full disk, where a DELETE finds no room
 -- for what it writes. A reader who has one of these tables may wait for events,
@@ -134,7 +140,8 @@ BEGIN
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-            trace_ext.operation_base, trace_ext.operation_names;
+            trace_ext.operation_base, trace_ext.operation_names,
+            trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
         DELETE FROM trace_ext.count_deltas;
@@ -142,11 +149,12 @@ BEGIN
         DELETE FROM trace_ext.count_base;
         DELETE FROM trace_ext.operation_base;
         DELETE FROM trace_ext.operation_names;
+        PERFORM trace_ext_internal.forget_calls();
     END;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries and counts, after events was truncated';
+COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries, counts and calls, after events was truncated';
 
 CREATE FUNCTION trace_ext_internal.note_truncate() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_truncate';

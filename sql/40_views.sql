@@ -71,14 +71,15 @@ COMMENT ON VIEW distributed_spans IS
     'times of its first and last event; status is ERROR where '
     'an event of it is an error, else OK';
 
--- Clients' times step backwards: what started a span is the event that no other one
--- of the span caused. Where several are, a request wins a millisecond.
+-- What started a span is the event that no other one of the span caused. Where several
+-- are, it is a request whatever its time says, as clients' times step backwards; else the
+-- first.
 CREATE VIEW distributed_edges AS
 SELECT e.upstream_span_id AS from_span,
        e.span_id AS to_span,
-       (CASE coalesce(trace_ext_internal.earliest(trace_ext_internal.shifted(e."timestamp", CASE e.kind WHEN 'HttpRequest' THEN '-1 ms' ELSE '0' END::interval),
-                                         e.id, e.kind::text) FILTER (WHERE p.id IS NULL),
-                      trace_ext_internal.earliest(e."timestamp", e.id, e.kind::text))
+       (CASE CASE WHEN bool_or(p.id IS NULL AND e.kind = 'HttpRequest') THEN 'HttpRequest'
+                  ELSE coalesce(trace_ext_internal.earliest(e."timestamp", e.id, e.kind::text) FILTER (WHERE p.id IS NULL),
+                                trace_ext_internal.earliest(e."timestamp", e.id, e.kind::text)) END
            WHEN 'HttpRequest'   THEN 'HttpCall'
            WHEN 'HttpResponse'  THEN 'HttpCall'
            WHEN 'DatabaseQuery' THEN 'DatabaseQuery'
@@ -105,17 +106,3 @@ SELECT service_name,
  WHERE service_name IS NOT NULL
  GROUP BY service_name;
 COMMENT ON VIEW services IS 'one row a service: its events and errors, and the first and last hour it was seen; from the rollups';
-
-CREATE VIEW service_calls AS
-SELECT caller.service AS from_service,
-       callee.service AS to_service,
-       e.link_type,
-       count(*) AS call_count,
-       count(DISTINCT e.trace_id) AS trace_count,
-       count(*) FILTER (WHERE callee.status = 'ERROR') AS error_count
-  FROM trace_ext.distributed_edges e
-  JOIN trace_ext.distributed_spans caller ON caller.trace_id = e.trace_id AND caller.span_id = e.from_span
-  JOIN trace_ext.distributed_spans callee ON callee.trace_id = e.trace_id AND callee.span_id = e.to_span
- WHERE caller.service <> callee.service
- GROUP BY caller.service, callee.service, e.link_type;
-COMMENT ON VIEW service_calls IS 'which service called which, how often, in how many traces and with how many failures; reads all spans';

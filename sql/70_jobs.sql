@@ -204,7 +204,7 @@ BEGIN
         CONTINUE WHEN EXISTS (SELECT FROM trace_ext.job_runs r WHERE r.state = 'running' AND r.job = job.name);
         due := trace_ext_internal.job_due_at(job);
         -- What a dump brings comes before what these would make of it.
-        IF job.builtin AND job.name IN ('partitions', 'detect', 'baselines', 'anomalies', 'retention', 'cache_refresh', 'alerts') AND trace_ext_internal.restoring() THEN
+        IF job.builtin AND job.name IN ('partitions', 'detect', 'baselines', 'anomalies', 'retention', 'cache_refresh', 'alerts', 'calls') AND trace_ext_internal.restoring() THEN
             due := greatest(due, clock_timestamp() + interval '5 seconds');
         END IF;
         IF due > clock_timestamp() THEN
@@ -562,6 +562,22 @@ END
 $$;
 COMMENT ON PROCEDURE job_fold(boolean) IS 'folds up to 20,000 outstanding deltas, if nobody else folds; returns whether there may be more';
 
+CREATE FUNCTION trace_ext_internal.calls_needed() RETURNS timestamptz
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.calls_queue) THEN '-infinity'::timestamptz END;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.calls_needed() IS 'whether traces are queued whose calls are to be added up';
+
+CREATE PROCEDURE job_calls(INOUT again boolean DEFAULT NULL)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    again := trace_ext_internal.take_calls_if_free();
+END
+$$;
+COMMENT ON PROCEDURE job_calls(boolean) IS 'one step of adding up calls between services, about half a second''s work, if nobody folds; returns whether there may be more';
+
 CREATE FUNCTION trace_ext_internal.detect_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
@@ -620,5 +636,6 @@ COMMENT ON PROCEDURE job_partitions(boolean) IS
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext_internal.fold_needed'),
+    ('calls',      'trace_ext.job_calls',      current_user, true, '2 s',    '10 min', 90,  'trace_ext_internal.calls_needed'),
     ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext_internal.detect_needed'),
     ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext_internal.partitions_needed');

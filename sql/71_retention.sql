@@ -159,8 +159,9 @@ BEGIN
     IF excess.before IS NULL AND excess.traces = 0 AND excess.events = 0 THEN
         RETURN;
     END IF;
-    -- Ages are those of the last fold.
-    PERFORM trace_ext.fold();
+    -- Ages are those of the last fold. Not fold(), which would add up calls as well, however many.
+    PERFORM trace_ext_internal.fold_lock(true);
+    PERFORM trace_ext_internal.fold_all();
     excess := trace_ext_internal.retention_excess();
     part := trace_ext_internal.expired_partition(excess);
     IF part IS NOT NULL THEN
@@ -178,7 +179,7 @@ BEGIN
     IF leaving IS NOT NULL THEN
         SELECT min(b.first_timestamp), max(b.last_timestamp) INTO begins, ends FROM trace_ext.summary_base b WHERE b.trace_id = ANY (leaving);
         DELETE FROM trace_ext.events WHERE trace_id = ANY (leaving) AND "timestamp" BETWEEN begins AND ends;
-        PERFORM trace_ext.fold();
+        PERFORM trace_ext_internal.fold_all();
         -- Nobody need look at them: what they added to findings and anomalies would be taken back.
         DELETE FROM trace_ext.detect_queue q
          WHERE q.trace_id = ANY (leaving) AND NOT EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = q.trace_id);

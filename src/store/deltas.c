@@ -30,6 +30,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -57,12 +58,14 @@ PG_FUNCTION_INFO_V1(tex_append_deltas);
 typedef enum EventColumn
 {
 	COL_TRACE_ID, COL_ID, COL_PARENT_ID, COL_TIMESTAMP, COL_KIND, COL_NAME,
-	COL_SERVICE_NAME, COL_ATTRIBUTES, COL_DURATION_NS, COL_STAMPED_AT_END, COL_COUNT
+	COL_SERVICE_NAME, COL_ATTRIBUTES, COL_DURATION_NS, COL_STAMPED_AT_END,
+	COL_SPAN_ID, COL_UPSTREAM_SPAN_ID, COL_COUNT
 } EventColumn;
 
 static const char *const column_names[COL_COUNT] = {
 	"trace_id", "id", "parent_id", "timestamp", "kind", "name",
-	"service_name", "attributes", "duration_ns", "stamped_at_end"
+	"service_name", "attributes", "duration_ns", "stamped_at_end",
+	"span_id", "upstream_span_id"
 };
 
 /* A version of a row of events, while its trigger runs. */
@@ -370,6 +373,31 @@ same_in_counts(const EventRow *a, const EventRow *b)
 	return a->is_write == b->is_write && a->duration_ns == b->duration_ns && same_text(a->name, b->name);
 }
 
+/*
+ * Would the two versions of a row, which are the same in summaries, make the same calls
+ * between services?
+ */
+static bool
+same_in_calls(PendingSet *set, TupleTableSlot *a, TupleTableSlot *b)
+{
+	static const EventColumn columns[] = {COL_PARENT_ID, COL_SPAN_ID, COL_UPSTREAM_SPAN_ID};
+
+	for (size_t c = 0; c < lengthof(columns); c++)
+	{
+		AttrNumber	column = set->columns[columns[c]];
+		/* A uuid; or texts. */
+		int			size = columns[c] == COL_PARENT_ID ? UUID_LEN : -1;
+		bool		a_null;
+		bool		b_null;
+		Datum		x = slot_getattr(a, column, &a_null);
+		Datum		y = slot_getattr(b, column, &b_null);
+
+		if (a_null != b_null || (!a_null && !datum_image_eq(x, y, false, size)))
+			return false;
+	}
+	return true;
+}
+
 static void append_pending(PendingSet *set);
 
 /*
@@ -404,7 +432,8 @@ tex_note_event(PG_FUNCTION_ARGS)
 		EventRow	new_row;
 
 		read_event(set, trigger->tg_newslot, &new_row);
-		if (!same_in_summary(&row, &new_row))
+		if (!same_in_summary(&row, &new_row) ||
+			!same_in_calls(set, trigger->tg_trigslot, trigger->tg_newslot))
 		{
 			note_deleted(set, &row);
 			note_inserted(set, &new_row);

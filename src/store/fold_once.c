@@ -1,6 +1,6 @@
 /*
  * fold_once.c
- *		A background worker that folds once, vacuums the delta tables and ends.
+ *		A background worker that folds once, adds up calls, vacuums the delta tables and ends.
  *
  * A writer who appended many deltas starts it at his commit, so that the fold is
  * neither part of his time nor of his transaction.  The library need not be
@@ -86,10 +86,15 @@ tex_folder_start(void)
 	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-/* One fold, in a transaction of its own; as many deltas as one statement takes. */
-static void
-fold(void)
+/*
+ * Calls a function of the extension that returns a boolean, in a transaction of its own; returns
+ * whether it returned true.
+ */
+static bool
+call(const char *sql)
 {
+	bool		said = false;
+
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	/* The extension may be gone, or not be committed yet. */
@@ -97,11 +102,17 @@ fold(void)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		SPI_connect();
-		SPI_execute("SELECT trace_ext_internal.fold_if_free()", false, 0);
+		if (SPI_execute(sql, false, 0) == SPI_OK_SELECT && SPI_processed == 1)
+		{
+			bool		isnull;
+
+			said = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)) && !isnull;
+		}
 		SPI_finish();
 		PopActiveSnapshot();
 	}
 	CommitTransactionCommand();
+	return said;
 }
 
 /* Size of a table of the extension, in pages; 0 where the extension is gone. */
@@ -181,9 +192,13 @@ tex_folder_main(Datum argument)
 	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
 	pgstat_report_activity(STATE_RUNNING, "folding");
-	fold();
+	(void) call("SELECT trace_ext_internal.fold_if_free() > 0");
+	pgstat_report_activity(STATE_RUNNING, "adding up calls");
+	while (call("SELECT trace_ext_internal.take_calls_if_free()"))
+		CHECK_FOR_INTERRUPTS();
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
 	tex_vacuum_if_large("summary_deltas");
 	tex_vacuum_if_large("count_deltas");
+	tex_vacuum_if_large("calls_queue");
 	proc_exit(0);
 }

@@ -338,6 +338,8 @@ tidy_up_after(const char *job)
 		tex_vacuum_if_large("summary_deltas");
 		tex_vacuum_if_large("count_deltas");
 	}
+	else if (strcmp(job, "calls") == 0)
+		tex_vacuum_if_large("calls_queue");
 	else if (strcmp(job, "detect") == 0)
 		tex_vacuum_if_large("detect_queue");
 	else if (strcmp(job, "anomalies") == 0)
