@@ -65,11 +65,56 @@ SELECT date_trunc('hour', "timestamp", 'UTC') AS hour, service_name, kind, trace
   FROM trace_ext.events
  GROUP BY 1, 2, 3, 4;
 
+-- One row a call between services: spans that spans of others call, and events whose
+-- parent is of another service where no such spans say so.
+CREATE VIEW plain.calls AS
+WITH spans AS (
+    SELECT trace_id, span_id,
+           (array_agg(service_name ORDER BY "timestamp", id))[1] AS service,
+           bool_or(plain.is_error(kind, attributes)) AS failed,
+           min(CASE WHEN stamped_at_end THEN "timestamp" - plain.lasted(duration_ns) ELSE "timestamp" END) AS started_at,
+           max(CASE WHEN stamped_at_end THEN "timestamp" ELSE "timestamp" + plain.lasted(duration_ns) END) AS ended_at
+      FROM trace_ext.events WHERE span_id IS NOT NULL GROUP BY trace_id, span_id
+), ranked AS (
+    SELECT trace_id, upstream_span_id, span_id, kind, "timestamp", id,
+           CASE WHEN EXISTS (SELECT FROM trace_ext.events p WHERE p.trace_id = e.trace_id AND p.id = e.parent_id AND p.id <> e.id
+                                AND p.span_id = e.span_id) THEN 2
+                WHEN kind = 'HttpRequest' THEN 0 ELSE 1 END AS standing
+      FROM trace_ext.events e WHERE span_id IS NOT NULL AND upstream_span_id IS NOT NULL
+), edges AS (
+    SELECT trace_id, upstream_span_id, span_id, (array_agg(kind ORDER BY standing, "timestamp", id))[1] AS kind
+      FROM ranked GROUP BY trace_id, upstream_span_id, span_id
+), span_calls AS (
+    SELECT e.trace_id, e.span_id, caller.service AS from_service, called.service AS to_service, e.kind, called.failed,
+           called.started_at, called.ended_at
+      FROM edges e
+      JOIN spans caller ON caller.trace_id = e.trace_id AND caller.span_id = e.upstream_span_id
+      JOIN spans called ON called.trace_id = e.trace_id AND called.span_id = e.span_id
+     WHERE caller.service <> called.service
+), parent_calls AS (
+    SELECT e.trace_id, p.service_name AS from_service, e.service_name AS to_service, e.kind, plain.is_error(e.kind, e.attributes) AS failed,
+           CASE WHEN stamped_at_end THEN "timestamp" - plain.lasted(duration_ns) ELSE "timestamp" END AS started_at,
+           CASE WHEN stamped_at_end THEN "timestamp" ELSE "timestamp" + plain.lasted(duration_ns) END AS ended_at
+      FROM trace_ext.events e,
+           LATERAL (SELECT service_name FROM trace_ext.events p WHERE p.trace_id = e.trace_id AND p.id = e.parent_id
+                     ORDER BY p."timestamp" LIMIT 1) AS p
+     WHERE e.parent_id <> e.id AND p.service_name <> e.service_name
+       AND NOT EXISTS (SELECT FROM span_calls s WHERE s.trace_id = e.trace_id AND s.span_id = e.span_id
+                          AND s.from_service = p.service_name AND s.to_service = e.service_name)
+)
+SELECT trace_id, from_service, to_service, failed, started_at, extract(epoch FROM ended_at - started_at) * 1000000000 AS duration_ns,
+       CASE kind WHEN 'HttpRequest' THEN 'HttpCall' WHEN 'HttpResponse' THEN 'HttpCall' WHEN 'DatabaseQuery' THEN 'DatabaseQuery'
+                 WHEN 'AsyncSpawn' THEN 'MessageQueue' WHEN 'AsyncAwait' THEN 'MessageQueue' ELSE 'Custom' END AS link_type
+  FROM (SELECT trace_id, from_service, to_service, kind, failed, started_at, ended_at FROM span_calls
+        UNION ALL SELECT * FROM parent_calls) AS calls;
+
 -- Maintained against plain, by EXCEPT ALL both ways: no row means exact.
 -- STABLE, so that all of it sees the snapshot of the caller.
 CREATE FUNCTION plain.differences() RETURNS TABLE (what text, side text, difference text)
 LANGUAGE sql STABLE AS $$
-    WITH maintained AS MATERIALIZED (
+    WITH calls AS MATERIALIZED (
+        SELECT * FROM plain.calls
+    ), maintained AS MATERIALIZED (
         SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM trace_ext.trace_summaries s
         UNION ALL
         SELECT 'event_counts', to_jsonb(c) FROM trace_ext.event_counts c
@@ -85,6 +130,14 @@ LANGUAGE sql STABLE AS $$
         SELECT 'count_events', to_jsonb(trace_ext.count_events())
         UNION ALL
         SELECT 'count_traces', to_jsonb(trace_ext.count_traces())
+        UNION ALL
+        SELECT 'service_calls', to_jsonb(c) FROM trace_ext.service_calls c
+        UNION ALL
+        SELECT 'calls_by_hour', to_jsonb(c) - 'latency'
+                                || jsonb_build_object('sum', trace_ext.total_sum(c.latency), 'buckets', c.latency::jsonb -> 'buckets')
+          FROM trace_ext_internal.calls_by_hour() c
+        UNION ALL
+        SELECT 'service_map', to_jsonb(m) - '{p50_ms,p95_ms}'::text[] FROM trace_ext.service_map(NULL, NULL) m
     ), recomputed AS MATERIALIZED (
         SELECT 'trace_summaries' AS what, to_jsonb(s) AS result FROM plain.trace_summaries s
         UNION ALL
@@ -102,6 +155,21 @@ LANGUAGE sql STABLE AS $$
         SELECT 'count_events', to_jsonb(count(*)) FROM trace_ext.events
         UNION ALL
         SELECT 'count_traces', to_jsonb(count(DISTINCT trace_id)) FROM trace_ext.events
+        UNION ALL
+        SELECT 'service_calls', to_jsonb(c)
+          FROM (SELECT from_service, to_service, link_type, count(*) AS call_count, count(DISTINCT trace_id) AS trace_count,
+                       count(*) FILTER (WHERE failed) AS error_count
+                  FROM calls GROUP BY from_service, to_service, link_type) AS c
+        UNION ALL
+        SELECT 'calls_by_hour', to_jsonb(c) - 'latency' || jsonb_build_object('buckets', c.latency::jsonb -> 'buckets')
+          FROM (SELECT date_trunc('hour', started_at, 'UTC') AS hour, from_service, to_service, link_type, count(*) AS calls,
+                       count(*) FILTER (WHERE failed) AS errors, sum(duration_ns)::bigint AS sum,
+                       trace_ext.histogram_agg(duration_ns::bigint) AS latency
+                  FROM calls GROUP BY 1, 2, 3, 4) AS c
+        UNION ALL
+        SELECT 'service_map', to_jsonb(c)
+          FROM (SELECT from_service, to_service, link_type, count(*) AS calls, count(*) FILTER (WHERE failed) AS errors
+                  FROM calls GROUP BY from_service, to_service, link_type) AS c
     )
     SELECT what, 'maintained', result::text
       FROM (SELECT * FROM maintained EXCEPT ALL SELECT * FROM recomputed) AS too_much

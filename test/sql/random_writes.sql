@@ -27,8 +27,11 @@ CREATE FUNCTION a_name() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY[
 CREATE FUNCTION a_duration() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY[NULL, 0, -1, 1, 1499, 1500000, 40000000000000])[upto(7)] * upto(3) $$;
 CREATE FUNCTION a_parent() RETURNS uuid LANGUAGE sql VOLATILE AS $$ SELECT CASE WHEN random() < 0.7 THEN an_id() END $$;
 CREATE FUNCTION a_kind() RETURNS event_kind LANGUAGE sql VOLATILE AS $$
-    SELECT (ARRAY['FunctionCall', 'StateChange', 'HttpResponse', 'Error', 'Custom']::trace_ext.event_kind[])[upto(5)]
+    SELECT (ARRAY['FunctionCall', 'StateChange', 'HttpResponse', 'Error', 'Custom', 'HttpRequest', 'HttpRequest', 'DatabaseQuery',
+                  'AsyncSpawn']::trace_ext.event_kind[])[upto(9)]
 $$;
+-- Spans of several services, that call each other in circles, and some that nobody sent.
+CREATE FUNCTION a_span() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT (ARRAY['s1', 's2', 's3', 's4', '', NULL])[upto(6)] $$;
 CREATE FUNCTION attributes_of(kind event_kind) RETURNS jsonb LANGUAGE sql VOLATILE AS $$
     SELECT CASE kind
         WHEN 'StateChange' THEN (ARRAY['{"access_type": "Write"}', '{"access_type": "Read"}', '{"access_type": "AtomicRMW"}'])[upto(3)]::jsonb
@@ -48,6 +51,8 @@ BEGIN
         e.name := a_name();
         e.service_name := a_service();
         e.attributes := attributes_of(e.kind);
+        e.span_id := a_span();
+        e.upstream_span_id := a_span();
         e.duration_ns := a_duration();
         e.stamped_at_end := (ARRAY[true, false, NULL])[upto(3)];
         RETURN NEXT e;
@@ -64,7 +69,8 @@ CREATE FUNCTION as_batch(n int) RETURNS text LANGUAGE sql VOLATILE AS $$
                    WHEN 'HttpResponse' THEN json_build_object('status', 100 * upto(5))
                    WHEN 'FunctionCall' THEN json_build_object('function_name', e.name)
                    ELSE '{}' END),
-               'metadata', json_build_object('service_name', e.service_name, 'duration_ns', greatest(e.duration_ns, 0)))))::text
+               'metadata', json_build_object('service_name', e.service_name, 'distributed_span_id', e.span_id,
+                                             'upstream_span_id', e.upstream_span_id, 'duration_ns', greatest(e.duration_ns, 0)))))::text
       FROM random_writes.some_events(n) e
 $$;
 
@@ -134,6 +140,12 @@ BEGIN
     ELSIF r < 0.69 THEN
         action := action || 'update-nothing';
         UPDATE trace_ext.events SET tags = '{}', name = name WHERE id = an_id();
+    ELSIF r < 0.72 THEN
+        action := action || 'update-span';
+        UPDATE trace_ext.events SET span_id = CASE WHEN random() < 0.6 THEN a_span() ELSE span_id END,
+               upstream_span_id = CASE WHEN random() < 0.6 THEN a_span() ELSE upstream_span_id END,
+               parent_id = CASE WHEN random() < 0.3 THEN a_parent() ELSE parent_id END
+         WHERE id = an_id();
     ELSIF r < 0.75 THEN
         action := action || 'delete';
         DELETE FROM trace_ext.events WHERE trace_id = a_trace() AND id = an_id();
@@ -161,9 +173,17 @@ BEGIN
             EXECUTE format('INSERT INTO %1$s SELECT e.* FROM random_writes.some_events(20) e, random_writes.parts p
                              WHERE p.part = $1 AND e."timestamp" >= p.low AND e."timestamp" < p.high ON CONFLICT DO NOTHING', part) USING part;
         END IF;
-    ELSIF r < 0.89 THEN
+    ELSIF r < 0.87 THEN
         action := action || 'fold';
         PERFORM trace_ext.fold();
+    ELSIF r < 0.88 THEN
+        action := action || 'fold-some';
+        PERFORM trace_ext_internal.fold_lock(true);
+        PERFORM trace_ext_internal.fold_deltas(upto(10));
+    ELSIF r < 0.89 THEN
+        action := action || 'take-some-calls';
+        PERFORM trace_ext_internal.fold_lock(true);
+        PERFORM trace_ext_internal.take_some_calls(upto(3));
     ELSIF r < 0.895 THEN
         action := action || 'rebuild';
         PERFORM trace_ext.rebuild_summaries();
@@ -277,7 +297,7 @@ CALL run(:seed, :steps) \gset
 -- It did what it was to do: each action at least once, and there was something to get wrong.
 SELECT a AS never_done
   FROM unnest(ARRAY['insert', 'insert-select', 'upsert', 'insert-strictly', 'ingest', 'ingest-jsonb', 'update-trace',
-                    'update-time', 'update-rest', 'update-nothing', 'delete', 'delete-trace', 'merge', 'write-twice',
+                    'update-time', 'update-rest', 'update-nothing', 'update-span', 'fold-some', 'take-some-calls', 'delete', 'delete-trace', 'merge', 'write-twice',
                     'partition-directly', 'fold', 'rebuild', 'truncate', 'truncate-all', 'attach-or-detach',
                     'failed', 'folding-insert']) a
  WHERE NOT EXISTS (SELECT FROM unnest(:'actions'::text[]) done WHERE done IN (a, a || ')', a || ')rolled'));
