@@ -81,7 +81,7 @@ CREATE FUNCTION bench.events_of(first_trace bigint, last_trace bigint) RETURNS S
            k.kind, bench.name(k.kind, e.r),
            s.name, s.name || '-' || t.n % 2, 7000 + s.n, 'node-' || 7000 + s.n || '-' || to_hex(t.n), 'production',
            left(bench.id(t.n, s.name)::text, 8) || '00000000',
-           CASE WHEN e.part > 0 THEN left(bench.id(t.n, 'upstream')::text, 8) || '00000000' END,
+           CASE WHEN e.part > 0 THEN left(bench.id(t.n, u.name)::text, 8) || '00000000' END,
            CASE WHEN k.kind IN ('HttpResponse', 'DatabaseResult') THEN (e.r % 80) * 1000000 END,
            bench.attributes(k.kind, e.r), '{"sdk_language": "typescript"}'::jsonb,
            ('{"' || bench.id(t.n * 64, 'event') || '": ' || i || '}')::trace_ext.vclock,
@@ -95,6 +95,8 @@ CREATE FUNCTION bench.events_of(first_trace bigint, last_trace bigint) RETURNS S
      CROSS JOIN LATERAL generate_series(0, t.events - 1) AS i
      CROSS JOIN LATERAL (SELECT bench.pick(t.n * 64 + i, 2, 1000000) AS r, i * 3 / t.events AS part OFFSET 0) AS e
       JOIN bench.services AS s ON s.n = bench.pick(t.n * 3 + e.part, 4, 10)
+      -- The part before called this one.
+      JOIN bench.services AS u ON u.n = bench.pick(t.n * 3 + greatest(e.part - 1, 0), 4, 10)
       JOIN bench.drawn_kinds AS d ON d.n = bench.pick(t.n * 64 + i, 3, 100)
      CROSS JOIN LATERAL (SELECT CASE i WHEN 0 THEN 'HttpRequest' WHEN t.events - 1 THEN 'HttpResponse'
                                 ELSE d.kind END AS kind) AS k

@@ -636,6 +636,6 @@ COMMENT ON PROCEDURE job_partitions(boolean) IS
 
 INSERT INTO jobs (name, procedure, owner, builtin, "interval", timeout, priority, condition) VALUES
     ('fold',       'trace_ext.job_fold',       current_user, true, '1 s',    '10 min', 100, 'trace_ext_internal.fold_needed'),
-    ('calls',      'trace_ext.job_calls',      current_user, true, '2 s',    '10 min', 90,  'trace_ext_internal.calls_needed'),
+    ('calls',      'trace_ext.job_calls',      current_user, true, '1 s',    '10 min', 90,  'trace_ext_internal.calls_needed'),
     ('detect',     'trace_ext.job_detect',     current_user, true, '5 s',    '1 hour', 80,  'trace_ext_internal.detect_needed'),
     ('partitions', 'trace_ext.job_partitions', current_user, true, '1 hour', '10 min', 70,  'trace_ext_internal.partitions_needed');
