@@ -207,7 +207,8 @@ SELECT run, name, wait_ms BETWEEN 20000 AND 30000 AS waits FROM claim_job(true);
 SELECT name, job_due_at(j) = '-infinity' AS due FROM jobs j WHERE name IN ('bad', 'retention') ORDER BY name;
 UPDATE jobs SET next_run = now() + interval '1 day';
 SELECT name, job_due_at(j) = '-infinity' AS due FROM jobs j WHERE name IN ('bad', 'retention') ORDER BY name;
--- Nothing is to be told, however long this took.
+-- Nothing is to be told, nor any call to be added up, however long this took.
+CALL job_calls();
 UPDATE announcements SET total = 0, ids = '{}', since = NULL;
 UPDATE jobs SET next_run = now() - interval '1 s';
 SELECT name, builtin, procedure, timeout_ms, folds FROM claim_job(true);

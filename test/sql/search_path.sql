@@ -106,6 +106,7 @@ SELECT * FROM trace_ext.trace_roots;
 SELECT * FROM trace_ext.state_changes;
 SELECT * FROM trace_ext.services;
 SELECT * FROM trace_ext.service_calls;
+SELECT * FROM trace_ext.service_map('2026-01-01+00', '2027-01-01+00');
 SELECT * FROM trace_ext.ingest_errors;
 SELECT * FROM trace_ext.my_ingest_errors;
 SELECT * FROM trace_ext.status;
