@@ -13,7 +13,7 @@
  * Where the library is preloaded the worker of the database folds (workers/worker.c), and
  * this one is for times when there is none.
  *
- * It lives for milliseconds, so nothing that waits for the last connection to a
+ * It lives for milliseconds, for two seconds at most where many calls are to be added up, so nothing that waits for the last connection to a
  * database has to wait for it for long.  Where no worker slot is free nobody folds: a
  * later writer asks again.
  */
@@ -47,6 +47,9 @@
 
 /* With more, its empty end is given back, for which writers may wait a moment. */
 #define TRUNCATE_PAGES 4096
+
+/* Of half a second each: what is left of calls then is for the next folder. */
+#define MOST_STEPS 4
 
 /* Well below deadlock_timeout. */
 #define LOCK_TIMEOUT_MS "200"
@@ -194,7 +197,7 @@ tex_folder_main(Datum argument)
 	pgstat_report_activity(STATE_RUNNING, "folding");
 	(void) call("SELECT trace_ext_internal.fold_if_free() > 0");
 	pgstat_report_activity(STATE_RUNNING, "adding up calls");
-	while (call("SELECT trace_ext_internal.take_calls_if_free()"))
+	for (int step = 0; step < MOST_STEPS && call("SELECT trace_ext_internal.take_calls_if_free()"); step++)
 		CHECK_FOR_INTERRUPTS();
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
 	tex_vacuum_if_large("summary_deltas");

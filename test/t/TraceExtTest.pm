@@ -23,7 +23,7 @@ our @EXPORT = qw(
 
 # The columns that the generators below fill, in this order.
 our @COLUMNS = qw(trace_id id parent_id "timestamp" kind name service_name
-  attributes);
+  attributes span_id upstream_span_id);
 
 # new_node NAME, [SETTING => VALUE ...]: a running server whose database
 # "postgres" has the extension; "streaming" and "logical" as in init().
@@ -70,6 +70,15 @@ my $plain_latencies = q{
 		   coalesce(trace_ext.histogram_agg(duration_ns), '{}')
 	  FROM trace_ext.events GROUP BY 1, 2, 3, 4};
 
+# Parents are of other traces here, so all calls are between spans.
+my $plain_calls = q{
+	SELECT caller.service, callee.service, e.link_type, count(*), count(DISTINCT e.trace_id),
+		   count(*) FILTER (WHERE callee.status = 'ERROR')
+	  FROM trace_ext.distributed_edges e
+	  JOIN trace_ext.distributed_spans caller ON caller.trace_id = e.trace_id AND caller.span_id = e.from_span
+	  JOIN trace_ext.distributed_spans callee ON callee.trace_id = e.trace_id AND callee.span_id = e.to_span
+	 WHERE caller.service <> callee.service GROUP BY 1, 2, 3};
+
 # The query that finds what is not exact; no row if all is.
 sub both_ways
 {
@@ -94,6 +103,7 @@ my $differences = both_ways(
 	'trace_summaries', 'SELECT * FROM trace_ext.trace_summaries', $plain_summaries,
 	'event_counts', 'SELECT * FROM trace_ext.event_counts', $plain_counts,
 	'latencies', 'SELECT hour, service_name, kind, operation, calls, latency FROM trace_ext.latencies', $plain_latencies,
+	'service_calls', 'SELECT * FROM trace_ext.service_calls', $plain_calls,
 	'list_traces()', 'SELECT * FROM trace_ext.list_traces(10000)',
 	"SELECT * FROM ($plain_summaries) s ORDER BY last_timestamp DESC, trace_id DESC LIMIT 10000",
 	'count_events()', 'SELECT trace_ext.count_events()', 'SELECT count(*) FROM trace_ext.events',
@@ -127,6 +137,9 @@ sub answers
 		SELECT 'summaries', count(*), md5(string_agg(md5(s::text), '' ORDER BY trace_id)) FROM trace_ext.trace_summaries s;
 		SELECT 'event_counts', count(*), md5(string_agg(md5(c::text), '' ORDER BY hour, service_name, kind)) FROM trace_ext.event_counts c;
 		SELECT 'list_traces', md5(string_agg(md5(l::text), '')) FROM trace_ext.list_traces(1000) l;
+		SELECT 'service_calls', sum(call_count), md5(string_agg(md5(c::text), '' ORDER BY from_service, to_service, link_type)) FROM trace_ext.service_calls c;
+		SELECT 'service_map', md5(string_agg(md5((from_service, to_service, link_type, calls, errors)::text), '' ORDER BY from_service, to_service, link_type))
+		  FROM trace_ext.service_map('-infinity', 'infinity') m;
 		SELECT 'errors', count(*), md5(string_agg(md5(i::text), '' ORDER BY id)) FROM trace_ext.ingest_errors i;
 		SELECT 'verify', count(*) FROM trace_ext.verify_summaries();
 	});
@@ -166,7 +179,9 @@ sub event_row
 	($name) = $attributes =~ /(\d+)/ if $kind eq 'HttpResponse';
 	my $service = (undef, 'api', 'bank', 'mail', 'Zürich')[ int(rand(5)) ];
 
-	return [ $trace, $id, rand() < 0.3 ? undef : uuid(9, int(rand(1000))), $time, $kind, $name, $service, $attributes ];
+	my @spans = map { (undef, 'a', 'b', 'c', 'd')[ int(rand(5)) ] } 1 .. 2;
+
+	return [ $trace, $id, rand() < 0.3 ? undef : uuid(9, int(rand(1000))), $time, $kind, $name, $service, $attributes, @spans ];
 }
 
 sub quoted
@@ -205,7 +220,7 @@ sub json_text
 # The event as clients post it.
 sub event_json
 {
-	my ($trace, $id, $parent, $time, $kind, $name, $service, $attributes) = @{ $_[0] };
+	my ($trace, $id, $parent, $time, $kind, $name, $service, $attributes, $span, $upstream) = @{ $_[0] };
 	my ($access) = ($attributes // '') =~ /"access_type": "(\w+)"/;
 	my ($status) = ($attributes // '') =~ /"status": (\d+)/;
 	$name =~ s/^GET // if $kind eq 'HttpRequest';
@@ -221,8 +236,9 @@ sub event_json
 		Error => "\"error_type\": $text, \"message\": \"m\", \"stack_trace\": []",
 		Custom => "\"name\": $text, \"data\": {}");
 	return sprintf('{"id": "%s", "trace_id": "%s", "parent_id": %s, "timestamp": "%s", "kind": %s, '
-		  . '"metadata": {"service_name": %s, "thread_id": "t", "process_id": 1, "tags": {}}, "causality_vector": [], "lock_set": []}',
-		$id, $trace, json_text($parent), $time, "{\"$kind\": {$kinds{$kind}}}", json_text($service));
+		  . '"metadata": {"service_name": %s, "distributed_span_id": %s, "upstream_span_id": %s, "thread_id": "t", "process_id": 1, "tags": {}}, '
+		  . '"causality_vector": [], "lock_set": []}',
+		$id, $trace, json_text($parent), $time, "{\"$kind\": {$kinds{$kind}}}", json_text($service), json_text($span), json_text($upstream));
 }
 
 sub ingest_sql
