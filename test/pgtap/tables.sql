@@ -48,7 +48,7 @@ SELECT is(pg_temp.columns_of('trace_roots'),
 SELECT is(pg_temp.columns_of('service_calls'),
     'from_service text, to_service text, link_type link_type, call_count bigint, trace_count bigint, error_count bigint', 'columns of service_calls');
 SELECT is(pg_get_function_result('trace_ext.service_map'::regproc),
-    'TABLE(from_service text, to_service text, link_type link_type, calls bigint, errors bigint, p50_ms double precision, p95_ms double precision)', 'columns of service_map()');
+    'TABLE(from_service text, to_service text, link_type trace_ext.link_type, calls bigint, errors bigint, p50_ms double precision, p95_ms double precision)', 'columns of service_map()');
 SELECT has_view('trace_ext', v, 'view ' || v)
   FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
