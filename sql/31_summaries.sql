@@ -393,12 +393,13 @@ DECLARE
 BEGIN
     PERFORM trace_ext_internal.fold_lock(true);
     folded := trace_ext_internal.fold_all();
-    PERFORM trace_ext_internal.take_calls(NULL);
+    -- For a while: until then everybody waits who wants to fold, or to change a partition.
+    PERFORM trace_ext_internal.take_calls('1 s');
     RETURN folded;
 END
 $$;
 COMMENT ON FUNCTION fold() IS
-    'adds outstanding deltas to their base rows, and calls to their rollups; waits for another fold; returns the number of summary deltas folded. '
+    'adds outstanding deltas to their base rows, and calls to their rollups for a second; waits for another fold; returns the number of summary deltas folded. '
     'Changes no answer, only its cost. In a REPEATABLE READ or SERIALIZABLE transaction it fails with a serialization error where another fold committed after the snapshot';
 
 CREATE FUNCTION trace_ext_internal.fold_if_free() RETURNS bigint

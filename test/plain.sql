@@ -135,7 +135,12 @@ LANGUAGE sql STABLE AS $$
         UNION ALL
         SELECT 'calls_by_hour', to_jsonb(c) - 'latency'
                                 || jsonb_build_object('sum', trace_ext.total_sum(c.latency), 'buckets', c.latency::jsonb -> 'buckets')
-          FROM trace_ext_internal.calls_by_hour() c
+          FROM (SELECT hour, from_service, to_service, link_type, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors,
+                       trace_ext.merge(latency) AS latency
+                  FROM (SELECT hour, from_service, to_service, link_type, calls, errors, latency FROM trace_ext.call_base
+                        UNION ALL
+                        SELECT hour, from_service, to_service, link_type, calls, errors, latency FROM trace_ext_internal.outstanding_calls()) AS parts
+                 GROUP BY hour, from_service, to_service, link_type HAVING sum(calls) <> 0) AS c
         UNION ALL
         SELECT 'service_map', to_jsonb(m) - '{p50_ms,p95_ms}'::text[] FROM trace_ext.service_map(NULL, NULL) m
     ), recomputed AS MATERIALIZED (

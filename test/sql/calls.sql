@@ -140,7 +140,7 @@ SELECT count(*) FROM trace_call_rows;
 UPDATE events SET tags = '{"a": 1}', thread_id = 't', lock_set = '{l}';
 SELECT count(*) FROM summary_deltas;
 UPDATE events SET "timestamp" = "timestamp" + interval '1 hour' WHERE service_name = 'bank';
-SELECT hour, from_service, to_service, calls FROM calls_by_hour();
+SELECT hour, from_service, to_service, calls FROM outstanding_calls() ORDER BY hour;
 SELECT * FROM shown();
 DELETE FROM events WHERE service_name = 'api';
 SELECT * FROM shown();
