@@ -1,4 +1,4 @@
--- Traces that are long: a chain of 1,000,000 events, each the parent of the next, and a tree of 200,000.
+-- Traces that are long: a chain of 100,000 events, each the parent of the next, and a tree of 20,000.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
@@ -8,11 +8,11 @@ SET client_min_messages = notice;
 SET work_mem = '64MB';
 INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, thread_id)
 SELECT plain.id('a1'), md5('c' || i)::uuid, md5('c' || nullif(i - 1, 0))::uuid, '2001-01-01 00:00:00+00'::timestamptz + i * interval '1 ms',
-       'FunctionCall', 'f' || i % 10, 's' || i % 2, 'i', 't' FROM generate_series(1, 1000000) i;
+       'FunctionCall', 'f' || i % 10, 's' || i % 2, 'i', 't' FROM generate_series(1, 100000) i;
 INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, thread_id, duration_ns)
 SELECT plain.id('a2'), md5('t' || i)::uuid, md5('t' || nullif(i / 8, 0))::uuid, '2001-01-02 00:00:00+00'::timestamptz + i * interval '1 ms',
        CASE WHEN i % 4 = 1 THEN 'DatabaseQuery' WHEN i % 1000 = 2 THEN 'Error' ELSE 'FunctionCall' END::event_kind, 'f' || i % 10, 's' || i % 5, 'i', 't' || i % 7, 100000000000 / i
-  FROM generate_series(1, 200000) i;
+  FROM generate_series(1, 20000) i;
 SELECT fold() > 0 AS folded;
 
 SELECT count(*), max(depth), max(ordinal), max(length(label)) < 200 AS short FROM trace_tree(plain.id('a1'), 2000000);
