@@ -298,7 +298,7 @@ value_field(TexHistory *history, Jsonb *attributes, const char *key, bool *left_
 	return kept;
 }
 
-/* What only accesses and function calls have. */
+/* What only accesses, function calls and some acquires have. */
 static TexAccessData *
 make_data(TexHistory *history)
 {
@@ -349,9 +349,9 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 	}
 }
 
-/* The place of a function call, as "file:line". */
-static void
-read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
+/* The attributes file and line, as "file:line"; TEX_NO_NAME without a file. */
+static int32
+file_and_line(TexHistory *history, Jsonb *attributes)
 {
 	JsonbValue	file_buffer;
 	JsonbValue	line_buffer;
@@ -359,30 +359,58 @@ read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
 	JsonbValue *line = field(attributes, "line", &line_buffer);
 	StringInfoData place;
 
-	event->data = make_data(history);
 	if (file == NULL || file->type != jbvString)
-		return;
+		return TEX_NO_NAME;
 	initStringInfo(&place);
 	appendBinaryStringInfo(&place, file->val.string.val, file->val.string.len);
 	if (line && line->type == jbvNumeric)
 		appendStringInfo(&place, ":%s",
 						 DatumGetCString(DirectFunctionCall1(numeric_out,
 															 NumericGetDatum(line->val.numeric))));
-	event->data->location = tex_strings_add(history->names, place.data, place.len);
+	return tex_strings_add(history->names, place.data, place.len);
 }
 
-/* What depends on the kind of the event. Attributes are detoasted only where something is in them. */
+/* The place of a function call. */
 static void
-read_kind(TexHistory *history, TexEvent *event, Row *row)
+read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
+{
+	event->data = make_data(history);
+	event->data->location = file_and_line(history, attributes);
+}
+
+/* Which lock an event is about, in which mode; and where it is taken, if the client says so. */
+static void
+read_lock(TexHistory *history, TexEvent *event, Jsonb *attributes)
 {
 	static const uint8 mode_flags[] = {
 		[TEX_LOCK_EXCLUSIVE] = TEX_EVENT_EXCLUSIVE_LOCK,
 		[TEX_LOCK_SHARED] = TEX_EVENT_SHARED_LOCK,
 		[TEX_LOCK_COUNTED] = TEX_EVENT_SHARED_LOCK | TEX_EVENT_COUNTED_LOCK,
 	};
+	int32		type = string_field(history, attributes, "lock_type");
+	int32		location;
+
+	event->lock = lock_identity(history, event, event->name);
+	if (type != TEX_NO_NAME)
+		event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
+	history->has_locks = true;
+	if (event->kind == TEX_LOCK_RELEASE)
+		return;
+	location = string_field(history, attributes, "location");
+	if (location == TEX_NO_NAME)
+		location = file_and_line(history, attributes);
+	if (location == TEX_NO_NAME)
+		return;
+	event->data = make_data(history);
+	event->data->location = location;
+}
+
+/* What depends on the kind of the event. Attributes are detoasted only where something is in them. */
+static void
+read_kind(TexHistory *history, TexEvent *event, Row *row)
+{
 	Jsonb	   *attributes = NULL;
 	const char *name = tex_history_text(history, event->name);
-	int32		type;
 
 	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
 		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
@@ -400,11 +428,7 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 			break;
 		case TEX_LOCK_ACQUIRE:
 		case TEX_LOCK_RELEASE:
-			type = string_field(history, attributes, "lock_type");
-			event->lock = lock_identity(history, event, event->name);
-			if (type != TEX_NO_NAME)
-				event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
-			history->has_locks = true;
+			read_lock(history, event, attributes);
 			break;
 		case TEX_MEMORY_FENCE:
 			event->order = tex_fence_order(name);

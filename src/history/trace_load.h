@@ -40,14 +40,14 @@ typedef enum TexAccessType
 
 #define TEX_NO_EVENT (-1)
 
-/* What only accesses have. */
+/* What only accesses have, and of other events their place in the code. */
 typedef struct TexAccessData
 {
 	Jsonb	   *old_value;		/* NULL: absent, or too long to keep */
 	Jsonb	   *new_value;
 	bool		value_left_out; /* new_value is there but was not kept */
 	int32		variable;		/* identity, under trace_ext.variable_scope */
-	int32		location;		/* of a function call: its file and line */
+	int32		location;		/* of a function call: its file and line; of an acquire, either */
 	int			nlocks;			/* client-supplied lock set, identities */
 	int32	   *locks;
 } TexAccessData;
@@ -77,7 +77,7 @@ typedef struct TexEvent
 	uint8		access;
 	uint8		order;			/* TEX_ORDER_... of an atomic access or fence */
 	uint8		flags;
-	TexAccessData *data;		/* of an access or a function call */
+	TexAccessData *data;		/* of an access or a function call; of an acquire that says where it is */
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;
 

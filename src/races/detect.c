@@ -78,7 +78,8 @@ both(Ids a, Ids b)
 static bool
 is_symmetric(TexPattern pattern)
 {
-	return pattern == TEX_WRITE_WRITE || pattern == TEX_READ_WRITE || pattern == TEX_POTENTIAL_RACE;
+	return pattern == TEX_WRITE_WRITE || pattern == TEX_READ_WRITE || pattern == TEX_POTENTIAL_RACE ||
+		pattern == TEX_LOCK_ORDER;
 }
 
 /* What two traces add to one finding. */
@@ -101,7 +102,15 @@ typedef struct PairGroup
 	TexPair		best;			/* the surest pair, of these the first */
 	TexVerdict	verdict;
 	int32		ends[2];		/* the events of that pair, earlier first */
+	TexLockCycle *cycle;		/* of a lock order, which is no pair of accesses */
 } PairGroup;
+
+/* What a trace or two add to findings. */
+typedef struct Groups
+{
+	const TexRaces *races;
+	HTAB	   *table;			/* of PairGroup */
+} Groups;
 
 /* An absent location comes first. */
 static int
@@ -118,17 +127,17 @@ compare_text(const TexHistory *history, int32 a, int32 b)
  * number: the number depends on what was loaded.
  */
 static PairGroupKey
-group_key(const TexHistory *history, TexPattern pattern, const int32 *ends)
+group_key(const TexHistory *history, TexPattern pattern, int32 variable, const int32 *ends,
+		  int32 location1, int32 location2)
 {
 	const TexEvent *a = &history->events[ends[0]];
 	const TexEvent *b = &history->events[ends[1]];
-	bool		swap = is_symmetric(pattern) &&
-		compare_text(history, a->data->location, b->data->location) > 0;
+	bool		swap = is_symmetric(pattern) && compare_text(history, location1, location2) > 0;
 
 	return (PairGroupKey) {
-		.pattern = pattern,.variable = a->name,
-		.location1 = swap ? b->data->location : a->data->location,
-		.location2 = swap ? a->data->location : b->data->location,
+		.pattern = pattern,.variable = variable,
+		.location1 = swap ? location2 : location1,
+		.location2 = swap ? location1 : location2,
 		.low_trace = Min(a->trace, b->trace),.high_trace = Max(a->trace, b->trace)
 	};
 }
@@ -163,19 +172,10 @@ is_better(const TexHistory *history, const PairGroup *group, const TexVerdict *v
 	return order < 0;
 }
 
-/* Adds a pair to its group. */
+/* Causes may carry later times than effects; shown is what the clocks say. */
 static void
-group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
+sort_ends(const TexHistory *history, int32 *ends)
 {
-	const TexHistory *history = races->history;
-	TexVerdict	verdict = tex_judge(races, failures, pair);
-	int32		ends[2] = {races->accesses[pair->first].event, races->accesses[pair->second].event};
-	PairGroupKey	key;
-	PairGroup	   *group;
-	bool		found;
-	TimestampTz seen;
-
-	/* Causes may carry later times than effects; shown is what the clocks say. */
 	if (history->events[ends[1]].at < history->events[ends[0]].at)
 	{
 		int32		later = ends[0];
@@ -183,26 +183,100 @@ group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, con
 		ends[0] = ends[1];
 		ends[1] = later;
 	}
-	seen = history->events[ends[1]].at;
-	key = group_key(history, verdict.pattern, ends);
-	group = hash_search(groups, &key, HASH_ENTER, &found);
+}
+
+/* The group of a key, made if it is new, and *better: what is added is its best pair so far. */
+static PairGroup *
+find_group(HTAB *groups, const TexHistory *history, const PairGroupKey *key, const TexVerdict *verdict,
+		   const int32 *ends, bool *better)
+{
+	TimestampTz seen = history->events[ends[1]].at;
+	bool		found;
+	PairGroup  *group = hash_search(groups, key, HASH_ENTER, &found);
+
 	if (!found)
 	{
 		group->occurrences = 0;
 		group->first_seen = group->last_seen = seen;
+		group->cycle = NULL;
 	}
-	if (!found || is_better(history, group, &verdict, ends))
+	*better = !found || is_better(history, group, verdict, ends);
+	if (*better)
 	{
-		group->best = *pair;
-		group->verdict = verdict;
-		memcpy(group->ends, ends, sizeof(ends));
+		group->verdict = *verdict;
+		memcpy(group->ends, ends, sizeof(group->ends));
 	}
-	group->occurrences++;
 	group->first_seen = Min(group->first_seen, seen);
 	group->last_seen = Max(group->last_seen, seen);
+	return group;
 }
 
-/* The kept pairs, added up by finding and by the two traces. */
+/* Adds a pair to its group. */
+static void
+group_pair(HTAB *groups, const TexRaces *races, const TexFailures *failures, const TexPair *pair)
+{
+	const TexHistory *history = races->history;
+	TexVerdict	verdict = tex_judge(races, failures, pair);
+	int32		ends[2] = {races->accesses[pair->first].event, races->accesses[pair->second].event};
+	const TexEvent *first;
+	PairGroupKey	key;
+	PairGroup	   *group;
+	bool		better;
+
+	sort_ends(history, ends);
+	first = &history->events[ends[0]];
+	key = group_key(history, verdict.pattern, first->name, ends, first->data->location,
+					history->events[ends[1]].data->location);
+	group = find_group(groups, history, &key, &verdict, ends, &better);
+	if (better)
+		group->best = *pair;
+	group->occurrences++;
+}
+
+/* Of cycles whose first two wants are the same: which of them is told must not depend on what else is loaded. */
+static bool
+is_better_cycle(const TexHistory *history, const TexLockCycle *cycle, const TexLockCycle *than)
+{
+	int			order = 0;
+
+	for (int i = 2; i < cycle->n && order == 0; i++)
+		order = compare_events(history, cycle->wants[i]->event, than->wants[i]->event);
+	return order < 0;
+}
+
+/*
+ * Adds a cycle of locks to its group. Told are its first two wants, and theirs are the traces that it
+ * counts for: once, however often they could come to wait for each other.
+ */
+static void
+group_cycle(const TexLockCycle *cycle, void *arg)
+{
+	const Groups *groups = arg;
+	const TexHistory *history = groups->races->history;
+	const TexLockWant *const *wants = cycle->wants;
+	int32		ends[2] = {wants[0]->event, wants[1]->event};
+	TexVerdict	verdict = {.pattern = TEX_LOCK_ORDER,.third = TEX_NO_ACCESS,.confidence = TEX_POTENTIAL_CONFIDENCE};
+	PairGroupKey	key;
+	PairGroup	   *group;
+	bool		better;
+
+	if (!tex_traces_wanted(&history->traces[history->events[ends[0]].trace],
+						   &history->traces[history->events[ends[1]].trace]))
+		return;
+	sort_ends(history, ends);
+	key = group_key(history, TEX_LOCK_ORDER, tex_lock_cycle_names(history, cycle), ends,
+					wants[0]->location, wants[1]->location);
+	group = find_group(groups->table, history, &key, &verdict, ends, &better);
+	group->occurrences = 1;
+	if (group->cycle == NULL)
+		group->cycle = MemoryContextAlloc(history->context, sizeof(TexLockCycle));
+	else if (!better && memcmp(ends, group->ends, sizeof(ends)) == 0)
+		better = is_better_cycle(history, cycle, group->cycle);
+	if (better)
+		*group->cycle = *cycle;
+}
+
+/* The kept pairs and the cycles of locks, added up by finding and by the two traces. */
 static HTAB *
 group_pairs(const TexRaces *races)
 {
@@ -217,6 +291,8 @@ group_pairs(const TexRaces *races)
 		CHECK_FOR_INTERRUPTS();
 		group_pair(groups, races, failures, &races->pairs[i]);
 	}
+	if (races->lock_order)
+		tex_lock_cycles(races->lock_order, group_cycle, &(Groups) {races, groups});
 	return groups;
 }
 
@@ -254,7 +330,8 @@ return_group(const TexRaces *races, const PairGroup *group, ReturnSetInfo *resul
 	values[11] = UUIDPGetDatum(&history->traces[a->trace].id);
 	values[12] = UUIDPGetDatum(&b->id);
 	values[13] = UUIDPGetDatum(&history->traces[b->trace].id);
-	values[14] = CStringGetTextDatum(tex_evidence(races, &group->best, &group->verdict));
+	values[14] = CStringGetTextDatum(group->cycle ? tex_lock_order_evidence(races, group->cycle) :
+									 tex_evidence(races, &group->best, &group->verdict));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
@@ -284,7 +361,7 @@ static bool
 return_if_few(Ids home, Ids rivals, Ids others, int max_per_trace, ReturnSetInfo *result)
 {
 	TexRacesOptions options = {.variable = TEX_NO_NAME,.max_pairs = MOST_PAIRS,
-		.max_per_trace = max_per_trace,.potential = tex_potential_races};
+		.max_per_trace = max_per_trace,.potential = tex_potential_races,.lock_order = true};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext history",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);

@@ -90,17 +90,10 @@ put_request(Sentence *s, const TexTrace *trace)
 		appendStringInfo(&s->text, "trace %.8s", id);
 }
 
-/* Who made an access: the request, or inside one trace the task or thread. */
+/* The task or thread of an event. */
 static void
-put_who(Sentence *s, int32 access)
+put_strand(Sentence *s, const TexEvent *event)
 {
-	const TexEvent *event = tex_access_event(s->races, access);
-
-	if (!s->one_trace)
-	{
-		put_request(s, &s->races->history->traces[event->trace]);
-		return;
-	}
 	if (s->first_strand < 0)
 		s->first_strand = event->strand;
 	if (s->one_thread)
@@ -120,6 +113,18 @@ put_who(Sentence *s, int32 access)
 	appendStringInfoChar(&s->text, '"');
 }
 
+/* Who made an access: the request, or inside one trace the task or thread. */
+static void
+put_who(Sentence *s, int32 access)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+
+	if (s->one_trace)
+		put_strand(s, event);
+	else
+		put_request(s, &s->races->history->traces[event->trace]);
+}
+
 /* The function an access is in: the nearest call among its parents, or NULL. */
 static const TexEvent *
 function_around(const TexRaces *races, const TexEvent *event)
@@ -137,29 +142,36 @@ function_around(const TexRaces *races, const TexEvent *event)
 	return NULL;
 }
 
-/* The location of an access and the function around it, as far as they are known. */
+/* The location of an event and the function around it, as far as they are known. */
 static void
-put_where(Sentence *s, int32 access)
+put_place(Sentence *s, const TexEvent *event)
 {
-	const TexEvent *event = tex_access_event(s->races, access);
 	const TexEvent *function = function_around(s->races, event);
+	int32		location = event->data ? event->data->location : TEX_NO_NAME;
 
-	if (event->data->location != TEX_NO_NAME)
+	if (location != TEX_NO_NAME)
 	{
 		appendStringInfoString(&s->text, " at ");
-		put_name(s, event->data->location);
+		put_name(s, location);
 	}
 	if (function == NULL)
 		return;
-	appendStringInfoString(&s->text, event->data->location == TEX_NO_NAME ? " in " : " (in ");
+	appendStringInfoString(&s->text, location == TEX_NO_NAME ? " in " : " (in ");
 	put_name(s, function->name);
 	if (function->data->location != TEX_NO_NAME)
 	{
 		appendStringInfoString(&s->text, ", ");
 		put_name(s, function->data->location);
 	}
-	if (event->data->location != TEX_NO_NAME)
+	if (location != TEX_NO_NAME)
 		appendStringInfoChar(&s->text, ')');
+}
+
+/* The same of an access. */
+static void
+put_where(Sentence *s, int32 access)
+{
+	put_place(s, tex_access_event(s->races, access));
 }
 
 /* "who read variable = value at place", or wrote. */
@@ -442,5 +454,79 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 	}
 	if (verdict->unshared)
 		appendStringInfoString(&s.text, ", or each request has its own");
+	return s.text.data;
+}
+
+/* A lock by its name, and how it is held if others may hold it too. */
+static void
+put_lock(Sentence *s, int32 lock, bool shared)
+{
+	appendStringInfoString(&s->text, "lock \"");
+	put_name(s, tex_history_lock_name(s->races->history, lock));
+	appendStringInfoString(&s->text, shared ? "\" (shared)" : "\"");
+}
+
+/* Who takes which lock where, and which one he holds already. */
+static void
+put_want(Sentence *s, const TexLockWant *want)
+{
+	const TexHistory *history = s->races->history;
+	const TexEvent *event = &history->events[want->event];
+
+	const TexEvent *hold = &history->events[want->hold_event];
+
+	put_strand(s, event);
+	if (event->service != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, " of ");
+		put_name(s, event->service);
+	}
+	if (!s->one_trace)
+	{
+		appendStringInfoString(&s->text, " in ");
+		put_request(s, &history->traces[event->trace]);
+	}
+	appendStringInfoString(&s->text, " takes ");
+	put_lock(s, want->wanted, want->wanted_shared);
+	put_place(s, event);
+	appendStringInfoString(&s->text, " while it holds ");
+	put_lock(s, want->held, want->held_shared);
+	if (hold->data || function_around(s->races, hold))
+		appendStringInfoString(&s->text, ", taken");
+	put_place(s, hold);
+}
+
+/*
+ * The sentence about locks that are taken in opposite orders, like tex_evidence().
+ */
+char *
+tex_lock_order_evidence(const TexRaces *races, const TexLockCycle *cycle)
+{
+	Sentence	s = {.races = races,.one_trace = true,.one_thread = true,.first_strand = -1};
+	const TexEvent *first = &races->history->events[cycle->wants[0]->event];
+
+	initStringInfo(&s.text);
+	for (int i = 1; i < cycle->n; i++)
+	{
+		const TexEvent *event = &races->history->events[cycle->wants[i]->event];
+
+		s.one_trace &= event->trace == first->trace;
+		s.one_thread &= event->thread == first->thread;
+	}
+	s.one_thread &= s.one_trace;
+	if (s.one_trace)
+	{
+		appendStringInfoString(&s.text, "in ");
+		put_request(&s, &races->history->traces[first->trace]);
+		appendStringInfoString(&s.text, ", ");
+	}
+	for (int i = 0; i < cycle->n; i++)
+	{
+		appendStringInfoString(&s.text, i == 0 ? "" : i == cycle->n - 1 ? ", and " : ", ");
+		put_want(&s, cycle->wants[i]);
+	}
+	appendStringInfoString(&s.text, ": each can come to wait for the ");
+	appendStringInfoString(&s.text, cycle->n == 2 ? "other for ever" : "next for ever, and the last for the first");
+	appendStringInfoString(&s.text, "; the locks must be taken in one order everywhere");
 	return s.text.data;
 }

@@ -40,6 +40,7 @@
 typedef struct StrandState
 {
 	uint32		sequence;
+	uint32		exchanges;		/* how often others may have come between its own events */
 	TexClock	clock[TEX_NORDERS]; /* its own entry may be behind */
 	TexClock	fence[TEX_NORDERS]; /* at the last release fence */
 	TexClock	seen[TEX_NORDERS];	/* by atomic reads, for an acquire fence */
@@ -62,6 +63,7 @@ struct TexOrder
 	int32	   *handover;		/* of each acquire: the release that it got the lock from */
 	int32	   *position;		/* of each event */
 	int32		done;
+	TexLockOrder *lock_order;	/* what notes nested locks, or NULL */
 };
 
 /*
@@ -96,6 +98,18 @@ tex_order_create(TexHistory *history)
 		order->handover = tex_new_array(sizeof(int32), history->nevents, 0xff);
 	}
 	return order;
+}
+
+/*
+ * Has tex_order_run() note which locks are taken under which, for tex_lock_cycles(); NULL where
+ * there are no locks.
+ */
+TexLockOrder *
+tex_order_watch_locks(TexOrder *order)
+{
+	if (order->history->has_locks)
+		order->lock_order = tex_lock_order_create(order->history, order->locks, order->clocks);
+	return order->lock_order;
 }
 
 /* Bring a strand's own entry in its clocks up to date, before handing them on. */
@@ -239,9 +253,29 @@ send(TexOrder *order, int32 e)
 		{
 			stamp(order, event);
 			join(order, order->inbox[to], strand->clock);
+			strand->exchanges++;
 		}
 		tex_sequence_release(order->sequence, to);
 	}
+}
+
+/* A lock that is taken under others: what it was wanted under, before it is held itself. */
+static void
+note_nested(TexOrder *order, int32 e, int32 lock_set)
+{
+	const StrandState *strand = &order->strands[order->history->events[e].strand];
+
+	tex_lock_order_note(order->lock_order, e, lock_set, strand->clock[TEX_WEAK_ORDER], strand->exchanges);
+}
+
+/* Whether what a strand did before an event and after it are ordered differently with other strands. */
+static bool
+is_exchange(const TexOrder *order, int32 e)
+{
+	const TexEvent *event = &order->history->events[e];
+
+	return order->inbox[e][TEX_FULL_ORDER] != NULL || event->kind == TEX_MEMORY_FENCE ||
+		event->access >= TEX_ATOMIC_READ;
 }
 
 /*
@@ -253,6 +287,9 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 	TexEvent   *event = &order->history->events[e];
 	StrandState *strand = &order->strands[event->strand];
 	bool		is_lock = event->lock != TEX_NO_NAME;
+	bool		nested = is_lock && order->lock_order && event->kind == TEX_LOCK_ACQUIRE &&
+		tex_locks_holds_any(order->locks, event->strand);
+	int32		outer = nested ? tex_locks_held(order->locks, e) : 0;
 	TexLockClocks gets = {NULL, NULL};
 
 	if (is_lock && event->kind == TEX_LOCK_ACQUIRE &&
@@ -261,10 +298,16 @@ step(TexOrder *order, int32 e, bool force, TexAccessVisitor visitor, void *arg)
 
 	event->sequence = ++strand->sequence;
 	order->position[e] = order->done++;
+	if (order->lock_order && is_exchange(order, e))
+		strand->exchanges++;
 	join(order, strand->clock, order->inbox[e]);
 	drop(order, order->inbox[e]);
 	if (gets.exclusive)
+	{
 		run_acquire(order, e, &gets);
+		if (nested)
+			note_nested(order, e, outer);
+	}
 	else if (is_lock)
 		run_release(order, e);
 	else if (event->kind == TEX_MEMORY_FENCE)

@@ -6,6 +6,7 @@
 #define TEX_HAPPENS_BEFORE_H
 
 #include "races/causal_sequence.h"
+#include "races/lock_order.h"
 #include "races/strand_clock.h"
 #include "history/trace_load.h"
 
@@ -23,6 +24,7 @@ typedef struct TexPoint
 typedef void (*TexAccessVisitor) (const TexPoint *point, void *arg);
 
 extern TexOrder *tex_order_create(TexHistory *history);
+extern TexLockOrder *tex_order_watch_locks(TexOrder *order);
 extern void tex_order_run(TexOrder *order, TexAccessVisitor visitor, void *arg);
 extern void tex_order_run_sequence(TexOrder *order);
 extern const TexEdges *tex_order_edges(const TexOrder *order);

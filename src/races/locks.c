@@ -358,6 +358,40 @@ tex_locks_acquire(TexLocks *locks, int32 e, bool force, TexLockClocks *gets)
 	return true;
 }
 
+/* Whether a strand holds a lock. */
+bool
+tex_locks_holds_any(const TexLocks *locks, int32 strand)
+{
+	return locks->held[strand] != NULL;
+}
+
+/*
+ * The locks that a strand held when it took the one of an acquire that just succeeded, the latest
+ * taken first and as many as there is room for. None if that one was its own already; and none that
+ * excludes nobody: counted, or held by two at once.
+ */
+int
+tex_locks_held_under(const TexLocks *locks, int32 e, TexHeldLock *held, int room)
+{
+	const TexEvent *event = &locks->history->events[e];
+	int			n = 0;
+
+	if (event->flags & TEX_EVENT_COUNTED_LOCK)
+		return 0;
+	for (const Hold *hold = locks->held[event->strand]; hold; hold = hold->next_held)
+	{
+		if (hold->lock->identity == event->lock)
+		{
+			if (hold->event != e)
+				return 0;
+		}
+		else if (n < room && !hold->at_once &&
+				 (locks->history->events[hold->event].flags & TEX_EVENT_COUNTED_LOCK) == 0)
+			held[n++] = (TexHeldLock) {hold->lock->identity, hold->event, hold->exclusive == 0};
+	}
+	return n;
+}
+
 /* Takes a hold that is given back out of both its lists. */
 static void
 forget_hold(TexLocks *locks, Lock *lock, Hold *hold)

@@ -19,6 +19,14 @@ typedef struct TexLockClocks
 	TexClock   *shared;			/* joined by later exclusive acquires only */
 } TexLockClocks;
 
+/* A lock that a strand held when it wanted another one. */
+typedef struct TexHeldLock
+{
+	int32		lock;			/* identity */
+	int32		event;			/* the acquire that began it */
+	bool		shared;
+} TexHeldLock;
+
 extern TexLocks *tex_locks_create(TexHistory *history);
 
 /* False: another strand holds it and will release it; try again then. */
@@ -31,6 +39,8 @@ extern int32 tex_locks_waiting(TexLocks *locks);
 
 /* The set of locks in force at an access, as a number; 0 is the empty one. */
 extern int32 tex_locks_held(TexLocks *locks, int32 event);
+extern bool tex_locks_holds_any(const TexLocks *locks, int32 strand);
+extern int	tex_locks_held_under(const TexLocks *locks, int32 event, TexHeldLock *held, int room);
 extern int	tex_lock_set_names(const TexLocks *locks, int32 set, int32 *names, int room);
 extern bool tex_lock_sets_at_once(const TexLocks *locks, int32 a, int32 b);
 extern bool tex_lock_sets_protect(const TexLocks *locks, int32 a, int32 b);

@@ -64,6 +64,7 @@ static const struct
 	[TEX_ABORTED_READ] = {"aborted read", "INFO", 3},
 	[TEX_CHECK_THEN_ACT] = {"check-then-act", "INFO", 3},
 	[TEX_POTENTIAL_RACE] = {"potential race", "INFO", 4},
+	[TEX_LOCK_ORDER] = {"lock order", "WARNING", 2},
 };
 
 /* What SQL calls it; ids of findings follow from this. */
@@ -288,7 +289,7 @@ tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pai
 	if (pair->tier == TEX_TIER_POTENTIAL)
 	{
 		verdict.pattern = TEX_POTENTIAL_RACE;
-		verdict.confidence = 3;
+		verdict.confidence = TEX_POTENTIAL_CONFIDENCE;
 		return verdict;
 	}
 	if (first_writes && second_writes)

@@ -17,7 +17,8 @@ typedef enum TexPattern
 	TEX_OWN_WRITE_OVERWRITTEN,
 	TEX_ABORTED_READ,
 	TEX_CHECK_THEN_ACT,
-	TEX_POTENTIAL_RACE
+	TEX_POTENTIAL_RACE,
+	TEX_LOCK_ORDER				/* of acquires, not of accesses: no verdict of tex_judge() */
 } TexPattern;
 
 typedef struct TexVerdict
@@ -28,6 +29,9 @@ typedef struct TexVerdict
 	bool		unshared;		/* ... unless each trace has a variable of its own */
 	int			confidence;		/* in tenths */
 } TexVerdict;
+
+/* In tenths, of what did not happen in this run. */
+#define TEX_POTENTIAL_CONFIDENCE 3
 
 /* For each trace and span, when it failed. */
 typedef struct TexFailures TexFailures;

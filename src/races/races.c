@@ -599,6 +599,8 @@ tex_races_find(TexHistory *history, const TexRacesOptions *options)
 	races->history = history;
 	races->options = *options;
 	races->order = tex_order_create(history);
+	if (options->lock_order)
+		races->lock_order = tex_order_watch_locks(races->order);
 	if (tex_order_count(races->order) < TEX_NORDERS)
 		races->options.potential = false;
 	races->accesses_room = 1024;

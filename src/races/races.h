@@ -51,6 +51,7 @@ typedef struct TexRacesOptions
 	int64		max_per_trace;	/* to keep of one variable in one pair of traces; 0: all */
 	bool		potential;		/* report the potential tier as well */
 	bool		mark;			/* mark all accesses that race */
+	bool		lock_order;		/* note which locks are taken under which */
 } TexRacesOptions;
 
 typedef struct TexRaces
@@ -64,6 +65,7 @@ typedef struct TexRaces
 	TexPair    *pairs;			/* proved ones first */
 	int64		npairs;
 	int64		count;			/* of all pairs, kept or not */
+	TexLockOrder *lock_order;	/* if asked for, and if there are locks */
 	struct RaceTables *tables;
 } TexRaces;
 

@@ -1,0 +1,359 @@
+-- Locks that are taken in opposite orders: deadlocks that have not happened yet.
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
+\getenv inputdir PG_ABS_SRCDIR
+\set programs :inputdir '/data/programs.sql'
+SET client_min_messages = warning;
+\i :programs
+
+-- What detect() finds in a program alone: the locks, the two acquires, how often.
+CREATE FUNCTION pg_temp.detected(this int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM trace_ext.detect();
+    RETURN coalesce((
+        SELECT string_agg(format('%s: %s-%s, %s', f.variable, a.label, b.label, f.occurrences), '; ' ORDER BY f.variable, a.label, b.label)
+          FROM trace_ext.findings f
+          JOIN program_events a ON a.run = this AND a.id = f.event1_id
+          JOIN program_events b ON b.run = this AND b.id = f.event2_id
+         WHERE f.kind = 'lock order'), 'none');
+END $$;
+CREATE FUNCTION pg_temp.lock_orders(program text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+    RETURN pg_temp.detected(pg_temp.load_program(program));
+END $$;
+
+-- Two threads, opposite orders. Nothing happened: the one was done before the other began.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x loc=app.py:10
+    b - T1 acq y loc=app.py:11
+    c - T1 rel y
+    d - T1 rel x
+    e - T2 acq y loc=app.py:20
+    f - T2 acq x loc=app.py:21
+    g - T2 rel x
+    h - T2 rel y$$);
+SELECT kind, variable, location1, location2, severity, confidence, confirmed, occurrences, last_seen - first_seen AS apart,
+       regexp_replace(evidence, 'trace [0-9a-f]{8}', 'trace ########', 'g') AS evidence
+  FROM trace_ext.global_races() \gx
+-- The same order.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    e - T2 acq x
+    f - T2 acq y
+    g - T2 rel x
+    h - T2 rel y$$);
+-- Not one under the other.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 rel x
+    c - T1 acq y
+    d - T1 rel y
+    e - T2 acq y
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y$$);
+-- Under one gate.
+SELECT pg_temp.lock_orders($$
+    o - T1 acq gate
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    p - T1 rel gate
+    q - T2 acq gate
+    e - T2 acq y
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y
+    r - T2 rel gate$$);
+-- A gate that is let go before is none; nor is one that both share.
+SELECT pg_temp.lock_orders($$
+    o - T1 acq gate
+    a - T1 acq x
+    p - T1 rel gate
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    q - T2 acq gate
+    e - T2 acq y
+    r - T2 rel gate
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y$$);
+SELECT pg_temp.lock_orders($$
+    o - T1 acq gate type=RWLock-Read
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    p - T1 rel gate type=RWLock-Read
+    q - T2 acq gate type=RWLock-Read
+    e - T2 acq y
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y
+    r - T2 rel gate type=RWLock-Read$$);
+-- But one that one of them takes as a writer is.
+SELECT pg_temp.lock_orders($$
+    o - T1 acq gate type=RWLock-Read
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    p - T1 rel gate type=RWLock-Read
+    q - T2 acq gate type=RWLock-Write
+    e - T2 acq y
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y
+    r - T2 rel gate type=RWLock-Write$$);
+
+-- Ordered by a spawn.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b a T1 acq y
+    c b T1 rel y
+    d c T1 rel x
+    s d T1 spawn job
+    e s T2 acq y task=job
+    f e T2 acq x task=job
+    g f T2 rel x task=job
+    h g T2 rel y task=job$$);
+-- Spawned before: not ordered.
+SELECT pg_temp.lock_orders($$
+    s - T1 spawn job
+    a s T1 acq x
+    b a T1 acq y
+    c b T1 rel y
+    d c T1 rel x
+    e s T2 acq y task=job
+    f e T2 acq x task=job
+    g f T2 rel x task=job
+    h g T2 rel y task=job$$);
+-- Ordered by an await.
+SELECT pg_temp.lock_orders($$
+    s - T1 spawn job
+    e s T2 acq y task=job
+    f e T2 acq x task=job
+    g f T2 rel x task=job
+    h g T2 rel y task=job
+    w s T1 await job
+    a w T1 acq x
+    b a T1 acq y
+    c b T1 rel y
+    d c T1 rel x$$);
+-- Ordered by a message: the caller is done before it calls. Locks that all share, else they were two.
+SELECT pg_temp.lock_orders($$
+    r - web/i1/T1 req GET_/a span=s1
+    a r web/i1/T1 acq redis:x
+    b a web/i1/T1 acq redis:y
+    c b web/i1/T1 rel redis:y
+    d c web/i1/T1 rel redis:x
+    m d web/i1/T1 req GET_/b span=s1
+    n - api/i2/T1 req GET_/b span=s2 up=s1
+    e n api/i2/T1 acq redis:y
+    f e api/i2/T1 acq redis:x
+    g f api/i2/T1 rel redis:x
+    h g api/i2/T1 rel redis:y$$);
+SELECT pg_temp.lock_orders($$
+    r - web/i1/T1 req GET_/a span=s1
+    m r web/i1/T1 req GET_/b span=s1
+    a m web/i1/T1 acq redis:x
+    b a web/i1/T1 acq redis:y
+    c b web/i1/T1 rel redis:y
+    d c web/i1/T1 rel redis:x
+    n - api/i2/T1 req GET_/b span=s2 up=s1
+    e n api/i2/T1 acq redis:y
+    f e api/i2/T1 acq redis:x
+    g f api/i2/T1 rel redis:x
+    h g api/i2/T1 rel redis:y$$);
+-- Locks of one name in two processes are two.
+SELECT pg_temp.lock_orders($$
+    a - web/i1/T1 acq x
+    b a web/i1/T1 acq y
+    c b web/i1/T1 rel y
+    d c web/i1/T1 rel x
+    e - api/i2/T1 acq y
+    f e api/i2/T1 acq x
+    g f api/i2/T1 rel x
+    h g api/i2/T1 rel y$$);
+
+-- Three locks, three threads.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x loc=app.py:10
+    b - T1 acq y loc=app.py:11
+    c - T1 rel y
+    d - T1 rel x
+    e - T2 acq y loc=app.py:20
+    f - T2 acq z loc=app.py:21
+    g - T2 rel z
+    h - T2 rel y
+    i - T3 call close_all
+    j i T3 acq z
+    k j T3 acq x
+    l k T3 rel x
+    m l T3 rel z$$);
+SELECT kind, variable, location1, location2, regexp_replace(evidence, 'trace [0-9a-f]{8}', 'trace ########', 'g') AS evidence
+  FROM trace_ext.global_races() \gx
+-- Three locks, but two threads: one of them would wait for itself.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    e - T2 acq y
+    f - T2 acq z
+    g - T2 rel z
+    h - T2 rel y
+    j - T2 acq z
+    k - T2 acq x
+    l - T2 rel x
+    m - T2 rel z$$);
+-- Four, as philosophers do; five are not looked for.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq f1
+    b - T1 acq f2
+    c - T1 rel f2
+    d - T1 rel f1
+    e - T2 acq f2
+    f - T2 acq f3
+    g - T2 rel f3
+    h - T2 rel f2
+    i - T3 acq f3
+    j - T3 acq f4
+    k - T3 rel f4
+    l - T3 rel f3
+    m - T4 acq f4
+    n - T4 acq f1
+    o - T4 rel f1
+    p - T4 rel f4$$);
+-- Two locks of three in a row, taken back to front: each two of them, but not those under the third.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 acq z
+    d - T1 rel z
+    e - T1 rel y
+    f - T1 rel x
+    g - T2 acq z
+    h - T2 acq y
+    i - T2 acq x
+    j - T2 rel x
+    k - T2 rel y
+    l - T2 rel z$$);
+
+-- Readers do not wait for each other.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x type=RWLock-Read
+    b - T1 acq y type=RWLock-Read
+    c - T1 rel y type=RWLock-Read
+    d - T1 rel x type=RWLock-Read
+    e - T2 acq y type=RWLock-Read
+    f - T2 acq x type=RWLock-Read
+    g - T2 rel x type=RWLock-Read
+    h - T2 rel y type=RWLock-Read$$);
+-- Nor if only one of the locks is shared by both; but each reads what the other one writes.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x type=RWLock-Read
+    b - T1 acq y type=Mutex
+    c - T1 rel y type=Mutex
+    d - T1 rel x type=RWLock-Read
+    e - T2 acq y type=Mutex
+    f - T2 acq x type=RWLock-Read
+    g - T2 rel x type=RWLock-Read
+    h - T2 rel y type=Mutex$$);
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x type=RWLock-Read
+    b - T1 acq y type=RWLock-Write
+    c - T1 rel y type=RWLock-Write
+    d - T1 rel x type=RWLock-Read
+    e - T2 acq y type=RWLock-Read
+    f - T2 acq x type=RWLock-Write
+    g - T2 rel x type=RWLock-Write
+    h - T2 rel y type=RWLock-Read$$);
+SELECT regexp_replace(evidence, 'trace [0-9a-f]{8}', 'trace ########', 'g') AS evidence FROM trace_ext.global_races();
+-- A semaphore lets in more than one.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x type=Semaphore
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x type=Semaphore
+    e - T2 acq y
+    f - T2 acq x type=Semaphore
+    g - T2 rel x type=Semaphore
+    h - T2 rel y$$);
+
+-- One thread alone, both orders.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 rel y
+    d - T1 rel x
+    e - T1 acq y
+    f - T1 acq x
+    g - T1 rel x
+    h - T1 rel y$$);
+-- A lock that is held already is not waited for.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T1 acq y
+    c - T1 acq x
+    d - T1 rel x
+    e - T1 rel y
+    f - T1 rel x
+    g - T2 acq x
+    h - T2 acq y
+    i - T2 rel y
+    j - T2 rel x$$);
+-- A lock that another thread lets go is no longer held.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b - T2 rel x
+    c - T1 acq y
+    d - T1 rel y
+    e - T2 acq y
+    f - T2 acq x
+    g - T2 rel x
+    h - T2 rel y$$);
+-- It did happen: both wait, and neither comes any further.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    e - T2 acq y
+    b - T1 acq y
+    f - T2 acq x$$);
+-- In a loop: once. And with messages in between, only the turn that is not ordered.
+SELECT pg_temp.lock_orders($$
+    s - T1 spawn job
+    a s T1 acq x
+    b a T1 acq y loc=app.py:2
+    c b T1 rel y
+    d c T1 rel x
+    a2 d T1 acq x
+    b2 a2 T1 acq y loc=app.py:2
+    c2 b2 T1 rel y
+    d2 c2 T1 rel x
+    e s T2 acq y task=job
+    f e T2 acq x task=job loc=app.py:3
+    g f T2 rel x task=job
+    h g T2 rel y task=job$$);
+SELECT pg_temp.lock_orders($$
+    a - T1 acq x
+    b a T1 acq y loc=app.py:2
+    c b T1 rel y
+    d c T1 rel x
+    s d T1 spawn job
+    a2 s T1 acq x
+    b2 a2 T1 acq y loc=app.py:2
+    c2 b2 T1 rel y
+    d2 c2 T1 rel x
+    e s T2 acq y task=job
+    f e T2 acq x task=job loc=app.py:3
+    g f T2 rel x task=job
+    h g T2 rel y task=job$$);
