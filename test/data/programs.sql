@@ -5,7 +5,7 @@
 -- parent is a label or -; thread is T, service/instance/T or service/instance/process/T.
 -- Events are a millisecond apart, unless at=MS says when. Operations:
 --   r w ar aw rmw X      access of X; old= new= order= locks=a,b loc=
---   acq rel L            lock; type= loc=
+--   acq rel L            lock; type=
 --   spawn await TASK     fence ORDERING     call NAME     error NAME
 --   req "METHOD_url"     resp STATUS        do ANYTHING
 -- span= up= task= clock={...} parent_id=UUID say the rest.
@@ -27,8 +27,7 @@ CREATE FUNCTION pg_temp.attributes_of(op text, name text, line text) RETURNS jso
             'new_value', pg_temp.option_of(line, 'new')::jsonb,
             'ordering', pg_temp.option_of(line, 'order'),
             'location', coalesce(pg_temp.option_of(line, 'loc'), 'app.py:' || split_part(line, ' ', 1)))
-        WHEN op IN ('acq', 'rel') THEN jsonb_build_object('lock_id', name, 'lock_type', pg_temp.option_of(line, 'type'),
-                                                        'location', pg_temp.option_of(line, 'loc'))
+        WHEN op IN ('acq', 'rel') THEN jsonb_build_object('lock_id', name, 'lock_type', pg_temp.option_of(line, 'type'))
         WHEN op = 'resp' THEN jsonb_build_object('status', name::int)
         WHEN op = 'call' THEN jsonb_build_object('function_name', name, 'file', 'app.py', 'line', 7)
         ELSE '{}' END) $$;

@@ -9,6 +9,11 @@
 SET client_min_messages = warning;
 \i :programs
 
+-- An acquire says where it is, if the line does (loc=).
+ALTER FUNCTION pg_temp.attributes_of(text, text, text) RENAME TO attributes_without_loc;
+CREATE FUNCTION pg_temp.attributes_of(op text, name text, line text) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT pg_temp.attributes_without_loc(op, name, line) ||
+          jsonb_strip_nulls(jsonb_build_object('location', CASE op WHEN 'acq' THEN pg_temp.option_of(line, 'loc') END)) $$;
 -- What detect() finds in a program alone: the locks, the two acquires, how often.
 CREATE FUNCTION pg_temp.detected(this int) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
