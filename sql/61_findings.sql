@@ -106,17 +106,17 @@ CREATE TABLE findings (
     evidence         text,
     status           finding_status   NOT NULL DEFAULT 'open'
 );
-COMMENT ON TABLE findings IS 'races by where they happen; detect() keeps it, set_finding_status() decides about a row';
+COMMENT ON TABLE findings IS 'races by where they happen, and locks taken in opposite orders; detect() keeps it, set_finding_status() decides about a row';
 COMMENT ON COLUMN findings.id IS 'follows from kind, variable and locations: the same finding always has the same id';
-COMMENT ON COLUMN findings.kind IS 'what goes wrong: lost update, write-write, read-write, ...';
-COMMENT ON COLUMN findings.variable IS 'the variable';
-COMMENT ON COLUMN findings.location1 IS 'where the earlier access is; of write-write and read-write, the smaller location';
-COMMENT ON COLUMN findings.location2 IS 'where the later access is';
+COMMENT ON COLUMN findings.kind IS 'what goes wrong: lost update, write-write, read-write, lock order, ...';
+COMMENT ON COLUMN findings.variable IS 'the variable; of lock order, the names of the locks, each taken before the next and the last before the first';
+COMMENT ON COLUMN findings.location1 IS 'where the earlier access is; of write-write, read-write and lock order, the smaller location';
+COMMENT ON COLUMN findings.location2 IS 'where the later access is; of lock order, these are where the first two of the locks are taken under another';
 COMMENT ON COLUMN findings.severity IS 'CRITICAL, WARNING or INFO';
 COMMENT ON COLUMN findings.confidence IS 'of the best pair, from 0 to 1';
 COMMENT ON COLUMN findings.confirmed IS 'values prove it';
 COMMENT ON COLUMN findings.occurrences IS
-    'pairs seen; of one variable between two traces, at most 1000 are counted, and of one batch at most 500000. 0: later events showed that it was none';
+    'pairs seen; of one variable between two traces, at most 1000 are counted, and of one batch at most 500000; lock order counts once for two traces. 0: later events showed that it was none';
 COMMENT ON COLUMN findings.first_seen IS 'time of the later access of the first pair';
 COMMENT ON COLUMN findings.last_seen IS 'time of the later access of the last pair';
 COMMENT ON COLUMN findings.event1_id IS 'the earlier access of the best pair, the first such';
@@ -410,6 +410,56 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.rivals_of(uuid[], timestamptz, timestamptz, bigint) IS
     'traces that ran within a time and share a variable with home; of more than most_events events, the latest';
 
+-- Of what accesses nothing, only this can be in a finding: as long as all traces
+-- access something, nothing is read.
+CREATE FUNCTION trace_ext_internal.traces_that_nest_locks(ids uuid[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    low timestamptz;
+    high timestamptz;
+BEGIN
+    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(ids) r;
+    IF low <= high THEN
+        RETURN QUERY EXECUTE $q$
+            SELECT trace_id FROM trace_ext.events
+             WHERE trace_id = ANY ($1) AND "timestamp" >= $2 AND "timestamp" <= $3 AND kind = 'LockAcquire'
+             GROUP BY trace_id
+            HAVING min(name COLLATE "C") <> max(name COLLATE "C")
+            $q$ USING ids, low, high;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.traces_that_nest_locks(uuid[]) IS
+    'those of some traces that take more than one lock, and so may take one under another';
+
+CREATE FUNCTION trace_ext_internal.traces_to_compare(INOUT from_times timestamptz[], INOUT to_times timestamptz[], OUT ids uuid[])
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    without uuid[];
+    nest uuid[];
+    starts timestamptz[];
+    ends timestamptz[];
+BEGIN
+    SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.started_at) FILTER (WHERE w.access_count > 0),
+           array_agg(w.ended_at) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0)
+      INTO ids, starts, ends, without
+      FROM trace_ext_internal.traces_within(from_times, to_times) w;
+    IF without IS NOT NULL THEN
+        nest := ARRAY(SELECT trace_ext_internal.traces_that_nest_locks(without));
+    END IF;
+    IF nest <> '{}' THEN
+        SELECT ids || array_agg(b.trace_id), starts || array_agg(b.started_at), ends || array_agg(b.ended_at) INTO ids, starts, ends
+          FROM trace_ext.summary_base b WHERE b.trace_id = ANY (nest);
+    END IF;
+    from_times := starts;
+    to_times := ends;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestamptz[]) IS
+    'traces that ran within one of some times and access something, or take a lock under another; and when each of them ran';
+
 -- What traces of a time may have changed: home; what races with that; and what may
 -- order those. Times apart from each other are looked at together, for a look costs
 -- some milliseconds however little there is to see: no pair is of two of them.
@@ -436,8 +486,7 @@ BEGIN
       INTO f, t, batch_from, batch_to
       FROM unnest(batch) AS d (id) JOIN trace_ext.summary_base b ON b.trace_id = d.id;
     SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext_internal.merge_times(f, t) m;
-    SELECT array_agg(w.trace_id), array_agg(w.started_at), array_agg(w.ended_at) INTO home, f, t
-      FROM trace_ext_internal.traces_within(f, t) w WHERE w.access_count > 0;
+    SELECT r.ids, r.from_times, r.to_times INTO home, f, t FROM trace_ext_internal.traces_to_compare(f, t) r;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
         changed := trace_ext_internal.examine_traces(batch, '{}');
@@ -446,8 +495,8 @@ BEGIN
     END IF;
 
     -- What races with home, and what may order that.
-    SELECT array_agg(w.trace_id), array_agg(w.started_at), array_agg(w.ended_at) INTO rivals, f, t
-      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w WHERE w.access_count > 0;
+    SELECT r.ids, r.from_times, r.to_times INTO rivals, f, t
+      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_to_compare(m.from_times, m.to_times) r;
     SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
            sum(w.event_count)
       INTO others, without, events

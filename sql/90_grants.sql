@@ -52,7 +52,7 @@ DECLARE
         'default_partition', 'partition_step_rows', 'most_partitions',
         'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'restore_default', 'restores_default', 'partitions_needed', 'keep_finding', 'keep_race_pair', 'keep_ingest_error', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
-        'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'merge_times', 'sweep_race_pairs', 'fold_all', 'next_calls', 'take_some_calls', 'take_calls', 'take_calls_if_free', 'forget_calls', 'rebuild_calls', 'calls_needed', 'announce', 'keep_job', 'try_job_lock', 'call_job',
+        'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'traces_that_nest_locks', 'traces_to_compare', 'merge_times', 'sweep_race_pairs', 'fold_all', 'next_calls', 'take_some_calls', 'take_calls', 'take_calls_if_free', 'forget_calls', 'rebuild_calls', 'calls_needed', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement',

@@ -13,7 +13,7 @@ SET datestyle = 'ISO';
 TRUNCATE anomalies, anomaly_parts, anomaly_queue;
 
 -- Calls from a time on, one a second, each in a trace of its own.
-CREATE PROCEDURE plain.batches(n int, at timestamptz, ms double precision, operation text = 'transfer', service text = 'bank', trace text = NULL) LANGUAGE sql AS $$
+CREATE PROCEDURE plain.calls(n int, at timestamptz, ms double precision, operation text = 'transfer', service text = 'bank', trace text = NULL) LANGUAGE sql AS $$
     INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, duration_ns)
     SELECT coalesce(plain.id(trace), gen_random_uuid()), gen_random_uuid(), at + i * interval '1 second', 'FunctionCall', operation, service, (ms * 1e6)::bigint
       FROM generate_series(1, n) i;
@@ -49,16 +49,16 @@ SELECT * FROM slow_events(NULL);
 SELECT * FROM slow_events(ARRAY[NULL, plain.id('1')]);
 
 -- A spread of zero does not make everything slow: 10 ms each, so 20 ms is the bound, and more than that is slow. Faster never is.
-CALL plain.batches(200, '2001-02-03 04:00+00', 10);
+CALL plain.calls(200, '2001-02-03 04:00+00', 10);
 CALL plain.baselines('2001-02-03 05:10+00');
 SELECT count, p50_ms, p99_ms FROM baseline_metrics;
-CALL plain.batches(1, '2001-02-03 05:10+00', 10.001);
-CALL plain.batches(1, '2001-02-03 05:10+00', 20);
-CALL plain.batches(1, '2001-02-03 05:10+00', 0.001);
+CALL plain.calls(1, '2001-02-03 05:10+00', 10.001);
+CALL plain.calls(1, '2001-02-03 05:10+00', 20);
+CALL plain.calls(1, '2001-02-03 05:10+00', 0.001);
 CALL plain.look();
 SELECT * FROM plain.shown;
-CALL plain.batches(1, '2001-02-03 05:11+00', 20.01);
-CALL plain.batches(1, '2001-02-03 05:12+00', 3120);
+CALL plain.calls(1, '2001-02-03 05:11+00', 20.01);
+CALL plain.calls(1, '2001-02-03 05:12+00', 3120);
 CALL plain.look();
 SELECT * FROM plain.shown;
 SELECT evidence FROM anomalies;
@@ -68,18 +68,18 @@ SELECT total, ids = ARRAY(SELECT id FROM anomalies) AS ids, notify_payload(a)::j
 UPDATE announcements SET total = 0, ids = '{}';
 
 -- Very quick calls: some milliseconds more are nothing. Too few calls: nobody knows. No baseline: neither.
-CALL plain.batches(200, '2001-02-03 04:00+00', 0, 'quick');
-CALL plain.batches(99, '2001-02-03 04:00+00', 10, 'seldom');
+CALL plain.calls(200, '2001-02-03 04:00+00', 0, 'quick');
+CALL plain.calls(99, '2001-02-03 04:00+00', 10, 'seldom');
 CALL plain.baselines('2001-02-03 05:10+00');
-CALL plain.batches(1, '2001-02-03 05:10+00', 9.9, 'quick');
-CALL plain.batches(1, '2001-02-03 05:10+00', 5000, 'seldom');
-CALL plain.batches(1, '2001-02-03 05:10+00', 5000, 'never before');
-CALL plain.batches(1, '2001-02-03 05:10+00', 5000, NULL);
-CALL plain.batches(1, '2001-02-03 05:10+00', NULL);
-CALL plain.batches(1, '2001-02-03 05:10+00', 5000, 'transfer', 'other bank');
+CALL plain.calls(1, '2001-02-03 05:10+00', 9.9, 'quick');
+CALL plain.calls(1, '2001-02-03 05:10+00', 5000, 'seldom');
+CALL plain.calls(1, '2001-02-03 05:10+00', 5000, 'never before');
+CALL plain.calls(1, '2001-02-03 05:10+00', 5000, NULL);
+CALL plain.calls(1, '2001-02-03 05:10+00', NULL);
+CALL plain.calls(1, '2001-02-03 05:10+00', 5000, 'transfer', 'other bank');
 CALL plain.look();
 SELECT * FROM plain.shown WHERE operation <> 'transfer';
-CALL plain.batches(1, '2001-02-03 05:10+00', 10.1, 'quick');
+CALL plain.calls(1, '2001-02-03 05:10+00', 10.1, 'quick');
 CALL plain.look();
 SELECT * FROM plain.shown WHERE operation = 'quick';
 SELECT evidence FROM anomalies WHERE operation = 'quick';
@@ -100,36 +100,36 @@ RESET trace_ext.slow_factor;
 RESET trace_ext.slow_floor;
 
 -- One baseline an operation, not one a kind or service: a slow one that is always slow is none.
-CALL plain.batches(200, '2001-02-03 04:00+00', 4000, 'report');
-CALL plain.batches(200, '2001-02-03 04:00+00', 3000, 'transfer', NULL);
+CALL plain.calls(200, '2001-02-03 04:00+00', 4000, 'report');
+CALL plain.calls(200, '2001-02-03 04:00+00', 3000, 'transfer', NULL);
 CALL plain.baselines('2001-02-03 05:10+00');
-CALL plain.batches(5, '2001-02-03 05:10+00', 4100, 'report');
-CALL plain.batches(5, '2001-02-03 05:10+00', 3100, 'transfer', NULL);
+CALL plain.calls(5, '2001-02-03 05:10+00', 4100, 'report');
+CALL plain.calls(5, '2001-02-03 05:10+00', 3100, 'transfer', NULL);
 CALL plain.look();
 SELECT * FROM plain.shown WHERE operation = 'report' OR service_name IS NULL;
-CALL plain.batches(1, '2001-02-03 05:10+00', 70000, 'transfer', NULL);
+CALL plain.calls(1, '2001-02-03 05:10+00', 70000, 'transfer', NULL);
 CALL plain.look();
 SELECT evidence FROM anomalies WHERE service_name IS NULL;
 
 -- Never by its own hour: 1,000 calls of an hour that nothing was known before, one of them slow, whether they come in time or late.
-CALL plain.batches(1000, '2001-02-03 05:10+00', 10, 'new');
-CALL plain.batches(1, '2001-02-03 05:20+00', 9000, 'new');
+CALL plain.calls(1000, '2001-02-03 05:10+00', 10, 'new');
+CALL plain.calls(1, '2001-02-03 05:20+00', 9000, 'new');
 CALL plain.look();
 SELECT count(*) FROM anomalies WHERE operation = 'new';
 CALL plain.baselines('2001-02-03 06:10+00');
-CALL plain.batches(1, '2001-02-03 05:20+00', 9000, 'new');
+CALL plain.calls(1, '2001-02-03 05:20+00', 9000, 'new');
 CALL plain.look();
 SELECT count(*) FROM anomalies WHERE operation = 'new';
-CALL plain.batches(1, '2001-02-03 06:20+00', 9000, 'new');
+CALL plain.calls(1, '2001-02-03 06:20+00', 9000, 'new');
 CALL plain.look();
 SELECT * FROM plain.shown WHERE operation = 'new';
 -- A late one is judged by the hours before its own: by noon all calls took 5 s.
-CALL plain.batches(1000, '2001-02-03 11:00+00', 5000);
+CALL plain.calls(1000, '2001-02-03 11:00+00', 5000);
 CALL plain.baselines('2001-02-03 12:10+00');
 SELECT p99_ms > 4000 AS slow_by_now FROM baseline_metrics WHERE operation = 'transfer' AND service_name = 'bank';
-CALL plain.batches(1, '2001-02-03 12:10+00', 6000);
-CALL plain.batches(1, '2001-02-03 10:00+00', 6000);
-CALL plain.batches(1, '2001-02-03 03:00+00', 6000);      -- nothing was known then
+CALL plain.calls(1, '2001-02-03 12:10+00', 6000);
+CALL plain.calls(1, '2001-02-03 10:00+00', 6000);
+CALL plain.calls(1, '2001-02-03 03:00+00', 6000);      -- nothing was known then
 CALL plain.look();
 SELECT * FROM plain.shown WHERE operation = 'transfer' AND service_name = 'bank';
 -- Before the job baselines has run, hours are added up for each.
@@ -161,10 +161,10 @@ SELECT evidence FROM anomalies;
 -- An occurrence counts once: delivered again, looked at again, in a trace that goes on.
 TRUNCATE events, anomalies, anomaly_parts, anomaly_queue;
 UPDATE announcements SET total = 0, ids = '{}';
-CALL plain.batches(200, '2001-02-03 04:00+00', 10);
+CALL plain.calls(200, '2001-02-03 04:00+00', 10);
 CALL plain.baselines('2001-02-03 05:10+00');
-CALL plain.batches(2, '2001-02-03 05:10+00', 100, trace => 'a1');
-CALL plain.batches(1, '2001-02-03 05:20+00', 200, trace => 'a2');
+CALL plain.calls(2, '2001-02-03 05:10+00', 100, trace => 'a1');
+CALL plain.calls(1, '2001-02-03 05:20+00', 200, trace => 'a2');
 CALL plain.look();
 SELECT * FROM plain.shown;
 SELECT trace_id, occurrences, first_seen, last_seen, score, evidence FROM anomaly_parts ORDER BY 1;
@@ -175,8 +175,8 @@ SELECT ctid AS place FROM anomaly_parts WHERE trace_id = plain.id('a1') \gset
 CALL plain.look();
 SELECT ctid = :'place' AS untouched FROM anomaly_parts WHERE trace_id = plain.id('a1');
 SELECT * FROM plain.shown;
-CALL plain.batches(1, '2001-02-03 05:30+00', 150, trace => 'a1');
-CALL plain.batches(1, '2001-02-03 05:31+00', 15, trace => 'a1');
+CALL plain.calls(1, '2001-02-03 05:30+00', 150, trace => 'a1');
+CALL plain.calls(1, '2001-02-03 05:31+00', 15, trace => 'a1');
 CALL plain.look();
 SELECT * FROM plain.shown;
 SELECT * FROM plain.wrong_anomalies;
@@ -196,11 +196,11 @@ SELECT * FROM plain.shown;
 SELECT count(*) FROM anomaly_parts;
 
 -- What somebody decided stays, and of what is resolved only what happens later opens it again.
-CALL plain.batches(1, '2001-02-03 05:10+00', 100, trace => 'a3');
+CALL plain.calls(1, '2001-02-03 05:10+00', 100, trace => 'a3');
 CALL plain.look();
 SELECT id FROM anomalies \gset
 SELECT set_anomaly_status(:'id', 'acknowledged');
-CALL plain.batches(1, '2001-02-03 05:11+00', 100, trace => 'a4');
+CALL plain.calls(1, '2001-02-03 05:11+00', 100, trace => 'a4');
 CALL plain.look();
 SELECT * FROM plain.shown;
 SELECT decided_at BETWEEN now() - interval '1 hour' AND clock_timestamp() AS decided FROM anomalies;
@@ -211,16 +211,16 @@ SELECT * FROM plain.wrong_anomalies;
 UPDATE announcements SET total = 0, ids = '{}';
 SELECT set_anomaly_status(:'id', 'resolved'::varchar);
 UPDATE anomalies SET decided_at = '2001-02-03 05:30+00';
-CALL plain.batches(1, '2001-02-03 05:12+00', 100, trace => 'a5');
+CALL plain.calls(1, '2001-02-03 05:12+00', 100, trace => 'a5');
 CALL plain.look();
 SELECT n, status FROM plain.shown;
 SELECT total FROM announcements WHERE channel = 'trace_ext_anomalies';
-CALL plain.batches(1, '2001-02-03 05:31+00', 100, trace => 'a6');
+CALL plain.calls(1, '2001-02-03 05:31+00', 100, trace => 'a6');
 CALL plain.look();
 SELECT n, status FROM plain.shown;
 SELECT total FROM announcements WHERE channel = 'trace_ext_anomalies';
 SELECT set_anomaly_status(:'id', 'ignored');
-CALL plain.batches(1, '2001-02-03 05:32+00', 100, trace => 'a7');
+CALL plain.calls(1, '2001-02-03 05:32+00', 100, trace => 'a7');
 CALL plain.look();
 SELECT n, status FROM plain.shown;
 SELECT set_anomaly_status(gen_random_uuid(), 'open');
@@ -235,14 +235,14 @@ SET trace_ext.retention_traces = 2;
 DO $$ DECLARE more boolean; BEGIN LOOP CALL trace_ext.job_retention(more); EXIT WHEN NOT more; END LOOP; END $$;
 RESET trace_ext.retention_traces;
 SELECT count(*) FROM anomaly_queue;
-CALL plain.batches(1, '2001-02-03 05:40+00', 1, 'something else');
+CALL plain.calls(1, '2001-02-03 05:40+00', 1, 'something else');
 CALL plain.look();
 SELECT n, first_seen, last_seen, actual FROM plain.shown;
 SELECT trace_id, occurrences, first_seen, last_seen, sample_trace_id FROM anomaly_parts ORDER BY 1;
 DELETE FROM events;
 SELECT fold() > 0 AS folded;
 DELETE FROM anomaly_queue;
-CALL plain.batches(1, '2001-02-03 05:40+00', 1, 'something else');
+CALL plain.calls(1, '2001-02-03 05:40+00', 1, 'something else');
 CALL plain.look();
 SELECT n, first_seen, last_seen, actual, status FROM plain.shown;
 SELECT trace_id, occurrences, first_seen, last_seen, sample_trace_id FROM anomaly_parts ORDER BY 1;
@@ -250,11 +250,11 @@ SELECT * FROM plain.wrong_anomalies;
 
 -- Steps: some traces each, long ones fewer; what was done is kept.
 TRUNCATE events, anomalies, anomaly_parts, anomaly_queue;
-CALL plain.batches(200, '2001-02-03 04:00+00', 10);
+CALL plain.calls(200, '2001-02-03 04:00+00', 10);
 CALL plain.baselines('2001-02-03 05:10+00');
 DELETE FROM anomaly_queue;
-CALL plain.batches(30, '2001-02-03 05:10+00', 100);
-CALL plain.batches(501, '2001-02-03 05:20+00', 1, trace => 'b1');
+CALL plain.calls(30, '2001-02-03 05:10+00', 100);
+CALL plain.calls(501, '2001-02-03 05:20+00', 1, trace => 'b1');
 SELECT fold() > 0 AS folded;
 TRUNCATE anomaly_queue;
 INSERT INTO anomaly_queue SELECT plain.id('b1');
@@ -324,8 +324,8 @@ CREATE OR REPLACE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
       FROM trace_ext.events e, (VALUES ('error', 'INFO'), ('long gap', 'CRITICAL'), ('lock wait', 'strange')) AS k (kind, severity)
      WHERE e.trace_id = ANY (trace_ids) $$;
 TRUNCATE events, anomalies, anomaly_parts, anomaly_queue;
-CALL plain.batches(2, '2001-02-03 05:10+00', 1, 'x', trace => 'c1');
-CALL plain.batches(1, '2001-02-03 05:10+00', 1, 'y', trace => 'c2');
+CALL plain.calls(2, '2001-02-03 05:10+00', 1, 'x', trace => 'c1');
+CALL plain.calls(1, '2001-02-03 05:10+00', 1, 'y', trace => 'c2');
 CALL plain.look();
 SELECT kind, severity, service_name, operation, n, first_seen, last_seen, score FROM plain.shown;
 SELECT * FROM plain.wrong_anomalies;

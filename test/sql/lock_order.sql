@@ -362,3 +362,152 @@ SELECT pg_temp.lock_orders($$
     f e T2 acq x task=job loc=app.py:3
     g f T2 rel x task=job
     h g T2 rel y task=job$$);
+
+-- Across traces that ran at the same time; delivered one after the other, and without
+-- any access.
+TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+SELECT pg_temp.load_program($$
+    trace A
+    r - T1 req POST_/transfer at=1
+    a r T1 acq x at=2 loc=app.py:10
+    b a T1 acq y at=3 loc=app.py:11
+    c b T1 rel y at=4
+    d c T1 rel x at=5
+    s d T1 resp 200 at=9
+    trace B
+    t - T2 req POST_/close at=5
+    e t T2 acq y at=6 loc=app.py:20
+    f e T2 acq x at=7 loc=app.py:21
+    g f T2 rel x at=8
+    h g T2 rel y at=8$$) AS run \gset
+CREATE TEMP TABLE two AS SELECT * FROM trace_ext.events;
+DELETE FROM trace_ext.events WHERE trace_id = (SELECT DISTINCT trace_id FROM program_events WHERE run = :run AND trace = 'B');
+SELECT pg_temp.detected(:run);
+INSERT INTO trace_ext.events SELECT * FROM two ON CONFLICT DO NOTHING;
+SELECT pg_temp.detected(:run);
+SELECT location1, location2, occurrences, regexp_replace(evidence, 'trace [0-9a-f]{8}', 'trace ########', 'g') AS evidence
+  FROM trace_ext.findings \gx
+-- Delivered twice, and looked at again.
+INSERT INTO trace_ext.events SELECT * FROM two ON CONFLICT DO NOTHING;
+INSERT INTO trace_ext.detect_queue SELECT DISTINCT trace_id FROM two;
+SELECT pg_temp.detected(:run);
+INSERT INTO trace_ext.detect_queue SELECT trace_id FROM two LIMIT 1;
+SELECT pg_temp.detected(:run);
+-- A trace loses the order: nothing is left.
+DELETE FROM trace_ext.events WHERE id = (SELECT id FROM program_events WHERE run = :run AND label = 'e');
+SELECT pg_temp.detected(:run);
+SELECT count(*) AS left_over FROM trace_ext.race_pairs;
+-- Others do the same with the same locks: one finding, two pairs of traces. They are of
+-- another time.
+INSERT INTO trace_ext.events SELECT * FROM two ON CONFLICT DO NOTHING;
+INSERT INTO trace_ext.events SELECT (jsonb_populate_record(e, jsonb_build_object('trace_id', md5(e.trace_id::text),
+                                                                                 'timestamp', e."timestamp" + interval '1 h'))).* FROM two e;
+SELECT pg_temp.detected(:run);
+-- They did not run at the same time.
+SELECT pg_temp.lock_orders($$
+    trace A
+    a - T1 acq x at=2
+    b a T1 acq y at=3
+    c b T1 rel y at=4
+    d c T1 rel x at=5
+    trace B
+    e - T2 acq y at=500
+    f e T2 acq x at=501
+    g f T2 rel x at=502
+    h g T2 rel y at=503$$);
+-- Three locks, three traces; a find_races() shows accesses only.
+SELECT pg_temp.lock_orders($$
+    trace A
+    a - T1 acq x at=1
+    b a T1 acq y at=2
+    c b T1 rel y at=3
+    d c T1 rel x at=20
+    trace B
+    e - T2 acq y at=4
+    f e T2 acq z at=5
+    g f T2 rel z at=6
+    h g T2 rel y at=20
+    trace C
+    i - T3 acq z at=7
+    j i T3 acq x at=8
+    k j T3 rel x at=9
+    l k T3 rel z at=20$$);
+SELECT count(*) AS races FROM (SELECT DISTINCT trace_id FROM trace_ext.events) t, trace_ext.find_races(t.trace_id);
+
+-- Random programs, against the definition: threads that take what is free, in one trace
+-- or each in its own, delivered in two parts.
+SELECT setseed(0.42);
+CREATE TEMP TABLE steps (program int, n int, thread int, held text[], op text, name text);
+CREATE FUNCTION pg_temp.make_program(program int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    nthreads int := 2 + floor(random() * 4);
+    nlocks int := 2 + floor(random() * 4);
+    held text[] := array_fill(''::text, ARRAY[nthreads]);
+    is_held boolean[] := array_fill(false, ARRAY[nlocks]);
+    t int;
+    l int;
+BEGIN
+    FOR done IN 1 .. 20 + floor(random() * 20) LOOP
+        t := 1 + floor(random() * nthreads);
+        IF random() < 0.6 THEN
+            l := 1 + floor(random() * nlocks);
+            CONTINUE WHEN is_held[l];
+            INSERT INTO steps VALUES (program, done, t, string_to_array(held[t], NULL), 'acq', l);
+            is_held[l] := true;
+            held[t] := held[t] || l;
+        ELSE
+            CONTINUE WHEN held[t] = '';
+            l := right(held[t], 1)::int;
+            is_held[l] := false;
+            held[t] := left(held[t], -1);
+            INSERT INTO steps VALUES (program, done, t, NULL, 'rel', l);
+        END IF;
+    END LOOP;
+END $$;
+SELECT count(pg_temp.make_program(p)) AS programs FROM generate_series(1, 400) p;
+CREATE TEMP TABLE wants AS
+SELECT s.*, h.name AS under, CASE WHEN program % 2 = 0 THEN 0 ELSE thread END AS trace, t.first, t.last
+  FROM steps s, unnest(s.held) AS h (name), LATERAL (SELECT min(m.n) AS first, max(m.n) AS last FROM steps m
+                                                      WHERE m.program = s.program AND (s.program % 2 = 0 OR m.thread = s.thread)) t
+ WHERE op = 'acq';
+ANALYZE wants;
+CREATE TEMP TABLE wanted AS
+WITH RECURSIVE way AS (
+    SELECT program, ARRAY[under] AS locks, ARRAY[thread] AS threads, ARRAY[trace] AS traces, ARRAY[first] AS firsts, ARRAY[last] AS lasts,
+           held, name, 1 AS length
+      FROM wants
+    UNION
+    SELECT w.program, w.locks || a.under, w.threads || a.thread, w.traces || a.trace, w.firsts || a.first, w.lasts || a.last,
+           w.held || a.held, a.name, w.length + 1
+      FROM way w JOIN wants a ON a.program = w.program AND a.under = w.name
+     WHERE w.length < 4 AND a.thread <> ALL (w.threads) AND NOT a.held && w.held
+       AND a.under > w.locks[1] AND a.name >= w.locks[1] AND a.under <> ALL (w.locks)
+       AND a.first <= ALL (w.lasts) AND a.last >= ALL (w.firsts)
+)
+SELECT DISTINCT program, array_to_string(locks, ', ') AS variable, md5(program || ' ' || traces[1])::uuid AS a, md5(program || ' ' || traces[2])::uuid AS b
+  FROM way WHERE length > 1 AND name = locks[1];
+UPDATE wanted SET a = least(a, b), b = greatest(a, b);
+SELECT length(variable) / 3 + 1 AS locks, count(*) > 30 AS enough FROM wanted GROUP BY 1 ORDER BY 1;
+
+TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+CREATE TEMP TABLE deliveries AS SELECT *, floor(random() * 2) AS part FROM steps;
+CREATE FUNCTION pg_temp.deliver(which int) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, service_name, instance_id, process_id, thread_id, attributes)
+    SELECT md5(program || ' ' || CASE WHEN program % 2 = 0 THEN 0 ELSE thread END)::uuid, md5(program || ' ' || n)::uuid,
+           '2030-01-01 00:00+00'::timestamptz + program * interval '1 minute' + n * interval '1 ms',
+           (CASE op WHEN 'acq' THEN 'LockAcquire' ELSE 'LockRelease' END)::trace_ext.event_kind,
+           name, 'svc', 'i1', program, 'T' || thread, '{}'
+      FROM deliveries WHERE part = which;
+    RETURN trace_ext.detect();
+END $$;
+SELECT pg_temp.deliver(d) > 0 AS delivered FROM generate_series(0, 1) d;
+SELECT *
+  FROM (SELECT variable, a, b, count(*) AS wanted FROM wanted GROUP BY 1, 2, 3) w
+  FULL JOIN (SELECT f.variable, p.trace1 AS a, p.trace2 AS b, p.occurrences AS found FROM trace_ext.race_pairs p JOIN trace_ext.findings f ON f.id = p.finding_id
+              WHERE f.kind = 'lock order' AND p.trace1 IS NOT NULL) f USING (variable, a, b)
+ WHERE found IS DISTINCT FROM 1 OR wanted IS NULL LIMIT 5;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

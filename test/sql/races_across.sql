@@ -1,6 +1,7 @@
 -- Random programs in which each thread serves several traces in turn, against an
 -- oracle that takes the transitive closure of thread order and lock hand-over. Some
--- traces touch no variable at all and still order others by the locks they take.
+-- traces touch no variable at all and still order others by the locks they take. Another
+-- oracle has the definition of opposite lock orders.
 \set ECHO none
 \getenv no_workers PG_ABS_SRCDIR
 \set no_workers :no_workers '/no_workers.sql'
@@ -134,8 +135,48 @@ SELECT count(*) AS wrong_counts
  WHERE trace_ext.count_variable_races(s.name) <> coalesce(w.n, 0);
 SELECT count(*) AS wrong_findings
   FROM (SELECT variable, count(*) AS n FROM wanted GROUP BY 1) w
-  FULL JOIN (SELECT variable, sum(occurrences) AS n FROM trace_ext.findings GROUP BY 1) f USING (variable)
+  FULL JOIN (SELECT variable, sum(occurrences) AS n FROM trace_ext.findings WHERE kind <> 'lock order' GROUP BY 1) f USING (variable)
  WHERE w.n IS DISTINCT FROM f.n;
+
+-- Lock orders, by their definition: a cycle of wants, each under what the next one
+-- wants, of threads that hold no lock in common, in traces that ran at one time.
+CREATE TEMP TABLE wants AS
+SELECT s.program, s.n, s.thread, i.trace_id, s.name AS wanted, t.first, t.last,
+       ARRAY(SELECT h.name FROM steps h WHERE h.program = s.program AND h.thread = s.thread AND h.n < s.n
+              GROUP BY h.name HAVING count(*) FILTER (WHERE h.op = 'acq') > count(*) FILTER (WHERE h.op = 'rel')) AS held
+  FROM steps s JOIN ids i ON i.program = s.program AND i.nth = s.n + 1,
+       LATERAL (SELECT min(m.n) AS first, max(m.n) AS last FROM steps m WHERE (m.program, m.thread, m.part) = (s.program, s.thread, s.part)) t
+ WHERE s.op = 'acq';
+DELETE FROM wants WHERE held = '{}';
+CREATE TEMP TABLE arcs AS SELECT w.*, h.name AS under FROM wants w, unnest(held) AS h (name) WHERE h.name <> wanted;
+ANALYZE arcs;
+CREATE TEMP TABLE lock_orders AS
+WITH RECURSIVE way AS (
+    SELECT program, ARRAY[under] AS locks, ARRAY[thread] AS threads, ARRAY[trace_id] AS traces, ARRAY[first] AS firsts, ARRAY[last] AS lasts,
+           held, wanted, 1 AS length
+      FROM arcs
+    UNION ALL
+    SELECT w.program, w.locks || a.under, w.threads || a.thread, w.traces || a.trace_id, w.firsts || a.first, w.lasts || a.last,
+           w.held || a.held, a.wanted, w.length + 1
+      FROM way w JOIN arcs a ON a.program = w.program AND a.under = w.wanted
+     WHERE w.length < 4 AND a.thread <> ALL (w.threads) AND NOT a.held && w.held
+       AND a.under > w.locks[1] AND a.wanted >= w.locks[1] AND NOT a.under = ANY (w.locks)
+       AND a.first <= ALL (w.lasts) AND a.last >= ALL (w.firsts)
+)
+SELECT DISTINCT program, array_to_string(locks, ', ') AS variable, least(traces[1], traces[2]) AS a, greatest(traces[1], traces[2]) AS b
+  FROM way WHERE length > 1 AND wanted = locks[1];
+SELECT count(*) > 50 AS enough,
+       count(*) FILTER (WHERE NOT EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id IN (a, b) AND e.kind = 'StateChange')) > 5 AS enough_without_accesses
+  FROM lock_orders;
+SELECT count(*) AS wrong_lock_orders
+  FROM (SELECT variable, count(*) AS n FROM lock_orders GROUP BY 1) w
+  FULL JOIN (SELECT variable, sum(occurrences) AS n FROM trace_ext.findings WHERE kind = 'lock order' GROUP BY 1) f USING (variable)
+ WHERE w.n IS DISTINCT FROM f.n;
+SELECT count(*) AS wrong_pairs
+  FROM (SELECT variable, a, b FROM lock_orders) w
+  FULL JOIN (SELECT f.variable, p.trace1 AS a, p.trace2 AS b FROM trace_ext.race_pairs p JOIN trace_ext.findings f ON f.id = p.finding_id
+              WHERE f.kind = 'lock order' AND p.trace1 IS NOT NULL) f USING (variable, a, b)
+ WHERE w.variable IS NULL OR f.variable IS NULL;
 
 -- A trace that only hands a lock on, and comes last: what it orders is no finding any more.
 TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
