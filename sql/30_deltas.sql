@@ -39,6 +39,11 @@ CREATE TABLE summary_base (
 );
 -- The newest traces first, for list_traces() and ORDER BY last_timestamp.
 CREATE INDEX summary_base_newest_idx ON summary_base (last_timestamp, trace_id);
+-- For filters of list_traces() that few traces pass.
+CREATE INDEX summary_base_errors_idx ON summary_base (last_timestamp, trace_id) WHERE error_count > 0;
+CREATE INDEX summary_base_duration_idx ON summary_base (trace_ext_internal.duration_ms(started_at, ended_at));
+-- A name may be longer than an entry of an index.
+CREATE INDEX summary_base_name_idx ON summary_base ("left"(root_name, 200) text_pattern_ops);
 
 -- No index: readers take all of it, and fold() keeps it short.
 CREATE TABLE summary_deltas (
@@ -126,6 +131,9 @@ COMMENT ON TABLE count_deltas IS
     'by how much statements changed counts since the last fold; operation as the event has it, latency of the events with a duration';
 COMMENT ON TABLE totals IS 'one row: events and traces as of the last fold; call count_events(), count_traces()';
 COMMENT ON INDEX summary_base_newest_idx IS 'traces by time of their last event';
+COMMENT ON INDEX summary_base_errors_idx IS 'traces with errors by time of their last event';
+COMMENT ON INDEX summary_base_duration_idx IS 'traces by how long they lasted';
+COMMENT ON INDEX summary_base_name_idx IS 'traces by the name of their root, by bytes';
 
 CREATE FUNCTION trace_ext_internal.note_event() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_event';

@@ -491,15 +491,31 @@ COMMENT ON FUNCTION rebuild_summaries() IS
 
 CREATE FUNCTION list_traces(
     page_size bigint = 20, page bigint = 1, min_events bigint = 1, service text = NULL,
-    search text = NULL, before timestamptz = NULL, before_id uuid = NULL)
+    search text = NULL, before timestamptz = NULL, before_id uuid = NULL,
+    since timestamptz = NULL, until timestamptz = NULL, min_duration_ms double precision = NULL,
+    errors_only boolean = NULL, name text = NULL, variable text = NULL)
     RETURNS SETOF trace_summaries
     LANGUAGE c STABLE ROWS 20
     AS 'MODULE_PATHNAME', 'tex_list_traces';
-COMMENT ON FUNCTION list_traces(bigint, bigint, bigint, text, text, timestamptz, uuid) IS
+COMMENT ON FUNCTION list_traces(bigint, bigint, bigint, text, text, timestamptz, uuid, timestamptz, timestamptz, double precision, boolean, text, text) IS
     'traces, newest first: by last_timestamp, then trace_id, descending. page_size 1 to 10000; page from 1, '
     'or the traces after one already seen: before and before_id take its last_timestamp and trace_id. Only traces with '
-    'min_events events or more, in which service took part, whose id starts with search (hex digits, hyphens as you like). '
-    'A page costs the same at every size; a filter that few traces pass walks the others';
+    'min_events events or more, in which service took part, whose id starts with search (hex digits, hyphens as you like), '
+    'that ran at some time from since to until (both included: started_at <= until, ended_at >= since), lasted min_duration_ms or longer, '
+    'have an error (errors_only), whose root_name is like name (a pattern as LIKE takes it: POST /api/orders, POST /api%, %checkout%), '
+    'that accessed variable. NULL asks for nothing. A page costs the same at every size, as does a filter, however few traces pass; but where few '
+    'pass service, min_events or a name that begins with % or _, the others are walked';
+
+CREATE FUNCTION list_traces_total(
+    min_events bigint = 1, service text = NULL, search text = NULL,
+    since timestamptz = NULL, until timestamptz = NULL, min_duration_ms double precision = NULL,
+    errors_only boolean = NULL, name text = NULL, variable text = NULL)
+    RETURNS bigint
+    LANGUAGE c STABLE
+    AS 'MODULE_PATHNAME', 'tex_list_traces_total';
+COMMENT ON FUNCTION list_traces_total(bigint, text, text, timestamptz, timestamptz, double precision, boolean, text, text) IS
+    'exact number of traces that list_traces() has on all pages for the same filters. Without a filter it is count_traces(); '
+    'else it counts what passes, so it costs the more the more that is, and of a variable all its accesses';
 
 CREATE FUNCTION trace_events(
     trace_id uuid, page_size bigint = 100, page bigint = 1, after_timestamp timestamptz = NULL,

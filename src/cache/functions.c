@@ -116,7 +116,7 @@ static const Oid reads[] = {
 /* Our own that depend on tables and settings alone. */
 static const char *const ours[] = {
 	"audit_trail", "count_events", "count_races", "count_variable_races", "find_races",
-	"find_variable_races", "findings_page", "list_traces", "outstanding_calls"
+	"find_variable_races", "findings_page", "list_traces", "outstanding_calls", "list_traces_total"
 };
 
 /* These need a ttl, but depend on no more than the time and settings. */

@@ -23,6 +23,7 @@
 #include "races/overlaps.h"
 #include "races/patterns.h"
 #include "races/races.h"
+#include "store/trace_range.h"
 
 #define GROUP_COLUMNS	15
 
@@ -31,9 +32,6 @@
  * halved: what is counted must not depend on how many were looked at together.
  */
 #define MOST_PAIRS		500000
-
-/* Traces that run longer are looked up by another index. */
-#define LONG_TRACE		(10 * USECS_PER_SEC)
 
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
 PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
@@ -457,5 +455,5 @@ tex_is_long_trace(PG_FUNCTION_ARGS)
 	TimestampTz started = PG_GETARG_TIMESTAMPTZ(0);
 	TimestampTz ended = PG_GETARG_TIMESTAMPTZ(1);
 
-	PG_RETURN_BOOL((ended > 0 && started < ended - LONG_TRACE) || (ended <= 0 && started + LONG_TRACE < ended));
+	PG_RETURN_BOOL((ended > 0 && started < ended - TEX_LONG_TRACE) || (ended <= 0 && started + TEX_LONG_TRACE < ended));
 }

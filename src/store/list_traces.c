@@ -1,20 +1,22 @@
 /*
  * list_traces.c
- *		list_traces(): a page of traces, newest first, at the same cost at every
- *		size.
+ *		list_traces(): a page of traces, newest first, and list_traces_total(): how many
+ *		there are.
  *
  * Two streams, both descending by (last_timestamp, trace_id), are merged:
- *	- base: the base rows, walked by their index from the newest;
+ *	- base: the base rows that pass the filter (list_base.c);
  *	- touched: the traces that deltas are outstanding for, few and in memory.
- * A trace that is in both comes from the one that has its newest event; the
- * other one passes it over.  Which one that is can be told from the delta and
- * the base row at hand, so base is never read further than the page.
- * A trace that lost events is computed anew from its events and belongs to
+ * Without a filter, a trace that is in both comes from the one that has its newest
+ * event; the other one passes it over.  Which one that is can be told from the delta
+ * and the base row at hand, so base is never read further than the page.  With a
+ * filter, the base row of a trace that passes only with its deltas is not in the
+ * stream, so all touched traces are completed by their base rows at once, and belong to
  * touched alone.
+ * A trace that lost events is computed anew from its events and belongs to touched alone,
+ * too.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -26,156 +28,83 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "store/list_base.h"
+#include "store/list_filter.h"
 #include "store/outstanding.h"
 #include "store/recompute.h"
-#include "store/summary.h"
+#include "store/variable.h"
 
 #define MAX_PAGE_SIZE 10000
-/* Rows of base that are fetched at once: a page as most ask for it, and not many more. */
-#define FETCH_ROWS 32
+/* Base rows of touched traces that are read at once. */
+#define COMPLETED_AT_ONCE 1000
 #define OUTPUT_COLUMNS 13
 
-#define SUMMARY_COLUMNS \
-	"trace_id, event_count, error_count, access_count, first_timestamp, " \
-	"last_timestamp, started_at, ended_at, services, root_timestamp, root_id, root_name, root_service"
-
 PG_FUNCTION_INFO_V1(tex_list_traces);
+PG_FUNCTION_INFO_V1(tex_list_traces_total);
 
-/* What the caller wants to be listed. */
-typedef struct Filter
+/* The arguments of list_traces(), and of list_traces_total(). */
+enum
 {
-	int64		min_events;
-	text	   *service;		/* or NULL */
-	bool		has_search;
-	pg_uuid_t	lowest;			/* the ids that start with "search", or all */
-	pg_uuid_t	highest;
-	bool		has_before;
-	TimestampTz before;
-	pg_uuid_t	before_id;
-} Filter;
+	ARG_PAGE_SIZE, ARG_PAGE, ARG_MIN_EVENTS, ARG_SERVICE, ARG_SEARCH, ARG_BEFORE, ARG_BEFORE_ID, ARG_SINCE
+};
+enum
+{
+	ARG_TOTAL_MIN_EVENTS, ARG_TOTAL_SERVICE, ARG_TOTAL_SEARCH, ARG_TOTAL_SINCE
+};
 
 /* A list that is being made; in memory of the call. */
 typedef struct Lister
 {
-	Filter		filter;
+	TexListFilter filter;
 	TexSummarySet *outstanding; /* all deltas, by trace */
-	TexSummary **touched;		/* those of outstanding that have events */
+	TexSummary **touched;		/* those of outstanding that have a place in the list */
 	int			touched_count;
 	int			touched_next;
-	Portal		base;			/* NULL once it is read to its end */
-	TexSummarySet *fetched;		/* the last rows read from base */
-	TexSummary **base_rows;
-	int			base_count;
-	int			base_next;
-	MemoryContext context;		/* of the call */
-	MemoryContext fetch_context;	/* of "fetched", reset by the next fetch */
+	bool		completed;		/* each of touched says all of its trace */
+	TexListBase *base;
+	MemoryContext trace_context;	/* reset after each trace that needs it */
 } Lister;
 
 /* ----------------------------------------------------------------
  *		Arguments
  * ----------------------------------------------------------------
  */
-/* The value of a digit; -1 for what is none. */
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = pg_ascii_tolower((unsigned char) c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/*
- * The lowest and the highest trace id that start with the digits of "search".
- */
-static void
-parse_search(const char *search, Filter *filter)
-{
-	int			digits = 0;
-
-	memset(filter->lowest.data, 0x00, UUID_LEN);
-	memset(filter->highest.data, 0xff, UUID_LEN);
-	for (const char *c = search; *c != '\0'; c++)
-	{
-		int			digit = hex_digit(*c);
-		int			shift = digits % 2 == 0 ? 4 : 0;
-
-		if (*c == '-')
-			continue;
-		if (digit < 0 || digits >= UUID_LEN * 2)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("search \"%s\" is not the beginning of a trace id", search),
-					 errhint("Give up to 32 hexadecimal digits, with or without hyphens.")));
-		filter->lowest.data[digits / 2] |= digit << shift;
-		filter->highest.data[digits / 2] &= ~((0xf ^ digit) << shift);
-		digits++;
-	}
-}
-
-/* Throws; all that list_traces() refuses is refused alike. */
-static void
-invalid_argument(const char *message)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message)));
-}
 
 /*
  * Reads the arguments of list_traces(): the filter, and how many traces that
  * pass it to skip and to return.
  */
 static void
-read_arguments(FunctionCallInfo fcinfo, Filter *filter, int64 *skip, int64 *limit)
+read_arguments(FunctionCallInfo fcinfo, TexListFilter *filter, int64 *skip, int64 *limit)
 {
-	int64		page_size = PG_ARGISNULL(0) ? 20 : PG_GETARG_INT64(0);
-	int64		page = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT64(1);
+	int64		page_size = PG_ARGISNULL(ARG_PAGE_SIZE) ? 20 : PG_GETARG_INT64(ARG_PAGE_SIZE);
+	int64		page = PG_ARGISNULL(ARG_PAGE) ? 1 : PG_GETARG_INT64(ARG_PAGE);
 
 	if (page_size < 1 || page_size > MAX_PAGE_SIZE)
-		invalid_argument("page_size must be between 1 and 10000");
+		tex_list_invalid("page_size must be between 1 and 10000", NULL);
 	if (page < 1)
-		invalid_argument("page must be 1 or more");
-
-	filter->min_events = PG_ARGISNULL(2) ? 1 : PG_GETARG_INT64(2);
-	filter->service = PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3);
-	filter->has_search = !PG_ARGISNULL(4);
-	parse_search(filter->has_search ? text_to_cstring(PG_GETARG_TEXT_PP(4)) : "", filter);
-	filter->has_before = !PG_ARGISNULL(5);
-	if (filter->has_before)
+		tex_list_invalid("page must be 1 or more", NULL);
+	tex_list_filter_read(filter, fcinfo, (TexListArguments) {ARG_MIN_EVENTS, ARG_SINCE});
+	if (!PG_ARGISNULL(ARG_BEFORE))
 	{
-		filter->before = PG_GETARG_TIMESTAMPTZ(5);
+		filter->before.last_timestamp = PG_GETARG_TIMESTAMPTZ(ARG_BEFORE);
 		/* Without an id: strictly older, for no id comes before the lowest. */
-		if (PG_ARGISNULL(6))
-			memset(filter->before_id.data, 0, UUID_LEN);
-		else
-			filter->before_id = *PG_GETARG_UUID_P(6);
+		if (!PG_ARGISNULL(ARG_BEFORE_ID))
+			filter->before.trace_id = *PG_GETARG_UUID_P(ARG_BEFORE_ID);
 		if (page != 1)
-			invalid_argument("page and before exclude each other");
+			tex_list_invalid("page and before exclude each other", NULL);
 	}
-	else if (!PG_ARGISNULL(6))
-		invalid_argument("before_id needs before");
+	else if (!PG_ARGISNULL(ARG_BEFORE_ID))
+		tex_list_invalid("before_id needs before", NULL);
 
 	*limit = page_size;
 	*skip = page > PG_INT64_MAX / page_size ? PG_INT64_MAX : page_size * (page - 1);
 }
 
 /* ----------------------------------------------------------------
- *		Reading summaries
+ *		The touched stream
  * ----------------------------------------------------------------
  */
-
-/*
- * Copies the n'th row of SPI_tuptable, which has SUMMARY_COLUMNS, into a set.
- */
-static TexSummary *
-read_summary(TexSummarySet *set, int n)
-{
-	Datum		values[TEX_SUMMARY_COLUMNS];
-	bool		isnull[TEX_SUMMARY_COLUMNS];
-
-	heap_deform_tuple(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, values, isnull);
-	return tex_summary_add_row(set, values, isnull);
-}
 
 /*
  * Reads the base row of a trace into SPI_tuptable, as the caller's snapshot sees it;
@@ -191,7 +120,7 @@ find_base(const pg_uuid_t *trace_id)
 	{
 		Oid			type = UUIDOID;
 
-		plan = SPI_prepare("SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base"
+		plan = SPI_prepare("SELECT " TEX_LIST_COLUMNS " FROM trace_ext.summary_base"
 						   " WHERE trace_id OPERATOR(pg_catalog.=) $1", 1, &type);
 		if (plan == NULL)
 			elog(ERROR, "could not prepare the search of summary_base");
@@ -202,22 +131,6 @@ find_base(const pg_uuid_t *trace_id)
 	return SPI_processed > 0;
 }
 
-/* ----------------------------------------------------------------
- *		The two streams
- * ----------------------------------------------------------------
- */
-/*
- * The order of the list, ascending: by time, then by id, as the index of
- * summary_base has it.
- */
-static int
-compare_keys(TimestampTz a, const pg_uuid_t *a_id, TimestampTz b, const pg_uuid_t *b_id)
-{
-	if (a != b)
-		return a < b ? -1 : 1;
-	return memcmp(a_id->data, b_id->data, UUID_LEN);
-}
-
 /* Newest first. */
 static int
 compare_touched(const void *a, const void *b)
@@ -225,20 +138,7 @@ compare_touched(const void *a, const void *b)
 	const TexSummary *x = *(TexSummary *const *) a;
 	const TexSummary *y = *(TexSummary *const *) b;
 
-	return compare_keys(y->last_timestamp, &y->trace_id, x->last_timestamp, &x->trace_id);
-}
-
-/*
- * Is a trace within the page's bound and the search?  Asked of deltas; the query
- * of base asks it in SQL.
- */
-static bool
-may_be_listed(const Filter *filter, const TexSummary *s)
-{
-	return (!filter->has_before ||
-			compare_keys(s->last_timestamp, &s->trace_id, filter->before, &filter->before_id) < 0) &&
-		memcmp(s->trace_id.data, filter->lowest.data, UUID_LEN) >= 0 &&
-		memcmp(s->trace_id.data, filter->highest.data, UUID_LEN) <= 0;
+	return tex_list_compare(y->last_timestamp, &y->trace_id, x->last_timestamp, &x->trace_id);
 }
 
 /*
@@ -262,7 +162,7 @@ merge_into(TexSummarySet *set, TexSummary *to, const TexSummary *from)
 static void
 recompute_touched(Lister *lister, const TexRanges *ranges, TexSummary *s)
 {
-	MemoryContext old = MemoryContextSwitchTo(lister->fetch_context);
+	MemoryContext old = MemoryContextSwitchTo(lister->trace_context);
 	TexSummary *computed = tex_recompute(ranges, &s->trace_id);
 	pg_uuid_t	trace_id = s->trace_id;
 
@@ -272,7 +172,64 @@ recompute_touched(Lister *lister, const TexRanges *ranges, TexSummary *s)
 	s->recompute = true;
 	if (computed != NULL)
 		merge_into(lister->outstanding, s, computed);
-	MemoryContextReset(lister->fetch_context);
+	MemoryContextReset(lister->trace_context);
+}
+
+/* The ids of touched traces, from one of them up to another, as uuid[]. */
+static Datum
+ids_of(TexSummary **traces, int n)
+{
+	Datum	   *ids = palloc_extended(sizeof(Datum) * (Size) Max(n, 1), MCXT_ALLOC_HUGE);
+
+	for (int i = 0; i < n; i++)
+		ids[i] = UUIDPGetDatum(&traces[i]->trace_id);
+	return PointerGetDatum(construct_array(ids, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* Adds the base rows of some traces to what their deltas say. */
+static void
+complete_some(Lister *lister, TexSummary **traces, int n)
+{
+	MemoryContext old = MemoryContextSwitchTo(lister->trace_context);
+	TexSummarySet *rows = tex_summaries_create(lister->trace_context);
+	Oid			type = UUIDARRAYOID;
+	Datum		ids = ids_of(traces, n);
+
+	if (SPI_execute_with_args("SELECT " TEX_LIST_COLUMNS " FROM trace_ext.summary_base"
+							  " WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1)",
+							  1, &type, &ids, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not search summary_base");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TexSummary *row = tex_list_read_row(rows, (int) i);
+		TexSummary *s = tex_summaries_find(lister->outstanding, &row->trace_id);
+
+		/* Read anew, it says all already. */
+		if (!s->recompute)
+			merge_into(lister->outstanding, s, row);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(lister->trace_context);
+}
+
+/* The touched traces that have a place in the list, once all of them were completed. */
+static void
+complete_all(Lister *lister)
+{
+	int			n = lister->touched_count;
+
+	for (int i = 0; i < n; i += COMPLETED_AT_ONCE)
+		complete_some(lister, lister->touched + i, Min(COMPLETED_AT_ONCE, n - i));
+	lister->completed = true;
+	lister->touched_count = 0;
+	for (int i = 0; i < n; i++)
+	{
+		TexSummary *s = lister->touched[i];
+
+		if (tex_list_filter_has_place(&lister->filter, s) && tex_list_filter_passes(&lister->filter, s))
+			lister->touched[lister->touched_count++] = s;
+	}
 }
 
 /*
@@ -280,19 +237,17 @@ recompute_touched(Lister *lister, const TexRanges *ranges, TexSummary *s)
  * order of the list.
  */
 static void
-open_touched(Lister *lister)
+open_touched(Lister *lister, bool complete)
 {
-	TexSummary **all;
 	TexRanges  *ranges = NULL;
 	int			n;
 
-	lister->outstanding = tex_outstanding_summaries(lister->context);
-	all = tex_summaries_all(lister->outstanding);
+	lister->outstanding = tex_outstanding_summaries(CurrentMemoryContext);
+	lister->touched = tex_summaries_all(lister->outstanding);
 	n = tex_summaries_count(lister->outstanding);
-	lister->touched = all;
 	for (int i = 0; i < n; i++)
 	{
-		TexSummary *s = all[i];
+		TexSummary *s = lister->touched[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (s->recompute)
@@ -303,84 +258,18 @@ open_touched(Lister *lister)
 			if (s->event_count == 0)
 				continue;
 		}
-		if (may_be_listed(&lister->filter, s))
+		if (tex_list_filter_has_place(&lister->filter, s))
 			lister->touched[lister->touched_count++] = s;
 	}
+	if (complete)
+		complete_all(lister);
 	qsort(lister->touched, lister->touched_count, sizeof(TexSummary *), compare_touched);
 }
 
-#define SELECT_BASE \
-	"SELECT " SUMMARY_COLUMNS " FROM trace_ext.summary_base" \
-	" WHERE (last_timestamp, trace_id) OPERATOR(pg_catalog.<) ($1, $2)"
-#define NEWEST_FIRST " ORDER BY last_timestamp DESC, trace_id DESC"
-
-/*
- * With a search the planner is to see its digits, to choose between walking the
- * newest and probing the ids; without one there is one way, planned once.
+/* ----------------------------------------------------------------
+ *		Both streams
+ * ----------------------------------------------------------------
  */
-static void
-open_base(Lister *lister)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {TIMESTAMPTZOID, UUIDOID, UUIDOID, UUIDOID};
-	Datum		values[4];
-	const Filter *f = &lister->filter;
-
-	values[0] = TimestampTzGetDatum(f->has_before ? f->before : DT_NOEND);
-	values[1] = UUIDPGetDatum(f->has_before ? &f->before_id : &f->highest);
-	values[2] = UUIDPGetDatum(&f->lowest);
-	values[3] = UUIDPGetDatum(&f->highest);
-	if (f->has_search)
-	{
-		lister->base = SPI_cursor_open_with_args(NULL,
-												 SELECT_BASE " AND trace_id OPERATOR(pg_catalog.>=) $3"
-												 " AND trace_id OPERATOR(pg_catalog.<=) $4" NEWEST_FIRST,
-												 4, types, values, NULL, true, CURSOR_OPT_FAST_PLAN);
-		return;
-	}
-	if (plan == NULL)
-	{
-		plan = SPI_prepare_cursor(SELECT_BASE NEWEST_FIRST, 2, types,
-								  CURSOR_OPT_FAST_PLAN | CURSOR_OPT_GENERIC_PLAN);
-		if (plan == NULL)
-			elog(ERROR, "could not prepare the walk of summary_base");
-		SPI_keepplan(plan);
-	}
-	lister->base = SPI_cursor_open(NULL, plan, values, NULL, true);
-}
-
-/*
- * The next row of base, or NULL; stays there until base_next moves on.
- */
-static TexSummary *
-peek_base(Lister *lister)
-{
-	MemoryContext old;
-
-	if (lister->base_next < lister->base_count)
-		return lister->base_rows[lister->base_next];
-	if (lister->base == NULL)
-		return NULL;
-
-	SPI_cursor_fetch(lister->base, true, FETCH_ROWS);
-	lister->base_count = (int) SPI_processed;
-	lister->base_next = 0;
-	if (lister->base_count == 0)
-	{
-		SPI_cursor_close(lister->base);
-		lister->base = NULL;
-		return NULL;
-	}
-	MemoryContextReset(lister->fetch_context);
-	old = MemoryContextSwitchTo(lister->fetch_context);
-	lister->fetched = tex_summaries_create(lister->fetch_context);
-	lister->base_rows = palloc(sizeof(TexSummary *) * lister->base_count);
-	for (int i = 0; i < lister->base_count; i++)
-		lister->base_rows[i] = read_summary(lister->fetched, i);
-	MemoryContextSwitchTo(old);
-	SPI_freetuptable(SPI_tuptable);
-	return lister->base_rows[0];
-}
 
 /*
  * Completes a trace of the base stream by its deltas; NULL where the touched
@@ -393,9 +282,9 @@ complete_base(Lister *lister, TexSummary *s)
 
 	if (delta == NULL)
 		return s;
-	if (delta->recompute || delta->last_timestamp >= s->last_timestamp)
+	if (lister->completed || delta->recompute || delta->last_timestamp >= s->last_timestamp)
 		return NULL;
-	merge_into(lister->fetched, s, delta);
+	merge_into(tex_list_base_fetched(lister->base), s, delta);
 	return s;
 }
 
@@ -408,9 +297,9 @@ complete_touched(Lister *lister, TexSummary *s)
 {
 	TexSummary *base;
 
-	if (s->recompute || !find_base(&s->trace_id))
+	if (lister->completed || s->recompute || !find_base(&s->trace_id))
 		return s;
-	base = read_summary(tex_summaries_create(CurrentMemoryContext), 0);
+	base = tex_list_read_row(tex_summaries_create(CurrentMemoryContext), 0);
 	if (base->last_timestamp > s->last_timestamp)
 		return NULL;
 	merge_into(lister->outstanding, s, base);
@@ -425,7 +314,7 @@ next_trace(Lister *lister)
 {
 	for (;;)
 	{
-		TexSummary *base = peek_base(lister);
+		TexSummary *base = tex_list_base_peek(lister->base);
 		TexSummary *touched = lister->touched_next < lister->touched_count ?
 			lister->touched[lister->touched_next] : NULL;
 		TexSummary *s;
@@ -435,10 +324,10 @@ next_trace(Lister *lister)
 			return NULL;
 		if (touched == NULL ||
 			(base != NULL &&
-			 compare_keys(base->last_timestamp, &base->trace_id,
-						  touched->last_timestamp, &touched->trace_id) > 0))
+			 tex_list_compare(base->last_timestamp, &base->trace_id,
+							  touched->last_timestamp, &touched->trace_id) > 0))
 		{
-			lister->base_next++;
+			tex_list_base_move_on(lister->base);
 			s = complete_base(lister, base);
 		}
 		else
@@ -451,40 +340,40 @@ next_trace(Lister *lister)
 	}
 }
 
+/* Did the trace access the variable that is asked for, if one is? */
+static bool
+passes_variable(Lister *lister, const TexSummary *s)
+{
+	MemoryContext old;
+	bool		passes;
+
+	if (lister->filter.variable == NULL)
+		return true;
+	old = MemoryContextSwitchTo(lister->trace_context);
+	passes = tex_trace_accesses(s, lister->filter.variable);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(lister->trace_context);
+	return passes;
+}
+
 /* ----------------------------------------------------------------
- *		The function
+ *		The functions
  * ----------------------------------------------------------------
  */
 
 /*
- * The plans of this file are kept, maybe from a time when the tables were empty
- * and scanning them was best.  They have to use the indexes whatever they cost.
+ * The plans of a page have to use the indexes whatever they cost: some are kept, maybe
+ * from a time when the tables were empty and scanning them was best, and a portal of a
+ * walk is read no further than the page.
  */
 static void
-insist_on_indexes(const Filter *filter)
+insist_on_indexes(void)
 {
-	static const char *const settings[] = {"enable_seqscan", "jit", "enable_sort"};
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "jit", "enable_sort"};
 
 	for (Size i = 0; i < lengthof(settings); i++)
-	{
-		/* The few traces that a search finds may well be sorted. */
-		if (filter->has_search && strcmp(settings[i], "enable_sort") == 0)
-			continue;
 		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	}
-}
-
-/*
- * What is asked of a complete trace.  One that lost all its events has none to be
- * listed with.
- */
-static bool
-passes(const Filter *filter, const TexSummary *s)
-{
-	if (s->event_count < filter->min_events || s->event_count <= 0)
-		return false;
-	return filter->service == NULL || tex_text_set_has(&s->services, filter->service);
 }
 
 /* In the order of the columns of trace_summaries. */
@@ -512,6 +401,17 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, isnull);
 }
 
+/* Connects to SPI, for a filter that was read; and fails for who may not read what it needs. */
+static void
+begin_list(Lister *lister)
+{
+	if (lister->filter.variable)
+		tex_require_events();
+	SPI_connect();
+	lister->trace_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext list trace",
+												  ALLOCSET_DEFAULT_SIZES);
+}
+
 /*
  * list_traces(...) returns setof trace_summaries
  */
@@ -519,7 +419,6 @@ Datum
 tex_list_traces(PG_FUNCTION_ARGS)
 {
 	Lister	   *lister = palloc0(sizeof(Lister));
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int64		skip;
 	int64		limit;
 	TexSummary *s;
@@ -529,28 +428,71 @@ tex_list_traces(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	guc_nesting = NewGUCNestLevel();
-	insist_on_indexes(&lister->filter);
-	SPI_connect();
-	lister->context = CurrentMemoryContext;
-	lister->fetch_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext list fetch",
-												  ALLOCSET_DEFAULT_SIZES);
-	open_touched(lister);
-	open_base(lister);
+	insist_on_indexes();
+	begin_list(lister);
+	open_touched(lister, tex_list_filter_narrows(&lister->filter));
+	lister->base = tex_list_base_open(&lister->filter);
 	while (limit > 0 && (s = next_trace(lister)) != NULL)
 	{
-		if (!passes(&lister->filter, s))
+		if (!tex_list_filter_passes(&lister->filter, s) || !passes_variable(lister, s))
 			continue;
 		if (skip > 0)
 		{
 			skip--;
 			continue;
 		}
-		put_row(result, s);
+		put_row((ReturnSetInfo *) fcinfo->resultinfo, s);
 		limit--;
 	}
-	if (lister->base != NULL)
-		SPI_cursor_close(lister->base);
+	tex_list_base_close(lister->base);
 	SPI_finish();
 	AtEOXact_GUC(false, guc_nesting);
 	return (Datum) 0;
+}
+
+/* All traces there are: that is known. */
+static int64
+count_all(void)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT trace_ext.count_traces()", true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not count traces");
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/*
+ * Those of the base that no delta is outstanding for, and the touched ones.
+ */
+static int64
+count_passing(Lister *lister)
+{
+	TexSummary **all;
+	int64		n = 0;
+
+	open_touched(lister, true);
+	all = tex_summaries_all(lister->outstanding);
+	for (int i = 0; i < lister->touched_count; i++)
+		n += passes_variable(lister, lister->touched[i]);
+	return n + tex_list_base_count(&lister->filter, ids_of(all, tex_summaries_count(lister->outstanding)));
+}
+
+/*
+ * list_traces_total(...) returns bigint
+ */
+Datum
+tex_list_traces_total(PG_FUNCTION_ARGS)
+{
+	Lister	   *lister = palloc0(sizeof(Lister));
+	int64		total;
+	int			guc_nesting;
+
+	tex_list_filter_read(&lister->filter, fcinfo, (TexListArguments) {ARG_TOTAL_MIN_EVENTS, ARG_TOTAL_SINCE});
+	guc_nesting = tex_no_jit();
+	begin_list(lister);
+	total = tex_list_filter_narrows(&lister->filter) || lister->filter.has_search ?
+		count_passing(lister) : count_all();
+	SPI_finish();
+	AtEOXact_GUC(false, guc_nesting);
+	PG_RETURN_INT64(total);
 }

@@ -20,6 +20,9 @@ typedef struct TexRange
 
 #define TEX_NO_RANGE	((TexRange) {DT_NOEND, DT_NOBEGIN})
 
+/* A trace that ran longer is found by its extent, others by their last event. */
+#define TEX_LONG_TRACE	INT64CONST(10000000)	/* 10 s, in microseconds */
+
 /* What is outstanding, read once for a snapshot. */
 typedef struct TexRanges TexRanges;
 
