@@ -30,7 +30,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -69,7 +68,7 @@ struct TexListBase
 	TimestampTz ended_from;		/* and ended then or later */
 	int64		few;
 	bool		asked_variable; /* its times are in the two above */
-	Datum		accessing;		/* uuid[]: the traces that accessed the variable */
+	TexVariable *variable;		/* or NULL */
 	Portal		portal;			/* of what was opened, or NULL */
 	TexSummarySet *fetched;		/* the last rows read from it */
 	TexSummary **rows;
@@ -313,31 +312,8 @@ add_way(TexListQuery *query, const TexListBase *base, Way way)
 								   TEXTOID, PointerGetDatum(f->name_prefix));
 			break;
 		default:
-			tex_list_query_add(query, "trace_id OPERATOR(pg_catalog.=) ANY ($)", UUIDARRAYOID, base->accessing);
+			tex_list_query_add(query, "trace_id OPERATOR(pg_catalog.=) ANY ($)", UUIDARRAYOID, tex_variable_traces(base->variable));
 	}
-}
-
-/* The traces that accessed the variable, into base->accessing; false: more than "most" accesses. */
-static bool
-find_accessing(TexListBase *base, int64 most)
-{
-	MemoryContext old = MemoryContextSwitchTo(base->context);
-	pg_uuid_t  *ids;
-	int			n;
-	bool		found = tex_variable_traces(base->filter->variable, most, &ids, &n);
-
-	if (found)
-	{
-		Datum	   *values = palloc_extended(sizeof(Datum) * (Size) Max(n, 1), MCXT_ALLOC_HUGE);
-
-		for (int i = 0; i < n; i++)
-			values[i] = UUIDPGetDatum(&ids[i]);
-		base->accessing = PointerGetDatum(construct_array(values, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-		pfree(values);
-		pfree(ids);
-	}
-	MemoryContextSwitchTo(old);
-	return found;
 }
 
 /* Does that index have no more than base->few? */
@@ -349,7 +325,7 @@ has_few(TexListBase *base, Way way)
 	int64		n;
 
 	if (way == BY_VARIABLE)
-		return find_accessing(base, base->few);
+		return tex_variable_is_known(base->variable, base->few);
 	tex_list_query_begin(&query);
 	appendStringInfoString(&query.text, "SELECT pg_catalog.count(*) FROM (SELECT FROM trace_ext.summary_base WHERE ");
 	add_way(&query, base, way);
@@ -398,10 +374,10 @@ ask_variable(TexListBase *base)
 	TexRange	times;
 	bool		earlier;
 
-	if (!base->filter->variable || base->asked_variable)
+	if (base->variable == NULL || base->asked_variable)
 		return false;
 	base->asked_variable = true;
-	times = tex_variable_times(base->filter->variable);
+	times = tex_variable_times(base->variable);
 	earlier = times.last < base->started_by;
 	base->started_by = Min(base->started_by, times.last);
 	base->ended_from = Max(base->ended_from, times.first);
@@ -466,15 +442,17 @@ open_next(TexListBase *base)
 }
 
 /*
- * Begins with the newest that is below filter->before.  The filter has to stay; rights
- * are those of the caller, whose SPI connection has to stay as well.
+ * Begins with the newest that is below filter->before.  The filter and what is known of
+ * its variable (NULL: it has none) have to stay; rights are those of the caller, whose
+ * SPI connection has to stay as well.
  */
 TexListBase *
-tex_list_base_open(const TexListFilter *filter)
+tex_list_base_open(const TexListFilter *filter, TexVariable *variable)
 {
 	TexListBase *base = palloc0(sizeof(TexListBase));
 
 	base->filter = filter;
+	base->variable = variable;
 	base->below = filter->before;
 	base->started_by = filter->until;
 	base->ended_from = filter->since;
@@ -578,8 +556,8 @@ count_stage(TexListQuery *query, const TexListBase *base, Datum without)
 	tex_list_query_key(query, "<", &base->below);
 	tex_list_query_filter(query, base->filter);
 	tex_list_query_add(query, " AND trace_id OPERATOR(pg_catalog.<>) ALL ($)", UUIDARRAYOID, without);
-	if (base->filter->variable)
-		tex_list_query_add(query, " AND trace_id OPERATOR(pg_catalog.=) ANY ($)", UUIDARRAYOID, base->accessing);
+	if (base->variable)
+		tex_list_query_add(query, " AND trace_id OPERATOR(pg_catalog.=) ANY ($)", UUIDARRAYOID, tex_variable_traces(base->variable));
 	if (SPI_execute_with_args(query->text.data, query->n, query->types, query->values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not count in summary_base");
 	n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -591,14 +569,14 @@ count_stage(TexListQuery *query, const TexListBase *base, Datum without)
  * How many traces of the base pass, but for some: "without" is a uuid[].
  */
 int64
-tex_list_base_count(const TexListFilter *filter, Datum without)
+tex_list_base_count(const TexListFilter *filter, TexVariable *variable, Datum without)
 {
-	TexListBase *base = tex_list_base_open(filter);
+	TexListBase *base = tex_list_base_open(filter, variable);
 	TexListQuery query;
 	int64		n = 0;
 
-	if (filter->variable)
-		(void) find_accessing(base, PG_INT64_MAX - 1);
+	if (variable)
+		(void) tex_variable_is_known(variable, PG_INT64_MAX - 1);
 	if (base->started_by != DT_NOEND)
 	{
 		begin_long(&query, "pg_catalog.count(*)", base->started_by);

@@ -6,6 +6,7 @@
 #define TEX_LIST_BASE_H
 
 #include "store/list_filter.h"
+#include "store/variable.h"
 
 /* The columns of summary_base, in the order of tex_summary_add_row(). */
 #define TEX_LIST_COLUMNS \
@@ -15,13 +16,13 @@
 /* A walk of the base; in the memory context it was opened in, and an SPI connection. */
 typedef struct TexListBase TexListBase;
 
-extern TexListBase *tex_list_base_open(const TexListFilter *filter);
+extern TexListBase *tex_list_base_open(const TexListFilter *filter, TexVariable *variable);
 extern TexSummary *tex_list_base_peek(TexListBase *base);
 extern void tex_list_base_move_on(TexListBase *base);
 extern TexSummarySet *tex_list_base_fetched(TexListBase *base);
 extern void tex_list_base_close(TexListBase *base);
 
 extern TexSummary *tex_list_read_row(TexSummarySet *set, int n);
-extern int64 tex_list_base_count(const TexListFilter *filter, Datum without);
+extern int64 tex_list_base_count(const TexListFilter *filter, TexVariable *variable, Datum without);
 
 #endif							/* TEX_LIST_BASE_H */

@@ -32,7 +32,6 @@
 #include "store/list_filter.h"
 #include "store/outstanding.h"
 #include "store/recompute.h"
-#include "store/variable.h"
 
 #define MAX_PAGE_SIZE 10000
 /* Base rows of touched traces that are read at once. */
@@ -56,6 +55,7 @@ enum
 typedef struct Lister
 {
 	TexListFilter filter;
+	TexVariable *variable;		/* that the filter asks for, or NULL */
 	TexSummarySet *outstanding; /* all deltas, by trace */
 	TexSummary **touched;		/* those of outstanding that have a place in the list */
 	int			touched_count;
@@ -263,6 +263,9 @@ open_touched(Lister *lister, bool complete)
 	}
 	if (complete)
 		complete_all(lister);
+	/* To know all its traces may be cheaper than to ask each of these. */
+	if (lister->variable)
+		(void) tex_variable_is_known(lister->variable, lister->touched_count);
 	qsort(lister->touched, lister->touched_count, sizeof(TexSummary *), compare_touched);
 }
 
@@ -347,10 +350,10 @@ passes_variable(Lister *lister, const TexSummary *s)
 	MemoryContext old;
 	bool		passes;
 
-	if (lister->filter.variable == NULL)
+	if (lister->variable == NULL)
 		return true;
 	old = MemoryContextSwitchTo(lister->trace_context);
-	passes = tex_trace_accesses(s, lister->filter.variable);
+	passes = tex_variable_is_of(lister->variable, s);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(lister->trace_context);
 	return passes;
@@ -405,9 +408,9 @@ put_row(ReturnSetInfo *result, const TexSummary *s)
 static void
 begin_list(Lister *lister)
 {
-	if (lister->filter.variable)
-		tex_require_events();
 	SPI_connect();
+	if (lister->filter.variable)
+		lister->variable = tex_variable_create(lister->filter.variable);
 	lister->trace_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext list trace",
 												  ALLOCSET_DEFAULT_SIZES);
 }
@@ -431,7 +434,7 @@ tex_list_traces(PG_FUNCTION_ARGS)
 	insist_on_indexes();
 	begin_list(lister);
 	open_touched(lister, tex_list_filter_narrows(&lister->filter));
-	lister->base = tex_list_base_open(&lister->filter);
+	lister->base = tex_list_base_open(&lister->filter, lister->variable);
 	while (limit > 0 && (s = next_trace(lister)) != NULL)
 	{
 		if (!tex_list_filter_passes(&lister->filter, s) || !passes_variable(lister, s))
@@ -474,7 +477,8 @@ count_passing(Lister *lister)
 	all = tex_summaries_all(lister->outstanding);
 	for (int i = 0; i < lister->touched_count; i++)
 		n += passes_variable(lister, lister->touched[i]);
-	return n + tex_list_base_count(&lister->filter, ids_of(all, tex_summaries_count(lister->outstanding)));
+	return n + tex_list_base_count(&lister->filter, lister->variable,
+								   ids_of(all, tex_summaries_count(lister->outstanding)));
 }
 
 /*

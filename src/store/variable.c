@@ -14,9 +14,11 @@
 #include "access/table.h"
 #include "catalog/partition.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -39,16 +41,30 @@ typedef struct Part
 	AttrNumber	timestamp;
 } Part;
 
+struct TexVariable
+{
+	text	   *name;
+	bool		is_known;		/* these are all: */
+	pg_uuid_t  *traces;			/* ascending */
+	int			count;
+	MemoryContext context;
+};
+
 /*
- * Fails for who may not read events: what is here reads them by itself.
+ * A variable that nothing is known of yet.  Fails for who may not read events: what is
+ * here reads them by itself.
  */
-void
-tex_require_events(void)
+TexVariable *
+tex_variable_create(text *name)
 {
 	Oid			events = tex_relation_oid("events");
+	TexVariable *v = palloc0(sizeof(TexVariable));
 
 	if (pg_class_aclcheck(events, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, "events");
+	v->name = name;
+	v->context = CurrentMemoryContext;
+	return v;
 }
 
 /* False where it was detached and dropped just now. */
@@ -136,22 +152,22 @@ end_of_part(Oid oid, text *variable, ScanDirection direction, TimestampTz *at)
  * which has rows of any time, wherever it comes.
  */
 TexRange
-tex_variable_times(text *variable)
+tex_variable_times(const TexVariable *v)
 {
 	List	   *parts = tex_partitions_of((TexRange) {DT_NOBEGIN, DT_NOEND});
 	Oid			of_any_time = get_default_partition_oid(tex_relation_oid("events"));
 	TexRange	times = TEX_NO_RANGE;
 	TimestampTz at;
 
-	if (OidIsValid(of_any_time) && end_of_part(of_any_time, variable, ForwardScanDirection, &at))
+	if (OidIsValid(of_any_time) && end_of_part(of_any_time, v->name, ForwardScanDirection, &at))
 	{
 		times.first = at;
-		(void) end_of_part(of_any_time, variable, BackwardScanDirection, &times.last);
+		(void) end_of_part(of_any_time, v->name, BackwardScanDirection, &times.last);
 	}
 	for (int i = 0; i < list_length(parts); i++)
 	{
 		if (list_nth_oid(parts, i) != of_any_time &&
-			end_of_part(list_nth_oid(parts, i), variable, ForwardScanDirection, &at))
+			end_of_part(list_nth_oid(parts, i), v->name, ForwardScanDirection, &at))
 		{
 			times = tex_range_union(times, (TexRange) {at, at});
 			break;
@@ -160,7 +176,7 @@ tex_variable_times(text *variable)
 	for (int i = list_length(parts) - 1; i >= 0; i--)
 	{
 		if (list_nth_oid(parts, i) != of_any_time &&
-			end_of_part(list_nth_oid(parts, i), variable, BackwardScanDirection, &at))
+			end_of_part(list_nth_oid(parts, i), v->name, BackwardScanDirection, &at))
 		{
 			times = tex_range_union(times, (TexRange) {at, at});
 			break;
@@ -192,37 +208,72 @@ add_traces(Oid oid, text *variable, int64 most, TexSummarySet *traces, int64 *ac
 	return *accesses <= most;
 }
 
+/* For qsort() and bsearch(). */
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/* Keeps the traces of a set. */
+static void
+keep_traces(TexVariable *v, TexSummarySet *traces)
+{
+	TexSummary **found = tex_summaries_all(traces);
+
+	v->count = tex_summaries_count(traces);
+	v->traces = MemoryContextAllocHuge(v->context, sizeof(pg_uuid_t) * (Size) Max(v->count, 1));
+	for (int i = 0; i < v->count; i++)
+		v->traces[i] = found[i]->trace_id;
+	qsort(v->traces, v->count, sizeof(pg_uuid_t), compare_ids);
+	v->is_known = true;
+}
+
 /*
- * The traces that accessed a variable, in the current memory context; false, and
- * none of them, where there were more than "most" accesses.
+ * Finds all the traces that accessed a variable, if there are no more than "most"
+ * accesses; else false.  Once found, they stay known for as long as the snapshot is
+ * the same.
  */
 bool
-tex_variable_traces(text *variable, int64 most, pg_uuid_t **ids, int *n)
+tex_variable_is_known(TexVariable *v, int64 most)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext accesses",
-												  ALLOCSET_DEFAULT_SIZES);
-	TexSummarySet *traces = tex_summaries_create(context);
+	MemoryContext context;
+	MemoryContext old;
+	TexSummarySet *traces;
 	bool		all = true;
 	int64		accesses = 0;
 	ListCell   *lc;
 
+	if (v->is_known)
+		return true;
+	context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext accesses", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	traces = tex_summaries_create(context);
 	foreach(lc, tex_partitions_of((TexRange) {DT_NOBEGIN, DT_NOEND}))
 	{
-		all = add_traces(lfirst_oid(lc), variable, most, traces, &accesses);
+		all = add_traces(lfirst_oid(lc), v->name, most, traces, &accesses);
 		if (!all)
 			break;
 	}
 	if (all)
-	{
-		TexSummary **found = tex_summaries_all(traces);
-
-		*n = tex_summaries_count(traces);
-		*ids = palloc_extended(sizeof(pg_uuid_t) * (Size) Max(*n, 1), MCXT_ALLOC_HUGE);
-		for (int i = 0; i < *n; i++)
-			(*ids)[i] = found[i]->trace_id;
-	}
+		keep_traces(v, traces);
+	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return all;
+}
+
+/*
+ * The traces that accessed a variable, which are known, as uuid[].
+ */
+Datum
+tex_variable_traces(const TexVariable *v)
+{
+	Datum	   *ids = palloc_extended(sizeof(Datum) * (Size) Max(v->count, 1), MCXT_ALLOC_HUGE);
+
+	Assert(v->is_known);
+	for (int i = 0; i < v->count; i++)
+		ids[i] = UUIDPGetDatum(&v->traces[i]);
+	return PointerGetDatum(construct_array(ids, v->count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 }
 
 /* ----------------------------------------------------------------
@@ -301,35 +352,44 @@ find_by_trace(Oid oid, const TexSummary *s, text *variable)
 	return found;
 }
 
+/* Asks the events of one trace. */
+static bool
+is_accessed(const TexSummary *s, text *variable)
+{
+	List	   *parts = tex_partitions_of((TexRange) {s->first_timestamp, s->last_timestamp});
+	int64		budget = s->event_count;
+	ListCell   *lc;
+
+	foreach(lc, parts)
+	{
+		Found		found = find_by_variable(lfirst_oid(lc), s, variable, &budget);
+
+		if (found == FOUND)
+			return true;
+		if (found == TOO_MANY)
+			break;
+	}
+	if (budget >= 0)
+		return false;
+	foreach(lc, parts)
+	{
+		if (find_by_trace(lfirst_oid(lc), s, variable))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Did a trace access the variable?  Its summary is complete, as of the active
- * snapshot.
+ * snapshot.  The current memory context is left with litter.
  *
  * Most variables are accessed by few others while a trace runs.  Where more accesses
  * come than the trace has events, these are looked through.
  */
 bool
-tex_trace_accesses(const TexSummary *s, text *variable)
+tex_variable_is_of(const TexVariable *v, const TexSummary *s)
 {
-	List	   *parts = tex_partitions_of((TexRange) {s->first_timestamp, s->last_timestamp});
-	int64		budget = s->event_count;
-	Found		found = NOT_FOUND;
-	ListCell   *lc;
-
-	foreach(lc, parts)
-	{
-		found = find_by_variable(lfirst_oid(lc), s, variable, &budget);
-		if (found != NOT_FOUND)
-			break;
-	}
-	if (found == TOO_MANY)
-	{
-		found = NOT_FOUND;
-		foreach(lc, parts)
-		{
-			if (find_by_trace(lfirst_oid(lc), s, variable))
-				return true;
-		}
-	}
-	return found == FOUND;
+	if (v->is_known)
+		return bsearch(&s->trace_id, v->traces, v->count, sizeof(pg_uuid_t), compare_ids) != NULL;
+	return is_accessed(s, v->name);
 }

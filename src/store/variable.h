@@ -8,9 +8,13 @@
 #include "store/summary.h"
 #include "store/trace_range.h"
 
-extern void tex_require_events(void);
-extern TexRange tex_variable_times(text *variable);
-extern bool tex_variable_traces(text *variable, int64 most, pg_uuid_t **ids, int *n);
-extern bool tex_trace_accesses(const TexSummary *s, text *variable);
+/* What is known of one; in the memory context it was created in. */
+typedef struct TexVariable TexVariable;
+
+extern TexVariable *tex_variable_create(text *name);
+extern TexRange tex_variable_times(const TexVariable *v);
+extern bool tex_variable_is_known(TexVariable *v, int64 most);
+extern Datum tex_variable_traces(const TexVariable *v);
+extern bool tex_variable_is_of(const TexVariable *v, const TexSummary *s);
 
 #endif							/* TEX_VARIABLE_H */
