@@ -33,6 +33,7 @@ bench_lists()
 	result "list_traces() at $EVENTS, 2 writers" "$(milliseconds "$LISTS_SMALL")" "$(milliseconds "$small_peer")" \
 		"$(calc "$small_peer / $LISTS_SMALL")" '>=' 500
 	idle_lists
+	filtered_lists
 	must_be_exact lists
 }
 
@@ -45,6 +46,35 @@ bench_lists_large()
 		"$(calc "$large_peer / $large")" '>=' 500
 	result "list_traces(), 10 x the events / 1 x" "$(milliseconds "$large")" "$(milliseconds "$LISTS_SMALL")" \
 		"$(calc "$large / $LISTS_SMALL")" '<=' 1.2
+}
+
+# filtered_list LABEL ARGUMENTS: the first page of a filter, against the one without.
+filtered_list()
+{
+	local filtered
+	filtered=$(quick_query lists_filtered.sql 3 -M simple -D arguments="$2")
+	result "list_traces(), $1" "$(milliseconds "$filtered")" "$(milliseconds "$LISTS_PLAIN")" \
+		"$(calc "$filtered / $LISTS_PLAIN")" '<=' 30
+}
+
+# Whether all traces pass, five or none: a filter costs what its answer needs.
+filtered_lists()
+{
+	local fifth
+	run_sql -c 'SELECT trace_ext.fold()' -c 'VACUUM ANALYZE' >/dev/null
+	LISTS_PLAIN=$(quick_query lists_filtered.sql 3 -M simple -D arguments="page => 1")
+	fifth=$(run_sql -c 'SELECT duration_ms FROM trace_ext.trace_summaries ORDER BY 1 DESC OFFSET 4 LIMIT 1')
+	filtered_list "since, all pass" "since => '-infinity', until => '9999-01-01'"
+	filtered_list "since, none" "since => '9999-01-01'"
+	filtered_list "duration, all" "min_duration_ms => 0.001"
+	filtered_list "duration, five" "min_duration_ms => $fifth"
+	filtered_list "duration, none" "min_duration_ms => 1e12"
+	filtered_list "errors" "errors_only => true"
+	filtered_list "name, all" "name => '%'"
+	filtered_list "name, a quarter" "name => 'POST /api/transfer'"
+	filtered_list "name, none" "name => 'DELETE /api%'"
+	filtered_list "variable, many" "variable => 'accounts.user7.balance'"
+	filtered_list "variable, none" "variable => 'nothing'"
 }
 
 # Without writers it can be told what outstanding deltas cost.

@@ -13,8 +13,14 @@ SELECT ok('batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected
 SELECT ok('batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(text)');
 SELECT is(pg_temp.signature('list_traces'),
     'page_size bigint DEFAULT 20, page bigint DEFAULT 1, min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
-    'before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid', 'list_traces(...)');
+    'before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, '
+    'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+    'min_duration_ms double precision DEFAULT NULL::double precision, errors_only boolean DEFAULT NULL::boolean, name text DEFAULT NULL::text, variable text DEFAULT NULL::text', 'list_traces(...)');
 SELECT is(pg_get_function_result('trace_ext.list_traces'::regproc), 'SETOF trace_ext.trace_summaries', 'it returns summaries');
+SELECT is(pg_temp.signature('list_traces_total'),
+    'min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
+    'since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, '
+    'min_duration_ms double precision DEFAULT NULL::double precision, errors_only boolean DEFAULT NULL::boolean, name text DEFAULT NULL::text, variable text DEFAULT NULL::text', 'list_traces_total(...)');
 SELECT function_returns('trace_ext', 'count_events', ARRAY[]::text[], 'bigint');
 SELECT function_returns('trace_ext', 'count_traces', ARRAY[]::text[], 'bigint');
 SELECT function_returns('trace_ext', 'fold', ARRAY[]::text[], 'bigint');
@@ -27,7 +33,7 @@ SELECT is_procedure('trace_ext', 'maintain_partitions', ARRAY[]::text[], 'mainta
 
 SELECT volatility_is('trace_ext', f, v, f || ' is ' || v)
   FROM (VALUES ('ingest_events', 'volatile'), ('fold', 'volatile'), ('cache_reset', 'volatile'), ('rebuild_summaries', 'volatile'), ('count_events', 'stable'),
-               ('count_traces', 'stable'), ('list_traces', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
+               ('count_traces', 'stable'), ('list_traces', 'stable'), ('list_traces_total', 'stable'), ('verify_summaries', 'stable'), ('is_error', 'immutable')) v (f, v);
 
 -- Histograms
 SELECT function_returns('trace_ext', f, ('{' || a || '}')::text[], r)

@@ -62,6 +62,8 @@ BEGIN
     CALL ask($q$SELECT * FROM trace_ext.list_traces(page => 2)$q$, 1);
     CALL ask($q$SELECT * FROM trace_ext.list_traces(service => 'api', search => '000001')$q$, 1);
     CALL ask($q$SELECT * FROM trace_ext.list_traces(before => '2001-01-21 12:00:00+00')$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.list_traces(since => '2001-01-21 12:00:00+00', until => '2001-01-22 12:00:01+00', min_duration_ms => 2000, name => 'v%')$q$, 1);
+    CALL ask($q$SELECT trace_ext.list_traces_total(since => '2001-01-21 12:00:00+00', until => '2001-01-22 12:00:01+00', min_duration_ms => 2000, name => 'v%')$q$, 1);
     CALL ask($q$SELECT trace_ext.count_traces()$q$, 1);
     CALL ask($q$SELECT trace_ext.count_events()$q$, 0);
 END $$;

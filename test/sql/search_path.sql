@@ -83,6 +83,8 @@ DELETE FROM trace_ext.events WHERE id OPERATOR(pg_catalog.=) '00000004-0000-4000
 \o /dev/null
 SELECT trace_ext.trace_range(ARRAY[:trace]::uuid[]);
 SELECT trace_ext.list_traces(10, 1, 0, NULL, NULL, NULL, NULL);
+SELECT trace_ext.list_traces(page_size => 10, since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account');
+SELECT trace_ext.list_traces_total(since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account'), trace_ext.list_traces_total();
 SELECT trace_ext.find_races(:trace::uuid);
 SELECT trace_ext.count_traces();
 \o
@@ -92,6 +94,10 @@ SELECT trace_ext.is_error('Error', NULL);
 \o /dev/null
 SELECT * FROM trace_ext.verify_summaries();
 SELECT * FROM trace_ext.list_traces(10, 1, 1, 'bank', '0000', '2027-01-01+00', :trace::uuid);
+SELECT * FROM trace_ext.list_traces(page_size => 10, since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account');
+SELECT * FROM trace_ext.list_traces(min_duration_ms => 1e6);
+SELECT * FROM trace_ext.list_traces(name => 'a%', min_events => 2);
+SELECT trace_ext.list_traces_total(since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account');
 SELECT * FROM trace_ext.trace_events(:trace::uuid, 10, 1, '2026-01-01+00', :trace::uuid, ARRAY['StateChange']::trace_ext.event_kind[], 'bank');
 SELECT * FROM trace_ext.audit_trail(:trace::uuid, 'account');
 SELECT * FROM trace_ext.audit_trail(:trace::text, NULL);

@@ -1,0 +1,1 @@
+SELECT * FROM trace_ext.list_traces(:arguments);
