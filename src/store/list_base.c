@@ -67,7 +67,8 @@ struct TexListBase
 	TimestampTz started_by;		/* what passes started by then, */
 	TimestampTz ended_from;		/* and ended then or later */
 	int64		few;
-	bool		asked_variable; /* its times are in the two above */
+	bool		asked_last;		/* the variable's last access is in started_by, */
+	bool		asked_first;	/* and its first one in ended_from */
 	TexVariable *variable;		/* or NULL */
 	Portal		portal;			/* of what was opened, or NULL */
 	TexSummarySet *fetched;		/* the last rows read from it */
@@ -371,17 +372,27 @@ open_few(TexListBase *base)
 static bool
 ask_variable(TexListBase *base)
 {
-	TexRange	times;
-	bool		earlier;
+	TimestampTz at;
 
-	if (base->variable == NULL || base->asked_variable)
+	if (base->variable == NULL)
 		return false;
-	base->asked_variable = true;
-	times = tex_variable_times(base->variable);
-	earlier = times.last < base->started_by;
-	base->started_by = Min(base->started_by, times.last);
-	base->ended_from = Max(base->ended_from, times.first);
-	return earlier;
+	if (!base->asked_last)
+	{
+		base->asked_last = true;
+		if (tex_variable_end(base->variable, BackwardScanDirection, &at) && at < base->started_by)
+		{
+			base->started_by = at;
+			return true;
+		}
+	}
+	/* The other end is far away, and a page may be full before. */
+	else if (!base->asked_first && base->few > FIRST_FEW)
+	{
+		base->asked_first = true;
+		if (tex_variable_end(base->variable, ForwardScanDirection, &at))
+			base->ended_from = Max(base->ended_from, at);
+	}
+	return false;
 }
 
 /* Opens the walk, or the next stretch of it, or what makes it needless. */

@@ -127,7 +127,7 @@ is_of_trace(const Part *part, HeapTuple event, const pg_uuid_t *trace_id)
  * ----------------------------------------------------------------
  */
 
-/* When the variable was first, or last, accessed in a partition; false: never. */
+/* When a variable was first, or last, accessed in a partition; false: never. */
 static bool
 end_of_part(Oid oid, text *variable, ScanDirection direction, TimestampTz *at)
 {
@@ -146,43 +146,37 @@ end_of_part(Oid oid, text *variable, ScanDirection direction, TimestampTz *at)
 	return HeapTupleIsValid(event);
 }
 
-/*
- * From the first to the last access of a variable; empty where there is none.  Asks
- * the partitions from either end until one knows it, and the default partition,
- * which has rows of any time, wherever it comes.
- */
-TexRange
-tex_variable_times(const TexVariable *v)
+/* All partitions, in the order of time; the default one, of any time, is somewhere. */
+static List *
+all_parts(void)
 {
-	List	   *parts = tex_partitions_of((TexRange) {DT_NOBEGIN, DT_NOEND});
-	Oid			of_any_time = get_default_partition_oid(tex_relation_oid("events"));
-	TexRange	times = TEX_NO_RANGE;
-	TimestampTz at;
+	return tex_partitions_of((TexRange) {DT_NOBEGIN, DT_NOEND});
+}
 
-	if (OidIsValid(of_any_time) && end_of_part(of_any_time, v->name, ForwardScanDirection, &at))
+/*
+ * When a variable was first (forward) or last (backward) accessed; false where it never
+ * was.  Asks the partitions from that end until one knows it, and the default one.
+ */
+bool
+tex_variable_end(const TexVariable *v, ScanDirection direction, TimestampTz *at)
+{
+	List	   *parts = all_parts();
+	int			n = list_length(parts);
+	Oid			of_any_time = get_default_partition_oid(tex_relation_oid("events"));
+	bool		found = OidIsValid(of_any_time) && end_of_part(of_any_time, v->name, direction, at);
+
+	for (int i = 0; i < n; i++)
 	{
-		times.first = at;
-		(void) end_of_part(of_any_time, v->name, BackwardScanDirection, &times.last);
+		Oid			part = list_nth_oid(parts, ScanDirectionIsForward(direction) ? i : n - 1 - i);
+		TimestampTz there;
+
+		if (part == of_any_time || !end_of_part(part, v->name, direction, &there))
+			continue;
+		if (!found || (ScanDirectionIsForward(direction) ? there < *at : there > *at))
+			*at = there;
+		return true;
 	}
-	for (int i = 0; i < list_length(parts); i++)
-	{
-		if (list_nth_oid(parts, i) != of_any_time &&
-			end_of_part(list_nth_oid(parts, i), v->name, ForwardScanDirection, &at))
-		{
-			times = tex_range_union(times, (TexRange) {at, at});
-			break;
-		}
-	}
-	for (int i = list_length(parts) - 1; i >= 0; i--)
-	{
-		if (list_nth_oid(parts, i) != of_any_time &&
-			end_of_part(list_nth_oid(parts, i), v->name, BackwardScanDirection, &at))
-		{
-			times = tex_range_union(times, (TexRange) {at, at});
-			break;
-		}
-	}
-	return times;
+	return found;
 }
 
 /* Adds the traces of a partition's accesses; false once there are more than "most". */
@@ -240,21 +234,19 @@ tex_variable_is_known(TexVariable *v, int64 most)
 	MemoryContext context;
 	MemoryContext old;
 	TexSummarySet *traces;
+	List	   *parts;
 	bool		all = true;
 	int64		accesses = 0;
-	ListCell   *lc;
 
 	if (v->is_known)
 		return true;
 	context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext accesses", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	traces = tex_summaries_create(context);
-	foreach(lc, tex_partitions_of((TexRange) {DT_NOBEGIN, DT_NOEND}))
-	{
-		all = add_traces(lfirst_oid(lc), v->name, most, traces, &accesses);
-		if (!all)
-			break;
-	}
+	/* The newest first: what is accessed often, is soon found too often. */
+	parts = all_parts();
+	for (int i = list_length(parts) - 1; all && i >= 0; i--)
+		all = add_traces(list_nth_oid(parts, i), v->name, most, traces, &accesses);
 	if (all)
 		keep_traces(v, traces);
 	MemoryContextSwitchTo(old);

@@ -5,6 +5,8 @@
 #ifndef TEX_VARIABLE_H
 #define TEX_VARIABLE_H
 
+#include "access/sdir.h"
+
 #include "store/summary.h"
 #include "store/trace_range.h"
 
@@ -12,7 +14,7 @@
 typedef struct TexVariable TexVariable;
 
 extern TexVariable *tex_variable_create(text *name);
-extern TexRange tex_variable_times(const TexVariable *v);
+extern bool tex_variable_end(const TexVariable *v, ScanDirection direction, TimestampTz *at);
 extern bool tex_variable_is_known(TexVariable *v, int64 most);
 extern Datum tex_variable_traces(const TexVariable *v);
 extern bool tex_variable_is_of(const TexVariable *v, const TexSummary *s);
