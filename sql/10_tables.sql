@@ -42,6 +42,13 @@ CREATE TABLE events (
 CREATE INDEX events_variable_idx ON events (name, "timestamp")
     WHERE kind = 'StateChange';
 
+-- Finds the slowest events: where there is no duration, it costs nothing.
+CREATE INDEX events_duration_idx ON events (duration_ns) WHERE duration_ns >= 0;
+
+-- Finds those that had to wait for a lock, by time. (Of "timestamp" alone the default partition has one.)
+CREATE INDEX events_wait_idx ON events ("timestamp", duration_ns)
+    WHERE kind = 'LockAcquire' AND duration_ns > 0;
+
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Says at once whether rows of a range of time wait for their partition.
 CREATE INDEX events_default_timestamp_idx ON events_default ("timestamp");
@@ -49,6 +56,8 @@ CREATE INDEX events_default_timestamp_idx ON events_default ("timestamp");
 COMMENT ON TABLE events IS
     'one row an event; partitioned by range of "timestamp"; redelivery of (trace_id, id, "timestamp") conflicts';
 COMMENT ON INDEX events_variable_idx IS 'accesses of a variable by time, over all traces';
+COMMENT ON INDEX events_duration_idx IS 'events by how long they took';
+COMMENT ON INDEX events_wait_idx IS 'acquires that waited for a lock, by time';
 COMMENT ON COLUMN events.trace_id IS 'the request or job this event belongs to';
 COMMENT ON COLUMN events.id IS 'names the event within its trace';
 COMMENT ON COLUMN events.parent_id IS 'the event that caused this one; NULL, or its own id, for a root';

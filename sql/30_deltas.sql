@@ -73,6 +73,9 @@ CREATE TABLE count_base (
     UNIQUE NULLS NOT DISTINCT (hour, service_name, kind)
 );
 
+-- In which hours the slowest events are.
+CREATE INDEX count_base_slowest_idx ON count_base (maximum(latency));
+
 -- The same, by operation as well: more rows, for questions that need them.
 CREATE TABLE operation_base (
     hour          timestamptz NOT NULL,
@@ -84,6 +87,25 @@ CREATE TABLE operation_base (
     write_count   bigint      NOT NULL,
     latency       histogram   NOT NULL,
     UNIQUE NULLS NOT DISTINCT (hour, service_name, kind, operation)
+);
+
+-- The sum of operation_base over all hours: what is asked of the whole store costs the
+-- same however long it has been kept.
+CREATE TABLE operation_totals (
+    service_name  text,
+    kind          event_kind  NOT NULL,
+    operation     text,
+    event_count   bigint      NOT NULL,
+    error_count   bigint      NOT NULL,
+    write_count   bigint      NOT NULL,
+    latency       histogram   NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (service_name, kind, operation)
+);
+
+-- Hours know a service's last event to the hour only.
+CREATE TABLE service_seen (
+    service_name  text        PRIMARY KEY,
+    last_seen     timestamptz NOT NULL
 );
 
 -- The operations that a service has rows of its own for, and '(other)' once it has
@@ -125,6 +147,10 @@ COMMENT ON TABLE summary_deltas IS
     'by how much statements changed summaries since the last fold; "recompute": the trace must be read again';
 COMMENT ON TABLE count_base IS 'counts of events as of the last fold; read event_counts instead';
 COMMENT ON TABLE operation_base IS 'counts and latencies of operations as of the last fold; read latencies instead';
+COMMENT ON TABLE operation_totals IS 'counts and latencies of operations over all hours as of the last fold; read total_latencies instead';
+COMMENT ON TABLE service_seen IS
+    'when a service was seen last, as of the last fold: the last event of a trace that it took part in, as far as that had come with it, but no later than it came';
+COMMENT ON INDEX count_base_slowest_idx IS 'hours by their slowest event';
 COMMENT ON TABLE operation_names IS
     'operations of a service ("=" and its name, or nothing for events without one) that have rows of their own in operation_base; with "(other)" among them, all others are counted there';
 COMMENT ON TABLE count_deltas IS

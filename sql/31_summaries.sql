@@ -144,6 +144,26 @@ COMMENT ON COLUMN latencies.errors IS 'number of those for which is_error(kind, 
 COMMENT ON COLUMN latencies.latency IS 'duration_ns of those that have one, as a histogram';
 COMMENT ON COLUMN latencies.writes IS 'number of those that are accesses that write';
 
+CREATE VIEW total_latencies AS
+SELECT service_name, kind, operation, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
+       coalesce(trace_ext.merge(latency), '{}') AS latency, sum(write_count)::bigint AS writes
+  FROM (SELECT service_name, kind, operation, event_count, error_count, latency, write_count FROM trace_ext.operation_totals
+        UNION ALL
+        SELECT service_name, kind, trace_ext_internal.counted_as(service_name, operation), event_count, error_count, latency, write_count
+          FROM trace_ext.count_deltas) AS parts
+ GROUP BY service_name, kind, operation
+HAVING sum(event_count) <> 0;
+COMMENT ON VIEW total_latencies IS
+    'events and how long they took, by service, kind and operation, over all hours: the sum of latencies, exact inside every snapshot, at the same cost however many hours there are';
+COMMENT ON COLUMN total_latencies.service_name IS 'the service; NULL for events that name none';
+COMMENT ON COLUMN total_latencies.kind IS 'the kind';
+COMMENT ON COLUMN total_latencies.operation IS 'as in latencies';
+COMMENT ON COLUMN total_latencies.calls IS 'number of events';
+COMMENT ON COLUMN total_latencies.errors IS 'number of those for which is_error(kind, attributes)';
+COMMENT ON COLUMN total_latencies.latency IS
+    'duration_ns of those that have one, as a histogram; once events have left, its least and greatest value are ends of buckets';
+COMMENT ON COLUMN total_latencies.writes IS 'number of those that are accesses that write';
+
 CREATE VIEW kind_latencies AS
 SELECT hour, service_name, kind, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
        coalesce(trace_ext.merge(latency), '{}') AS latency
@@ -310,7 +330,7 @@ BEGIN
         INSERT INTO trace_ext.operation_names
         SELECT service_key, CASE WHEN place <= most_operations THEN operation ELSE '(other)' END
           FROM unknown_operations WHERE place <= most_operations + 1
-    ), operation_deltas AS MATERIALIZED (
+    ), operation_sums AS MATERIALIZED (
         SELECT t.hour, t.service_name, t.kind,
                CASE WHEN u.place > most_operations THEN '(other)' WHEN u.place IS NOT NULL THEN t.operation
                     ELSE trace_ext_internal.counted_as(t.service_name, t.operation) END AS operation,
@@ -325,16 +345,34 @@ BEGIN
         -- Of hours that baselines hold already.
         INSERT INTO trace_ext.baseline_deltas
         SELECT d.service_name, d.kind, d.operation, d.latency
-          FROM operation_deltas d, trace_ext.baseline_state s
+          FROM operation_sums d, trace_ext.baseline_state s
          WHERE d.hour >= s.from_hour AND d.hour < s.until_hour AND d.latency OPERATOR(trace_ext.<>) '{}'
     ), counted_operations AS (
         INSERT INTO trace_ext.operation_base AS b
-        SELECT * FROM operation_deltas
+        SELECT * FROM operation_sums
         ON CONFLICT (hour, service_name, kind, operation) DO UPDATE SET
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,
                write_count = b.write_count + excluded.write_count,
                latency = b.latency OPERATOR(trace_ext.+) excluded.latency
+    ), counted_in_all AS (
+        INSERT INTO trace_ext.operation_totals AS b
+        SELECT service_name, kind, operation, sum(event_count), sum(error_count), sum(write_count), trace_ext.merge(latency)
+          FROM operation_sums GROUP BY service_name, kind, operation
+        ON CONFLICT (service_name, kind, operation) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               write_count = b.write_count + excluded.write_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
+    ), seen AS (
+        -- A clock that is ahead must not keep a service from ever being silent.
+        INSERT INTO trace_ext.service_seen AS b
+        SELECT s.service_name, max(least(t.last_timestamp, clock_timestamp()))
+          FROM (SELECT services, last_timestamp FROM taken UNION ALL SELECT services, last_timestamp FROM recomputed) AS t,
+               LATERAL unnest(t.services) AS s (service_name)
+         WHERE t.last_timestamp IS NOT NULL
+         GROUP BY s.service_name
+        ON CONFLICT (service_name) DO UPDATE SET last_seen = greatest(b.last_seen, excluded.last_seen)
     ), counted AS (
         INSERT INTO trace_ext.count_base AS b
         SELECT hour, service_name, kind, sum(event_count), sum(error_count), coalesce(trace_ext.merge(latency), '{}')
@@ -451,6 +489,18 @@ CREATE FUNCTION verify_summaries()
      WHERE s.hour IS NULL OR r.hour IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency
         OR (s.calls, s.errors, s.writes) IS DISTINCT FROM (r.calls, r.errors, r.writes)
     UNION ALL
+    SELECT 'total_latencies', concat_ws(' ', coalesce(s.service_name, r.service_name, '(none)'), coalesce(s.kind, r.kind), coalesce(s.operation, r.operation, '(none)')),
+           to_jsonb(s), to_jsonb(r)
+      FROM trace_ext.total_latencies s
+      FULL JOIN (SELECT service_name, kind, trace_ext_internal.counted_as(service_name, operation) AS operation,
+                        sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors,
+                        coalesce(trace_ext.merge(latency), '{}') AS latency, sum(write_count)::bigint AS writes
+                   FROM counts GROUP BY 1, 2, 3) r
+           ON s.kind = r.kind AND coalesce('=' || s.service_name, '') = coalesce('=' || r.service_name, '')
+              AND coalesce('=' || s.operation, '') = coalesce('=' || r.operation, '')
+     WHERE s.kind IS NULL OR r.kind IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency
+        OR (s.calls, s.errors, s.writes) IS DISTINCT FROM (r.calls, r.errors, r.writes)
+    UNION ALL
     SELECT 'count_events()', '', to_jsonb(trace_ext.count_events()), to_jsonb(count(*))
       FROM trace_ext.events HAVING count(*) <> trace_ext.count_events()
     UNION ALL
@@ -475,9 +525,14 @@ BEGIN
     DELETE FROM trace_ext.summary_base;
     DELETE FROM trace_ext.count_base;
     DELETE FROM trace_ext.operation_base;
+    DELETE FROM trace_ext.operation_totals;
+    DELETE FROM trace_ext.service_seen;
     DELETE FROM trace_ext.operation_names;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
     INSERT INTO trace_ext.summary_base SELECT * FROM trace_ext.summary_recomputed;
+    INSERT INTO trace_ext.service_seen
+    SELECT s.service_name, max(least(b.last_timestamp, clock_timestamp()))
+      FROM trace_ext.summary_base b, LATERAL unnest(b.services) AS s (service_name) GROUP BY s.service_name;
     UPDATE trace_ext.totals SET trace_count = (SELECT count(*) FROM trace_ext.summary_base);
     -- As deltas: what is made of them is written down once, in the fold.
     INSERT INTO trace_ext.count_deltas

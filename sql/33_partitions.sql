@@ -92,7 +92,21 @@ BEGIN
     UPDATE trace_ext.totals SET trace_count = trace_count - forgotten_traces,
                                 event_count = event_count - forgotten_events;
 
-    DELETE FROM trace_ext.operation_base WHERE hour >= low AND hour < last_hour;
+    WITH forgotten AS (
+        DELETE FROM trace_ext.operation_base WHERE hour >= low AND hour < last_hour RETURNING *
+    )
+    INSERT INTO trace_ext.operation_totals AS b
+    SELECT service_name, kind, operation, -sum(event_count), -sum(error_count), -sum(write_count),
+           '{}'::trace_ext.histogram OPERATOR(trace_ext.-) trace_ext.merge(latency)
+      FROM forgotten GROUP BY service_name, kind, operation
+    ON CONFLICT (service_name, kind, operation) DO UPDATE SET
+           event_count = b.event_count + excluded.event_count,
+           error_count = b.error_count + excluded.error_count,
+           write_count = b.write_count + excluded.write_count,
+           latency = b.latency OPERATOR(trace_ext.+) excluded.latency;
+    DELETE FROM trace_ext.operation_totals
+     WHERE event_count = 0 AND error_count = 0 AND write_count = 0 AND latency OPERATOR(trace_ext.=) '{}'::trace_ext.histogram;
+    DELETE FROM trace_ext.service_seen s WHERE NOT EXISTS (SELECT FROM trace_ext.operation_totals t WHERE t.service_name = s.service_name);
 
     INSERT INTO trace_ext.count_deltas
     SELECT hour, service_name, kind, operation, -event_count, -error_count, -write_count, '{}'::trace_ext.histogram OPERATOR(trace_ext.-) latency
@@ -122,7 +136,7 @@ CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     AS $$
 BEGIN
     LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-        trace_ext.operation_base, trace_ext.operation_names,
+        trace_ext.operation_base, trace_ext.operation_totals, trace_ext.service_seen, trace_ext.operation_names,
         trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals IN ACCESS EXCLUSIVE MODE;
 END
 $$;
@@ -140,7 +154,7 @@ BEGIN
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-            trace_ext.operation_base, trace_ext.operation_names,
+            trace_ext.operation_base, trace_ext.operation_totals, trace_ext.service_seen, trace_ext.operation_names,
             trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
@@ -148,6 +162,8 @@ BEGIN
         DELETE FROM trace_ext.summary_base;
         DELETE FROM trace_ext.count_base;
         DELETE FROM trace_ext.operation_base;
+        DELETE FROM trace_ext.operation_totals;
+        DELETE FROM trace_ext.service_seen;
         DELETE FROM trace_ext.operation_names;
         PERFORM trace_ext_internal.forget_calls();
     END;

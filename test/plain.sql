@@ -125,6 +125,9 @@ LANGUAGE sql STABLE AS $$
         SELECT 'kind_latencies', to_jsonb(l) FROM (SELECT hour, service_name, kind, calls, errors, total_count(latency) AS durations, total_sum(latency) AS ns
                                                      FROM trace_ext.kind_latencies) l
         UNION ALL
+        SELECT 'total_latencies', to_jsonb(l) FROM (SELECT service_name, kind, operation, calls, errors, writes, total_count(latency) AS durations, total_sum(latency) AS ns
+                                                      FROM trace_ext.total_latencies) l
+        UNION ALL
         SELECT 'list_traces', to_jsonb(l) FROM trace_ext.list_traces(10000) WITH ORDINALITY l
         UNION ALL
         SELECT 'count_events', to_jsonb(trace_ext.count_events())
@@ -152,6 +155,9 @@ LANGUAGE sql STABLE AS $$
         UNION ALL
         SELECT 'kind_latencies', to_jsonb(l) FROM (SELECT hour, service_name, kind, sum(calls) AS calls, sum(errors) AS errors, sum(durations) AS durations, sum(ns) AS ns
                                                      FROM plain.latencies GROUP BY 1, 2, 3) l
+        UNION ALL
+        SELECT 'total_latencies', to_jsonb(l) FROM (SELECT service_name, kind, operation, sum(calls) AS calls, sum(errors) AS errors, sum(writes) AS writes,
+                                                           sum(durations) AS durations, sum(ns) AS ns FROM plain.latencies GROUP BY 1, 2, 3) l
         UNION ALL
         SELECT 'list_traces', to_jsonb(l)
           FROM (SELECT *, row_number() OVER (ORDER BY last_timestamp DESC, trace_id DESC) AS ordinality
