@@ -88,6 +88,11 @@ static int	announcement_retention;
 static int	job_history;
 static int	alert_history;
 static int	admin_log_retention;
+static double health_degraded_error_rate;
+static double health_critical_error_rate;
+static double health_degraded_growth;
+static double health_critical_growth;
+static int	health_silence;
 
 /* Whether each number has a unit: 30 would be seconds, 1-2 a year and two months. */
 static bool
@@ -509,6 +514,35 @@ define_histories(void)
 							PGC_SUSET, GUC_UNIT_MIN, NULL, NULL, NULL);
 }
 
+/* What service_health() calls ill. */
+static void
+define_health(void)
+{
+	DefineCustomRealVariable("trace_ext.health_degraded_error_rate",
+							 "Part of the requests that fail from which a service is degraded.",
+							 "From 0 to 1; a service without an error is not.",
+							 &health_degraded_error_rate, 0.01, 0, 1,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("trace_ext.health_critical_error_rate",
+							 "Part of the requests that fail from which the state of a service is critical.",
+							 "From 0 to 1; of no effect below trace_ext.health_degraded_error_rate.",
+							 &health_critical_error_rate, 0.05, 0, 1,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("trace_ext.health_degraded_growth",
+							 "How many times as long as usual the 95th percentile is where a service is degraded.",
+							 NULL, &health_degraded_growth, 2, 1, 1000000,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("trace_ext.health_critical_growth",
+							 "How many times as long as usual the 95th percentile is where the state of a service is critical.",
+							 "Of no effect below trace_ext.health_degraded_growth.",
+							 &health_critical_growth, 5, 1, 1000000,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.health_silence",
+							"How long nothing comes from a service that is silent.",
+							NULL, &health_silence, 600, 1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
 /* What retention goes by; superusers set it, since it lets data go. */
 static void
 define_retention(void)
@@ -544,6 +578,7 @@ tex_guc_init(void)
 	define_workers();
 	define_retention();
 	define_histories();
+	define_health();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
 							"Outstanding deltas after which a writing transaction has them folded.",
 							"Each transaction that appends n deltas does so with probability "
