@@ -1,0 +1,73 @@
+-- What is hot, and the whole system at a glance: from rollups, without reading an event.
+
+-- A name of events that answer (a status, or nothing) or give back tells of no work.
+CREATE FUNCTION system_hotspots(n bigint = 10)
+    RETURNS TABLE (what text, name text, service_name text, count bigint, writers bigint, waits bigint, total_ms double precision, findings bigint)
+    LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM trace_ext_internal.require_between(n, 1, 1000, 'n');
+    RETURN QUERY
+    WITH racing AS MATERIALIZED (
+        SELECT trace_ext.operation('StateChange'::trace_ext.event_kind, f.variable) AS variable, count(*) AS findings
+          FROM trace_ext.findings f WHERE f.status = 'open' AND f.occurrences > 0 GROUP BY 1
+    ), spots AS MATERIALIZED (
+        SELECT CASE l.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
+               l.operation AS name, l.service_name, l.calls AS count,
+               CASE l.kind WHEN 'StateChange' THEN l.writes END AS writers,
+               CASE l.kind WHEN 'LockAcquire' THEN trace_ext.total_count(l.latency) - trace_ext.count_below(l.latency, 0) END AS waits,
+               CASE WHEN trace_ext.total_count(l.latency) > 0 THEN trace_ext.total_sum(l.latency)::double precision END AS ns
+          FROM trace_ext.total_latencies l
+         WHERE l.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence') AND l.operation IS NOT NULL
+        UNION ALL
+        SELECT 'call', c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')', c.from_service, c.call_count::bigint, NULL, NULL, NULL
+          FROM trace_ext.service_calls c
+    ), ranked AS (
+        SELECT s.*, row_number() OVER (PARTITION BY s.what ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name) AS place FROM spots s
+    )
+    SELECT r.what, r.name, r.service_name, r.count, r.writers, r.waits, trace_ext_internal.ms(r.ns),
+           CASE r.what WHEN 'variable' THEN coalesce(f.findings, 0) END
+      FROM ranked r LEFT JOIN racing f ON r.what = 'variable' AND f.variable = r.name
+     WHERE r.place <= n
+     ORDER BY array_position('{variable,call,operation,query,lock}', r.what), r.place;
+END
+$$;
+COMMENT ON FUNCTION system_hotspots(bigint) IS
+    'where most happens in all that is stored: n variables, calls from service to service, operations, queries and locks each, by the time they took in all, else by their number. '
+    'Names are templates, as operation() makes them. writers: accesses that write; waits: acquires that took any time, total_ms then what they waited; '
+    'findings: open ones on variables of this name, in whatever service. n from 1 to 1000';
+
+CREATE FUNCTION analyze_global() RETURNS jsonb
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+BEGIN
+    RETURN (
+        WITH finding AS MATERIALIZED (
+            SELECT * FROM trace_ext.findings f WHERE f.status <> 'ignored' AND f.occurrences > 0
+        ), operation AS MATERIALIZED (
+            SELECT o.service_name, o.calls, o.errors FROM trace_ext.total_latencies o
+        )
+        SELECT jsonb_build_object(
+            'as_of', now(),
+            'counts', (SELECT jsonb_build_object('events', trace_ext.count_events(), 'traces', trace_ext.count_traces(), 'errors', coalesce(sum(o.errors), 0),
+                                                 'services', count(DISTINCT o.service_name), 'operations', count(*),
+                                                 'findings', (SELECT count(*) FROM finding), 'racing_variables', (SELECT count(DISTINCT f.variable) FROM finding f))
+                         FROM operation o),
+            'findings', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', k.kind, 'severity', k.severity, 'findings', k.findings, 'occurrences', k.occurrences, 'last_seen', k.last_seen)
+                                                   ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], k.severity), k.findings DESC, k.kind), '[]')
+                           FROM (SELECT f.kind, f.severity, count(*) AS findings, sum(f.occurrences) AS occurrences, max(f.last_seen) AS last_seen
+                                   FROM finding f GROUP BY f.kind, f.severity) AS k),
+            'racing_variables', (SELECT coalesce(jsonb_agg(jsonb_build_object('variable', v.variable, 'severity', (ARRAY['CRITICAL', 'WARNING', 'INFO'])[v.rank],
+                                                                              'findings', v.findings, 'occurrences', v.occurrences, 'last_seen', v.last_seen)
+                                                           ORDER BY v.rank, v.occurrences DESC, v.variable), '[]')
+                                   FROM (SELECT f.variable, min(array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity)) AS rank,
+                                                count(*) AS findings, sum(f.occurrences) AS occurrences, max(f.last_seen) AS last_seen
+                                           FROM finding f GROUP BY f.variable ORDER BY 2, 4 DESC, 1 LIMIT 20) AS v),
+            'hot_spots', (SELECT coalesce(jsonb_object_agg(h.what, h.spots), '{}')
+                            FROM (SELECT s.what, jsonb_agg(jsonb_strip_nulls(to_jsonb(s) - 'what' - 'ordinality') ORDER BY s.ordinality) AS spots
+                                    FROM trace_ext.system_hotspots(5) WITH ORDINALITY s GROUP BY s.what) AS h)));
+END
+$$;
+COMMENT ON FUNCTION analyze_global() IS
+    'the whole system in one document: counts; findings that are not ignored, by kind and severity; the 20 worst of the variables that race; hot_spots, five of each kind as of system_hotspots(). Reads no event';
