@@ -23,6 +23,13 @@ CREATE FUNCTION trace_ext_internal.duration_text(ms double precision) RETURNS te
                 ELSE trace_ext_internal.number_text(ms / 3600000) || ' h' END;
 COMMENT ON FUNCTION trace_ext_internal.duration_text(double precision) IS 'milliseconds in the unit that fits';
 
+CREATE FUNCTION trace_ext_internal.rate_text(per_second double precision) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN per_second >= 1 THEN trace_ext_internal.number_text(per_second) || ' requests a second'
+                WHEN per_second * 60 >= 2 THEN trace_ext_internal.number_text(per_second * 60) || ' requests a minute'
+                ELSE trace_ext_internal.number_text(per_second * 3600) || ' an hour' END;
+COMMENT ON FUNCTION trace_ext_internal.rate_text(double precision) IS 'requests a second in the unit that fits';
+
 CREATE FUNCTION trace_ext_internal.operation_text(kind event_kind, operation text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN kind || ' ' || CASE WHEN length(operation) > 80 THEN left(operation, 77) || '...' ELSE coalesce(operation, '(no name)') END;
@@ -181,8 +188,8 @@ BEGIN
         SELECT s.*, CASE WHEN s.requests > 0 THEN least(s.errors / s.requests::double precision, 1) END AS error_rate,
                CASE WHEN s.requests_before > 0 THEN least(s.errors_before / s.requests_before, 1) END AS error_rate_before,
                trace_ext.quantiles(s.latency, '{0.5, 0.95, 0.99}') AS q,
-               trace_ext.total_count(s.latency) >= enough_for_p95 AND s.usual_p95 > 0 AS by_p95,
-               trace_ext.total_count(s.latency) >= enough_for_p50 AND s.usual_p50 > 0 AS by_p50,
+               coalesce(trace_ext.total_count(s.latency) >= enough_for_p95 AND s.usual_p95 > 0, false) AS by_p95,
+               coalesce(trace_ext.total_count(s.latency) >= enough_for_p50 AND s.usual_p50 > 0, false) AS by_p50,
                least(seen.last_seen, s.last_hour + interval '1 hour', at) AS last_seen,
                greatest(extract(epoch FROM least(seen.last_seen, s.last_hour + interval '1 hour', at) - s.first_hour), 3600)::double precision AS seconds_seen
           FROM summed s LEFT JOIN trace_ext_internal.services_seen(at) seen USING (service_name)
@@ -213,9 +220,9 @@ BEGIN
           FROM found f LEFT JOIN began b USING (service_name)
     ), told AS (
         SELECT d.*,
-               CASE WHEN d.is_silent THEN ARRAY[format('nothing for %s, since %s; before that %s requests a minute',
+               CASE WHEN d.is_silent THEN ARRAY[format('nothing for %s, since %s; before that %s',
                     trace_ext_internal.duration_text(1000 * extract(epoch FROM at - d.last_seen)::double precision), to_char(d.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
-                    trace_ext_internal.number_text(60 * d.all_requests::double precision / d.seconds_seen))] END
+                    trace_ext_internal.rate_text(d.all_requests::double precision / d.seconds_seen))] END
                || CASE WHEN d.is_failing THEN ARRAY[format('error rate %s (%s of %s)%s', trace_ext_internal.percent_text(d.error_rate), d.errors, d.requests,
                     coalesce(', ' || trace_ext_internal.percent_text(d.error_rate_before) || ' before', ''))] END
                || CASE WHEN d.is_slow THEN ARRAY[CASE WHEN d.by_p95

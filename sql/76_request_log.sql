@@ -12,10 +12,13 @@ COMMENT ON TYPE logged_request IS
 -- A response is that of the request that is its parent, else of the last one of its span
 -- (or where there are no spans, of its instance) that came no later.
 CREATE FUNCTION trace_ext_internal.requests_of(trace uuid) RETURNS SETOF trace_ext.logged_request
-    LANGUAGE sql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
+    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+BEGIN
+    RETURN QUERY
     WITH event AS MATERIALIZED (
-        SELECT * FROM trace_ext.trace_events(trace, 10000, kinds => '{HttpRequest,HttpResponse,Error}')
+        SELECT t.id, t.parent_id, t."timestamp", t.kind, t.name, t.service_name, t.instance_id, t.span_id, t.duration_ns, t.attributes, t.stamped_at_end
+          FROM trace_ext.trace_events(trace, 10000, kinds => '{HttpRequest,HttpResponse,Error}') t
     ), request AS (
         SELECT e.*, lower(trace_ext.event_extent(e."timestamp", e.duration_ns, e.stamped_at_end)) AS started FROM event e WHERE e.kind = 'HttpRequest'
     ), answer AS (
@@ -45,7 +48,8 @@ CREATE FUNCTION trace_ext_internal.requests_of(trace uuid) RETURNS SETOF trace_e
                       ORDER BY e."timestamp", e.id LIMIT 1),
                     CASE WHEN q.status >= 500 THEN 'status ' || q.status END), q.id
       FROM answered q;
-    END;
+END
+$$;
 COMMENT ON FUNCTION trace_ext_internal.requests_of(uuid) IS 'the requests of a trace with their responses; of its first 10000 requests, responses and errors';
 
 CREATE FUNCTION request_log(since timestamptz = now() - interval '1 hour', service text = NULL, status text = NULL, page_size bigint = 100, before timestamptz = NULL)
@@ -67,7 +71,7 @@ BEGIN
         RAISE EXCEPTION 'since must not be NULL' USING ERRCODE = 'invalid_parameter_value', HINT = 'Say ''-infinity'' for all requests that are stored.';
     ELSIF wanted !~ '^([1-9]xx|[1-9][0-9]{2}|error|none)$' THEN
         RAISE EXCEPTION 'status "%" is none to look for', request_log.status USING ERRCODE = 'invalid_parameter_value',
-              HINT = 'Say a status as ''404'', a class as ''5xx'', ''error'' for requests that failed, or ''none'' for those without a response.';
+              HINT = 'Say a status as ''404'', a class as ''5xx'', ''error'' for requests that failed, or ''none'' for those without a response, or with one that has no status.';
     END IF;
     <<walk>>
     LOOP
@@ -97,6 +101,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION request_log(timestamptz, text, text, bigint, timestamptz) IS
-    'requests (events HttpRequest) with their responses, those that started last first: since a time and before another, of a service, with a status as ''404'' or ''5xx'', ''error'' (failed) or ''none'' (no response). '
+    'requests (events HttpRequest) with their responses, those that started last first: since a time and before another, of a service, with a status as ''404'' or ''5xx'', ''error'' (failed) or ''none'' (no response, or one without a status). '
     'error is the error event of the request''s span, else the status where it is 500 or above. page_size 1 to 10000. Costs what the newest traces that have so many requests cost; '
     'looking for what failed passes over traces without an error, other filters read all traces until the page is full. Of a trace, the first 10000 requests, responses and errors are looked at';
