@@ -1,0 +1,1 @@
+SELECT * FROM trace_ext_internal.service_health_at(timestamptz '2024-01-01 00:00:00+00' + :day * interval '24 hours' - interval '10 minutes', '60 min');

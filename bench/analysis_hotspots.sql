@@ -1,0 +1,1 @@
+SELECT * FROM trace_ext.system_hotspots(10);
