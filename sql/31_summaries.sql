@@ -373,10 +373,19 @@ BEGIN
          WHERE t.last_timestamp IS NOT NULL
          GROUP BY s.service_name
         ON CONFLICT (service_name) DO UPDATE SET last_seen = greatest(b.last_seen, excluded.last_seen)
+    ), kind_sums AS MATERIALIZED (
+        SELECT hour, service_name, kind, sum(event_count) AS event_count, sum(error_count) AS error_count, coalesce(trace_ext.merge(latency), '{}') AS latency
+          FROM taken_counts GROUP BY hour, service_name, kind
+    ), kinds_in_all AS (
+        INSERT INTO trace_ext.kind_totals AS b
+        SELECT service_name, kind, sum(event_count), sum(error_count), trace_ext.merge(latency) FROM kind_sums GROUP BY service_name, kind
+        ON CONFLICT (service_name, kind) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
     ), counted AS (
         INSERT INTO trace_ext.count_base AS b
-        SELECT hour, service_name, kind, sum(event_count), sum(error_count), coalesce(trace_ext.merge(latency), '{}')
-          FROM taken_counts GROUP BY hour, service_name, kind
+        SELECT * FROM kind_sums
         ON CONFLICT (hour, service_name, kind) DO UPDATE SET
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,
@@ -501,6 +510,16 @@ CREATE FUNCTION verify_summaries()
      WHERE s.kind IS NULL OR r.kind IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency
         OR (s.calls, s.errors, s.writes) IS DISTINCT FROM (r.calls, r.errors, r.writes)
     UNION ALL
+    SELECT 'kind_totals', concat_ws(' ', coalesce(s.service_name, r.service_name, '(none)'), coalesce(s.kind, r.kind)), to_jsonb(s), to_jsonb(r)
+      FROM (SELECT service_name, kind, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors, coalesce(trace_ext.merge(latency), '{}') AS latency
+              FROM (SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.kind_totals
+                    UNION ALL SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.count_deltas) AS parts
+             GROUP BY service_name, kind HAVING sum(event_count) <> 0) s
+      FULL JOIN (SELECT service_name, kind, sum(event_count)::bigint AS calls, sum(error_count)::bigint AS errors, coalesce(trace_ext.merge(latency), '{}') AS latency
+                   FROM counts GROUP BY 1, 2) r
+           ON s.kind = r.kind AND coalesce('=' || s.service_name, '') = coalesce('=' || r.service_name, '')
+     WHERE s.kind IS NULL OR r.kind IS NULL OR s.latency OPERATOR(trace_ext.<>) r.latency OR (s.calls, s.errors) IS DISTINCT FROM (r.calls, r.errors)
+    UNION ALL
     SELECT 'count_events()', '', to_jsonb(trace_ext.count_events()), to_jsonb(count(*))
       FROM trace_ext.events HAVING count(*) <> trace_ext.count_events()
     UNION ALL
@@ -526,6 +545,7 @@ BEGIN
     DELETE FROM trace_ext.count_base;
     DELETE FROM trace_ext.operation_base;
     DELETE FROM trace_ext.operation_totals;
+    DELETE FROM trace_ext.kind_totals;
     DELETE FROM trace_ext.service_seen;
     DELETE FROM trace_ext.operation_names;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;

@@ -137,28 +137,33 @@ BEGIN
     silence := current_setting('trace_ext.health_silence');
     looked_from := least(w.before_from, w.from_hour - interval '24 hours');
     RETURN QUERY
-    WITH by_hour AS MATERIALIZED (
+    WITH part AS MATERIALIZED (
+        -- As kind_latencies, which would add up twice.
+        SELECT b.service_name, b.hour, b.kind, b.event_count, b.error_count, CASE WHEN trace_ext.total_count(b.latency) <> 0 THEN b.latency END AS latency
+          FROM trace_ext.count_base b WHERE b.hour >= looked_from AND b.hour < w.until_hour AND b.service_name IS NOT NULL
+        UNION ALL
+        SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency
+          FROM trace_ext.count_deltas d WHERE d.hour >= looked_from AND d.hour < w.until_hour AND d.service_name IS NOT NULL
+    ), by_hour AS MATERIALIZED (
         SELECT k.service_name, k.hour, sum(k.event_count) AS events,
                sum(k.event_count) FILTER (WHERE k.kind = 'HttpRequest') AS http_requests,
                sum(k.event_count) FILTER (WHERE k.kind = 'HttpResponse') AS http_responses,
                sum(k.error_count) FILTER (WHERE k.kind = 'HttpResponse') AS http_errors,
                sum(k.event_count) FILTER (WHERE k.kind = 'Error') AS error_events,
-               trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse')) AS http_latency,
-               trace_ext.merge(k.latency) FILTER (WHERE k.kind NOT IN ('HttpRequest', 'HttpResponse')) AS other_latency
-          -- As kind_latencies, which would add up twice.
-          FROM (SELECT b.service_name, b.hour, b.kind, b.event_count, b.error_count, b.latency FROM trace_ext.count_base b
-                 WHERE b.hour >= looked_from AND b.hour < w.until_hour
-                UNION ALL
-                SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency FROM trace_ext.count_deltas d
-                 WHERE d.hour >= looked_from AND d.hour < w.until_hour) AS k
-         WHERE k.service_name IS NOT NULL
+               trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse')) AS http_latency
+          FROM part k
          GROUP BY k.service_name, k.hour
         HAVING sum(k.event_count) > 0
+    ), other_by_hour AS (
+        SELECT k.service_name, k.hour, trace_ext.merge(k.latency) AS other_latency FROM part k
+         WHERE k.latency IS NOT NULL AND k.kind NOT IN ('HttpRequest', 'HttpResponse')
+           AND k.service_name NOT IN (SELECT h.service_name FROM by_hour h WHERE trace_ext.total_count(h.http_latency) > 0)
+         GROUP BY k.service_name, k.hour
     ), manner AS (
-        SELECT h.*, sum(h.http_requests) OVER s > 0 AS by_requests, sum(h.http_responses) OVER s > 0 AS by_responses,
+        SELECT h.*, o.other_latency, sum(h.http_requests) OVER s > 0 AS by_requests, sum(h.http_responses) OVER s > 0 AS by_responses,
                sum(trace_ext.total_count(h.http_latency)) OVER s > 0 AS http_durations,
-               sum(trace_ext.total_count(h.other_latency)) OVER s > 0 AS other_durations
-          FROM by_hour h WINDOW s AS (PARTITION BY h.service_name)
+               sum(trace_ext.total_count(o.other_latency)) OVER s > 0 AS other_durations
+          FROM by_hour h LEFT JOIN other_by_hour o USING (service_name, hour) WINDOW s AS (PARTITION BY h.service_name)
     ), judged AS (
         SELECT m.service_name, m.hour, m.events,
                coalesce(CASE WHEN m.by_requests THEN m.http_requests WHEN m.by_responses THEN m.http_responses

@@ -108,8 +108,19 @@ BEGIN
                               'events_per_second', trace_ext_internal.rounded(sum(t.events)::double precision / extract(epoch FROM at - min(t.minute))::double precision))
       INTO minutes, recent FROM trace_ext_internal.throughput(at) t;
     RETURN (
-        WITH operation AS MATERIALIZED (
-            SELECT * FROM trace_ext.total_latencies
+        -- As they stand, not added up: that is done below, once for each question.
+        WITH part AS MATERIALIZED (
+            SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.kind_totals
+            UNION ALL
+            SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.count_deltas
+        ), operation AS MATERIALIZED (
+            -- Many have no duration.
+            SELECT p.service_name, p.kind, p.operation, sum(p.event_count)::bigint AS calls, sum(p.error_count)::bigint AS errors, trace_ext.merge(p.latency) AS latency
+              FROM (SELECT service_name, kind, operation, event_count, error_count, latency FROM trace_ext.operation_totals WHERE trace_ext.total_count(latency) <> 0
+                    UNION ALL
+                    SELECT service_name, kind, trace_ext_internal.counted_as(service_name, operation), event_count, error_count, latency
+                      FROM trace_ext.count_deltas WHERE latency IS NOT NULL) AS p
+             GROUP BY p.service_name, p.kind, p.operation
         )
         SELECT jsonb_build_object(
             'as_of', at,
@@ -117,14 +128,14 @@ BEGIN
                                || jsonb_build_object('traces', traces, 'first_hour', first_hour, 'last_hour', last_hour,
                                                      'events_per_second', trace_ext_internal.rounded(a.calls / seconds),
                                                      'traces_per_second', trace_ext_internal.rounded(traces / seconds))
-                          FROM (SELECT coalesce(sum(o.calls), 0)::bigint AS calls, coalesce(sum(o.errors), 0)::bigint AS errors, coalesce(trace_ext.merge(o.latency), '{}') AS latency
-                                  FROM operation o) AS a),
+                          FROM (SELECT coalesce(sum(p.event_count), 0)::bigint AS calls, coalesce(sum(p.error_count), 0)::bigint AS errors, coalesce(trace_ext.merge(p.latency), '{}') AS latency
+                                  FROM part p) AS a),
             'by_kind', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', k.kind) || trace_ext_internal.latency_json(k.calls, k.errors, k.latency) ORDER BY k.calls DESC, k.kind), '[]')
-                          FROM (SELECT o.kind, sum(o.calls)::bigint AS calls, sum(o.errors)::bigint AS errors, trace_ext.merge(o.latency) AS latency
-                                  FROM operation o GROUP BY o.kind) AS k),
+                          FROM (SELECT p.kind, sum(p.event_count)::bigint AS calls, sum(p.error_count)::bigint AS errors, coalesce(trace_ext.merge(p.latency), '{}') AS latency
+                                  FROM part p GROUP BY p.kind HAVING sum(p.event_count) <> 0) AS k),
             'by_service', (SELECT coalesce(jsonb_agg(jsonb_build_object('service_name', s.service_name) || trace_ext_internal.latency_json(s.calls, s.errors, s.latency) ORDER BY s.calls DESC, s.service_name), '[]')
-                             FROM (SELECT o.service_name, sum(o.calls)::bigint AS calls, sum(o.errors)::bigint AS errors, trace_ext.merge(o.latency) AS latency
-                                     FROM operation o GROUP BY o.service_name ORDER BY 2 DESC, 1 LIMIT n) AS s),
+                             FROM (SELECT p.service_name, sum(p.event_count)::bigint AS calls, sum(p.error_count)::bigint AS errors, coalesce(trace_ext.merge(p.latency), '{}') AS latency
+                                     FROM part p GROUP BY p.service_name HAVING sum(p.event_count) <> 0 ORDER BY 2 DESC, 1 LIMIT n) AS s),
             'slowest_operations', (SELECT coalesce(jsonb_agg(jsonb_build_object('service_name', s.service_name, 'kind', s.kind, 'operation', s.operation)
                                                              || trace_ext_internal.latency_json(s.calls, s.errors, s.latency) ORDER BY s.p95 DESC, s.calls DESC, s.service_name, s.kind, s.operation), '[]')
                                      FROM (SELECT o.*, trace_ext.quantile(o.latency, 0.95) AS p95 FROM operation o WHERE trace_ext.total_count(o.latency) > 0

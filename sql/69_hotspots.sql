@@ -13,13 +13,18 @@ BEGIN
         SELECT trace_ext.operation('StateChange'::trace_ext.event_kind, f.variable) AS variable, count(*) AS findings
           FROM trace_ext.findings f WHERE f.status = 'open' AND f.occurrences > 0 GROUP BY 1
     ), spots AS MATERIALIZED (
-        SELECT CASE l.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
-               l.operation AS name, l.service_name, l.calls AS count,
-               CASE l.kind WHEN 'StateChange' THEN l.writes END AS writers,
-               CASE l.kind WHEN 'LockAcquire' THEN trace_ext.total_count(l.latency) - trace_ext.count_below(l.latency, 0) END AS waits,
-               CASE WHEN trace_ext.total_count(l.latency) > 0 THEN trace_ext.total_sum(l.latency)::double precision END AS ns
-          FROM trace_ext.total_latencies l
-         WHERE l.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence') AND l.operation IS NOT NULL
+        -- As total_latencies, but of each distribution only what is asked.
+        SELECT CASE t.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
+               t.operation AS name, t.service_name, sum(t.event_count)::bigint AS count,
+               CASE t.kind WHEN 'StateChange' THEN sum(t.write_count)::bigint END AS writers,
+               CASE t.kind WHEN 'LockAcquire' THEN coalesce(sum(trace_ext.total_count(t.latency) - trace_ext.count_below(t.latency, 0)), 0)::bigint END AS waits,
+               CASE WHEN sum(trace_ext.total_count(t.latency)) > 0 THEN sum(trace_ext.total_sum(t.latency))::double precision END AS ns
+          FROM (SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count, CASE WHEN trace_ext.total_count(o.latency) <> 0 THEN o.latency END AS latency FROM trace_ext.operation_totals o
+                UNION ALL
+                SELECT d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.service_name, d.event_count, d.write_count, d.latency FROM trace_ext.count_deltas d) AS t
+         WHERE t.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence') AND t.operation IS NOT NULL
+         GROUP BY t.kind, t.operation, t.service_name
+        HAVING sum(t.event_count) <> 0
         UNION ALL
         SELECT 'call', c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')', c.from_service, c.call_count::bigint, NULL, NULL, NULL
           FROM trace_ext.service_calls c
@@ -46,7 +51,11 @@ BEGIN
         WITH finding AS MATERIALIZED (
             SELECT * FROM trace_ext.findings f WHERE f.status <> 'ignored' AND f.occurrences > 0
         ), operation AS MATERIALIZED (
-            SELECT o.service_name, o.calls, o.errors FROM trace_ext.total_latencies o
+            SELECT p.service_name, sum(p.event_count) AS calls, sum(p.error_count) AS errors
+              FROM (SELECT o.service_name, o.kind, o.operation, o.event_count, o.error_count FROM trace_ext.operation_totals o
+                    UNION ALL
+                    SELECT d.service_name, d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.event_count, d.error_count FROM trace_ext.count_deltas d) AS p
+             GROUP BY p.service_name, p.kind, p.operation HAVING sum(p.event_count) <> 0
         )
         SELECT jsonb_build_object(
             'as_of', now(),
