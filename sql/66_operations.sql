@@ -8,7 +8,7 @@ CREATE FUNCTION trace_ext_internal.hours_back(
     at timestamptz, span interval, argument text,
     OUT before_from timestamptz, OUT from_hour timestamptz, OUT until_hour timestamptz,
     OUT seconds double precision, OUT seconds_before double precision)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 DECLARE
     origin constant timestamptz := '2000-01-01 00:00:00+00';
@@ -58,7 +58,7 @@ CREATE FUNCTION trace_ext_internal.operations_at(at timestamptz, since interval,
                    total_ms double precision, share double precision,
                    change_calls double precision, change_errors double precision, change_p95 double precision,
                    counted_from timestamptz, compared_from timestamptz)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -70,23 +70,37 @@ BEGIN
     total := (SELECT nullif(sum(trace_ext.total_sum(k.latency)), 0) FROM trace_ext.kind_latencies k
                WHERE k.hour >= w.from_hour AND k.hour < w.until_hour);
     RETURN QUERY
-    WITH counted AS MATERIALIZED (
+    -- As latencies, but without adding up twice, and nothing where there is no duration.
+    WITH part AS (
+        SELECT b.hour, b.service_name, b.kind, b.operation, b.event_count AS calls, b.error_count AS errors,
+               CASE WHEN trace_ext.total_count(b.latency) <> 0 THEN b.latency END AS latency
+          FROM trace_ext.operation_base b
+         WHERE b.hour >= w.before_from AND b.hour < w.until_hour AND (operations_at.service IS NULL OR b.service_name = operations_at.service)
+        UNION ALL
+        SELECT d.hour, d.service_name, d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.event_count, d.error_count, d.latency
+          FROM trace_ext.count_deltas d
+         WHERE d.hour >= w.before_from AND d.hour < w.until_hour AND (operations_at.service IS NULL OR d.service_name = operations_at.service)
+    ), counted AS MATERIALIZED (
         SELECT l.service_name, l.kind, l.operation,
                coalesce(sum(l.calls) FILTER (WHERE l.hour >= w.from_hour), 0)::bigint AS calls,
                coalesce(sum(l.errors) FILTER (WHERE l.hour >= w.from_hour), 0)::bigint AS errors,
                trace_ext.merge(l.latency) FILTER (WHERE l.hour >= w.from_hour) AS latency,
                (sum(l.calls) FILTER (WHERE l.hour < w.from_hour))::double precision AS calls_before,
                (sum(l.errors) FILTER (WHERE l.hour < w.from_hour))::double precision AS errors_before,
-               trace_ext.quantile(trace_ext.merge(l.latency) FILTER (WHERE l.hour < w.from_hour), 0.95) AS p95_before
-          FROM trace_ext.latencies l
-         WHERE l.hour >= w.before_from AND l.hour < w.until_hour
-           AND (operations_at.service IS NULL OR l.service_name = operations_at.service)
+               trace_ext.merge(l.latency) FILTER (WHERE l.hour < w.from_hour) AS latency_before
+          FROM part l
          GROUP BY l.service_name, l.kind, l.operation
+        HAVING sum(l.calls) <> 0
+    ), longest AS (
+        -- Percentiles of these alone.
+        SELECT c.*, CASE WHEN trace_ext.total_count(c.latency) > 0 THEN trace_ext.total_sum(c.latency) END AS ns
+          FROM counted c
+         ORDER BY ns DESC NULLS LAST, c.calls DESC, c.service_name, c.kind, c.operation
+         LIMIT page_size
     ), measured AS (
         SELECT c.*, c.errors / nullif(c.calls, 0)::double precision AS error_rate,
-               trace_ext.quantiles(c.latency, '{0.5, 0.95, 0.99}') AS q,
-               CASE WHEN trace_ext.total_count(c.latency) > 0 THEN trace_ext.total_sum(c.latency) END AS ns
-          FROM counted c
+               trace_ext.quantiles(c.latency, '{0.5, 0.95, 0.99}') AS q, trace_ext.quantile(c.latency_before, 0.95) AS p95_before
+          FROM longest c
     )
     SELECT m.service_name, m.kind, m.operation, m.calls, m.errors, trace_ext_internal.rounded(m.error_rate),
            trace_ext_internal.ms(m.q[1]), trace_ext_internal.ms(m.q[2]), trace_ext_internal.ms(m.q[3]),
@@ -96,8 +110,7 @@ BEGIN
            trace_ext_internal.rounded(m.q[2] / nullif(m.p95_before, 0) - 1),
            w.from_hour, w.before_from
       FROM measured m
-     ORDER BY m.ns DESC NULLS LAST, m.calls DESC, m.service_name, m.kind, m.operation
-     LIMIT page_size;
+     ORDER BY m.ns DESC NULLS LAST, m.calls DESC, m.service_name, m.kind, m.operation;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.operations_at(timestamptz, interval, text, bigint) IS 'operations() as of a time';

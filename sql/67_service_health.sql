@@ -39,20 +39,29 @@ COMMENT ON FUNCTION trace_ext_internal.operation_text(event_kind, text) IS 'an o
 CREATE FUNCTION trace_ext_internal.health_causes(
     service text, from_hour timestamptz, until_hour timestamptz, requests double precision,
     before_from timestamptz, before_until timestamptz, requests_before double precision, failing boolean, slow boolean) RETURNS text[]
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
-        WITH counted AS MATERIALIZED (
+        -- By hour and kind, as the index has them: a service may have a thousand variables, which take no time.
+        WITH wanted AS MATERIALIZED (
+            SELECT DISTINCT b.hour, b.kind FROM trace_ext.count_base b
+             WHERE b.hour >= least(before_from, from_hour) AND b.hour < until_hour AND (b.hour >= from_hour OR b.hour < before_until) AND b.service_name = service
+               AND ((failing AND b.kind = 'Error') OR (slow AND b.kind NOT IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(b.latency) <> 0))
+        ), counted AS MATERIALIZED (
             SELECT l.kind, l.operation,
                    sum(l.calls) FILTER (WHERE l.hour >= from_hour) AS calls,
                    trace_ext.merge(l.latency) FILTER (WHERE l.hour >= from_hour) AS latency,
                    sum(l.calls) FILTER (WHERE l.hour < before_until) AS calls_before,
                    trace_ext.merge(l.latency) FILTER (WHERE l.hour < before_until) AS latency_before
-              FROM trace_ext.latencies l
-             WHERE l.hour >= least(before_from, from_hour) AND l.hour < until_hour AND l.service_name = service
-               AND (l.hour >= from_hour OR l.hour < before_until)
+              FROM (SELECT b.hour, b.kind, b.operation, b.event_count AS calls, b.latency
+                      FROM wanted w CROSS JOIN LATERAL (
+                           SELECT * FROM trace_ext.operation_base o WHERE o.hour = w.hour AND o.service_name = service AND o.kind = w.kind OFFSET 0) AS b
+                    UNION ALL
+                    SELECT d.hour, d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.event_count, d.latency FROM trace_ext.count_deltas d
+                     WHERE d.hour >= least(before_from, from_hour) AND d.hour < until_hour AND (d.hour >= from_hour OR d.hour < before_until) AND d.service_name = service
+                       AND ((failing AND d.kind = 'Error') OR (slow AND d.kind NOT IN ('HttpRequest', 'HttpResponse') AND d.latency IS NOT NULL))) AS l
              GROUP BY l.kind, l.operation
         ), failures AS (
             SELECT c.kind, c.operation, c.calls, c.calls_before FROM counted c
@@ -111,7 +120,7 @@ CREATE FUNCTION trace_ext_internal.service_health_at(at timestamptz, within inte
                    p50_ms double precision, p95_ms double precision, p99_ms double precision, per_second double precision,
                    change_p95 double precision, change_errors double precision, last_seen timestamptz, reasons text[],
                    since timestamptz, counted_from timestamptz)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 #variable_conflict use_column
 DECLARE
@@ -137,27 +146,33 @@ BEGIN
     silence := current_setting('trace_ext.health_silence');
     looked_from := least(w.before_from, w.from_hour - interval '24 hours');
     RETURN QUERY
-    WITH part AS MATERIALIZED (
-        -- As kind_latencies, which would add up twice.
-        SELECT b.service_name, b.hour, b.kind, b.event_count, b.error_count, CASE WHEN trace_ext.total_count(b.latency) <> 0 THEN b.latency END AS latency
-          FROM trace_ext.count_base b WHERE b.hour >= looked_from AND b.hour < w.until_hour AND b.service_name IS NOT NULL
-        UNION ALL
-        SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency
-          FROM trace_ext.count_deltas d WHERE d.hour >= looked_from AND d.hour < w.until_hour AND d.service_name IS NOT NULL
-    ), by_hour AS MATERIALIZED (
+    WITH by_hour AS MATERIALIZED (
         SELECT k.service_name, k.hour, sum(k.event_count) AS events,
                sum(k.event_count) FILTER (WHERE k.kind = 'HttpRequest') AS http_requests,
                sum(k.event_count) FILTER (WHERE k.kind = 'HttpResponse') AS http_responses,
                sum(k.error_count) FILTER (WHERE k.kind = 'HttpResponse') AS http_errors,
                sum(k.event_count) FILTER (WHERE k.kind = 'Error') AS error_events,
-               trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse')) AS http_latency
-          FROM part k
+               trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(k.latency) <> 0) AS http_latency
+          -- As kind_latencies, which would add up twice.
+          FROM (SELECT b.service_name, b.hour, b.kind, b.event_count, b.error_count, b.latency FROM trace_ext.count_base b
+                 WHERE b.hour >= looked_from AND b.hour < w.until_hour
+                UNION ALL
+                SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency FROM trace_ext.count_deltas d
+                 WHERE d.hour >= looked_from AND d.hour < w.until_hour) AS k
+         WHERE k.service_name IS NOT NULL
          GROUP BY k.service_name, k.hour
         HAVING sum(k.event_count) > 0
+    ), without_http AS MATERIALIZED (
+        SELECT array_agg(s.service_name) AS names
+          FROM (SELECT h.service_name FROM by_hour h GROUP BY h.service_name HAVING coalesce(sum(trace_ext.total_count(h.http_latency)), 0) <= 0) AS s
     ), other_by_hour AS (
-        SELECT k.service_name, k.hour, trace_ext.merge(k.latency) AS other_latency FROM part k
-         WHERE k.latency IS NOT NULL AND k.kind NOT IN ('HttpRequest', 'HttpResponse')
-           AND k.service_name NOT IN (SELECT h.service_name FROM by_hour h WHERE trace_ext.total_count(h.http_latency) > 0)
+        SELECT k.service_name, k.hour, trace_ext.merge(k.latency) AS other_latency
+          FROM (SELECT b.service_name, b.hour, b.kind, b.latency FROM trace_ext.count_base b
+                 WHERE b.hour >= looked_from AND b.hour < w.until_hour AND (SELECT n.names IS NOT NULL FROM without_http n) AND b.service_name = ANY ((SELECT n.names FROM without_http n)::text[])
+                UNION ALL
+                SELECT d.service_name, d.hour, d.kind, d.latency FROM trace_ext.count_deltas d
+                 WHERE d.hour >= looked_from AND d.hour < w.until_hour AND (SELECT n.names IS NOT NULL FROM without_http n) AND d.service_name = ANY ((SELECT n.names FROM without_http n)::text[])) AS k
+         WHERE k.kind NOT IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(k.latency) <> 0
          GROUP BY k.service_name, k.hour
     ), manner AS (
         SELECT h.*, o.other_latency, sum(h.http_requests) OVER s > 0 AS by_requests, sum(h.http_responses) OVER s > 0 AS by_responses,

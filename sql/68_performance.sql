@@ -85,7 +85,7 @@ CREATE FUNCTION trace_ext_internal.latency_json(calls bigint, errors bigint, lat
 COMMENT ON FUNCTION trace_ext_internal.latency_json(bigint, bigint, histogram) IS 'counts and percentiles as an object';
 
 CREATE FUNCTION trace_ext_internal.performance_metrics_at(at timestamptz, n bigint) RETURNS jsonb
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 DECLARE
     first_hour constant timestamptz := (SELECT least((SELECT min(b.hour) FROM trace_ext.count_base b), (SELECT min(d.hour) FROM trace_ext.count_deltas d)));

@@ -3,7 +3,7 @@
 -- A name of events that answer (a status, or nothing) or give back tells of no work.
 CREATE FUNCTION system_hotspots(n bigint = 10)
     RETURNS TABLE (what text, name text, service_name text, count bigint, writers bigint, waits bigint, total_ms double precision, findings bigint)
-    LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 #variable_conflict use_column
 BEGIN
@@ -28,14 +28,15 @@ BEGIN
         UNION ALL
         SELECT 'call', c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')', c.from_service, c.call_count::bigint, NULL, NULL, NULL
           FROM trace_ext.service_calls c
-    ), ranked AS (
-        SELECT s.*, row_number() OVER (PARTITION BY s.what ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name) AS place FROM spots s
     )
+    -- The first of each kind: to rank them all would take longer than to find them.
     SELECT r.what, r.name, r.service_name, r.count, r.writers, r.waits, trace_ext_internal.ms(r.ns),
-           CASE r.what WHEN 'variable' THEN coalesce(f.findings, 0) END
-      FROM ranked r LEFT JOIN racing f ON r.what = 'variable' AND f.variable = r.name
-     WHERE r.place <= n
-     ORDER BY array_position('{variable,call,operation,query,lock}', r.what), r.place;
+           CASE r.what WHEN 'variable' THEN coalesce((SELECT f.findings FROM racing f WHERE f.variable = r.name), 0) END
+      FROM unnest('{variable,call,operation,query,lock}'::text[]) WITH ORDINALITY AS k (what, place)
+     CROSS JOIN LATERAL (
+           SELECT s.*, row_number() OVER (ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name) AS place
+             FROM (SELECT s.* FROM spots s WHERE s.what = k.what ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name LIMIT n) AS s) AS r
+     ORDER BY k.place, r.place;
 END
 $$;
 COMMENT ON FUNCTION system_hotspots(bigint) IS
@@ -44,7 +45,7 @@ COMMENT ON FUNCTION system_hotspots(bigint) IS
     'findings: open ones on variables of this name, in whatever service. n from 1 to 1000';
 
 CREATE FUNCTION analyze_global() RETURNS jsonb
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     AS $$
 BEGIN
     RETURN (

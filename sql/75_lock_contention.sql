@@ -7,7 +7,7 @@
 CREATE FUNCTION trace_ext_internal.lock_contention_at(at timestamptz, within interval, page_size bigint, most_waits bigint)
     RETURNS TABLE (lock text, service_name text, acquires bigint, waits bigint, wait_ms double precision, p95_wait_ms double precision, holders bigint,
                    worst_trace uuid, counted_from timestamptz)
-    LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
+    LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE

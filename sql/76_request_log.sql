@@ -12,7 +12,7 @@ COMMENT ON TYPE logged_request IS
 -- A response is that of the request that is its parent, else of the last one of its span
 -- (or where there are no spans, of its instance) that came no later.
 CREATE FUNCTION trace_ext_internal.requests_of(trace uuid) RETURNS SETOF trace_ext.logged_request
-    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE ROWS 10 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 BEGIN
     RETURN QUERY
@@ -54,7 +54,7 @@ COMMENT ON FUNCTION trace_ext_internal.requests_of(uuid) IS 'the requests of a t
 
 CREATE FUNCTION request_log(since timestamptz = now() - interval '1 hour', service text = NULL, status text = NULL, page_size bigint = 100, before timestamptz = NULL)
     RETURNS SETOF logged_request
-    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE
