@@ -9,7 +9,7 @@
 --	catalog		since 26 hours ago, one query a price in place of one for all
 --	inventory	since 3 hours ago, all wait for the lock "stock"
 --	mailer		has died 3 hours and 10 minutes ago
---	payments	one request in eight fails since an hour ago
+--	payments	since 2 hours ago, one request in eight fails
 -- Everything hangs on the number of the trace by hashes: no seed, no state.
 
 CREATE SCHEMA week;
@@ -34,7 +34,7 @@ SELECT t.*, f.name AS front, b.name AS back, t.started >= :now::timestamptz - in
        week.ms(t.n, 10, 20) AS front_query, week.ms(t.n, 12, 12) AS back_query,
        CASE WHEN f.name = 'catalog' AND t.started >= :now::timestamptz - interval '26 hours' THEN 30 ELSE 1 END AS price_queries,
        CASE WHEN b.name = 'inventory' AND t.started >= :now::timestamptz - interval '3 hours' THEN week.ms(t.n, 14, 250) ELSE 0 END AS waited,
-       CASE WHEN b.name = 'payments' AND week.chance(t.n, 16) < CASE WHEN t.started >= :now::timestamptz - interval '1 hour' THEN 0.125 ELSE 0.002 END THEN 503 ELSE 200 END AS status
+       CASE WHEN b.name = 'payments' AND week.chance(t.n, 16) < CASE WHEN t.started >= :now::timestamptz - interval '2 hours' THEN 0.125 ELSE 0.002 END THEN 503 ELSE 200 END AS status
   FROM (SELECT h * 100000 + i AS n, at + week.chance(h * 100000 + i, 1) * interval '1 hour' AS started
           FROM (SELECT h, :now::timestamptz - (169 - h) * interval '1 hour' AS at FROM generate_series(1, 168) h) AS hours,
                LATERAL generate_series(1, (:per_hour * (1 + 0.5 * sin(extract(hour FROM at AT TIME ZONE 'UTC') * pi() / 12 - 2)))::int) AS i) AS t
@@ -61,7 +61,7 @@ SELECT t.n, e.*, t.started + e.after * interval '1 ms' AS "timestamp"
               ('back', 'front', front_query + 3 * price_queries + 2, 'HttpRequest', 'POST /' || t.back, t.back, NULL, NULL),
               ('lock', 'back', front_query + 3 * price_queries + 3, 'LockAcquire', CASE t.back WHEN 'inventory' THEN 'stock' END, t.back, waited, NULL),
               ('back query', 'back', front_query + 3 * price_queries + 3 + waited, 'DatabaseQuery', 'UPDATE ' || replace(t.back, '-', '_') || ' SET n = n + 1 WHERE id = ' || t.n, t.back, back_query, NULL),
-              ('access', 'back', front_query + 3 * price_queries + 4 + waited, 'StateChange', CASE t.back WHEN 'inventory' THEN 'stock.item' || t.n % 500 END, t.back, NULL,
+              ('access', 'back', front_query + 3 * price_queries + 4 + waited, 'StateChange', CASE t.back WHEN 'inventory' THEN 'stock.' || t.n % 500 END, t.back, NULL,
                jsonb_build_object('access_type', CASE WHEN t.n % 3 = 0 THEN 'Write' ELSE 'Read' END)),
               ('unlock', 'back', front_query + 3 * price_queries + 5 + waited, 'LockRelease', CASE t.back WHEN 'inventory' THEN 'stock' END, t.back, NULL, NULL),
               ('error', 'back', front_query + 3 * price_queries + 3 + back_query, 'Error', CASE t.status WHEN 503 THEN 'CardProviderTimeout' END, t.back, NULL, NULL),

@@ -27,7 +27,7 @@ CREATE FUNCTION trace_ext_internal.rate_text(per_second double precision) RETURN
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN per_second >= 1 THEN trace_ext_internal.number_text(per_second) || ' requests a second'
                 WHEN per_second * 60 >= 2 THEN trace_ext_internal.number_text(per_second * 60) || ' requests a minute'
-                ELSE trace_ext_internal.number_text(per_second * 3600) || ' an hour' END;
+                ELSE trace_ext_internal.number_text(per_second * 3600) || ' requests an hour' END;
 COMMENT ON FUNCTION trace_ext_internal.rate_text(double precision) IS 'requests a second in the unit that fits';
 
 CREATE FUNCTION trace_ext_internal.operation_text(kind event_kind, operation text) RETURNS text
