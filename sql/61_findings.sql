@@ -433,12 +433,14 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.traces_that_nest_locks(uuid[]) IS
     'those of some traces that take more than one lock, and so may take one under another';
 
-CREATE FUNCTION trace_ext_internal.traces_to_compare(INOUT from_times timestamptz[], INOUT to_times timestamptz[], OUT ids uuid[])
+-- What was found to nest locks or not need not be read again.
+CREATE FUNCTION trace_ext_internal.traces_to_compare(INOUT from_times timestamptz[], INOUT to_times timestamptz[],
+                                                     INOUT read uuid[], INOUT nest uuid[], OUT ids uuid[])
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
     without uuid[];
-    nest uuid[];
+    unread uuid[];
     starts timestamptz[];
     ends timestamptz[];
 BEGIN
@@ -447,18 +449,21 @@ BEGIN
       INTO ids, starts, ends, without
       FROM trace_ext_internal.traces_within(from_times, to_times) w;
     IF without IS NOT NULL THEN
-        nest := ARRAY(SELECT trace_ext_internal.traces_that_nest_locks(without));
+        unread := ARRAY(SELECT unnest(without) EXCEPT SELECT unnest(read));
+        nest := nest || ARRAY(SELECT trace_ext_internal.traces_that_nest_locks(unread));
+        read := read || unread;
     END IF;
     IF nest <> '{}' THEN
         SELECT ids || array_agg(b.trace_id), starts || array_agg(b.started_at), ends || array_agg(b.ended_at) INTO ids, starts, ends
-          FROM trace_ext.summary_base b WHERE b.trace_id = ANY (nest);
+          FROM trace_ext.summary_base b WHERE b.trace_id IN (SELECT unnest(nest) INTERSECT SELECT unnest(without));
     END IF;
     from_times := starts;
     to_times := ends;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestamptz[]) IS
-    'traces that ran within one of some times and access something, or take a lock under another; and when each of them ran';
+COMMENT ON FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestamptz[], uuid[], uuid[]) IS
+    'traces that ran within one of some times and access something, or take a lock under another; and when each of them ran; '
+    'read: those without accesses that were read so far; nest: what was found among them';
 
 -- What traces of a time may have changed: home; what races with that; and what may
 -- order those. Times apart from each other are looked at together, for a look costs
@@ -478,6 +483,8 @@ DECLARE
     rivals uuid[];
     others uuid[];
     without uuid[];
+    read uuid[];
+    nest uuid[];
     events bigint;
     all_rivals boolean := true;
 BEGIN
@@ -486,7 +493,8 @@ BEGIN
       INTO f, t, batch_from, batch_to
       FROM unnest(batch) AS d (id) JOIN trace_ext.summary_base b ON b.trace_id = d.id;
     SELECT m.from_times, m.to_times, cardinality(m.from_times) INTO f, t, times FROM trace_ext_internal.merge_times(f, t) m;
-    SELECT r.ids, r.from_times, r.to_times INTO home, f, t FROM trace_ext_internal.traces_to_compare(f, t) r;
+    SELECT r.ids, r.from_times, r.to_times, r.read, r.nest INTO home, f, t, read, nest
+      FROM trace_ext_internal.traces_to_compare(f, t, '{}', '{}') r;
     -- Traces that are gone overlap nothing, and still take back what they added.
     IF home IS NULL THEN
         changed := trace_ext_internal.examine_traces(batch, '{}');
@@ -495,8 +503,8 @@ BEGIN
     END IF;
 
     -- What races with home, and what may order that.
-    SELECT r.ids, r.from_times, r.to_times INTO rivals, f, t
-      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_to_compare(m.from_times, m.to_times) r;
+    SELECT r.ids, r.from_times, r.to_times, r.nest INTO rivals, f, t, nest
+      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_to_compare(m.from_times, m.to_times, read, nest) r;
     SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
            sum(w.event_count)
       INTO others, without, events
@@ -507,7 +515,8 @@ BEGIN
         RETURN;
     ELSIF events <= most_events THEN
         home := ARRAY(SELECT unnest(home) UNION SELECT unnest(batch));
-        others := others || ARRAY(SELECT trace_ext_internal.traces_that_order(without));
+        others := others || nest ||
+            ARRAY(SELECT trace_ext_internal.traces_that_order(ARRAY(SELECT unnest(without) EXCEPT SELECT unnest(nest))));
     ELSE
         -- Only the batch then, and only what shares a variable with it.
         home := batch;
