@@ -33,6 +33,12 @@
  */
 #define MOST_PAIRS		500000
 
+/*
+ * Findings of lock order that two traces can add to.  Where locks are taken in any
+ * order, there are millions of cycles of four, and the cure is the same for all.
+ */
+#define MOST_CYCLES		100
+
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
 PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
 PG_FUNCTION_INFO_V1(tex_is_long_trace);
@@ -108,7 +114,15 @@ typedef struct Groups
 {
 	const TexRaces *races;
 	HTAB	   *table;			/* of PairGroup */
+	HTAB	   *counts;			/* of CycleCount */
 } Groups;
+
+/* How many findings two traces have of locks in opposite orders. */
+typedef struct CycleCount
+{
+	int32		traces[2];		/* hash key */
+	int32		n;
+} CycleCount;
 
 /* An absent location comes first. */
 static int
@@ -242,6 +256,23 @@ is_better_cycle(const TexHistory *history, const TexLockCycle *cycle, const TexL
 	return order < 0;
 }
 
+/* Whether a cycle adds to a finding that its two traces have, or may have one more. */
+static bool
+may_count(const Groups *groups, const PairGroupKey *key)
+{
+	int32		traces[2] = {key->low_trace, key->high_trace};
+	CycleCount *count;
+	bool		found;
+
+	hash_search(groups->table, key, HASH_FIND, &found);
+	if (found)
+		return true;
+	count = hash_search(groups->counts, traces, HASH_ENTER, &found);
+	if (!found)
+		count->n = 0;
+	return count->n++ < MOST_CYCLES;
+}
+
 /*
  * Adds a cycle of locks to its group. Told are its first two wants, and theirs are the traces that it
  * counts for: once, however often they could come to wait for each other.
@@ -264,6 +295,8 @@ group_cycle(const TexLockCycle *cycle, void *arg)
 	sort_ends(history, ends);
 	key = group_key(history, TEX_LOCK_ORDER, tex_lock_cycle_names(history, cycle), ends,
 					wants[0]->location, wants[1]->location);
+	if (!may_count(groups, &key))
+		return;
 	group = find_group(groups->table, history, &key, &verdict, ends, &better);
 	group->occurrences = 1;
 	if (group->cycle == NULL)
@@ -290,7 +323,12 @@ group_pairs(const TexRaces *races)
 		group_pair(groups, races, failures, &races->pairs[i]);
 	}
 	if (races->lock_order)
-		tex_lock_cycles(races->lock_order, group_cycle, &(Groups) {races, groups});
+	{
+		ctl.keysize = sizeof(int32[2]);
+		ctl.entrysize = sizeof(CycleCount);
+		tex_lock_cycles(races->lock_order, group_cycle,
+						&(Groups) {races, groups, hash_create("cycles by traces", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT)});
+	}
 	return groups;
 }
 

@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -35,6 +36,9 @@
 
 /* What one history may cost: about a quarter of a second. */
 #define MOST_STEPS		2000000
+
+/* Of a lock's name so many bytes are kept: a cycle has several, and there may be many cycles. */
+#define LONGEST_NAME	250
 
 /* How far up its parents an acquire's function is looked for. */
 #define PARENTS_TO_LOOK_AT 32
@@ -379,8 +383,13 @@ static void
 put_names(StringInfo names, const TexHistory *history, const TexLockCycle *cycle, int first)
 {
 	for (int i = 0; i < cycle->n; i++)
-		appendStringInfo(names, "%s%s", i > 0 ? ", " : "",
-						 tex_history_text(history, tex_history_lock_name(history, cycle->wants[(first + i) % cycle->n]->held)));
+	{
+		const char *name = tex_history_text(history, tex_history_lock_name(history, cycle->wants[(first + i) % cycle->n]->held));
+
+		if (i > 0)
+			appendStringInfoString(names, ", ");
+		appendBinaryStringInfo(names, name, pg_mbcliplen(name, strlen(name), LONGEST_NAME));
+	}
 }
 
 /* Which of two ways to tell a cycle comes first: by names, else by the times of the wants. */
