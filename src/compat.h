@@ -13,6 +13,9 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 /*
  * tex_ereturn(escontext, result, (errcode(...), errmsg(...), ...)): from 16 on an

@@ -47,6 +47,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/float.h"
 
+#include "compat.h"
 #include "histogram/histogram.h"
 
 #define FLAG_SUBTRACTED		1

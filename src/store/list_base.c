@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "store/list_base.h"
 #include "store/trace_range.h"
 #include "store/variable.h"

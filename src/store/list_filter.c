@@ -19,6 +19,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "store/list_filter.h"
 
 /* ----------------------------------------------------------------

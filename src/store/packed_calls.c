@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "store/packed_calls.h"
 
 /* A varint has up to 10 bytes, of which a group has 6 before its durations. */
