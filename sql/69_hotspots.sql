@@ -12,19 +12,30 @@ BEGIN
     WITH racing AS MATERIALIZED (
         SELECT trace_ext.operation('StateChange'::trace_ext.event_kind, f.variable) AS variable, count(*) AS findings
           FROM trace_ext.findings f WHERE f.status = 'open' AND f.occurrences > 0 GROUP BY 1
-    ), spots AS MATERIALIZED (
-        -- As total_latencies, but of each distribution only what is asked.
-        SELECT CASE t.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
-               t.operation AS name, t.service_name, sum(t.event_count)::bigint AS count,
-               CASE t.kind WHEN 'StateChange' THEN sum(t.write_count)::bigint END AS writers,
-               CASE t.kind WHEN 'LockAcquire' THEN coalesce(sum(trace_ext.total_count(t.latency) - trace_ext.count_below(t.latency, 0)), 0)::bigint END AS waits,
-               CASE WHEN sum(trace_ext.total_count(t.latency)) > 0 THEN sum(trace_ext.total_sum(t.latency))::double precision END AS ns
-          FROM (SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count, CASE WHEN trace_ext.total_count(o.latency) <> 0 THEN o.latency END AS latency FROM trace_ext.operation_totals o
+    ), outstanding AS MATERIALIZED (
+        SELECT d.kind, trace_ext_internal.counted_as(d.service_name, d.operation) AS operation, d.service_name, d.event_count, d.write_count, d.latency FROM trace_ext.count_deltas d
+    ), sums AS (
+        -- As total_latencies, but that most rows stand as they are: nothing is outstanding for them.
+        SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count,
+               CASE WHEN trace_ext.total_count(o.latency) <> 0 THEN o.latency END AS latency
+          FROM trace_ext.operation_totals o
+         WHERE o.operation IS NOT NULL AND o.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence')
+           AND NOT EXISTS (SELECT FROM outstanding d WHERE d.kind = o.kind AND d.operation = o.operation AND coalesce(d.service_name, '') = coalesce(o.service_name, ''))
+        UNION ALL
+        SELECT t.kind, t.operation, t.service_name, sum(t.event_count)::bigint, sum(t.write_count)::bigint, trace_ext.merge(t.latency)
+          FROM (SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count, o.latency FROM trace_ext.operation_totals o
+                 WHERE EXISTS (SELECT FROM outstanding d WHERE d.kind = o.kind AND d.operation = o.operation AND coalesce(d.service_name, '') = coalesce(o.service_name, ''))
                 UNION ALL
-                SELECT d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.service_name, d.event_count, d.write_count, d.latency FROM trace_ext.count_deltas d) AS t
-         WHERE t.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence') AND t.operation IS NOT NULL
+                SELECT d.kind, d.operation, d.service_name, d.event_count, d.write_count, d.latency FROM outstanding d) AS t
+         WHERE t.operation IS NOT NULL AND t.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence')
          GROUP BY t.kind, t.operation, t.service_name
-        HAVING sum(t.event_count) <> 0
+    ), spots AS MATERIALIZED (
+        SELECT CASE s.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
+               s.operation AS name, s.service_name, s.event_count AS count,
+               CASE s.kind WHEN 'StateChange' THEN s.write_count END AS writers,
+               CASE s.kind WHEN 'LockAcquire' THEN coalesce(trace_ext.total_count(s.latency) - trace_ext.count_below(s.latency, 0), 0) END AS waits,
+               CASE WHEN trace_ext.total_count(s.latency) > 0 THEN trace_ext.total_sum(s.latency)::double precision END AS ns
+          FROM sums s WHERE s.event_count <> 0
         UNION ALL
         SELECT 'call', c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')', c.from_service, c.call_count::bigint, NULL, NULL, NULL
           FROM trace_ext.service_calls c
