@@ -73,7 +73,7 @@ BEGIN
             'as_of', now(),
             'counts', (SELECT jsonb_build_object('events', trace_ext.count_events(), 'traces', trace_ext.count_traces(), 'errors', coalesce(sum(o.errors), 0),
                                                  'services', count(DISTINCT o.service_name), 'operations', count(*),
-                                                 'findings', (SELECT count(*) FROM finding), 'racing_variables', (SELECT count(DISTINCT f.variable) FROM finding f))
+                                                 'findings', (SELECT count(*) FROM finding), 'racing_variables', (SELECT count(DISTINCT f.variable) FROM finding f WHERE f.kind <> 'lock order'))
                          FROM operation o),
             'findings', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', k.kind, 'severity', k.severity, 'findings', k.findings, 'occurrences', k.occurrences, 'last_seen', k.last_seen)
                                                    ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], k.severity), k.findings DESC, k.kind), '[]')
@@ -84,11 +84,17 @@ BEGIN
                                                            ORDER BY v.rank, v.occurrences DESC, v.variable), '[]')
                                    FROM (SELECT f.variable, min(array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity)) AS rank,
                                                 count(*) AS findings, sum(f.occurrences) AS occurrences, max(f.last_seen) AS last_seen
-                                           FROM finding f GROUP BY f.variable ORDER BY 2, 4 DESC, 1 LIMIT 20) AS v),
+                                           FROM finding f WHERE f.kind <> 'lock order' GROUP BY f.variable ORDER BY 2, 4 DESC, 1 LIMIT 20) AS v),
+            'anomalies', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', k.kind, 'severity', k.severity, 'anomalies', k.anomalies, 'occurrences', k.occurrences, 'last_seen', k.last_seen)
+                                                    ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], k.severity), k.anomalies DESC, k.kind), '[]')
+                            FROM (SELECT a.kind, a.severity, count(*) AS anomalies, sum(a.occurrences) AS occurrences, max(a.last_seen) AS last_seen
+                                    FROM trace_ext.anomalies a WHERE a.status <> 'ignored' AND a.occurrences > 0 GROUP BY a.kind, a.severity) AS k),
+            'alerts', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', a.name, 'state', a.state, 'since', a.since, 'summary', a.summary) ORDER BY array_position(ARRAY['firing', 'pending', 'resolved'], a.state::text), a.name), '[]')
+                         FROM trace_ext.alerts a WHERE a.state <> 'inactive'),
             'hot_spots', (SELECT coalesce(jsonb_object_agg(h.what, h.spots), '{}')
                             FROM (SELECT s.what, jsonb_agg(jsonb_strip_nulls(to_jsonb(s) - 'what' - 'ordinality') ORDER BY s.ordinality) AS spots
                                     FROM trace_ext.system_hotspots(5) WITH ORDINALITY s GROUP BY s.what) AS h)));
 END
 $$;
 COMMENT ON FUNCTION analyze_global() IS
-    'the whole system in one document: counts; findings that are not ignored, by kind and severity; the 20 worst of the variables that race; hot_spots, five of each kind as of system_hotspots(). Reads no event';
+    'the whole system in one document: counts; findings and anomalies that are not ignored, by kind and severity; the 20 worst of the variables that race; alerts that are pending, fire or were resolved lately; hot_spots, five of each kind as of system_hotspots(). Reads no event';
