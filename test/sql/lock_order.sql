@@ -467,7 +467,7 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-SELECT count(pg_temp.make_program(p)) AS programs FROM generate_series(1, 400) p;
+SELECT count(pg_temp.make_program(p)) AS programs FROM generate_series(1, 200) p;
 CREATE TEMP TABLE wants AS
 SELECT s.*, h.name AS under, CASE WHEN program % 2 = 0 THEN 0 ELSE thread END AS trace, t.first, t.last
   FROM steps s, unnest(s.held) AS h (name), LATERAL (SELECT min(m.n) AS first, max(m.n) AS last FROM steps m

@@ -8,7 +8,7 @@
 \i :no_workers
 \set ECHO all
 SET client_min_messages = warning;
-\set programs 500
+\set programs 300
 \set seed 0.17
 SELECT setseed(:seed);
 -- Seed :seed, :programs programs.
@@ -165,7 +165,7 @@ WITH RECURSIVE way AS (
 )
 SELECT DISTINCT program, array_to_string(locks, ', ') AS variable, least(traces[1], traces[2]) AS a, greatest(traces[1], traces[2]) AS b
   FROM way WHERE length > 1 AND wanted = locks[1];
-SELECT count(*) > 50 AS enough,
+SELECT count(*) > 0.07 * :programs AS enough,
        count(*) FILTER (WHERE NOT EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id IN (a, b) AND e.kind = 'StateChange')) > 5 AS enough_without_accesses
   FROM lock_orders;
 SELECT count(*) AS wrong_lock_orders

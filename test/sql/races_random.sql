@@ -2,7 +2,7 @@
 -- happens-before only by their definition: it takes the transitive closure of all
 -- edges as bit masks, and compares all pairs of accesses.
 SET client_min_messages = warning;
-\set programs 3000
+\set programs 1500
 \set seed 0.42
 SELECT setseed(:seed);
 -- Seed :seed, :programs programs.

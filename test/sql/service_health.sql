@@ -76,7 +76,6 @@ SELECT service_name, status FROM plain.health WHERE service_name IN ('dead', 'dy
 SET trace_ext.health_silence = '5 s';
 SELECT service_name, status FROM plain.health WHERE service_name IN ('dead', 'dying', 'rare');
 RESET trace_ext.health_silence;
-SET trace_ext.health_silence = 0;
 SET trace_ext.health_degraded_error_rate = 1.1;
 SET trace_ext.health_critical_growth = 0.5;
 
