@@ -31,7 +31,7 @@ $node->safe_psql('postgres', q{
 		SELECT md5(trace)::uuid, md5(trace || i)::uuid, md5(trace || parent)::uuid, '2025-01-01 00:00+00'::timestamptz + at,
 			   kind, name, 'svc', 'i1', 1, thread, NULL, NULL, NULL, NULL::bigint,
 			   CASE kind WHEN 'StateChange' THEN '{"access_type": "Write", "new_value": 1}'::jsonb END,
-			   NULL::jsonb, NULL::trace_ext.vclock, NULL::text[] $$;
+			   NULL::jsonb, NULL::trace_ext.vclock, NULL::text[], NULL::boolean $$;
 	INSERT INTO trace_ext.events
 	SELECT e.* FROM generate_series(0, 79999) i,
 		   event('locked', i, NULL, i * interval '10 us',
