@@ -47,7 +47,7 @@
 #define MOST_FOR_ROWS 32
 
 /* Attempts in a row, and the pause after each: ten seconds in all. */
-#define MOST_ATTEMPTS 100
+#define MOST_ATTEMPTS 400
 #define PAUSE_MS 100
 
 /* Columns of partitions and of pg_event_trigger_dropped_objects(). */
