@@ -46,7 +46,7 @@
 /* Partitions for rows that wait, in one call. */
 #define MOST_FOR_ROWS 32
 
-/* Attempts in a row, and the pause after each: ten seconds in all. */
+/* Attempts in a row, and the pause after each, with the 50 ms of an attempt: a minute in all. */
 #define MOST_ATTEMPTS 400
 #define PAUSE_MS 100
 
