@@ -8,7 +8,7 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 DELETE FROM findings;
 SELECT * FROM system_hotspots();
-SELECT analyze_global() - 'as_of' - 'alerts' AS empty_store;
+SELECT analyze_global() - '{as_of,alerts,anomalies}'::text[] AS empty_store;
 INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, duration_ns, span_id, upstream_span_id, attributes)
 SELECT plain.id('a' || n), plain.id(i || n::text), '2001-02-03 10:00:00+00'::timestamptz + n * interval '1 minute' + (ordinality || ' ms')::interval, kind::event_kind, name, service, ms * 1000000, span, upstream,
        CASE WHEN access IS NOT NULL THEN jsonb_build_object('access_type', access) WHEN kind = 'HttpResponse' THEN '{"status": 500}' END
@@ -32,7 +32,7 @@ VALUES (gen_random_uuid(), 'lost update', 'users.17.balance', 'CRITICAL', 1, tru
        (gen_random_uuid(), 'read-write', 'users.19.balance', 'WARNING', 0.5, false, 0, '2001-02-03 11:00:00+00', 'open'),
        (gen_random_uuid(), 'lost update', 'stock', 'CRITICAL', 1, true, 9, '2001-02-03 11:00:00+00', 'ignored');
 SELECT name, service_name, count, writers, findings FROM system_hotspots() WHERE what = 'variable';
-SELECT jsonb_pretty(analyze_global() - 'as_of' - 'alerts');
+SELECT jsonb_pretty(analyze_global() - '{as_of,alerts,anomalies}'::text[]);
 CREATE TEMP TABLE outstanding AS SELECT * FROM system_hotspots();
 CALL plain.fold();
 SELECT count(*) FROM (SELECT * FROM outstanding EXCEPT ALL SELECT * FROM system_hotspots()) d;
