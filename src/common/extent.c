@@ -64,8 +64,8 @@ tex_event_extent(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	if (range_type == NULL)
 		fcinfo->flinfo->fn_extra = range_type = lookup_type_cache(TSTZRANGEOID, TYPECACHE_RANGE_INFO);
-	extent = tex_extent(PG_GETARG_TIMESTAMPTZ(0), PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
-						!PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	extent = tex_extent_of_columns(PG_GETARG_TIMESTAMPTZ(0), PG_GETARG_DATUM(1), PG_ARGISNULL(1),
+								   PG_GETARG_DATUM(2), PG_ARGISNULL(2));
 	lower.val = TimestampTzGetDatum(extent.started);
 	upper.val = TimestampTzGetDatum(extent.ended);
 	PG_RETURN_RANGE_P(tex_make_range(range_type, &lower, &upper));

@@ -474,9 +474,8 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	else
 		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, COL_PARENT_ID));
 	event->at = DatumGetTimestampTz(ROW_VALUE(row, COL_AT));
-	event->extent = tex_extent(event->at,
-							   ROW_IS_NULL(row, COL_DURATION) ? 0 : DatumGetInt64(ROW_VALUE(row, COL_DURATION)),
-							   !ROW_IS_NULL(row, COL_AT_END) && DatumGetBool(ROW_VALUE(row, COL_AT_END)));
+	event->extent = tex_extent_of_columns(event->at, ROW_VALUE(row, COL_DURATION), ROW_IS_NULL(row, COL_DURATION),
+										  ROW_VALUE(row, COL_AT_END), ROW_IS_NULL(row, COL_AT_END));
 	event->kind = kind_of(history, DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
 	event->name = name_of_datum(history, row, COL_NAME);
 	event->span = name_of_datum(history, row, COL_SPAN);

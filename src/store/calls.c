@@ -31,6 +31,7 @@
 #include "common/extent.h"
 #include "store/calls.h"
 #include "store/summary.h"
+#include "store/trace_range.h"
 
 /* What is NULL, or not there. */
 #define NONE (-1)
@@ -301,9 +302,8 @@ add_event(const Datum *values, const bool *isnull, void *arg)
 	event->is_error = tex_event_is_error(event->kind,
 										 event->kind != TEX_HTTP_RESPONSE || isnull[COL_ATTRIBUTES] ? NULL :
 										 DatumGetJsonbP(values[COL_ATTRIBUTES]));
-	event->extent = tex_extent(event->timestamp,
-							   isnull[COL_DURATION_NS] ? 0 : DatumGetInt64(values[COL_DURATION_NS]),
-							   !isnull[COL_STAMPED_AT_END] && DatumGetBool(values[COL_STAMPED_AT_END]));
+	event->extent = tex_extent_of_columns(event->timestamp, values[COL_DURATION_NS], isnull[COL_DURATION_NS],
+										  values[COL_STAMPED_AT_END], isnull[COL_STAMPED_AT_END]);
 	event->has_parent = !tex_is_root(&event->id, isnull[COL_PARENT_ID] ? NULL : DatumGetUUIDP(values[COL_PARENT_ID]));
 	if (event->has_parent)
 		event->parent = *DatumGetUUIDP(values[COL_PARENT_ID]);
@@ -458,17 +458,13 @@ static void
 add_call(Trace *trace, int32 from, int32 to, uint8 kind, bool is_error, TexExtent extent)
 {
 	TexCalls   *calls = trace->calls;
-	TimestampTz hour = extent.started - extent.started % USECS_PER_HOUR;
 	int64		duration;
 
-	/* Rounds down before the epoch as well. */
-	if (hour > extent.started)
-		hour -= USECS_PER_HOUR;
 	calls->calls = with_room(calls->calls, calls->count, &calls->room, sizeof(TexCall), trace->context);
 	if (pg_sub_s64_overflow(extent.ended, extent.started, &duration) || duration > TEX_LONGEST_CALL)
 		duration = TEX_LONGEST_CALL;
 	calls->calls[calls->count++] = (TexCall) {
-		.hour = hour / USECS_PER_HOUR,.duration = duration,
+		.hour = tex_hour_of(extent.started) / USECS_PER_HOUR,.duration = duration,
 		.from = from,.to = to,.link = link_of_kind[kind],.is_error = is_error
 	};
 }

@@ -45,6 +45,7 @@
 #include "guc.h"
 #include "store/restore.h"
 #include "store/summary.h"
+#include "store/trace_range.h"
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
@@ -97,23 +98,13 @@ hash_count_key(const TexCountKey *key)
 	return hash_with_text(hash_with_text(h, key->service), key->operation);
 }
 
-/* Byte by byte; NULL is equal to NULL. */
-static bool
-same_text(text *a, text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 #define SH_PREFIX count
 #define SH_ELEMENT_TYPE TexCount
 #define SH_KEY_TYPE TexCountKey
 #define SH_KEY key
 #define SH_HASH_KEY(tb, key) hash_count_key(&key)
-#define SH_EQUAL(tb, a, b) (a.hour == b.hour && a.kind == b.kind && same_text(a.service, b.service) && \
-	same_text(a.operation, b.operation))
+#define SH_EQUAL(tb, a, b) (a.hour == b.hour && a.kind == b.kind && tex_same_text(a.service, b.service) && \
+	tex_same_text(a.operation, b.operation))
 #define SH_SCOPE static inline
 #define SH_DEFINE
 #define SH_DECLARE
@@ -220,8 +211,7 @@ read_duration(PendingSet *set, TupleTableSlot *slot, EventRow *row)
 	Datum		at_end = slot_getattr(slot, set->columns[COL_STAMPED_AT_END], &not_said);
 
 	row->duration_ns = no_duration ? -1 : DatumGetInt64(duration_ns);
-	row->event.extent = tex_extent(row->event.timestamp, row->duration_ns,
-								   !not_said && DatumGetBool(at_end));
+	row->event.extent = tex_extent_of_columns(row->event.timestamp, duration_ns, no_duration, at_end, not_said);
 }
 
 /* What the attributes of a row decide; of other kinds they are not looked at. */
@@ -305,10 +295,7 @@ add_count(PendingSet *set, const EventRow *row, int sign)
 	TexCountKey key = {.kind = row->kind_oid,.service = row->event.service};
 	TexCount   *entry;
 
-	/* Hours since the epoch of PostgreSQL; rounds down before it as well. */
-	key.hour = row->event.timestamp - (row->event.timestamp % USECS_PER_HOUR);
-	if (key.hour > row->event.timestamp)
-		key.hour -= USECS_PER_HOUR;
+	key.hour = tex_hour_of(row->event.timestamp);
 	key.operation = row->name == NULL ? NULL : tex_operation(row->kind, row->name);
 
 	entry = get_count(set, key);
@@ -362,15 +349,15 @@ same_in_summary(const EventRow *a, const EventRow *b)
 		a->event.extent.ended == b->event.extent.ended &&
 		a->kind == b->kind &&
 		a->event.is_error == b->event.is_error &&
-		same_text(a->event.service, b->event.service) &&
-		same_text(a->event.name, b->event.name);
+		tex_same_text(a->event.service, b->event.service) &&
+		tex_same_text(a->event.name, b->event.name);
 }
 
 /* Would two versions of a row, the same in the summary, be counted the same? */
 static bool
 same_in_counts(const EventRow *a, const EventRow *b)
 {
-	return a->is_write == b->is_write && a->duration_ns == b->duration_ns && same_text(a->name, b->name);
+	return a->is_write == b->is_write && a->duration_ns == b->duration_ns && tex_same_text(a->name, b->name);
 }
 
 /*

@@ -67,8 +67,7 @@ read_extent(const Row *row, TimestampTz timestamp)
 	Datum		duration_ns = column(row, "duration_ns", &no_duration);
 	Datum		at_end = column(row, "stamped_at_end", &not_said);
 
-	return tex_extent(timestamp, no_duration ? 0 : DatumGetInt64(duration_ns),
-					  !not_said && DatumGetBool(at_end));
+	return tex_extent_of_columns(timestamp, duration_ns, no_duration, at_end, not_said);
 }
 
 /* What a summary needs of an event; attributes are detoasted only where they decide. */

@@ -153,10 +153,14 @@ copy_text(text *t, MemoryContext context)
 	return copy;
 }
 
-/* Byte by byte; neither is NULL. */
-static bool
-same_text(text *a, text *b)
+/*
+ * Are two texts the same, byte by byte?  NULL is the same as NULL.
+ */
+bool
+tex_same_text(const text *a, const text *b)
 {
+	if (a == NULL || b == NULL)
+		return a == b;
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
@@ -176,7 +180,7 @@ text_slot(const TexTextSet *set, text *t)
 {
 	uint32		slot = hash_bytes((unsigned char *) VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t)) & set->mask;
 
-	while (set->slots[slot] >= 0 && !same_text(set->texts[set->slots[slot]], t))
+	while (set->slots[slot] >= 0 && !tex_same_text(set->texts[set->slots[slot]], t))
 		slot = (slot + 1) & set->mask;
 	return &set->slots[slot];
 }
@@ -191,7 +195,7 @@ tex_text_set_has(const TexTextSet *set, text *t)
 		return *text_slot(set, t) >= 0;
 	for (int i = 0; i < set->count; i++)
 	{
-		if (same_text(set->texts[i], t))
+		if (tex_same_text(set->texts[i], t))
 			return true;
 	}
 	return false;

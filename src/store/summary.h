@@ -83,6 +83,7 @@ extern void tex_summary_add_root(TexSummarySet *set, TexSummary *s,
 extern void tex_summary_add_event(TexSummarySet *set, TexSummary *s, const TexSummaryEvent *event);
 extern TexSummary *tex_summary_add_row(TexSummarySet *set, const Datum *values, const bool *isnull);
 extern Datum tex_summary_services(const TexSummary *s);
+extern bool tex_same_text(const text *a, const text *b);
 extern void tex_text_set_insert(TexTextSet *set, text *t, MemoryContext context);
 extern bool tex_text_set_has(const TexTextSet *set, text *t);
 extern Datum tex_text_set_array(const TexTextSet *set);

@@ -46,6 +46,15 @@ tex_range_union(TexRange a, TexRange b)
 }
 
 extern int	tex_no_jit(void);
+/* Begin of the hour, in UTC, that a finite time is in; rounds down before PostgreSQL's epoch as well. */
+static inline TimestampTz
+tex_hour_of(TimestampTz at)
+{
+	TimestampTz hour = at - at % USECS_PER_HOUR;
+
+	return hour > at ? hour - USECS_PER_HOUR : hour;
+}
+
 extern TimestampTz tex_time_plus(TimestampTz at, int64 usecs);
 
 #endif							/* TEX_TRACE_RANGE_H */
