@@ -531,16 +531,37 @@ find_gaps(Search *s)
 	}
 }
 
-/* The event of an id in the trace that was asked for, or TEX_NO_EVENT. */
-static int32
-find_event(const Search *s, const pg_uuid_t *id)
+/* An event by its id, as SQL tells of it. */
+typedef struct NamedEvent
 {
-	for (int32 i = 0; i < s->one->n; i++)
+	pg_uuid_t	id;
+	int32		event;			/* the first with that id; TEX_NO_EVENT: the caller may not see it */
+} NamedEvent;
+
+/* Finds the events of the trace that have the ids in the first column. */
+static HTAB *
+find_named(const Search *s, SPITupleTable *rows, uint64 n)
+{
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(NamedEvent),.hcxt = CurrentMemoryContext};
+	HTAB	   *named = hash_create("events by id", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	bool		isnull;
+
+	for (uint64 i = 0; i < n; i++)
 	{
-		if (tex_is_home(s->one, i) && memcmp(&s->one->events[i].id, id, UUID_LEN) == 0)
-			return i;
+		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
+
+		((NamedEvent *) hash_search(named, id, HASH_ENTER, NULL))->event = TEX_NO_EVENT;
 	}
-	return TEX_NO_EVENT;
+	for (int32 i = 0; n > 0 && i < s->one->n; i++)
+	{
+		NamedEvent *found;
+
+		CHECK_FOR_INTERRUPTS();
+		found = tex_is_home(s->one, i) ? hash_search(named, &s->one->events[i].id, HASH_FIND, NULL) : NULL;
+		if (found && found->event == TEX_NO_EVENT)
+			found->event = i;
+	}
+	return named;
 }
 
 /* What took longer than its operation usually does, as the table baseline_metrics has it. */
@@ -549,21 +570,23 @@ find_slow(Search *s)
 {
 	Oid			types[1] = {UUIDOID};
 	Datum		args[1] = {UUIDPGetDatum(&s->one->history->traces[s->one->trace].id)};
+	HTAB	   *named;
 
 	SPI_execute_with_args("SELECT event_id, severity, actual_ms, expected_ms, score, evidence "
 						  "FROM trace_ext_internal.slow_events(ARRAY[$1])", 1, types, args, NULL, true, 0);
+	named = find_named(s, SPI_tuptable, SPI_processed);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		int32		event = find_event(s, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)));
+		NamedEvent *found = hash_search(named, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)), HASH_FIND, NULL);
 
 		CHECK_FOR_INTERRUPTS();
-		if (event == TEX_NO_EVENT)
-			continue;			/* the caller may not see it */
+		if (found->event == TEX_NO_EVENT)
+			continue;
 		note(s, (Anomaly) {
-			.event = event,.kind = "slow",
+			.event = found->event,.kind = "slow",
 				.severity = strcmp(SPI_getvalue(row, desc, 2), "CRITICAL") == 0 ? CRITICAL : WARNING_,
 				.actual = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 3, &isnull)) * 1000),
 				.expected = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 4, &isnull)) * 1000),
@@ -571,6 +594,7 @@ find_slow(Search *s)
 				.evidence = SPI_getvalue(row, desc, 6)
 		});
 	}
+	hash_destroy(named);
 }
 
 /* For qsort(): the worst first, then what took longest, then by time. */
