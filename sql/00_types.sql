@@ -16,6 +16,20 @@ CREATE TYPE event_kind AS ENUM (
 COMMENT ON TYPE event_kind IS
     'what an event records; the kinds of the event JSON format';
 
+-- For drivers that send a kind as text, and with their values in the error.
+CREATE FUNCTION trace_ext_internal.kind_named(name text) RETURNS event_kind
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF name <> ALL (enum_range(NULL::trace_ext.event_kind)::text[]) THEN
+        RAISE EXCEPTION 'there is no kind of event "%"', name USING ERRCODE = 'invalid_parameter_value',
+              HINT = 'The kinds are ' || array_to_string(enum_range(NULL::trace_ext.event_kind), ', ') || '.';
+    END IF;
+    RETURN name::trace_ext.event_kind;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.kind_named(text) IS 'the kind of that name; NULL for NULL';
+
 CREATE TYPE access_type AS ENUM (
     'Read', 'Write', 'AtomicRead', 'AtomicWrite', 'AtomicRMW');
 COMMENT ON TYPE access_type IS

@@ -7,18 +7,9 @@ CREATE FUNCTION is_error(kind event_kind, attributes jsonb) RETURNS boolean
 COMMENT ON FUNCTION is_error(event_kind, jsonb) IS
     'whether an event counts as an error: kind Error, or an HttpResponse with status 500 or above; NULL for a NULL kind';
 
--- For drivers that send a kind as text, and with their values in the error.
 CREATE FUNCTION is_error(kind text, attributes jsonb) RETURNS boolean
-    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    IF kind <> ALL (enum_range(NULL::trace_ext.event_kind)::text[]) THEN
-        RAISE EXCEPTION 'there is no kind of event "%"', kind USING ERRCODE = 'invalid_parameter_value',
-              HINT = 'The kinds are ' || array_to_string(enum_range(NULL::trace_ext.event_kind), ', ') || '.';
-    END IF;
-    RETURN trace_ext.is_error(kind::trace_ext.event_kind, attributes);
-END
-$$;
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN trace_ext.is_error(trace_ext_internal.kind_named(kind), attributes);
 COMMENT ON FUNCTION is_error(text, jsonb) IS 'the same of a kind that is given as text';
 
 -- One row a trace. Only fold() and rebuild_summaries() write it.
