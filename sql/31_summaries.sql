@@ -33,6 +33,23 @@ COMMENT ON FUNCTION trace_range(uuid[]) IS
     'a range of time that has all events of some traces that the snapshot sees; infinity and -infinity where there are none. '
     'Given as constants it keeps a query of events out of all other partitions';
 
+-- Whoever reads the events of many traces reads neighbours in time by one query, with
+-- times as constants: it is not planned for other partitions, nor does it look for each
+-- trace in each of many.
+CREATE FUNCTION trace_ext_internal.neighbours(ids uuid[], most bigint, OUT few uuid[], OUT low timestamptz, OUT high timestamptz) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT p.few, r.first_timestamp, r.last_timestamp
+      FROM (SELECT array_agg(n.id) AS few
+              FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / most AS part
+                      FROM unnest(ids) AS i (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
+             GROUP BY n.part) AS p,
+           LATERAL trace_ext.trace_range(p.few) AS r
+     WHERE r.first_timestamp <= r.last_timestamp;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.neighbours(uuid[], bigint) IS
+    'some traces in groups of neighbours in time, of at most so many, each with a range of time that has all their events; without groups that have none';
+
 -- A table that is emptied all the time has no statistics to plan by: vacuum says
 -- 0 rows, and the planner would compare each base row with each delta. The
 -- function says how many to expect. With SET it is not inlined.

@@ -37,8 +37,6 @@ CREATE FUNCTION trace_ext_internal.traces_between(from_time timestamptz, to_time
 COMMENT ON FUNCTION trace_ext_internal.traces_between(timestamptz, timestamptz) IS
     'traces that ran within a time, give or take trace_ext.clock_skew, and ended no later than trace_ext.horizon after it';
 
--- Neighbours in time by one query, with times as constants: it is not planned for
--- other partitions, nor does it look for each trace in each of many.
 CREATE FUNCTION trace_ext_internal.traces_that_order(ids uuid[]) RETURNS SETOF uuid
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
@@ -47,14 +45,7 @@ DECLARE
     low timestamptz;
     high timestamptz;
 BEGIN
-    FOR few IN
-        SELECT array_agg(n.id)
-          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 250 AS part
-                  FROM unnest(ids) AS i (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
-         GROUP BY n.part
-    LOOP
-        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
-        CONTINUE WHEN low > high;
+    FOR few, low, high IN SELECT n.few, n.low, n.high FROM trace_ext_internal.neighbours(ids, 250) n LOOP
         RETURN QUERY EXECUTE $q$
             SELECT trace_id FROM trace_ext.events
              WHERE trace_id = ANY ($1) AND "timestamp" >= $2 AND "timestamp" <= $3

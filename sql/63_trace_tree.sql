@@ -8,18 +8,14 @@ DECLARE
     low timestamptz;
     high timestamptz;
     linked uuid[] := '{}';
+    beside uuid[];
+    events bigint;
 BEGIN
-    IF (SELECT sum(t.event_count) FROM trace_ext_internal.traces_between(from_time, to_time) t) > most_events THEN
+    SELECT array_agg(t.trace_id), sum(t.event_count) INTO beside, events FROM trace_ext_internal.traces_between(from_time, to_time) t;
+    IF events > most_events THEN
         RETURN NULL;
     END IF;
-    FOR few IN
-        SELECT array_agg(n.trace_id)
-          FROM (SELECT t.trace_id, (row_number() OVER (ORDER BY t.first_timestamp) - 1) / 250 AS part
-                  FROM trace_ext_internal.traces_between(from_time, to_time) t) AS n
-         GROUP BY n.part
-    LOOP
-        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
-        CONTINUE WHEN low > high;
+    FOR few, low, high IN SELECT n.few, n.low, n.high FROM trace_ext_internal.neighbours(beside, 250) n LOOP
         EXECUTE $q$
             SELECT $5 || array_agg(DISTINCT trace_id) FROM trace_ext.events
              WHERE trace_id = ANY ($1) AND "timestamp" >= $2 AND "timestamp" <= $3

@@ -133,31 +133,27 @@ CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation te
 COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
     'evidence for a slow call; answer: the status of an HttpResponse, by which it is judged';
 
--- Neighbours in time by one query, with times as constants: it is not planned for
--- other partitions. A trace that took no longer than trace_ext.slow_floor has no slow
--- event, and is not read at all.
+-- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not
+-- read at all.
 CREATE FUNCTION trace_ext_internal.slow_events(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
                    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
-    -- The call loads the library, which defines the settings.
-    loaded constant bigint := trace_ext.count_events();
+    -- In C: the call loads the library, which defines the settings.
+    loaded constant double precision := trace_ext_internal.duration_ms(now(), now());
     least_ms constant int := extract(epoch FROM current_setting('trace_ext.slow_floor')::interval) * 1000;
     few uuid[];
     low timestamptz;
     high timestamptz;
 BEGIN
-    FOR few IN
-        SELECT array_agg(n.id)
-          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 1000 AS part
-                  FROM (SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)) AS i LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id
-                 WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, least_ms * interval '1 ms')) AS n
-         GROUP BY n.part
+    FOR few, low, high IN
+        SELECT n.few, n.low, n.high
+          FROM trace_ext_internal.neighbours(ARRAY(
+                   SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = u.id
+                    WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, least_ms * interval '1 ms')), 1000) n
     LOOP
-        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
-        CONTINUE WHEN low > high;
         RETURN QUERY EXECUTE $q$
             WITH candidate AS MATERIALIZED (
                 SELECT e.trace_id, e.id, e."timestamp", e.kind, e.service_name, e.span_id, e.duration_ns,
@@ -211,14 +207,9 @@ DECLARE
     low timestamptz;
     high timestamptz;
 BEGIN
-    FOR few IN
-        SELECT array_agg(n.id)
-          FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / 1000 AS part
-                  FROM (SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)) AS i LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
-         GROUP BY n.part
+    FOR few, low, high IN
+        SELECT n.few, n.low, n.high FROM trace_ext_internal.neighbours(ARRAY(SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)), 1000) n
     LOOP
-        SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(few) r;
-        CONTINUE WHEN low > high;
         RETURN QUERY EXECUTE $q$
             SELECT DISTINCT g.trace_id
               FROM (SELECT e.trace_id
