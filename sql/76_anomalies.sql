@@ -134,11 +134,11 @@ COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double pr
     'evidence for a slow call; answer: the status of an HttpResponse, by which it is judged';
 
 -- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not
--- read at all.
+-- read at all. With the rights of the caller, whom trace_anomalies() shows what it finds.
 CREATE FUNCTION trace_ext_internal.slow_events(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
                    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
     -- In C: the call loads the library, which defines the settings.
