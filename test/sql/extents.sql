@@ -3,6 +3,9 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -96,3 +99,7 @@ CALL detect_all();
 SELECT kind, variable, occurrences FROM findings ORDER BY 1;
 TRUNCATE events, findings, race_pairs, detect_queue;
 DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

@@ -16,7 +16,7 @@ SET client_min_messages = error;
 TRUNCATE job_runs;
 UPDATE jobs SET next_run = NULL, attempts = 0, runs = 0, failures = 0, skipped = 0;
 
-SELECT name, procedure, builtin, enabled, "interval", timeout, max_attempts, priority FROM jobs WHERE name <> 'cache_refresh' ORDER BY priority DESC;
+SELECT name, procedure, builtin, enabled, "interval", timeout, max_attempts, priority FROM jobs WHERE name <> 'cache_refresh' ORDER BY priority DESC, name;
 
 -- By hand: each is a procedure, and a job that run_job() runs.
 INSERT INTO events (trace_id, id, "timestamp", kind) SELECT plain.id('a' || i % 3), plain.id(i::text), '1990-01-01+00', 'Custom' FROM generate_series(1, 10) i;
