@@ -4,7 +4,11 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \set ECHO all
+-- A partition that a worker makes meanwhile is looked into by those whose snapshot does not see it counted.
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET trace_ext.cache_mode = off;
@@ -231,3 +235,7 @@ DROP PROCEDURE ask_all, ask;
 TRUNCATE trace_ext.events;
 SELECT * FROM verify_summaries();
 DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back
