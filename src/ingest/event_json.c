@@ -33,15 +33,6 @@
 /* Of what a client sent, a reason shows so much. */
 #define MAX_SHOWN 60
 
-/* The columns, in the order of the table. */
-enum
-{
-	COL_TRACE_ID, COL_ID, COL_PARENT_ID, COL_TIMESTAMP, COL_KIND, COL_NAME,
-	COL_SERVICE_NAME, COL_INSTANCE_ID, COL_PROCESS_ID, COL_THREAD_ID,
-	COL_ENVIRONMENT, COL_SPAN_ID, COL_UPSTREAM_SPAN_ID, COL_DURATION_NS,
-	COL_ATTRIBUTES, COL_TAGS, COL_CAUSALITY_VECTOR, COL_LOCK_SET, COL_STAMPED_AT_END
-};
-
 /* The fields of each kind that become its name. */
 typedef struct NameFields
 {

@@ -1,0 +1,312 @@
+/*
+ * batch.c
+ *		Rows of events and refused records, collected and then stored at once.
+ *
+ * The rows of a batch are sorted by key and inserted by one INSERT ... ON CONFLICT
+ * DO NOTHING, so partitions, triggers, constraints and rights work as for any other
+ * INSERT.  Sorted, because two clients that deliver the same events in different
+ * orders at the same time would otherwise wait for each other in a circle.  What
+ * was refused goes to ingest_errors, written with the rights of the extension's owner.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+
+#include "common/event.h"
+#include "common/owner.h"
+#include "ingest/batch.h"
+
+/* As much of a refused event is kept. */
+#define KEPT_TEXT 8192
+
+#define BATCH_NAME "trace_ext_batch"
+
+struct TexBatchRow
+{
+	pg_uuid_t	trace_id;
+	pg_uuid_t	id;
+	TimestampTz timestamp;
+	HeapTuple	tuple;
+};
+
+typedef struct Rejection
+{
+	int			position;
+	char	   *id;				/* may be NULL */
+	char	   *trace_id;		/* may be NULL */
+	char	   *reason;
+	char	   *event;
+} Rejection;
+
+/*
+ * What a batch is made of: the columns of TexEventRow, in its order, of the types its
+ * values have.  The table is the user's to alter: it may have more columns, and these
+ * at other places or of other types, to which the INSERT converts.
+ */
+typedef struct BatchColumn
+{
+	const char *name;
+	Oid			type;
+	const char *own_type;		/* of the extension, where "type" is none */
+} BatchColumn;
+
+static const BatchColumn batch_columns[] = {
+	{"trace_id", UUIDOID, NULL},
+	{"id", UUIDOID, NULL},
+	{"parent_id", UUIDOID, NULL},
+	{"timestamp", TIMESTAMPTZOID, NULL},
+	{"kind", InvalidOid, "event_kind"},
+	{"name", TEXTOID, NULL},
+	{"service_name", TEXTOID, NULL},
+	{"instance_id", TEXTOID, NULL},
+	{"process_id", INT4OID, NULL},
+	{"thread_id", TEXTOID, NULL},
+	{"environment", TEXTOID, NULL},
+	{"span_id", TEXTOID, NULL},
+	{"upstream_span_id", TEXTOID, NULL},
+	{"duration_ns", INT8OID, NULL},
+	{"attributes", JSONBOID, NULL},
+	{"tags", JSONBOID, NULL},
+	{"causality_vector", InvalidOid, "vclock"},
+	{"lock_set", TEXTARRAYOID, NULL},
+	{"stamped_at_end", BOOLOID, NULL}
+};
+
+StaticAssertDecl(lengthof(batch_columns) == TEX_EVENT_COLUMNS, "a batch has the columns of TexEventRow");
+
+/*
+ * An empty batch in the current memory context, which lives as long as the call. Types are looked
+ * up each time: those of the extension have other oids in each database.
+ */
+TexBatch *
+tex_batch_begin(void)
+{
+	TexBatch   *batch = palloc0(sizeof(TexBatch));
+
+	batch->context = CurrentMemoryContext;
+	batch->most_rejections = PG_INT64_MAX;
+	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
+												 ALLOCSET_DEFAULT_SIZES);
+	batch->desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
+	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
+	{
+		const BatchColumn *column = &batch_columns[i];
+		Oid			type = column->own_type == NULL ? column->type :
+			GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(column->own_type),
+							ObjectIdGetDatum(tex_schema_oid()));
+
+		TupleDescInitEntry(batch->desc, i + 1, column->name, type, -1, 0);
+	}
+	return batch;
+}
+
+/* Takes a row over into the batch's context: what it was made of goes with the event's. */
+void
+tex_batch_add(TexBatch *batch, TexEventRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	TexBatchRow *r;
+
+	if (batch->row_count == batch->row_room)
+	{
+		batch->row_room = Max(batch->row_room * 2, 1024);
+		batch->rows = batch->rows == NULL ?
+			palloc(sizeof(TexBatchRow) * batch->row_room) :
+			repalloc_huge(batch->rows, sizeof(TexBatchRow) * batch->row_room);
+	}
+	r = &batch->rows[batch->row_count++];
+	r->trace_id = row->trace_id;
+	r->id = row->id;
+	r->timestamp = row->timestamp;
+	r->tuple = heap_form_tuple(batch->desc, row->values, row->isnull);
+	MemoryContextSwitchTo(old);
+}
+
+/* A copy of the beginning of a text, up to a whole character. */
+static char *
+clip(const char *text, int len, int limit)
+{
+	return pnstrdup(text, pg_mbcliplen(text, len, limit));
+}
+
+/*
+ * Notes a refused event, with what helps its sender to find it; nothing is written yet. Those
+ * after the first most_rejections are counted only.
+ */
+void
+tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char *trace_id,
+				 const char *event, int len)
+{
+	MemoryContext old;
+	Rejection  *rejection;
+
+	if (batch->rejected++ >= batch->most_rejections)
+		return;
+	old = MemoryContextSwitchTo(batch->context);
+	rejection = palloc(sizeof(Rejection));
+	rejection->position = batch->position;
+	rejection->reason = pstrdup(reason);
+	rejection->id = id == NULL ? NULL : clip(id, strlen(id), NAMEDATALEN * 2);
+	rejection->trace_id = trace_id == NULL ? NULL : clip(trace_id, strlen(trace_id), NAMEDATALEN * 2);
+	rejection->event = clip(event, len, KEPT_TEXT);
+	batch->rejections = lappend(batch->rejections, rejection);
+	MemoryContextSwitchTo(old);
+}
+
+/* ----------------------------------------------------------------
+ *		Writing
+ * ----------------------------------------------------------------
+ */
+/* For qsort(): by the primary key, the order in which all clients take its entries. */
+static int
+compare_rows(const void *a, const void *b)
+{
+	const TexBatchRow *x = a;
+	const TexBatchRow *y = b;
+	int			order = memcmp(x->trace_id.data, y->trace_id.data, UUID_LEN);
+
+	if (order == 0)
+		order = memcmp(x->id.data, y->id.data, UUID_LEN);
+	if (order == 0 && x->timestamp != y->timestamp)
+		order = x->timestamp < y->timestamp ? -1 : 1;
+	return order;
+}
+
+/*
+ * By name, so that other columns of the table get their defaults.
+ */
+static SPIPlanPtr
+prepare_insert(void)
+{
+	StringInfoData command;
+	SPIPlanPtr	plan;
+
+	initStringInfo(&command);
+	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
+		appendStringInfo(&command, "%s%s", i == 0 ? "INSERT INTO trace_ext.events (" : ", ",
+						 quote_identifier(batch_columns[i].name));
+	appendStringInfoString(&command, ") SELECT * FROM " BATCH_NAME " ON CONFLICT DO NOTHING");
+	plan = SPI_prepare(command.data, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the insert of a batch");
+	SPI_keepplan(plan);
+	return plan;
+}
+
+/*
+ * Inserts the rows of the batch; returns how many were not there yet.  The rows
+ * reach the INSERT as a named tuplestore, whose plan is kept.
+ */
+static uint64
+insert_rows(TexBatch *batch)
+{
+	static SPIPlanPtr plan = NULL;
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	uint64		inserted;
+
+	qsort(batch->rows, batch->row_count, sizeof(TexBatchRow), compare_rows);
+	for (int i = 0; i < batch->row_count; i++)
+		tuplestore_puttuple(store, batch->rows[i].tuple);
+
+	relation->md.name = pstrdup(BATCH_NAME);
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = batch->desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = batch->row_count;
+	relation->reldata = store;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the batch");
+
+	if (plan == NULL)
+		plan = prepare_insert();
+	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not insert a batch");
+	inserted = SPI_processed;
+
+	SPI_unregister_relation(BATCH_NAME);
+	tuplestore_end(store);
+	return inserted;
+}
+
+/* A parameter of a query and the sign that it is null. */
+static Datum
+text_or_null(const char *value, char *null)
+{
+	*null = value == NULL ? 'n' : ' ';
+	return value == NULL ? (Datum) 0 : CStringGetTextDatum(value);
+}
+
+/*
+ * Keeps the refused events, with the rights of the extension's owner: clients cannot write there.
+ * Who the sender is must be asked before. An error on the way ends the transaction, and with it
+ * the change of roles.
+ */
+static void
+insert_rejections(TexBatch *batch)
+{
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, NAMEOID};
+	Name		sender = palloc0(sizeof(NameData));
+	TexOwnerContext owner;
+	ListCell   *lc;
+
+	/* The current role: a pool of connections sets that of each of its clients. */
+	namestrcpy(sender, GetUserNameFromId(GetUserId(), false));
+	tex_become_owner(&owner);
+	foreach(lc, batch->rejections)
+	{
+		Rejection  *r = lfirst(lc);
+		char		nulls[] = "      ";
+		Datum		values[6];
+
+		CHECK_FOR_INTERRUPTS();
+		values[0] = Int32GetDatum(r->position);
+		values[1] = text_or_null(r->id, &nulls[1]);
+		values[2] = text_or_null(r->trace_id, &nulls[2]);
+		values[3] = text_or_null(r->reason, &nulls[3]);
+		values[4] = text_or_null(r->event, &nulls[4]);
+		values[5] = NameGetDatum(sender);
+		if (SPI_execute_with_args("INSERT INTO trace_ext.ingest_errors"
+								  " (\"position\", event_id, trace_id, reason, event, role_name)"
+								  " VALUES ($1, $2, $3, $4, $5, $6)",
+								  6, types, values, nulls, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not keep a rejected event");
+	}
+	tex_become_caller(&owner);
+}
+
+/* Stores a batch that was read, rows first; returns how many were inserted, there already, refused. */
+Datum
+tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
+{
+	Datum		values[3];
+	bool		isnull[3] = {false};
+	TupleDesc	desc;
+	uint64		inserted = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+
+	SPI_connect();
+	if (batch->row_count > 0)
+		inserted = insert_rows(batch);
+	if (batch->rejections != NIL)
+		insert_rejections(batch);
+	SPI_finish();
+
+	values[0] = Int64GetDatum(inserted);
+	values[1] = Int64GetDatum(batch->row_count - inserted);
+	values[2] = Int64GetDatum(batch->rejected);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
+}
+

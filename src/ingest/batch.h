@@ -1,0 +1,36 @@
+/*
+ * batch.h
+ *		Rows of events and refused records, collected and then stored at once.
+ */
+#ifndef TEX_BATCH_H
+#define TEX_BATCH_H
+
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+
+#include "ingest/event_row.h"
+
+typedef struct TexBatchRow TexBatchRow;
+
+typedef struct TexBatch
+{
+	MemoryContext context;		/* of the rows and rejections */
+	MemoryContext event_context;	/* of one event, while it is read */
+	TupleDesc	desc;
+	int			position;		/* of the event being read, from 1 */
+	int			row_count;
+	int			row_room;
+	TexBatchRow *rows;
+	List	   *rejections;
+	int64		rejected;
+	int64		most_rejections;	/* as many are kept */
+} TexBatch;
+
+extern TexBatch *tex_batch_begin(void);
+extern void tex_batch_add(TexBatch *batch, TexEventRow *row);
+extern void tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char *trace_id,
+							 const char *event, int len);
+extern Datum tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch);
+
+#endif							/* TEX_BATCH_H */
