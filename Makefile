@@ -26,6 +26,12 @@ endif
 
 EXTRA_CLEAN  = $(SCRIPT) output_iso
 
+# Bodies of gzip, where zlib's header is there; the server itself links zlib.
+ifeq ($(shell printf '\043include <zlib.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes),yes)
+PG_CPPFLAGS += -DTEX_HAVE_ZLIB
+SHLIB_LINK  += -lz
+endif
+
 PG_CONFIG   ?= pg_config
 PGXS        := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)

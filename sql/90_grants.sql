@@ -64,7 +64,7 @@ BEGIN
     LOOP
         IF f.proname = ANY (for_owner) THEN
             CONTINUE;
-        ELSIF f.proname = 'ingest_events' THEN
+        ELSIF f.proname IN ('ingest_events', 'ingest_otlp') THEN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO trace_ext_writer, trace_ext_admin', f.signature);
         ELSIF f.proname = ANY (for_admin) THEN
             EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO trace_ext_admin', f.signature);

@@ -23,6 +23,7 @@
 int			tex_fold_threshold = 2000;
 int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
+int			tex_otlp_max_size = 64 * 1024 * 1024;
 
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
@@ -586,13 +587,17 @@ tex_guc_init(void)
 							&tex_fold_threshold, 2000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_field_size",
-							"Longest string that ingest_events() takes in one field.",
+							"Longest string that ingest functions take in one field.",
 							NULL, &tex_max_field_size, 1024 * 1024, 1024, MaxAllocSize / 4,
 							PGC_USERSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_nesting",
 							"Deepest nesting of an event that ingest_events() takes.",
 							NULL, &tex_max_nesting, 100, 8, 1000,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.otlp_max_size",
+							"Longest body that ingest_otlp() takes, after it is unpacked.",
+							NULL, &tex_otlp_max_size, 64 * 1024 * 1024, 1024, MaxAllocSize / 2,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_operations",
 							"Operations of a service that are counted each by itself.",
 							"What comes beyond is counted as \"(other)\", until rebuild_summaries().",

@@ -25,6 +25,7 @@ extern char *tex_cache_trusted_functions;
 extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
 extern int	tex_max_nesting;
+extern int	tex_otlp_max_size;	/* bytes */
 
 /* Background workers. */
 extern bool tex_workers_on;

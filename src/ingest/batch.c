@@ -132,6 +132,14 @@ tex_batch_add(TexBatch *batch, TexEventRow *row)
 	MemoryContextSwitchTo(old);
 }
 
+/* Takes back the rows after the first row_count. */
+void
+tex_batch_cut(TexBatch *batch, int row_count)
+{
+	while (batch->row_count > row_count)
+		heap_freetuple(batch->rows[--batch->row_count].tuple);
+}
+
 /* A copy of the beginning of a text, up to a whole character. */
 static char *
 clip(const char *text, int len, int limit)

@@ -29,6 +29,7 @@ typedef struct TexBatch
 
 extern TexBatch *tex_batch_begin(void);
 extern void tex_batch_add(TexBatch *batch, TexEventRow *row);
+extern void tex_batch_cut(TexBatch *batch, int row_count);
 extern void tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char *trace_id,
 							 const char *event, int len);
 extern Datum tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch);

@@ -665,6 +665,41 @@ tex_scan_event(const char *text, int len, TexScannedEvent *scanned)
 }
 
 /*
+ * Reads a text that should be one JSON value of any type; NULL where it is none, or beyond the
+ * limits of events. Throws nothing. The text is of the database's encoding and must stay as long
+ * as the value, which is made in the current memory context.
+ */
+JsonbValue *
+tex_scan_value(const char *text, int len)
+{
+	TexScannedEvent scanned;
+	Scanner		s = {.next = skip_space(text, text + len),.end = text + len,.scanned = &scanned};
+	JsonbValue *value = palloc(sizeof(JsonbValue));
+	bool		first = true;
+
+	if (s.next == s.end)
+		return NULL;
+	if (*s.next == '{' || *s.next == '[')
+	{
+		s.levels = palloc(sizeof(Level) * tex_max_nesting);
+		(void) open_container(&s);
+		while (s.depth > 0 && read_step(&s, &first))
+			CHECK_FOR_INTERRUPTS();
+		if (s.reason == NULL)
+		{
+			Jsonb	   *container = JsonbValueToJsonb(s.result);
+
+			value->type = jbvBinary;
+			value->val.binary.data = &container->root;
+			value->val.binary.len = VARSIZE(container) - VARHDRSZ;
+		}
+	}
+	else
+		(void) read_scalar(&s, value);
+	return s.reason == NULL && skip_space(s.next, s.end) == s.end ? value : NULL;
+}
+
+/*
  * The same limits for an event that came as jsonb: returns NULL, or the reason to refuse it, in
  * the current memory context. Throws nothing for what a client sent.
  */

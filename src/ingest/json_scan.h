@@ -28,6 +28,7 @@ typedef struct TexScannedEvent
 extern void tex_batch_open(TexBatchText *batch, const char *text, int len);
 extern bool tex_batch_next(TexBatchText *batch, const char **event, int *len);
 extern void tex_scan_event(const char *text, int len, TexScannedEvent *scanned);
+extern JsonbValue *tex_scan_value(const char *text, int len);
 extern char *tex_check_event(JsonbContainer *event);
 
 #endif							/* TEX_JSON_SCAN_H */

@@ -1,0 +1,82 @@
+-- ingest_otlp(): what SDKs of OpenTelemetry export.
+
+CREATE TABLE otlp_resources (
+    id                       bigint PRIMARY KEY,
+    attributes               jsonb,
+    dropped_attributes_count bigint,
+    schema_url               text
+);
+COMMENT ON TABLE otlp_resources IS
+    'who sent spans and log records of OpenTelemetry: each resource once; attributes.otlp.resource of the first event of a span, and of a log record, is its id';
+COMMENT ON COLUMN otlp_resources.id IS 'a hash of the other columns';
+COMMENT ON COLUMN otlp_resources.attributes IS 'its attributes, as docs/otlp.md says';
+COMMENT ON COLUMN otlp_resources.dropped_attributes_count IS 'how many attributes the client left out; NULL: none';
+COMMENT ON COLUMN otlp_resources.schema_url IS 'the schema that its attributes follow';
+
+CREATE TABLE otlp_scopes (
+    id                       bigint PRIMARY KEY,
+    name                     text,
+    version                  text,
+    attributes               jsonb,
+    dropped_attributes_count bigint,
+    schema_url               text
+);
+COMMENT ON TABLE otlp_scopes IS
+    'which library or part of a program made spans and log records of OpenTelemetry: each scope once; attributes.otlp.scope of the first event of a span, and of a log record, is its id';
+COMMENT ON COLUMN otlp_scopes.id IS 'a hash of the other columns';
+COMMENT ON COLUMN otlp_scopes.name IS 'the name of the library or of the part';
+COMMENT ON COLUMN otlp_scopes.version IS 'its version';
+COMMENT ON COLUMN otlp_scopes.attributes IS 'its attributes, as docs/otlp.md says';
+COMMENT ON COLUMN otlp_scopes.dropped_attributes_count IS 'how many attributes the client left out; NULL: none';
+COMMENT ON COLUMN otlp_scopes.schema_url IS 'the schema that its spans and log records follow';
+
+CREATE TABLE trace_links (
+    trace_id         uuid NOT NULL,
+    span_id          text NOT NULL,
+    linked_trace_id  uuid NOT NULL,
+    linked_span_id   text NOT NULL,
+    "timestamp"      timestamptz NOT NULL,
+    attributes       jsonb,
+    PRIMARY KEY (trace_id, span_id, linked_trace_id, linked_span_id)
+);
+-- Who is linked to a span, from any trace.
+CREATE INDEX trace_links_linked_idx ON trace_links (linked_trace_id, linked_span_id);
+-- Finds links whose trace has left.
+CREATE INDEX trace_links_timestamp_idx ON trace_links ("timestamp");
+COMMENT ON TABLE trace_links IS 'spans that name another one, mostly of another trace: a consumer its producer';
+COMMENT ON INDEX trace_links_linked_idx IS 'who is linked to a span';
+COMMENT ON INDEX trace_links_timestamp_idx IS 'links by time';
+COMMENT ON COLUMN trace_links.trace_id IS 'the trace of the span that has the link';
+COMMENT ON COLUMN trace_links.span_id IS 'that span, as in events.span_id';
+COMMENT ON COLUMN trace_links.linked_trace_id IS 'the trace of the span that it names';
+COMMENT ON COLUMN trace_links.linked_span_id IS 'the span that it names';
+COMMENT ON COLUMN trace_links."timestamp" IS 'when the span that has the link began';
+COMMENT ON COLUMN trace_links.attributes IS 'attributes of the link, as docs/otlp.md says';
+
+CREATE FUNCTION ingest_otlp(request jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_otlp_jsonb';
+COMMENT ON FUNCTION ingest_otlp(jsonb) IS
+    'stores spans or log records of OpenTelemetry, {"resourceSpans": [...]} or {"resourceLogs": [...]}; returns how many events were inserted, '
+    'how many were there already, and how many spans and log records were rejected. Those are kept with the reason in ingest_errors, the first '
+    '1,000 of a body; the others go in. Fails where the value is no such request at all';
+
+CREATE FUNCTION ingest_otlp(request text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_otlp_text';
+COMMENT ON FUNCTION ingest_otlp(text) IS
+    'as ingest_otlp(jsonb), of JSON text, with \u0000 and lone surrogates, for which a cast to jsonb would fail';
+
+-- What drivers send that type a JSON parameter; in memory json is text.
+CREATE FUNCTION ingest_otlp(request json, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_otlp_text';
+COMMENT ON FUNCTION ingest_otlp(json) IS 'as ingest_otlp(text)';
+
+CREATE FUNCTION ingest_otlp(request bytea, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_otlp_bytea';
+COMMENT ON FUNCTION ingest_otlp(bytea) IS
+    'as ingest_otlp(jsonb), of the body that an exporter posts: protobuf (ExportTraceServiceRequest, ExportLogsServiceRequest) or JSON, '
+    'with or without gzip; longer ones than trace_ext.otlp_max_size, when unpacked, are refused';
+
+-- What clients sent is dumped.
+SELECT pg_catalog.pg_extension_config_dump('otlp_resources', '');
+SELECT pg_catalog.pg_extension_config_dump('otlp_scopes', '');
+SELECT pg_catalog.pg_extension_config_dump('trace_links', '');
