@@ -76,6 +76,33 @@ COMMENT ON FUNCTION ingest_otlp(bytea) IS
     'as ingest_otlp(jsonb), of the body that an exporter posts: protobuf (ExportTraceServiceRequest, ExportLogsServiceRequest) or JSON, '
     'with or without gzip; longer ones than trace_ext.otlp_max_size, when unpacked, are refused';
 
+-- A dump may bring what is there by now: whoever sent it, it is the same.
+CREATE FUNCTION trace_ext_internal.keep_otlp() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    is_there boolean;
+BEGIN
+    IF TG_TABLE_NAME = 'trace_links' THEN
+        SELECT count(*) > 0 INTO is_there FROM trace_ext.trace_links l
+         WHERE (l.trace_id, l.span_id, l.linked_trace_id, l.linked_span_id) = (NEW.trace_id, NEW.span_id, NEW.linked_trace_id, NEW.linked_span_id);
+    ELSE
+        EXECUTE format('SELECT count(*) > 0 FROM trace_ext.%I t WHERE t.id = $1', TG_TABLE_NAME) INTO is_there USING NEW.id;
+    END IF;
+    RETURN CASE WHEN NOT is_there THEN NEW END;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.keep_otlp() IS 'row trigger on resources, scopes and links of OpenTelemetry: leaves out rows of a restored dump that are there';
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON otlp_resources
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_otlp();
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON otlp_scopes
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_otlp();
+CREATE TRIGGER trace_ext_keep BEFORE INSERT ON trace_links
+    FOR EACH ROW WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.keep_otlp();
+COMMENT ON TRIGGER trace_ext_keep ON otlp_resources IS 'leaves out rows of a restored dump that are there';
+COMMENT ON TRIGGER trace_ext_keep ON otlp_scopes IS 'leaves out rows of a restored dump that are there';
+COMMENT ON TRIGGER trace_ext_keep ON trace_links IS 'leaves out rows of a restored dump that are there';
+
 -- What clients sent is dumped.
 SELECT pg_catalog.pg_extension_config_dump('otlp_resources', '');
 SELECT pg_catalog.pg_extension_config_dump('otlp_scopes', '');

@@ -178,9 +178,10 @@ BEGIN
         PERFORM trace_ext_internal.forget_calls();
     END;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
+    DELETE FROM trace_ext.trace_links;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries, counts and calls, after events was truncated';
+COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries, counts, calls and links, after events was truncated';
 
 CREATE FUNCTION trace_ext_internal.note_truncate() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_note_truncate';

@@ -149,7 +149,7 @@ DECLARE
     leaving uuid[];
     begins timestamptz;
     ends timestamptz;
-    rejected bigint;
+    left_over bigint;
 BEGIN
     -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext_internal.require_read_committed('retention');
@@ -179,6 +179,7 @@ BEGIN
     IF leaving IS NOT NULL THEN
         SELECT min(b.first_timestamp), max(b.last_timestamp) INTO begins, ends FROM trace_ext.summary_base b WHERE b.trace_id = ANY (leaving);
         DELETE FROM trace_ext.events WHERE trace_id = ANY (leaving) AND "timestamp" BETWEEN begins AND ends;
+        DELETE FROM trace_ext.trace_links WHERE trace_id = ANY (leaving);
         PERFORM trace_ext_internal.fold_all();
         -- Nobody need look at them: what they added to findings and anomalies would be taken back.
         DELETE FROM trace_ext.detect_queue q
@@ -190,8 +191,16 @@ BEGIN
     END IF;
     DELETE FROM trace_ext.ingest_errors
      WHERE id IN (SELECT id FROM trace_ext.ingest_errors WHERE received_at < excess.before LIMIT 20000);
-    GET DIAGNOSTICS rejected = ROW_COUNT;
-    again := rejected = 20000;
+    GET DIAGNOSTICS left_over = ROW_COUNT;
+    again := left_over = 20000;
+    -- Links of a partition that was dropped: their spans are gone.
+    DELETE FROM trace_ext.trace_links l
+     WHERE l.ctid = ANY (ARRAY(SELECT o.ctid FROM trace_ext.trace_links o
+                                WHERE o."timestamp" < (SELECT min(p.lower_bound) FROM trace_ext.partitions p WHERE NOT p.is_default)
+                                  AND NOT EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = o.trace_id AND e."timestamp" = o."timestamp")
+                                LIMIT 20000));
+    GET DIAGNOSTICS left_over = ROW_COUNT;
+    again := again OR left_over = 20000;
 END
 $$;
 COMMENT ON PROCEDURE job_retention(boolean) IS

@@ -243,6 +243,15 @@ tex_object_number(TexObject *object, const char *key, uint64 number)
 	pushJsonbValue(&object->state, WJB_VALUE, &v);
 }
 
+/* Says that there is none, where the event itself seems to tell one. */
+void
+tex_object_none(TexObject *object, const char *key)
+{
+	JsonbValue	v = {.type = jbvNull};
+
+	tex_object_jsonb(object, key, &v);
+}
+
 /* A value of any type; NULL is none. */
 void
 tex_object_value(TexObject *object, const char *key, const TexOtlpValue *value)

@@ -23,6 +23,7 @@ extern void tex_object_number(TexObject *object, const char *key, uint64 number)
 extern void tex_object_integer(TexObject *object, const char *key, int64 number);
 extern void tex_object_value(TexObject *object, const char *key, const TexOtlpValue *value);
 extern void tex_object_jsonb(TexObject *object, const char *key, JsonbValue *value);
+extern void tex_object_none(TexObject *object, const char *key);
 extern void tex_object_open(TexObject *object, const char *key, bool is_array);
 extern void tex_object_close(TexObject *object, bool is_array);
 extern void tex_object_attributes(TexObject *object, const char *key, const TexOtlpList *attributes);

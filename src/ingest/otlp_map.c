@@ -697,7 +697,7 @@ add_start(TexOtlpMap *map)
 		{
 			JsonbValue	yes = {.type = jbvBool,.val.boolean = true};
 
-			tex_object_jsonb(&map->object, "own_parent", &yes);
+			tex_object_jsonb(&map->object, "own_parent", &yes);	/* as in event JSON: a root */
 		}
 	}
 	make_id(&map->row.id, span, span->span_id, 0);
@@ -731,7 +731,8 @@ add_end(TexOtlpMap *map, const Step *step)
 			end_row(map, TEX_DATABASE_RESULT);
 			break;
 		case ORDINAL_ERROR:
-			set_text(&map->row, COL_NAME, text_of(map->found.of[ERROR_TYPE]));
+			/* By the conventions the status of a response is the type of its error. */
+			set_text(&map->row, COL_NAME, text_of(map->found.of[ERROR_TYPE] != NULL ? map->found.of[ERROR_TYPE] : status));
 			tex_object_string(&map->object, "message", span->status_message);
 			end_attributes(map);
 			end_row(map, TEX_ERROR);
@@ -860,6 +861,16 @@ map_span(TexOtlpMap *map)
  *		Log records
  * ----------------------------------------------------------------
  */
+/* The body of a log record, of which SDKs send an empty one where there is none. */
+static void
+add_body(TexOtlpMap *map, const char *field)
+{
+	TexOtlpValue *body = map->reader->record.body;
+
+	if (body != NULL && body->type != TEX_OTLP_EMPTY)
+		tex_object_value(&map->object, field, body);
+}
+
 /* What the event does not say of its log record. */
 static void
 keep_log(TexOtlpMap *map, TexKind kind)
@@ -870,6 +881,8 @@ keep_log(TexOtlpMap *map, TexKind kind)
 	tex_object_open(object, "otlp", false);
 	if (kind != TEX_CUSTOM)
 		tex_object_string(object, "eventName", log->name);
+	else if (log->name.len == 0 && !map->row.isnull[COL_NAME])
+		tex_object_none(object, "eventName");
 	if (log->time == 0)
 		tex_object_integer(object, "timeUnixNano", 0);
 	tex_object_number(object, "observedTimeUnixNano", log->observed_time);
@@ -877,7 +890,7 @@ keep_log(TexOtlpMap *map, TexKind kind)
 		tex_object_integer(object, "severityNumber", log->severity_number);
 	tex_object_string(object, "severityText", log->severity_text);
 	if (kind != TEX_CUSTOM)
-		tex_object_value(object, "body", log->body);
+		add_body(map, "body");
 	tex_object_attributes(object, "attributes", &log->attributes);
 	tex_object_number(object, "droppedAttributesCount", log->dropped_attributes);
 	tex_object_number(object, "flags", log->flags);
@@ -943,7 +956,7 @@ map_log(TexOtlpMap *map)
 	if (!map_point(map, name_of_log(map), &map->found, NULL, &kind))
 		return false;
 	if (kind == TEX_CUSTOM)
-		tex_object_value(&map->object, "data", log->body);
+		add_body(map, "data");
 	keep_log(map, kind);
 	end_attributes(map);
 	make_log_id(map, kind);

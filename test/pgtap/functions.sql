@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(55);
+SELECT plan(58);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
@@ -11,6 +11,9 @@ CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS 
 $$;
 SELECT ok('batch jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(jsonb)');
 SELECT ok('batch text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_events')), 'ingest_events(text)');
+SELECT ok('request jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_otlp')), 'ingest_otlp(jsonb)');
+SELECT ok('request text, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_otlp')), 'ingest_otlp(text)');
+SELECT ok('request bytea, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint' IN (SELECT pg_temp.signature('ingest_otlp')), 'ingest_otlp(bytea)');
 SELECT is(pg_temp.signature('list_traces'),
     'page_size bigint DEFAULT 20, page bigint DEFAULT 1, min_events bigint DEFAULT 1, service text DEFAULT NULL::text, search text DEFAULT NULL::text, '
     'before timestamp with time zone DEFAULT NULL::timestamp with time zone, before_id uuid DEFAULT NULL::uuid, '

@@ -92,7 +92,8 @@ CREATE FUNCTION pg_temp.dumped() RETURNS SETOF text LANGUAGE sql AS $$
     SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'trace_ext'
 $$;
 SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'), ('trace_ext.ingest_errors'), ('trace_ext.ingest_errors_id_seq'),
-    ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq'), ('trace_ext.anomalies'), ('trace_ext.anomaly_parts')$$, 'what a dump contains');
+    ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq'), ('trace_ext.anomalies'), ('trace_ext.anomaly_parts'),
+    ('trace_ext.trace_links'), ('trace_ext.otlp_resources'), ('trace_ext.otlp_scopes')$$, 'what a dump contains');
 SELECT set_hasnt('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.summary_base'), ('trace_ext.summary_deltas'), ('trace_ext.count_base'), ('trace_ext.count_deltas'),
     ('trace_ext.totals'), ('trace_ext.partitions'), ('trace_ext.baseline_metrics'), ('trace_ext.baseline_state'), ('trace_ext.anomaly_queue')$$, 'and what it does not');
 
@@ -103,7 +104,8 @@ SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute
                    WHERE attrelid IN ('trace_ext.trace_summaries'::regclass, 'trace_ext.event_counts'::regclass, 'trace_ext.status'::regclass,
                                       'trace_ext.ingest_errors'::regclass, 'trace_ext.partitions'::regclass, 'trace_ext.alert_rules'::regclass,
                                       'trace_ext.baseline_metrics'::regclass, 'trace_ext.anomalies'::regclass,
-                                      'trace_ext.alerts'::regclass, 'trace_ext.alert_history'::regclass, 'trace_ext.admin_log'::regclass)
+                                      'trace_ext.alerts'::regclass, 'trace_ext.alert_history'::regclass, 'trace_ext.admin_log'::regclass,
+                                      'trace_ext.trace_links'::regclass, 'trace_ext.otlp_resources'::regclass, 'trace_ext.otlp_scopes'::regclass)
                      AND attnum > 0 AND col_description(attrelid, attnum) IS NULL$$, 'every column of them has a comment');
 SELECT is_empty($$SELECT typname FROM pg_type WHERE typnamespace = 'trace_ext'::regnamespace AND typrelid = 0 AND typcategory <> 'A'
                      AND obj_description(oid, 'pg_type') IS NULL$$, 'every type has a comment');

@@ -45,6 +45,11 @@ CREATE TABLE plain.tried (n int GENERATED ALWAYS AS IDENTITY, what text, stateme
 INSERT INTO plain.tried (what, statement) VALUES
     ('ingest text', $$SELECT trace_ext.ingest_events('[{"id": "00000002-0000-0000-0000-000000000000", "trace_id": "000000a1-0000-0000-0000-000000000000", "timestamp": "2001-02-03T00:00:00Z", "kind": "Custom"}, {}]')$$),
     ('ingest jsonb', $$SELECT trace_ext.ingest_events('[]'::jsonb)$$),
+    ('ingest spans', $$SELECT trace_ext.ingest_otlp('{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "000000a1000000000000000000000000", "spanId": "00000000000000a1", "startTimeUnixNano": 1, "links": [{"traceId": "000000a2000000000000000000000000", "spanId": "00000000000000a2"}]}, {}]}]}]}')$$),
+    ('ingest bytes', $$SELECT trace_ext.ingest_otlp('\x'::bytea)$$),
+    ('write links', $$INSERT INTO trace_ext.trace_links VALUES (gen_random_uuid(), '', gen_random_uuid(), '', now())$$),
+    ('SELECT links', $$SELECT * FROM trace_ext.trace_links$$),
+    ('SELECT resources', $$SELECT * FROM trace_ext.otlp_resources$$),
     ('INSERT', $$INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '2001-01-01+00', 'Custom')$$),
     ('INSERT into default', $$INSERT INTO trace_ext.events_default (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), '1990-01-01+00', 'Custom')$$),
     ('INSERT for now', $$INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom')$$),
