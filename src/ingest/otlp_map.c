@@ -608,13 +608,25 @@ map_start(TexOtlpMap *map)
 	set_text(&map->row, COL_NAME, name);
 }
 
+/* An id, in hexadecimal digits. */
+static void
+keep_id(TexObject *object, const char *key, const uint8 *id, int len)
+{
+	TexOtlpString hex;
+
+	if (tex_otlp_is_zero(id, len))
+		return;
+	hex.data = palloc(2 * len);
+	hex.len = hex_encode((const char *) id, len, unconstify(char *, hex.data));
+	tex_object_string(object, key, hex);
+}
+
 /* The links of the span, as they came. */
 static void
 keep_links(TexOtlpMap *map)
 {
 	TexOtlpRecord *span = &map->reader->record;
 	TexObject  *object = &map->object;
-	TexOtlpString id;
 
 	if (span->link_count == 0)
 		return;
@@ -622,15 +634,10 @@ keep_links(TexOtlpMap *map)
 	for (int i = 0; i < span->link_count; i++)
 	{
 		TexOtlpLink *link = &span->links[i];
-		char	   *ids = palloc(2 * (TEX_TRACE_ID_LEN + TEX_SPAN_ID_LEN));
 
 		tex_object_open(object, NULL, false);
-		id.data = ids;
-		id.len = hex_encode((const char *) link->trace_id, TEX_TRACE_ID_LEN, ids);
-		tex_object_string(object, "traceId", id);
-		id.data = ids + id.len;
-		id.len = hex_encode((const char *) link->span_id, TEX_SPAN_ID_LEN, ids + 2 * TEX_TRACE_ID_LEN);
-		tex_object_string(object, "spanId", id);
+		keep_id(object, "traceId", link->trace_id, TEX_TRACE_ID_LEN);
+		keep_id(object, "spanId", link->span_id, TEX_SPAN_ID_LEN);
 		tex_object_string(object, "traceState", link->trace_state);
 		tex_object_attributes(object, "attributes", &link->attributes);
 		tex_object_number(object, "droppedAttributesCount", link->dropped_attributes);

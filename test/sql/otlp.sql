@@ -1,6 +1,6 @@
 -- ingest_otlp(): what SDKs of OpenTelemetry send becomes events.
 \getenv abs_srcdir PG_ABS_SRCDIR
-\set wire :abs_srcdir '/otlp_wire.sql'
+\set wire :abs_srcdir '/otlp_encode.sql'
 \set data :abs_srcdir '/data/otlp'
 \set VERBOSITY default
 \set ECHO none
@@ -171,6 +171,10 @@ SELECT pg_temp.mapped(pg_temp.a_span('{}', '{"s": "", "t": true, "i": 9223372036
     "o": {"kvlistValue": {"values": [{"key": "x", "value": {"stringValue": "y"}}, {"key": "", "value": {}}]}}, "empty": {"kvlistValue": {}},
     "like a mark": {"kvlistValue": {"values": [{"key": "@bytes", "value": {"stringValue": "y"}}]}}}'));
 SELECT pg_temp.mapped(pg_temp.a_span('{"attributes": [{"key": "a", "value": {"intValue": 1}}, {"key": "a", "value": {"intValue": 2}}, {"value": {"intValue": 3}}, {"key": "b"}]}'));
+SELECT ingest_otlp('{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "000000000000000000000000000000a1", "spanId": "00000000000000a1", "startTimeUnixNano": 1, "attributes": [{"key": "zero", "value": {"doubleValue": -0.0}},
+    {"key": "least", "value": {"doubleValue": 5e-324}}, {"key": "whole", "value": {"intValue": "1e3"}}, {"key": "other alphabet", "value": {"bytesValue": "_-8"}}, {"key": "spelled", "value": {"doubleValue": "1.5"}}]}]}]}]}');
+SELECT attributes #>> '{otlp,attributes,zero}', length(attributes #>> '{otlp,attributes,least}'), (attributes #>> '{otlp,attributes,least}')::float8 AS least, attributes #- '{otlp,attributes,least}' #- '{otlp,resource}' #- '{otlp,scope}' FROM events;
+TRUNCATE events;
 -- All else that a span has.
 SELECT pg_temp.mapped(pg_temp.a_span('{"traceState": "a=1", "flags": 257, "droppedAttributesCount": 1, "droppedEventsCount": 2, "droppedLinksCount": 4294967295, "links": [{"traceId": "000000000000000000000000000000a1",
     "spanId": "00000000000000a1", "traceState": "b=2", "attributes": [{"key": "k", "value": {"boolValue": false}}], "droppedAttributesCount": 3, "flags": 768}, {}],
