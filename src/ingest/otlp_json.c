@@ -6,7 +6,7 @@
  * The frame, down to where each record begins and ends, is told by brackets and quotes only; where
  * these are broken no record can be told, and the body is refused by an error.  What is between
  * is read strictly, and what is wrong there refuses that record.  A resource and a scope may stand
- * behind what they are about, so a group is walked over twice.
+ * behind what they are about, so it is noted where the records of a resource are before any is read.
  *
  * Clients differ: numbers of 64 bits are numbers or strings, what is empty is left out, empty, or
  * null.  A lone surrogate and \u0000 become U+FFFD.  Keys that are not known are skipped, as
@@ -43,6 +43,28 @@ typedef struct Slice
 	int			len;
 } Slice;
 
+/* What a scope is, and its records: those of the group up to records_end, from where the scope before ends. */
+typedef struct Scope
+{
+	Slice		scope;
+	Slice		schema_url;
+	int			records_end;
+} Scope;
+
+/* A resource, with all that is its own, noted before any of it is read. */
+typedef struct Group
+{
+	bool		is_log;
+	Slice		resource;
+	Slice		schema_url;
+	Scope	   *scopes;
+	int			scope_count;
+	int			scope_room;
+	Slice	   *records;
+	int			record_count;
+	int			record_room;
+} Group;
+
 static bool read_value(Json *json, TexOtlpValue *value, int depth);
 
 /* ----------------------------------------------------------------
@@ -61,12 +83,14 @@ skip_space(const char *p, const char *end)
 static const char *
 string_end(const char *p, const char *end)
 {
-	for (p++; p < end && *p != '"'; p++)
+	for (p++; p < end; p++)
 	{
+		if (*p == '"')
+			return p + 1;
 		if (*p == '\\')
 			p++;
 	}
-	return p < end ? p + 1 : NULL;
+	return NULL;
 }
 
 /* The end of the value that begins at p, by brackets and quotes only; NULL where it has none. */
@@ -877,33 +901,27 @@ frame_value(Json *json)
 	return value;
 }
 
-/* Begins a container of the frame; null is an empty one. */
-static Json
-frame_inside(TexOtlpReader *reader, Slice value, char bracket)
+/* Begins a container of the frame; false for null, which is an empty one. */
+static bool
+frame_open(Json *json, char bracket)
 {
-	Json		json = {reader, value.data, value.data + value.len};
-
-	if (value.data == NULL || (value.len == 4 && memcmp(value.data, "null", 4) == 0))
-		json.next = json.end = NULL;
-	else if (*json.next != bracket)
+	if (take_null(json))
+		return false;
+	if (json->next >= json->end || *json->next != bracket)
 		not_a_request(bracket == '{' ? "What should be an object is none." : "What should be an array is none.");
-	else
-		json.next++;
-	return json;
+	json->next++;
+	return true;
 }
 
-/* Is there another element? False at the end, which is that of the text. */
+/* Is there another element? False at the end of the container. */
 static bool
 frame_next(Json *json, char bracket, bool *first)
 {
-	if (json->next == NULL)
-		return false;
 	CHECK_FOR_INTERRUPTS();
 	json->next = skip_space(json->next, json->end);
 	if (json->next < json->end && *json->next == bracket)
 	{
-		if (json->next + 1 != json->end)
-			not_a_request("Brackets do not match.");
+		json->next++;
 		return false;
 	}
 	if (!*first)
@@ -916,9 +934,9 @@ frame_next(Json *json, char bracket, bool *first)
 	return true;
 }
 
-/* Is there another member? Its key is told by its spelling, without its quotes. */
+/* Is there another member? Its key is told by its spelling, without its quotes; its value comes next. */
 static bool
-frame_member(Json *json, bool *first, TexOtlpString *key, Slice *value)
+frame_member(Json *json, bool *first, TexOtlpString *key)
 {
 	const char *end;
 
@@ -933,8 +951,88 @@ frame_member(Json *json, bool *first, TexOtlpString *key, Slice *value)
 	if (json->next >= json->end || *json->next != ':')
 		not_a_request("A key has no value.");
 	json->next = skip_space(json->next + 1, json->end);
-	*value = frame_value(json);
 	return true;
+}
+
+/* Notes the records of a scope, whose ends are looked for here and nowhere else. */
+static void
+list_records(Json *json, Group *group)
+{
+	bool		first = true;
+
+	if (!frame_open(json, '['))
+		return;
+	while (frame_next(json, ']', &first))
+	{
+		if (group->record_count == group->record_room)
+		{
+			group->record_room = Max(group->record_room * 2, 512);
+			group->records = group->records == NULL ? palloc(sizeof(Slice) * group->record_room) :
+				repalloc_huge(group->records, sizeof(Slice) * group->record_room);
+		}
+		group->records[group->record_count++] = frame_value(json);
+	}
+}
+
+/* Notes a scope and its records. */
+static void
+list_scope(Json *json, Group *group)
+{
+	TexOtlpString key;
+	Scope	   *scope;
+	bool		first = true;
+
+	if (!frame_open(json, '{'))
+		return;
+	if (group->scope_count == group->scope_room)
+	{
+		group->scope_room = Max(group->scope_room * 2, 16);
+		group->scopes = group->scopes == NULL ? palloc(sizeof(Scope) * group->scope_room) :
+			repalloc_huge(group->scopes, sizeof(Scope) * group->scope_room);
+	}
+	scope = &group->scopes[group->scope_count++];
+	memset(scope, 0, sizeof(*scope));
+	while (frame_member(json, &first, &key))
+	{
+		if (is_key(key, group->is_log ? "logRecords" : "spans"))
+			list_records(json, group);
+		else if (is_key(key, "scope"))
+			scope->scope = frame_value(json);
+		else if (is_key(key, "schemaUrl"))
+			scope->schema_url = frame_value(json);
+		else
+			(void) frame_value(json);
+	}
+	scope->records_end = group->record_count;
+}
+
+/* Notes all of a resource. */
+static void
+list_group(Json *json, Group *group)
+{
+	TexOtlpString key;
+	bool		first = true;
+
+	group->resource.data = group->schema_url.data = NULL;
+	group->scope_count = group->record_count = 0;
+	if (!frame_open(json, '{'))
+		return;
+	while (frame_member(json, &first, &key))
+	{
+		bool		first_scope = true;
+
+		if (is_key(key, "resource"))
+			group->resource = frame_value(json);
+		else if (is_key(key, "schemaUrl"))
+			group->schema_url = frame_value(json);
+		else if (!is_key(key, group->is_log ? "scopeLogs" : "scopeSpans"))
+			(void) frame_value(json);
+		else if (frame_open(json, '['))
+		{
+			while (frame_next(json, ']', &first_scope))
+				list_scope(json, group);
+		}
+	}
 }
 
 /* The schema that a group follows. */
@@ -997,68 +1095,30 @@ read_scope(TexOtlpReader *reader, Slice value)
 	return reader->reason == NULL;
 }
 
-/* Reads a scope and its records. */
+/* Reads what was noted of a resource, and hands it over. */
 static void
-read_scope_group(TexOtlpReader *reader, Slice group, bool is_log)
+read_group(TexOtlpReader *reader, Group *group)
 {
-	Json		json = frame_inside(reader, group, '{');
-	TexOtlpString key;
-	Slice		value;
-	Slice		scope = {NULL, 0};
-	Slice		schema_url = {NULL, 0};
-	Slice		records = {NULL, 0};
-	bool		first = true;
+	int			record = 0;
 
-	while (frame_member(&json, &first, &key, &value))
-	{
-		if (is_key(key, "scope"))
-			scope = value;
-		else if (is_key(key, "schemaUrl"))
-			schema_url = value;
-		else if (is_key(key, is_log ? "logRecords" : "spans"))
-			records = value;
-	}
-	tex_otlp_begin_scope(reader);
-	if (read_scope(reader, scope))
-		(void) read_schema_url(reader, schema_url, &reader->scope.schema_url);
-	tex_otlp_end_scope(reader);
-
-	json = frame_inside(reader, records, '[');
-	first = true;
-	while (frame_next(&json, ']', &first))
-		read_record(reader, frame_value(&json), is_log);
-}
-
-/* Reads a resource and its scopes. */
-static void
-read_resource_group(TexOtlpReader *reader, Slice group, bool is_log)
-{
-	Json		json = frame_inside(reader, group, '{');
-	TexOtlpString key;
-	Slice		value;
-	Slice		resource = {NULL, 0};
-	Slice		schema_url = {NULL, 0};
-	Slice		scopes = {NULL, 0};
-	bool		first = true;
-
-	while (frame_member(&json, &first, &key, &value))
-	{
-		if (is_key(key, "resource"))
-			resource = value;
-		else if (is_key(key, "schemaUrl"))
-			schema_url = value;
-		else if (is_key(key, is_log ? "scopeLogs" : "scopeSpans"))
-			scopes = value;
-	}
 	tex_otlp_begin_resource(reader);
-	if (read_resource(reader, resource))
-		(void) read_schema_url(reader, schema_url, &reader->resource.schema_url);
+	if (read_resource(reader, group->resource))
+		(void) read_schema_url(reader, group->schema_url, &reader->resource.schema_url);
 	tex_otlp_end_resource(reader);
+	for (int i = 0; i < group->scope_count; i++)
+	{
+		Scope	   *scope = &group->scopes[i];
 
-	json = frame_inside(reader, scopes, '[');
-	first = true;
-	while (frame_next(&json, ']', &first))
-		read_scope_group(reader, frame_value(&json), is_log);
+		tex_otlp_begin_scope(reader);
+		if (read_scope(reader, scope->scope))
+			(void) read_schema_url(reader, scope->schema_url, &reader->scope.schema_url);
+		tex_otlp_end_scope(reader);
+		for (; record < scope->records_end; record++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			read_record(reader, group->records[record], group->is_log);
+		}
+	}
 }
 
 /*
@@ -1068,33 +1128,37 @@ read_resource_group(TexOtlpReader *reader, Slice group, bool is_log)
 void
 tex_otlp_read_json(TexOtlpReader *reader, const char *body, int len)
 {
-	Slice		whole = {skip_space(body, body + len), 0};
-	Json		json = {reader, whole.data, body + len};
+	Json		json = {reader, skip_space(body, body + len), body + len};
 	TexOtlpString key;
-	Slice		value;
+	Group		group = {0};
 	bool		first = true;
 	bool		known = false;
 
 	reader->sent_as_text = true;
-	whole = frame_value(&json);
-	if (*whole.data != '{')
+	if (json.next == json.end || *json.next != '{')
 		not_a_request("It is not an object.");
+	json.next++;
+	while (frame_member(&json, &first, &key))
+	{
+		bool		first_group = true;
+
+		group.is_log = is_key(key, "resourceLogs");
+		if (!group.is_log && !is_key(key, "resourceSpans"))
+		{
+			(void) frame_value(&json);
+			continue;
+		}
+		known = true;
+		if (!frame_open(&json, '['))
+			continue;
+		while (frame_next(&json, ']', &first_group))
+		{
+			list_group(&json, &group);
+			read_group(reader, &group);
+		}
+	}
 	if (skip_space(json.next, json.end) != json.end)
 		not_a_request("Something follows its end.");
-	json = frame_inside(reader, whole, '{');
-	while (frame_member(&json, &first, &key, &value))
-	{
-		bool		is_log = is_key(key, "resourceLogs");
-		bool		first_group = true;
-		Json		groups;
-
-		if (!is_log && !is_key(key, "resourceSpans"))
-			continue;
-		known = true;
-		groups = frame_inside(reader, value, '[');
-		while (frame_next(&groups, ']', &first_group))
-			read_resource_group(reader, frame_value(&groups), is_log);
-	}
 	if (!known && !first)
 		not_a_request("It has neither \"resourceSpans\" nor \"resourceLogs\".");
 }
