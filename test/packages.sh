@@ -36,7 +36,7 @@ wanted()
 		echo redis-server redis-tools
 		return
 	fi
-	echo gcc libc6-dev make
+	echo gcc libc6-dev make zlib1g-dev
 	if [ -z "${PG_CONFIG:-}" ]; then
 		n=$(major)
 		echo "postgresql-${n:-N}" "postgresql-server-dev-${n:-N}"
@@ -45,7 +45,7 @@ wanted()
 		echo libxml2-dev pkgconf
 	fi
 	if [ "$1" = test ] || [ "$1" = assert ]; then
-		echo perl libipc-run-perl
+		echo perl libipc-run-perl python3-venv
 		[ -n "${PG_CONFIG:-}" ] || echo "postgresql-${n:-N}-pgtap"
 	fi
 }
