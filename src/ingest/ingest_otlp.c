@@ -102,9 +102,8 @@ legible(TexOtlpReader *reader, StringInfo out)
 	while (p < end)
 	{
 		int			valid = pg_encoding_verifymbstr(PG_UTF8, p, end - p);
-		char	   *converted = pg_any_to_server(pnstrdup(p, valid), valid, PG_UTF8);
 
-		appendStringInfoString(out, converted);
+		tex_otlp_append(out, p, valid);
 		p += valid;
 		if (p < end)
 			appendStringInfoChar(out, '?');

@@ -265,9 +265,11 @@ tex_otlp_check_ids(TexOtlpReader *reader)
  *		Strings
  * ----------------------------------------------------------------
  */
-/* Appends valid UTF-8 in the database's encoding; "?" where it lacks a character. */
-static void
-append_converted(StringInfo out, const char *data, int len)
+/*
+ * Appends valid UTF-8 in the database's encoding; "?" where it lacks a character.
+ */
+void
+tex_otlp_append(StringInfo out, const char *data, int len)
 {
 	unsigned char bytes[MAX_UNICODE_EQUIVALENT_STRING + 1];
 
@@ -298,14 +300,14 @@ clean_copy(TexOtlpReader *reader, const char *data, int len, TexOtlpString *to)
 	while (len > 0)
 	{
 		valid = pg_encoding_verifymbstr(PG_UTF8, data, len);
-		append_converted(&out, data, valid);
+		tex_otlp_append(&out, data, valid);
 		data += valid;
 		len -= valid;
 		if (len == 0)
 			break;
 		if (*data != '\0')
 			return tex_otlp_refuse(reader, "not valid UTF-8");
-		append_converted(&out, REPLACEMENT, REPLACEMENT_LEN);
+		tex_otlp_append(&out, REPLACEMENT, REPLACEMENT_LEN);
 		data++;
 		len--;
 	}

@@ -201,6 +201,7 @@ extern bool tex_otlp_begin_record(TexOtlpReader *reader, const char *sent, int l
 extern void tex_otlp_end_record(TexOtlpReader *reader);
 
 extern bool tex_otlp_refuse(TexOtlpReader *reader, const char *why);
+extern void tex_otlp_append(StringInfo out, const char *data, int len);
 extern bool tex_otlp_clean(TexOtlpReader *reader, const char *data, int len, TexOtlpString *to);
 extern TexOtlpValue *tex_otlp_new_value(TexOtlpReader *reader, TexOtlpList *list);
 extern TexOtlpEvent *tex_otlp_new_event(TexOtlpReader *reader);

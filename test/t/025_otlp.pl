@@ -102,6 +102,21 @@ $node->safe_psql('used', ingest_all($bodies[0]) . ' DELETE FROM trace_ext.events
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('used'), '-f', "$dir/dump.sql" ], 'restored where some are');
 is($node->safe_psql('used', $sums), $node->safe_psql('postgres', $sums), 'each is there once');
 
+# Databases of other encodings: what they lack is a question mark, and refuses nothing.
+for my $encoding ('LATIN1', 'SQL_ASCII')
+{
+	my $db = lc $encoding;
+	my $span = '{"traceId": "%032d", "spanId": "%016d", "startTimeUnixNano": 1, "name": "%s", "kind": %s}';
+	my $body = '{"resourceSpans": [{"scopeSpans": [{"spans": [' . join(', ', sprintf($span, 1, 1, "\xC3\xA9\xE2\x82\xAC\\u00e9\\u20ac", 1), sprintf($span, 2, 2, "\xE2\x82\xAC", '"bad"'),
+		sprintf($span, 3, 3, "\xC3", 1)) . ']}]}]}';
+	$node->safe_psql('postgres', "CREATE DATABASE $db ENCODING '$encoding' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+	is($node->safe_psql($db, "CREATE EXTENSION trace_ext; SELECT trace_ext.ingest_otlp('\\x" . unpack('H*', $body) . "'::bytea)"), '(1,0,2)', "$encoding");
+	my ($e, $euro) = $encoding eq 'LATIN1' ? ('e9', '3f') : ('c3a9', 'e282ac');
+	is($node->safe_psql($db, q{SELECT encode(name::bytea, 'hex') FROM trace_ext.events}), "$e$euro$e$euro", "its characters");
+	is($node->safe_psql($db, q{SELECT string_agg(reason, ', ' ORDER BY id), count(encode(event::bytea, 'hex')) FROM trace_ext.ingest_errors}), 'kind: not a number, name: not valid UTF-8|2', 'what is refused');
+	is($node->safe_psql($db, ingest_all(@bodies) . ' SELECT count(*) > 500 FROM trace_ext.events') =~ s/.*\n//sr, 't', 'the bodies of the SDKs');
+}
+
 # What the official code writes.
 SKIP:
 {
