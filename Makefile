@@ -3,7 +3,7 @@ EXTVERSION  := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" trace_ext.con
 MODULE_big   = trace_ext
 
 # In the order of the flow: a file includes only from its own room and those before it.
-ROOMS        = common vclock histogram ingest store history races analysis workers cache
+ROOMS        = common vclock histogram ingest store history races analysis render exchange workers watch shards cache
 OBJS         = $(patsubst %.c,%.o,$(wildcard src/*.c $(ROOMS:%=src/%/*.c)))
 
 # The script of the version is its fragments, in the order of their numbers.

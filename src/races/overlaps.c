@@ -10,7 +10,7 @@
  * Which traces order?  A chain of causes from an access to a later one passes only
  * through what happened between the two.  So all that ran while the traces of the
  * two did is enough, whatever it was about.  That is what ordering_traces()
- * (sql/60_races.sql) returns, from the summaries.
+ * (sql/41_races.sql) returns, from the summaries.
  *
  * Known limit: where more than CONTEXT_EVENTS events ran at that time, order is
  * only seen through traces that touch one of the variables.

@@ -3,7 +3,7 @@
  *		The worker of a database: runs the jobs that are due.
  *
  * When which job is due, and what became of it, is decided and written down by SQL
- * functions (sql/70_jobs.sql).  The extension's own jobs run in this process, as the
+ * functions (sql/56_jobs.sql).  The extension's own jobs run in this process, as the
  * bootstrap superuser, since the extension's owner may not be allowed to log in;
  * their procedures are SECURITY DEFINER and pin search_path.  Nothing of users runs
  * here: neither their jobs (job_process.c) nor their cached queries (cache/turn.c), so
