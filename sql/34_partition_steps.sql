@@ -372,7 +372,7 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.make_partition(timestamptz, timestamptz, text) IS
     'makes a partition of events for a free range of time, in one of the ways of partition_way(); others wait until it is committed';
 
-CREATE FUNCTION trace_ext_internal.partition_step(for_waiting boolean) RETURNS text
+CREATE FUNCTION trace_ext_internal.partition_step(for_waiting boolean, gives_way boolean) RETURNS text
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
     SET lock_timeout = '50ms' SET deadlock_timeout = '20ms'
     AS $$
@@ -381,6 +381,12 @@ DECLARE
 BEGIN
     -- In C: the call loads the library, which defines the settings.
     PERFORM trace_ext_internal.require_read_committed('maintain_partitions()');
+    -- A restore that begins meanwhile drops what was made until now, under this lock; nothing
+    -- must be made after it.
+    LOCK TABLE trace_ext.partitions IN SHARE UPDATE EXCLUSIVE MODE;
+    IF gives_way AND trace_ext_internal.restoring() THEN
+        RETURN 'done';
+    END IF;
     next := trace_ext_internal.next_partition(for_waiting);
     IF next.low IS NULL THEN
         RETURN 'done';
@@ -393,8 +399,8 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     RETURN 'busy';
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.partition_step(boolean) IS
-    'one step of maintain_partitions(): makes one partition, with or without those that only rows in the default partition need; '
+COMMENT ON FUNCTION trace_ext_internal.partition_step(boolean, boolean) IS
+    'one step of maintain_partitions(): makes one partition, with or without those that only rows in the default partition need; none where it gives way to a restore; '
     'returns made, made for rows, busy (somebody has events locked: try again) or done';
 
 -- All of a table of 1,000 pages; of a larger one, fifty times twenty pages in a row.

@@ -620,7 +620,7 @@ DECLARE
     state text;
 BEGIN
     FOR attempt IN 1 .. 5 LOOP
-        state := trace_ext_internal.partition_step(true);
+        state := trace_ext_internal.partition_step(true, true);
         EXIT WHEN state <> 'busy';
         PERFORM pg_sleep(0.1);
     END LOOP;

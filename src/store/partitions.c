@@ -218,8 +218,8 @@ step(bool for_rows)
 {
 	char	   *result;
 
-	if (SPI_execute(for_rows ? "SELECT trace_ext_internal.partition_step(true)" :
-					"SELECT trace_ext_internal.partition_step(false)", false, 0) != SPI_OK_SELECT ||
+	if (SPI_execute(for_rows ? "SELECT trace_ext_internal.partition_step(true, false)" :
+					"SELECT trace_ext_internal.partition_step(false, false)", false, 0) != SPI_OK_SELECT ||
 		SPI_processed != 1)
 		elog(ERROR, "could not call trace_ext_internal.partition_step()");
 	result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

@@ -360,6 +360,15 @@ for my $who ([ 'pretender', 'f' ], [ $node->safe_psql('postgres', 'SELECT curren
 	$session->quit;
 }
 
+# A worker that had begun before the restore did makes nothing any more.
+{
+	my $session = $node->background_psql($db = fresh_database(1), on_error_die => 1);
+	$session->query_safe(q{SET check_function_bodies = off; SET search_path = ''; INSERT INTO trace_ext.events_default (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom');});
+	is($node->safe_psql($db, 'SELECT trace_ext_internal.partition_step(true, true)'), 'done', 'a job makes no partition beside a restore');
+	is($node->safe_psql($db, 'SELECT trace_ext_internal.partition_step(true, false)'), 'made', 'there was one to make, and who asks for it by hand gets it');
+	$session->quit;
+}
+
 # A user's own partition wins over an empty one as well, but takes no rows.
 $node->safe_psql($db = fresh_database(1), 'CALL trace_ext.maintain_partitions()');
 $node->safe_psql($db, q{DO $$ BEGIN EXECUTE format('CREATE TABLE mine PARTITION OF trace_ext.events FOR VALUES FROM (%L) TO (%L)', now(), now() + interval '36 hours'); END $$});
