@@ -11,7 +11,7 @@
 #	SUITES="regress tap"	run only these of: house regress isolation pgtap tap
 #	PG_CONFIG=...			the server to test on
 #	SUITE_TIMEOUT=1800		seconds after which a suite is given up
-#	JOBS=2					how many TAP files run at once; as many as there are processors
+#	JOBS=2					how much runs at once; as much as there are processors
 #	SANITIZE=yes			build with AddressSanitizer and UndefinedBehaviorSanitizer;
 #							see sanitize()
 
@@ -29,6 +29,8 @@ PASSED=0
 FAILED=0
 TABLE=()
 FAILED_TESTS=()
+TAP_STARTED=
+TAP_LANES=()
 FINISHED=
 
 #
@@ -124,6 +126,7 @@ print_totals()
 finish()
 {
 	trap - EXIT
+	stop_tap
 	if [ -n "${CLUSTER:-}" ]; then
 		cluster_stop "$CLUSTER"
 	fi
@@ -200,24 +203,30 @@ suite_isolation()
 	pg_regress_suite isolation 'specs/*.spec' REGRESS=
 }
 
-# prove_suite NAME GLOB PROVE_ARGUMENT...: counts assertions, but a skipped one
-# as nothing.
+# prove_suite NAME GLOB PROVE_ARGUMENT...
 prove_suite()
 {
-	local passed failed status=0 tests
+	local status=0 tests
 	begin "$1"
 	mapfile -t tests < <(files "$2")
 	shift 2
 	as_server_timed "$@" "${tests[@]}" >"$OUTPUT" 2>&1 || status=$?
+	count_prove "$status"
+}
+
+# count_prove STATUS: counts assertions, but a skipped one as nothing.
+count_prove()
+{
+	local passed failed
 	passed=$(grep -E '^ok [0-9]+' "$OUTPUT" | grep -cviE '# *skip') || true
-	failed=$(at_least_one_if "$status" "$(count_failed_prove)")
+	failed=$(at_least_one_if "$1" "$(count_failed_prove)")
 	if [ "$failed" -gt 0 ]; then
 		show_failed_prove
 	fi
 	end_in_cluster "$passed" "$failed"
 }
 
-# From the summary of prove. A file may have failed without an assertion: it
+# From the summaries of prove. A file may have failed without an assertion: it
 # died, or did not run all that it had planned.
 count_failed_prove()
 {
@@ -256,16 +265,74 @@ suite_pgtap()
 		prove -v --exec "$BINDIR/psql -XAtq -v ON_ERROR_STOP=1 -d pgtap -f"
 }
 
-# These start their own servers, with the modules that come with PGXS.
-# Until 15 they ask for TESTDIR, later for the two directories.
+# TAP files start their own servers. They wait in a queue that lanes take them from: all
+# lanes but one from the start, beside the other suites, the last one after these. So
+# as much runs at once as JOBS says, and no more.
+start_tap()
+{
+	local file lane
+	mkdir "$WORK/waiting" "$WORK/taken" "$WORK/lanes"
+	while read -r file; do
+		: >"$WORK/waiting/${file##*/}"
+	done < <(files 't/*.pl')
+	TAP_STARTED=${EPOCHREALTIME/./}
+	set -m
+	for ((lane = 1; lane < JOBS; lane++)); do
+		tap_lane >"$WORK/lanes/$lane" 2>&1 &
+		TAP_LANES+=($!)
+	done
+	set +m
+}
+
+# With the modules that come with PGXS. Until 15 they ask for TESTDIR, later for the
+# two directories.
+tap_lane()
+{
+	local file
+	while file=$(take_tap_file); do
+		as_server_timed env -u PGHOST -u PGUSER --chdir="$SRC" PATH="$BINDIR:$PATH" PGPORT="$PORT" \
+			TESTDIR="$SRC" TESTDATADIR="$SRC/tmp_check" TESTLOGDIR="$SRC/tmp_check/log" \
+			PG_REGRESS="$PGXS_SRC/test/regress/pg_regress" \
+			prove -v -I "$PGXS_SRC/test/perl" -I test/t "test/t/$file" ||
+			say "$file" >>"$WORK/tap_failed"
+	done
+}
+
+# A rename succeeds for one lane alone.
+take_tap_file()
+{
+	local file
+	for file in "$WORK"/waiting/*.pl; do
+		if mv "$file" "$WORK/taken/" 2>/dev/null; then
+			say "${file##*/}"
+			return
+		fi
+	done
+	return 1
+}
+
 suite_tap()
 {
+	local status=0
 	[ -n "$(files 't/*.pl')" ] || return 0
-	prove_suite TAP 't/*.pl' \
-		env -u PGHOST -u PGUSER --chdir="$SRC" PATH="$BINDIR:$PATH" PGPORT="$PORT" \
-		TESTDIR="$SRC" TESTDATADIR="$SRC/tmp_check" TESTLOGDIR="$SRC/tmp_check/log" \
-		PG_REGRESS="$PGXS_SRC/test/regress/pg_regress" \
-		prove -v -j "$JOBS" -I "$PGXS_SRC/test/perl" -I test/t
+	begin TAP
+	STARTED=$TAP_STARTED
+	tap_lane >"$WORK/lanes/last" 2>&1
+	wait "${TAP_LANES[@]}" || status=1
+	TAP_LANES=()
+	cat "$WORK"/lanes/* >"$OUTPUT"
+	[ ! -e "$WORK/tap_failed" ] || status=1
+	count_prove "$status"
+}
+
+# Nothing more is taken, and what runs is ended.
+stop_tap()
+{
+	local lane
+	rm -rf "$WORK/waiting"
+	for lane in "${TAP_LANES[@]}"; do
+		kill -- "-$lane" 2>/dev/null || true
+	done
 }
 
 suite_house()
@@ -432,6 +499,9 @@ main()
 	build_and_install "${BUILD_ARGS[@]}"
 	cluster_make "$CLUSTER"
 	restart shared_preload_libraries=trace_ext trace_ext.workers=off
+	case " $SUITES " in
+		*" tap "*) start_tap ;;
+	esac
 	for suite in $SUITES; do
 		"suite_$suite"
 	done
