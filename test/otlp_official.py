@@ -48,6 +48,9 @@ def pairs(to, keys, depth=0):
 
 def resource(group):
     pairs(group.resource.attributes, ['service.name', 'service.instance.id', 'host.name', 'process.pid', 'x'])
+    # Longer names of services, instances and hosts are refused.
+    for attribute in [a for a in group.resource.attributes if a.key != 'x' and len(json_format.MessageToJson(a.value)) > 400]:
+        attribute.value.string_value = 'long'
     group.resource.dropped_attributes_count = random.randrange(3)
     group.schema_url = random.choice(['', 'https://schema.example/1'])
 
