@@ -113,6 +113,20 @@ tex_kind_by_name(const char *name, int len)
 	return TEX_NO_KIND;
 }
 
+/* Is that how an access of a variable is typed? By the exact spelling. */
+bool
+tex_is_access_type(const char *name, int len)
+{
+	static const char *const types[] = {"Read", "Write", "AtomicRead", "AtomicWrite", "AtomicRMW"};
+
+	for (Size i = 0; i < lengthof(types); i++)
+	{
+		if (strlen(types[i]) == (size_t) len && memcmp(types[i], name, len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The kind that a row of events holds.  An oid that is no label is an internal
  * error: rows come from our own tables.

@@ -37,6 +37,10 @@ extern TexKind tex_kind_by_oid(Oid label);
 extern Oid	tex_kind_oid(TexKind kind);
 
 extern bool tex_event_is_error(TexKind kind, Jsonb *attributes);
+/* All types of access, for messages. */
+#define TEX_ACCESS_TYPES "Read, Write, AtomicRead, AtomicWrite, AtomicRMW"
+
+extern bool tex_is_access_type(const char *name, int len);
 extern bool tex_access_writes(Jsonb *attributes);
 
 #endif							/* TEX_EVENT_H */

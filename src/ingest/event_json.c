@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "common/event.h"
+#include "common/hex.h"
 #include "ingest/event_json.h"
 #include "ingest/timestamps.h"
 #include "vclock/vclock.h"
@@ -56,10 +57,6 @@ static const NameFields name_fields[TEX_KIND_COUNT] = {
 	[TEX_DATABASE_RESULT] = {NULL, NULL, false, false},
 	[TEX_ERROR] = {"error_type", NULL, false, false},
 	[TEX_CUSTOM] = {"name", NULL, false, false},
-};
-
-static const char *const access_types[] = {
-	"Read", "Write", "AtomicRead", "AtomicWrite", "AtomicRMW"
 };
 
 typedef struct Reader
@@ -114,14 +111,6 @@ set(Reader *r, int column, Datum value)
  *		Scalars
  * ----------------------------------------------------------------
  */
-static int
-hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' :
-		c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-		c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /*
  * A uuid of 32 digits, with the usual hyphens or with none.
  */
@@ -140,8 +129,8 @@ parse_uuid(const char *text, int len, pg_uuid_t *uuid)
 
 		if (hyphens && (i == 4 || i == 6 || i == 8 || i == 10) && *p++ != '-')
 			return false;
-		high = hex_digit(*p++);
-		low = hex_digit(*p++);
+		high = tex_hex_digit(*p++);
+		low = tex_hex_digit(*p++);
 		if (high < 0 || low < 0)
 			return false;
 		uuid->data[i] = high << 4 | low;
@@ -378,14 +367,10 @@ check_access_type(Reader *r, JsonbContainer *fields)
 		return refuse(r, "access_type", "missing");
 	if (v->type != jbvString)
 		return refuse(r, "access_type", "not a string");
-	for (Size i = 0; i < lengthof(access_types); i++)
-	{
-		if (strlen(access_types[i]) == (Size) v->val.string.len &&
-			memcmp(access_types[i], v->val.string.val, v->val.string.len) == 0)
-			return true;
-	}
+	if (tex_is_access_type(v->val.string.val, v->val.string.len))
+		return true;
 	return refuse(r, "access_type",
-				  psprintf("unknown access type %s, not one of Read, Write, AtomicRead, AtomicWrite, AtomicRMW",
+				  psprintf("unknown access type %s, not one of " TEX_ACCESS_TYPES,
 						   shown(v->val.string.val, v->val.string.len)));
 }
 

@@ -23,9 +23,11 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
+#include "common/hex.h"
 #include "compat.h"
 #include "guc.h"
 #include "ingest/json_scan.h"
+#include "ingest/json_text.h"
 
 /* Longer numbers, written out, are no measurements. */
 #define MAX_NUMBER_LENGTH 400
@@ -64,15 +66,6 @@ static bool read_string(Scanner *s, char **value, int *len);
  *		The batch
  * ----------------------------------------------------------------
  */
-/* White space of JSON (RFC 8259). */
-static const char *
-skip_space(const char *p, const char *end)
-{
-	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-		p++;
-	return p;
-}
-
 /* Throws for a batch as a whole, of which no event can be told; does not return. */
 static void
 not_a_batch(const char *detail)
@@ -88,46 +81,25 @@ not_a_batch(const char *detail)
 static const char *
 skip_string(const char *p, const char *end)
 {
-	for (p++; p < end && *p != '"'; p++)
-	{
-		if (*p == '\\')
-			p++;
-	}
-	if (p >= end)
+	p = tex_json_string_end(p, end);
+	if (p == NULL)
 		not_a_batch("A string does not end.");
-	return p + 1;
+	return p;
 }
 
-/*
- * The end of the value that begins at p.  Looks at brackets and quotes only.
- */
+/* The end of the value that begins at p, which is p where there is none. */
 static const char *
 skip_value(const char *p, const char *end)
 {
-	int64		open = 0;
+	const char *why;
+	const char *value_end;
 
-	while (p < end)
-	{
-		if (*p == '"')
-			p = skip_string(p, end);
-		else if (open == 0 && (*p == ',' || *p == ']' || *p == '}'))
-			return p;
-		else
-		{
-			if (*p == '{' || *p == '[')
-				open++;
-			else if (*p == '}' || *p == ']')
-				open--;
-			p++;
-		}
-		if (open == 0 && (p[-1] == '}' || p[-1] == ']' || p[-1] == '"'))
-			return p;
-		if ((p - end) % 65536 == 0)
-			CHECK_FOR_INTERRUPTS();
-	}
-	if (open != 0)
-		not_a_batch("A bracket is not closed.");
-	return p;
+	if (p == end || *p == ',' || *p == ']' || *p == '}')
+		return p;
+	value_end = tex_json_value_end(p, end, &why);
+	if (value_end == NULL)
+		not_a_batch(why);
+	return value_end;
 }
 
 /*
@@ -149,7 +121,7 @@ is_events_key(const char *key, const char *end)
 static const char *
 find_events(const char *p, const char *end)
 {
-	p = skip_space(p + 1, end);
+	p = tex_json_skip_space(p + 1, end);
 	while (p < end && *p == '"')
 	{
 		const char *key = p;
@@ -157,19 +129,19 @@ find_events(const char *p, const char *end)
 
 		p = skip_string(p, end);
 		found = is_events_key(key, p);
-		p = skip_space(p, end);
+		p = tex_json_skip_space(p, end);
 		if (p >= end || *p != ':')
 			not_a_batch("A key has no value.");
-		p = skip_space(p + 1, end);
+		p = tex_json_skip_space(p + 1, end);
 		if (found)
 		{
 			if (p >= end || *p != '[')
 				not_a_batch("\"events\" is not an array.");
 			return p;
 		}
-		p = skip_space(skip_value(p, end), end);
+		p = tex_json_skip_space(skip_value(p, end), end);
 		if (p < end && *p == ',')
-			p = skip_space(p + 1, end);
+			p = tex_json_skip_space(p + 1, end);
 	}
 	not_a_batch("The object has no \"events\".");
 	return NULL;				/* keep the compiler quiet */
@@ -183,7 +155,7 @@ void
 tex_batch_open(TexBatchText *batch, const char *text, int len)
 {
 	const char *end = text + len;
-	const char *p = skip_space(text, end);
+	const char *p = tex_json_skip_space(text, end);
 
 	batch->end = end;
 	batch->started = false;
@@ -192,7 +164,7 @@ tex_batch_open(TexBatchText *batch, const char *text, int len)
 		p = find_events(p, end);
 	else if (p >= end || *p != '[')
 		not_a_batch("It is neither an object nor an array.");
-	batch->next = skip_space(p + 1, end);
+	batch->next = tex_json_skip_space(p + 1, end);
 }
 
 /*
@@ -202,28 +174,28 @@ tex_batch_open(TexBatchText *batch, const char *text, int len)
 static void
 close_batch(TexBatchText *batch)
 {
-	const char *p = skip_space(batch->next + 1, batch->end);
+	const char *p = tex_json_skip_space(batch->next + 1, batch->end);
 	const char *key;
 
 	if (batch->wrapped)
 	{
 		while (p < batch->end && *p == ',')
 		{
-			p = skip_space(p + 1, batch->end);
+			p = tex_json_skip_space(p + 1, batch->end);
 			if (p >= batch->end || *p != '"')
 				not_a_batch("A comma is not followed by a key.");
 			key = p;
 			p = skip_string(p, batch->end);
 			if (is_events_key(key, p))
 				not_a_batch("The object has \"events\" twice.");
-			p = skip_space(p, batch->end);
+			p = tex_json_skip_space(p, batch->end);
 			if (p >= batch->end || *p != ':')
 				not_a_batch("A key has no value.");
-			p = skip_space(skip_value(skip_space(p + 1, batch->end), batch->end), batch->end);
+			p = tex_json_skip_space(skip_value(tex_json_skip_space(p + 1, batch->end), batch->end), batch->end);
 		}
 		if (p >= batch->end || *p != '}')
 			not_a_batch("The object does not end.");
-		p = skip_space(p + 1, batch->end);
+		p = tex_json_skip_space(p + 1, batch->end);
 	}
 	if (p < batch->end)
 		not_a_batch("Something follows the end of the batch.");
@@ -248,7 +220,7 @@ tex_batch_next(TexBatchText *batch, const char **event, int *len)
 	{
 		if (p >= batch->end || *p != ',')
 			not_a_batch("Two events are not separated by a comma, or the array does not end.");
-		p = skip_space(p + 1, batch->end);
+		p = tex_json_skip_space(p + 1, batch->end);
 	}
 	*event = p;
 	p = skip_value(p, batch->end);
@@ -256,7 +228,7 @@ tex_batch_next(TexBatchText *batch, const char **event, int *len)
 	if (*len == 0)
 		not_a_batch("An event is missing, or the array does not end.");
 	batch->started = true;
-	batch->next = skip_space(p, batch->end);
+	batch->next = tex_json_skip_space(p, batch->end);
 	return true;
 }
 
@@ -312,25 +284,14 @@ too_deep(void)
 	return psprintf("nested deeper than trace_ext.max_nesting (%d)", tex_max_nesting);
 }
 
-/* The four digits of a \u escape, or -1. */
+/* Reads the four digits of a \u escape; -1 where they are none. */
 static int
 read_hex4(Scanner *s)
 {
-	int			code = 0;
+	int			code = tex_hex4(s->next, s->end);
 
-	if (s->end - s->next < 4)
-		return -1;
-	for (int i = 0; i < 4; i++)
-	{
-		char		c = *s->next++;
-		int			digit = c >= '0' && c <= '9' ? c - '0' :
-			c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-			c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-
-		if (digit < 0)
-			return -1;
-		code = code * 16 + digit;
-	}
+	if (code >= 0)
+		s->next += 4;
 	return code;
 }
 
@@ -373,17 +334,14 @@ read_unicode_escape(Scanner *s, StringInfo out)
 static bool
 read_escape(Scanner *s, StringInfo out)
 {
-	static const char *const from = "\"\\/bfnrt";
-	static const char *const to = "\"\\/\b\f\n\r\t";
 	char		c = s->next < s->end ? *s->next++ : '\0';
-	const char *at;
+	char		letter = tex_json_unescape(c);
 
 	if (c == 'u')
 		return read_unicode_escape(s, out);
-	at = c == '\0' ? NULL : strchr(from, c);
-	if (at == NULL)
+	if (letter == '\0')
 		return refuse(s, "malformed escape in a string");
-	appendStringInfoChar(out, to[at - from]);
+	appendStringInfoChar(out, letter);
 	return true;
 }
 
@@ -585,10 +543,10 @@ read_key(Scanner *s)
 	s->levels[s->depth - 1].key = key.val.string.val;
 	pushJsonbValue(&s->state, WJB_KEY, &key);
 
-	s->next = skip_space(s->next, s->end);
+	s->next = tex_json_skip_space(s->next, s->end);
 	if (s->next >= s->end || *s->next != ':')
 		return refuse(s, "a key has no value");
-	s->next = skip_space(s->next + 1, s->end);
+	s->next = tex_json_skip_space(s->next + 1, s->end);
 	return true;
 }
 
@@ -602,7 +560,7 @@ read_step(Scanner *s, bool *first)
 	Level	   *level = &s->levels[s->depth - 1];
 	JsonbValue	value;
 
-	s->next = skip_space(s->next, s->end);
+	s->next = tex_json_skip_space(s->next, s->end);
 	if (s->next < s->end && *s->next == (level->is_object ? '}' : ']'))
 	{
 		s->next++;
@@ -615,7 +573,7 @@ read_step(Scanner *s, bool *first)
 	{
 		if (s->next >= s->end || *s->next != ',')
 			return refuse(s, "a comma or a closing bracket is missing");
-		s->next = skip_space(s->next + 1, s->end);
+		s->next = tex_json_skip_space(s->next + 1, s->end);
 	}
 	if (level->is_object && !read_key(s))
 		return false;
@@ -673,7 +631,7 @@ JsonbValue *
 tex_scan_value(const char *text, int len)
 {
 	TexScannedEvent scanned;
-	Scanner		s = {.next = skip_space(text, text + len),.end = text + len,.scanned = &scanned};
+	Scanner		s = {.next = tex_json_skip_space(text, text + len),.end = text + len,.scanned = &scanned};
 	JsonbValue *value = palloc(sizeof(JsonbValue));
 	bool		first = true;
 
@@ -696,7 +654,7 @@ tex_scan_value(const char *text, int len)
 	}
 	else
 		(void) read_scalar(&s, value);
-	return s.reason == NULL && skip_space(s.next, s.end) == s.end ? value : NULL;
+	return s.reason == NULL && tex_json_skip_space(s.next, s.end) == s.end ? value : NULL;
 }
 
 /*

@@ -209,6 +209,12 @@ extern TexOtlpLink *tex_otlp_new_link(TexOtlpReader *reader);
 extern bool tex_otlp_check_ids(TexOtlpReader *reader);
 
 static inline bool
+tex_otlp_equal(TexOtlpString a, const char *b)
+{
+	return strlen(b) == (size_t) a.len && memcmp(a.data, b, a.len) == 0;
+}
+
+static inline bool
 tex_otlp_is_zero(const uint8 *id, int len)
 {
 	for (int i = 0; i < len; i++)

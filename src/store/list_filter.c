@@ -19,6 +19,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "common/hex.h"
 #include "compat.h"
 #include "store/list_filter.h"
 
@@ -38,16 +39,6 @@ tex_list_invalid(const char *message, const char *hint)
 			 hint ? errhint("%s", hint) : 0));
 }
 
-/* The value of a digit; -1 for what is none. */
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = pg_ascii_tolower((unsigned char) c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /*
  * The lowest and the highest trace id that start with the digits of "search".
  */
@@ -60,7 +51,7 @@ parse_search(const char *search, TexListFilter *filter)
 	memset(filter->highest.data, 0xff, UUID_LEN);
 	for (const char *c = search; *c != '\0'; c++)
 	{
-		int			digit = hex_digit(*c);
+		int			digit = tex_hex_digit(*c);
 		int			shift = digits % 2 == 0 ? 4 : 0;
 
 		if (*c == '-')
