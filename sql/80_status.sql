@@ -44,6 +44,7 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT count(*) FROM trace_ext.ingest_errors) AS rejected_events,
        (SELECT reason FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection,
        (SELECT received_at FROM trace_ext.ingest_errors ORDER BY id DESC LIMIT 1) AS last_rejection_at,
+       (SELECT q.refused_events FROM trace_ext_internal.quota_counters() q) AS refused_by_quota,
        trace_ext_internal.preloaded() AS preloaded,
        (SELECT state FROM mine) AS worker_state,
        (SELECT trace_ext_internal.worker_advice(state) FROM mine) AS worker_advice,
@@ -86,6 +87,8 @@ COMMENT ON COLUMN status.traces_to_leave IS 'traces over the limits of retention
 COMMENT ON COLUMN status.rejected_events IS 'rows in ingest_errors';
 COMMENT ON COLUMN status.last_rejection IS 'why the last of them was rejected';
 COMMENT ON COLUMN status.last_rejection_at IS 'when';
+COMMENT ON COLUMN status.refused_by_quota IS
+    'events in batches that were refused because of trace_ext.ingest_quota, since the server started, in all databases; NULL without preload';
 COMMENT ON COLUMN status.preloaded IS 'whether the server preloads the library, as background workers need';
 COMMENT ON COLUMN status.worker_state IS
     'of the worker of this database: busy, waiting, asleep (none is needed at the moment), starting, failed, no slot, off, kept out; none where there are no workers';

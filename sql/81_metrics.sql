@@ -47,6 +47,9 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}',
               (SELECT coalesce(sum(pg_total_relation_size(part::regclass)), 0) FROM trace_ext.partitions)
     UNION ALL SELECT 'trace_ext_ingest_errors', 'gauge', 'Rejected events that are kept', '{}', (SELECT count(*) FROM trace_ext.ingest_errors)
+    UNION ALL SELECT 'trace_ext_quota_refused_batches_total', 'counter', 'Batches refused because of trace_ext.ingest_quota, of all databases', '{}', refused_batches
+              FROM trace_ext_internal.quota_counters()
+    UNION ALL SELECT 'trace_ext_quota_refused_events_total', 'counter', 'Events in these batches', '{}', refused_events FROM trace_ext_internal.quota_counters()
     UNION ALL SELECT 'trace_ext_preloaded', 'gauge', '1 where the server preloads the library', '{}', trace_ext_internal.preloaded()::int
     UNION ALL SELECT 'trace_ext_launcher_up', 'gauge', '1 while the launcher runs', '{}',
               (SELECT count(*) FROM worker WHERE kind = 'launcher' AND state = 'running')

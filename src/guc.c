@@ -18,12 +18,14 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "common/worker_slots.h"
 #include "guc.h"
 
 int			tex_fold_threshold = 2000;
 int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
 int			tex_otlp_max_size = 64 * 1024 * 1024;
+int			tex_ingest_quota = 0;
 
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
@@ -565,6 +567,41 @@ define_retention(void)
 							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
+/* A quota counts in shared memory, over all sessions of a role. */
+static bool
+check_ingest_quota(int *value, void **extra, GucSource source)
+{
+	if (*value == 0 || tex_workers != NULL || process_shared_preload_libraries_in_progress)
+		return true;
+	GUC_check_errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	GUC_check_errdetail("There are no quotas where the server does not preload the library.");
+	GUC_check_errhint("Add trace_ext to shared_preload_libraries and restart the server.");
+	return false;
+}
+
+/* What ingest functions take. */
+static void
+define_ingest(void)
+{
+	DefineCustomIntVariable("trace_ext.max_field_size",
+							"Longest string that ingest functions take in one field.",
+							NULL, &tex_max_field_size, 1024 * 1024, 1024, MaxAllocSize / 4,
+							PGC_USERSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.max_nesting",
+							"Deepest nesting of an event that ingest_events() takes.",
+							NULL, &tex_max_nesting, 100, 8, 1000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.otlp_max_size",
+							"Longest body that ingest_otlp() takes, after it is unpacked.",
+							NULL, &tex_otlp_max_size, 64 * 1024 * 1024, 1024, MaxAllocSize / 2,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.ingest_quota",
+							"Events that a role may send in a second by ingest functions, in all its sessions together.",
+							"Set it by ALTER ROLE ... SET. 0 sets no limit.",
+							&tex_ingest_quota, 0, 0, INT_MAX,
+							PGC_SUSET, 0, check_ingest_quota, NULL, NULL);
+}
+
 /*
  * Defines all settings; called once from _PG_init().  The names of trace_ext are
  * reserved after that, so a misspelt one is refused.  A value that was set before
@@ -580,24 +617,13 @@ tex_guc_init(void)
 	define_retention();
 	define_histories();
 	define_health();
+	define_ingest();
 	DefineCustomIntVariable("trace_ext.fold_threshold",
 							"Outstanding deltas after which a writing transaction has them folded.",
 							"Each transaction that appends n deltas does so with probability "
 							"n / fold_threshold. 0 leaves folding to fold().",
 							&tex_fold_threshold, 2000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.max_field_size",
-							"Longest string that ingest functions take in one field.",
-							NULL, &tex_max_field_size, 1024 * 1024, 1024, MaxAllocSize / 4,
-							PGC_USERSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.max_nesting",
-							"Deepest nesting of an event that ingest_events() takes.",
-							NULL, &tex_max_nesting, 100, 8, 1000,
-							PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("trace_ext.otlp_max_size",
-							"Longest body that ingest_otlp() takes, after it is unpacked.",
-							NULL, &tex_otlp_max_size, 64 * 1024 * 1024, 1024, MaxAllocSize / 2,
-							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.max_operations",
 							"Operations of a service that are counted each by itself.",
 							"What comes beyond is counted as \"(other)\", until rebuild_summaries().",

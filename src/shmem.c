@@ -19,6 +19,7 @@
 #include "cache/attempts.h"
 #include "cache/relations.h"
 #include "common/worker_slots.h"
+#include "ingest/quota.h"
 #include "shmem.h"
 
 typedef struct SharedPart
@@ -34,6 +35,7 @@ static const SharedPart parts[] = {
 	{tex_entries_shmem_size, tex_entries_shmem_attach},
 	{tex_failures_shmem_size, tex_failures_shmem_attach},
 	{tex_workers_size, tex_workers_attach},
+	{tex_quota_size, tex_quota_attach},
 	{NULL, NULL}
 };
 

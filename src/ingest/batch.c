@@ -25,6 +25,7 @@
 #include "common/event.h"
 #include "common/owner.h"
 #include "ingest/batch.h"
+#include "ingest/quota.h"
 
 /* As much of a refused event is kept. */
 #define KEPT_TEXT 8192
@@ -291,6 +292,16 @@ insert_rejections(TexBatch *batch)
 			elog(ERROR, "could not keep a rejected event");
 	}
 	tex_become_caller(&owner);
+}
+
+/*
+ * Before anything of the batch is stored: throws where the quota of the role is used up. What is
+ * refused and kept counts as well, for it is stored too.
+ */
+void
+tex_batch_take_quota(TexBatch *batch)
+{
+	tex_quota_take((int64) batch->row_count + list_length(batch->rejections));
 }
 
 /* Stores a batch that was read, rows first; returns how many were inserted, there already, refused. */

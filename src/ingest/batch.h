@@ -32,6 +32,7 @@ extern void tex_batch_add(TexBatch *batch, TexEventRow *row);
 extern void tex_batch_cut(TexBatch *batch, int row_count);
 extern void tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char *trace_id,
 							 const char *event, int len);
+extern void tex_batch_take_quota(TexBatch *batch);
 extern Datum tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch);
 
 #endif							/* TEX_BATCH_H */

@@ -130,6 +130,7 @@ tex_ingest_jsonb(PG_FUNCTION_ARGS)
 	TexBatch   *batch = tex_batch_begin();
 
 	read_jsonb_batch(batch, PG_GETARG_JSONB_P(0));
+	tex_batch_take_quota(batch);
 	return tex_batch_finish(fcinfo, batch);
 }
 
@@ -142,5 +143,6 @@ tex_ingest_text(PG_FUNCTION_ARGS)
 	TexBatch   *batch = tex_batch_begin();
 
 	read_text_batch(batch, PG_GETARG_TEXT_PP(0));
+	tex_batch_take_quota(batch);
 	return tex_batch_finish(fcinfo, batch);
 }

@@ -168,6 +168,7 @@ ingest(FunctionCallInfo fcinfo, const char *data, int len,
 	reader->take_scope = take_scope;
 	reader->take_record = take_record;
 	read(reader, data, len);
+	tex_batch_take_quota(body.batch);
 	tex_sources_store(body.sources);
 	return tex_batch_finish(fcinfo, body.batch);
 }

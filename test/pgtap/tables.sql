@@ -52,7 +52,7 @@ SELECT is(pg_get_function_result('trace_ext.service_map'::regproc),
 SELECT has_view('trace_ext', v, 'view ' || v)
   FROM unnest(ARRAY['trace_summaries', 'event_counts', 'causal_edges', 'trace_roots', 'state_changes', 'services', 'service_calls', 'status']) v;
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
-    'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
+    'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'refused_by_quota', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
     'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'anomalies_open', 'anomaly_queue', 'baselines_until', 'failing_jobs', 'last_job_error', 'last_job_error_at', 'alerts_firing',
     'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures']);
 
