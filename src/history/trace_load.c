@@ -26,6 +26,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "common/otlp_id.h"
 #include "guc.h"
 #include "history/spelling.h"
 #include "history/trace_load.h"
@@ -455,6 +456,35 @@ kind_of(TexHistory *history, Oid label)
 	return tex_kind_by_oid(label);
 }
 
+/*
+ * An event of OpenTelemetry: its time to the nanosecond, which tells what is in sequence from what
+ * overlaps. Its end was rounded to microseconds in the extent.
+ */
+static void
+read_otlp(TexEvent *event, Row *row)
+{
+	Jsonb	   *attributes = ROW_IS_NULL(row, COL_ATTRIBUTES) ? NULL : DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
+	JsonbValue	buffer;
+	JsonbValue *ns = field(attributes, "timestamp_ns", &buffer);
+	int			rest;
+
+	event->flags |= TEX_EVENT_OTLP;
+	if (ns && ns->type == jbvNumeric)
+	{
+		bool		not_int;
+
+		rest = numeric_int4_opt_error(ns->val.numeric, &not_int);
+		if (!not_int && rest >= 0 && rest < 1000)
+			event->at_ns = rest;
+	}
+	event->ended_ns = event->at_ns;
+	if (event->extent.ended > event->extent.started && !ROW_IS_NULL(row, COL_DURATION))
+	{
+		rest = DatumGetInt64(ROW_VALUE(row, COL_DURATION)) % 1000;
+		event->ended_ns += rest >= 500 ? rest - 1000 : rest;
+	}
+}
+
 /* Takes a row over. It lives in a context that is reset after it: what is kept is copied. */
 static void
 read_row(TexHistory *history, Row *row, TexRole role)
@@ -495,6 +525,9 @@ read_row(TexHistory *history, Row *row, TexRole role)
 							  is_task ? event->task : event->thread_name, is_task);
 
 	read_kind(history, event, row);
+	if (event->span == event->thread_name &&
+		tex_otlp_is_id_of(&event->id, &history->traces[trace].id, tex_history_text(history, event->span)))
+		read_otlp(event, row);
 	if (!ROW_IS_NULL(row, COL_CLOCK))
 	{
 		MemoryContext old = MemoryContextSwitchTo(history->context);

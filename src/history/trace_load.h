@@ -37,6 +37,7 @@ typedef enum TexAccessType
 #define TEX_EVENT_FAILED			0x10	/* an error, or a response that says so */
 #define TEX_EVENT_COUNTED_LOCK		0x20	/* ... as a semaphore that lets in more than one */
 #define TEX_EVENT_IS_ERROR			0x40	/* counted as an error; a rollback fails without one */
+#define TEX_EVENT_OTLP				0x80	/* of a span of OpenTelemetry: ordered by intervals */
 
 #define TEX_NO_EVENT (-1)
 
@@ -77,6 +78,8 @@ typedef struct TexEvent
 	uint8		access;
 	uint8		order;			/* TEX_ORDER_... of an atomic access or fence */
 	uint8		flags;
+	int16		at_ns;			/* of OpenTelemetry: nanoseconds after "at", 0 to 999 */
+	int16		ended_ns;		/* ... after extent.ended, -500 to 1500 */
 	TexAccessData *data;		/* of an access or a function call; of an acquire that says where it is */
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;

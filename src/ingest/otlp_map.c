@@ -6,15 +6,7 @@
  * start first, the others by time; the first one follows the first event of the parent span.
  *
  * Ids are made of span and ordinal, so a span that is delivered again gives the same events, and
- * what an event follows is known before it comes:
- *
- *	bytes 0-7	the id of the span
- *	bytes 8-11	the ordinal: 0 the start, 1 and up the span's own events by their place, the
- *				highest what is at its end
- *	bytes 12-15	of the trace id, for those who look at the ids of events alone
- *
- * A log record has no place; the last eight bytes are a hash of its content, with the highest bit
- * set, which ordinals leave clear.
+ * what an event follows is known before it comes: see common/otlp_id.h.
  *
  * What a column or a field of the kind holds word for word is not kept again among the attributes
  * of the span, where its name tells which it was: see tex_mark_moved().

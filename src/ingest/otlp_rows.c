@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "common/otlp_id.h"
 #include "ingest/otlp_rows.h"
 
 /* Refuses the record for one of its attributes; false, to be returned. */
@@ -46,16 +47,11 @@ tex_row_hex(const uint8 *id)
 	return PointerGetDatum(hex);
 }
 
-/* The id of an event of a span, see the head of the file. */
+/* The id of an event of a span. */
 void
 tex_row_make_id(pg_uuid_t *id, const TexOtlpRecord *record, const uint8 *span_id, uint32 ordinal)
 {
-	memcpy(id->data, span_id, TEX_SPAN_ID_LEN);
-	for (int i = 0; i < 4; i++)
-	{
-		id->data[8 + i] = ordinal >> (24 - 8 * i) & 0xFF;
-		id->data[12 + i] = record->trace_id[i] ^ record->trace_id[4 + i] ^ record->trace_id[8 + i] ^ record->trace_id[12 + i];
-	}
+	tex_otlp_make_id(id, record->trace_id, span_id, ordinal);
 }
 
 /* Begins the attributes of the next row. */

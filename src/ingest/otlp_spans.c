@@ -6,10 +6,11 @@
 
 #include "utils/builtins.h"
 
+#include "common/otlp_id.h"
 #include "ingest/otlp_rows.h"
 
 /* Ordinals of what is at the end of a span, in their order. */
-#define ORDINAL_RESULT 0x7FFFFFFD
+#define ORDINAL_RESULT TEX_OTLP_AT_END
 #define ORDINAL_ERROR 0x7FFFFFFE
 #define ORDINAL_RESPONSE 0x7FFFFFFF
 

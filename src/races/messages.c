@@ -15,6 +15,8 @@
  * Clocks of two hosts differ: times are compared with trace_ext.clock_skew to
  * spare.  A message that fits nothing adds no order: a false alarm is better than
  * a hidden race.
+ *
+ * Between two spans of OpenTelemetry their intervals decide (spans.c).
  */
 #include "postgres.h"
 
@@ -154,6 +156,13 @@ last_event(const Messages *m, const Span *span)
 		member(m, span, span->nevents - 1);
 }
 
+/* Whether a span came by way of OpenTelemetry. */
+static bool
+is_otlp(const Messages *m, const Span *span)
+{
+	return m->history->events[member(m, span, 0)].flags & TEX_EVENT_OTLP;
+}
+
 /* Pairs each span with its caller, in its own trace if it is there, else in another loaded one. */
 static void
 collect_calls(Messages *m)
@@ -179,6 +188,8 @@ collect_calls(Messages *m)
 				continue;
 			caller = find_span(m, anywhere->trace, span->upstream, HASH_FIND);
 		}
+		if (is_otlp(m, span) && is_otlp(m, caller))
+			continue;
 		m->calls[m->ncalls++] = (Call) {caller, span, TEX_NO_EVENT, member(m, span, 0),
 		last_event(m, span)};
 	}

@@ -22,6 +22,8 @@
  * thread served them one after the other, because an event loop that interleaves
  * requests on one thread orders nothing.
  *
+ * Events of OpenTelemetry have strands by the intervals of their spans (spans.c).
+ *
  * Nothing here recurses: parent chains may be a million long.
  */
 #include "postgres.h"
@@ -33,6 +35,7 @@
 #include "guc.h"
 #include "races/arrays.h"
 #include "races/client_clocks.h"
+#include "races/spans.h"
 #include "races/strands.h"
 
 typedef struct Strand
@@ -156,6 +159,8 @@ look_at_threads(Assignment *a, const int32 *order)
 		Thread	   *thread = &a->threads[events[e].thread];
 
 		CHECK_FOR_INTERRUPTS();
+		if (events[e].flags & TEX_EVENT_OTLP)
+			continue;
 		if (thread->first == TEX_NO_EVENT)
 			thread->first = e;
 		if (thread->last != TEX_NO_EVENT)
@@ -176,10 +181,11 @@ look_at_threads(Assignment *a, const int32 *order)
 		a->threads[t].last = TEX_NO_EVENT;
 }
 
-/* A new strand of a trace, without events. */
+/* A new strand of a trace, without events. A TexNewStrand. */
 static int32
-new_strand(Assignment *a, int32 trace)
+new_strand(void *arg, int32 trace)
 {
+	Assignment *a = arg;
 	TexHistory *history = a->history;
 
 	if (history->nstrands == a->strands_room)
@@ -225,9 +231,9 @@ continued_strand(Assignment *a, int32 e)
 	if (parent == TEX_NO_EVENT)
 		return thread->branching ? -1 : thread->strand;
 	strand = events[parent].strand;
-	if (events[parent].thread != events[e].thread)
+	if (events[parent].thread != events[e].thread || (events[parent].flags & TEX_EVENT_OTLP))
 	{
-		if (moved_here(a, e))
+		if (!(events[parent].flags & TEX_EVENT_OTLP) && moved_here(a, e))
 			return strand;
 		return thread->branching ? -1 : thread->strand;
 	}
@@ -348,7 +354,7 @@ order_thread(Assignment *a, const int32 *order, const int32 *group, int32 ngroup
 		int32		g = group[events[e].thread];
 
 		CHECK_FOR_INTERRUPTS();
-		if (g < 0)
+		if (g < 0 || (events[e].flags & TEX_EVENT_OTLP))
 			continue;
 		if (last[g] != TEX_NO_EVENT && events[last[g]].trace != events[e].trace)
 			tex_edges_add(a->edges, last[g], e);
@@ -376,9 +382,9 @@ order_across_traces(Assignment *a, const int32 *order)
 	for (int32 t = 0; t < nthreads; t++)
 	{
 		const Thread *thread = &a->threads[t];
-		const TexEvent *first = &a->history->events[thread->first];
+		const TexEvent *first = &a->history->events[Max(thread->first, 0)];
 
-		if (first->thread_name != TEX_NO_NAME && first->task == TEX_NO_NAME &&
+		if (thread->first != TEX_NO_EVENT && first->thread_name != TEX_NO_NAME && first->task == TEX_NO_NAME &&
 			!(thread->branching && tex_thread_kind == TEX_THREAD_AUTO))
 			stays[n++] = (Stay) {first->place, first->thread_name, t, thread->first, thread->last};
 	}
@@ -416,10 +422,12 @@ tex_strands_assign(TexHistory *history, TexEdges *edges)
 	a.thread_child = tex_new_array(sizeof(int32), history->nevents, 0xff);
 	a.next_in_thread = tex_new_array(sizeof(int32), history->nevents, 0xff);
 	look_at_threads(&a, order);
+	tex_spans_assign(history, edges, new_strand, &a);
 	for (int32 i = 0; i < history->nevents; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		assign(&a, order[i]);
+		if (!(history->events[order[i]].flags & TEX_EVENT_OTLP))
+			assign(&a, order[i]);
 	}
 	order_across_traces(&a, order);
 	renumber(&a);

@@ -8,6 +8,9 @@
  * spawning event: of its children, the one on another thread, else the one that
  * does not go on in the spawner's or the awaiter's strand.  Events without a
  * parent belong to what their strand was doing.
+ *
+ * Producers and consumers of OpenTelemetry have no tasks: their names are those of
+ * spans, and say nothing of who waits for whom.
  */
 #include "postgres.h"
 
@@ -43,6 +46,14 @@ typedef struct Tasks
 	int32	   *next_child;
 } Tasks;
 
+/* Whether an event spawns or awaits a task. */
+static bool
+has_task(const TexEvent *event)
+{
+	return (event->kind == TEX_ASYNC_SPAWN || event->kind == TEX_ASYNC_AWAIT) &&
+		event->name != TEX_NO_NAME && !(event->flags & TEX_EVENT_OTLP);
+}
+
 /* A task of a trace by name; with HASH_ENTER made if it is new, with HASH_FIND NULL. */
 static Task *
 find_task(Tasks *tasks, int32 trace, int32 name, HASHACTION action)
@@ -68,8 +79,7 @@ name_tasks(Tasks *tasks)
 		const TexEvent *event = &history->events[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if ((event->kind == TEX_ASYNC_SPAWN || event->kind == TEX_ASYNC_AWAIT) &&
-			event->name != TEX_NO_NAME)
+		if (has_task(event))
 		{
 			find_task(tasks, event->trace, event->name, HASH_ENTER);
 			any = true;
@@ -86,7 +96,7 @@ note_named(Tasks *tasks, int32 e, TexEdges *edges)
 	int32		name = event->task != TEX_NO_NAME ? event->task : event->thread_name;
 	Task	   *task;
 
-	if (name == TEX_NO_NAME)
+	if (name == TEX_NO_NAME || (event->flags & TEX_EVENT_OTLP))
 		return;
 	task = find_task(tasks, event->trace, name, HASH_FIND);
 	if (task == NULL)
@@ -168,7 +178,7 @@ join_task(Tasks *tasks, int32 await, TexEdges *edges)
 	Task	   *task;
 	int32		child;
 
-	if (event->name == TEX_NO_NAME)
+	if (!has_task(event))
 		return;
 	task = find_task(tasks, event->trace, event->name, HASH_FIND);
 	if (task->spawn != TEX_NO_EVENT)
@@ -218,7 +228,7 @@ tex_add_task_edges(TexHistory *history, const int32 *order, TexEdges *edges)
 			note_named(&tasks, order[i], edges);
 			note_unit(&tasks, order[i], strand_last[event->strand]);
 			strand_last[event->strand] = order[i];
-			if (event->kind == TEX_ASYNC_SPAWN && event->name != TEX_NO_NAME)
+			if (event->kind == TEX_ASYNC_SPAWN && has_task(event))
 				find_task(&tasks, event->trace, event->name, HASH_FIND)->spawn = order[i];
 		}
 		for (int32 i = 0; i < history->nevents; i++)
