@@ -59,12 +59,21 @@ say_name(StringInfo text, const char *name)
 		appendStringInfoString(text, "...");
 }
 
+/* What an event did, in a word; NULL: a custom event. */
+const char *
+tex_event_verb(const TexOneTrace *one, int32 event)
+{
+	const TexEvent *e = &one->events[event];
+
+	return e->kind == TEX_STATE_CHANGE ? access_words[e->access] : kind_words[e->kind];
+}
+
 /* "read accounts.alice", "request GET /": what an event was. */
 void
 tex_say_event(StringInfo text, const TexOneTrace *one, int32 event)
 {
 	const TexEvent *e = &one->events[event];
-	const char *kind = e->kind == TEX_STATE_CHANGE ? access_words[e->access] : kind_words[e->kind];
+	const char *kind = tex_event_verb(one, event);
 	const char *name = tex_text_of(one, e->name);
 
 	if (name == NULL || name[0] == '\0')

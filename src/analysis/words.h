@@ -9,6 +9,7 @@
 
 #include "analysis/one_trace.h"
 
+extern const char *tex_event_verb(const TexOneTrace *one, int32 event);
 extern void tex_say_event(StringInfo text, const TexOneTrace *one, int32 event);
 extern void tex_say_usecs(StringInfo text, int64 usecs);
 extern char *tex_event_words(const TexOneTrace *one, int32 event);
