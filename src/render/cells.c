@@ -187,37 +187,41 @@ eighths_of(int width, int64 all, int64 at)
 	return (int) rint(Min(1.0, Max(0.0, part)) * width * 8);
 }
 
+/* In which column of a width a moment is. */
+int
+tex_cells_moment(int width, int64 all, int64 at)
+{
+	return Min(width - 1, eighths_of(width, all, at) / 8);
+}
+
 /*
  * Adds a bar, from one time to another of all the time that fills a width; after "inside" it is
  * drawn light.  Blocks fill a column from the left, so a bar begins at the nearest column
- * and ends to the eighth.
+ * and ends to the eighth; one that is shorter than a column has that length in the
+ * column in which it begins.
  */
 void
 tex_cells_bar(TexCells *cells, int width, int64 all, int64 from, int64 to, int64 inside, TexInk ink)
 {
+	int			start = eighths_of(width, all, from);
 	int			end = eighths_of(width, all, to);
-	int			begin = (eighths_of(width, all, from) + 4) / 8;
 	int			light = (eighths_of(width, all, inside) + 4) / 8;
-	int			first = cells->column;
+	int			begin = (start + 4) / 8;
+	int			length = end - begin * 8;
 
-	/* What is shorter than an eighth, or rounded away, is seen all the same. */
-	if (to == from || begin * 8 >= end)
+	if (end - start < 8 || length <= 0)
 	{
-		begin = Min(width - 1, eighths_of(width, all, from) / 8);
-		end = begin * 8 + (to == from ? 0 : Max(1, Min(8, end - begin * 8)));
+		begin = tex_cells_moment(width, all, from);
+		length = Min(8, Max(1, end - start));
 	}
-	tex_cells_pad(cells, first + begin);
+	tex_cells_pad(cells, cells->column + begin);
 	begin_ink(cells, ink);
-	if (end <= begin * 8)
+	for (; length > 0; length -= 8, begin++)
 	{
-		appendStringInfoString(&cells->line, cells->glyphs->moment);
-		cells->column++;
-	}
-	for (int at = begin; at * 8 < end; at++)
-	{
-		bool		is_light = inside < to && at >= light && (at + 1) * 8 <= end;
+		bool		is_light = inside < to && begin >= light && length >= 8;
 
-		appendStringInfoString(&cells->line, is_light ? cells->glyphs->light : cells->glyphs->eighths[Min(8, end - at * 8)]);
+		appendStringInfoString(&cells->line, to == from ? cells->glyphs->moment :
+							   is_light ? cells->glyphs->light : cells->glyphs->eighths[Min(8, length)]);
 		cells->column++;
 	}
 	end_ink(cells, ink);

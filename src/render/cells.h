@@ -59,6 +59,7 @@ extern TexInk tex_ink_of(const char *name);
 extern void tex_cells_clip(const TexCells *cells, StringInfo to, const char *text, int width);
 extern void tex_cells_put(TexCells *cells, TexInk ink, const char *text, int width);
 extern void tex_cells_pad(TexCells *cells, int column);
+extern int	tex_cells_moment(int width, int64 all, int64 at);
 extern void tex_cells_bar(TexCells *cells, int width, int64 all, int64 from, int64 to, int64 inside, TexInk ink);
 extern void tex_cells_end(TexCells *cells, TexSink *sink);
 extern char *tex_cells_usecs(const TexCells *cells, int64 usecs);

@@ -46,8 +46,15 @@
 #define MOST_NOTES		4		/* links and errors of a bar, each */
 #define VALUE_WIDTH		24
 #define STEP_WIDTH		28
+#define MESSAGE_WIDTH	60
+#define MOST_MESSAGES	200
 
 PG_FUNCTION_INFO_V1(tex_waterfall);
+
+static const char messages_query[] =
+	"SELECT id, pg_catalog.left(attributes OPERATOR(pg_catalog.->>) 'message', 200) FROM trace_ext.events "
+	"WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2) "
+	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $3 AND \"timestamp\" OPERATOR(pg_catalog.<=) $4";
 
 /* A line to be, or one and the notes below it. */
 typedef struct Row
@@ -62,6 +69,13 @@ typedef struct Row
 	char	   *took;			/* how long, or NULL */
 	List	   *notes;			/* strings; the first ones beside the bar, if there is room */
 } Row;
+
+/* What an error says; the loader leaves such texts in the table. */
+typedef struct Message
+{
+	int32		event;
+	const char *text;
+} Message;
 
 typedef struct Waterfall
 {
@@ -85,6 +99,8 @@ typedef struct Waterfall
 	int32		rows_room;
 	int32		nmarks;			/* marks that are shown */
 	int64		marks_left_out;
+	Message    *messages;
+	int			nmessages;
 	int32		last_service;	/* that was written in its column; -2: none yet */
 } Waterfall;
 
@@ -245,8 +261,9 @@ access_value(const Waterfall *w, int32 event)
 	if (!tex_is_write(e) || e->data->old_value == NULL)
 		return psprintf(" = %s", value);
 	before = say_value(w, e->data->old_value);
-	return strcmp(before, value) == 0 ? psprintf(" = %s", value) :
-		psprintf(" %s %s %s", before, w->cells.glyphs->to, value);
+	if (tex_compare_values(e->data->old_value, tex_value_of(e)) != TEX_VALUES_DIFFERENT && strcmp(before, value) == 0)
+		return psprintf(" = %s", value);
+	return psprintf(" %s %s %s", before, w->cells.glyphs->to, value);
 }
 
 /* What the other side of a race did. */
@@ -278,30 +295,77 @@ clipped(const Waterfall *w, const char *text, int width)
 	return shown.data;
 }
 
-/* The errors of a bar, each name once. */
+/* A place in the code: where there is no room for it, its end says most. */
+static char *
+say_location(const Waterfall *w, const char *location)
+{
+	char	   *clean = tex_clean_label(location);
+	char	   *rest = clean;
+
+	if (w->cells.plain)
+		rest = clean = clipped(w, clean, TEX_LONGEST_LABEL);
+	while (tex_width(rest) > STEP_WIDTH - 2)
+	{
+		char	   *slash = strchr(rest + 1, '/');
+
+		if (slash == NULL)
+			return clipped(w, rest, STEP_WIDTH);
+		rest = slash;
+	}
+	return rest == clean ? clean : psprintf("%s%s", w->cells.glyphs->cut, rest);
+}
+
+/* What an error says, or NULL. */
+static const char *
+message_of(const Waterfall *w, int32 event)
+{
+	for (int i = 0; i < w->nmessages; i++)
+		if (w->messages[i].event == event)
+			return w->messages[i].text;
+	return NULL;
+}
+
+/* An error by name and message. */
+static char *
+say_error(const Waterfall *w, const TexMark *mark)
+{
+	const char *name = tex_text_of(w->spans->one, w->spans->one->events[mark->event].name);
+	const char *message = message_of(w, mark->event);
+	bool		named = name && name[0];
+
+	return psprintf("! %s%s%s", named ? clipped(w, name, MESSAGE_WIDTH / 2) : message ? "" : "error",
+					named && message ? ": " : "", message ? clipped(w, message, MESSAGE_WIDTH) : "");
+}
+
+/* The errors of a bar, each once. */
 static void
 note_errors(Waterfall *w, Row *row)
 {
 	const TexSpan *span = &w->spans->spans[row->span];
-	const char *said[MOST_NOTES];
+	const TexEvent *own = &w->spans->one->events[span->event];
 	int			n = 0;
 
 	tex_foreach_mark(mark, w->spans, span)
 	{
-		const TexEvent *e = &w->spans->one->events[mark->event];
-		const char *name = tex_text_of(w->spans->one, e->name);
+		char	   *note;
 		bool		again = false;
+		ListCell   *cell;
 
-		if (e->kind != TEX_ERROR)
+		if (w->spans->one->events[mark->event].kind != TEX_ERROR)
 			continue;
-		for (int i = 0; i < n && !again; i++)
-			again = said[i] == name;
-		if (again || n == MOST_NOTES)
-			continue;
-		said[n++] = name;
-		add_note(row, psprintf("! %s", name && name[0] ? clipped(w, name, VALUE_WIDTH) : "error"));
+		if (n == MOST_NOTES)
+		{
+			add_note(row, psprintf("! and %d more", span->nerrors - n));
+			return;
+		}
+		note = say_error(w, mark);
+		foreach(cell, row->notes)
+			again |= strcmp(lfirst(cell), note) == 0;
+		n++;
+		if (!again)
+			add_note(row, note);
 	}
-	if (n == 0 && (span->flags & TEX_SPAN_ERROR))
+	if (n == 0 && (span->flags & TEX_SPAN_ERROR) && own->kind != TEX_ERROR)
 	{
 		const char *status = tex_span_status(w->spans, row->span);
 
@@ -390,26 +454,33 @@ add_mark(Waterfall *w, const TexMark *mark, const char *branches)
 	const char *location = location_of(w->spans, mark->event);
 
 	row->mark = mark;
-	row->branches = psprintf("%s%s ", branches, w->cells.glyphs->point);
 	row->below = psprintf("%s  ", branches);
 	if (e->kind == TEX_STATE_CHANGE)
 	{
-		const char *verb = tex_event_verb(w->spans->one, mark->event);
-
-		row->label = psprintf("%-5s %s", verb, tex_clean_label(tex_text_of(w->spans->one, e->name)));
+		row->branches = psprintf("%s%s %-5s ", branches, w->cells.glyphs->point, tex_event_verb(w->spans->one, mark->event));
+		row->label = tex_clean_label(tex_text_of(w->spans->one, e->name));
 		row->value = access_value(w, mark->event);
 	}
 	else
+	{
+		row->branches = psprintf("%s%s ", branches, w->cells.glyphs->point);
 		row->label = tex_event_label(w->spans, mark->event);
+	}
 	if (location)
-		add_note(row, clipped(w, location, STEP_WIDTH));
+		add_note(row, say_location(w, location));
 	if (mark->race != TEX_NO_RACE)
 		add_note(row, race_note(w, mark->race, mark->event));
 }
 
+/* Whether a mark has a row of its own: errors are noted at their bar,. */
+static bool
+has_row(const Waterfall *w, const TexMark *mark)
+{
+	return w->spans->one->events[mark->event].kind != TEX_ERROR;
+}
+
 /*
- * Which marks of a bar are shown: all, or those that race, then the first ones.  What
- * is an error is noted at the bar.
+ * Which marks of a bar are shown: all, or those that race and then the first ones.
  */
 static void
 add_marks(Waterfall *w, int32 index, const char *branches)
@@ -427,6 +498,8 @@ add_marks(Waterfall *w, int32 index, const char *branches)
 		bool		races = mark->race != TEX_NO_RACE;
 
 		CHECK_FOR_INTERRUPTS();
+		if (!has_row(w, mark))
+			continue;
 		/* Room is kept for those that race and are still to come. */
 		if (room > (races ? 0 : racing))
 		{
@@ -464,7 +537,7 @@ add_bar_rows(Waterfall *w, int32 index, int32 race)
 	w->more[span->depth] = !ends;
 	row->branches = draw_branches(w, span->depth, ends, false);
 	/* Below the line, the tree goes on to the children, if there are any. */
-	inside = draw_branches(w, span->depth + 1, !has_more, true);
+	inside = has_more ? draw_branches(w, span->depth + 1, false, true) : draw_branches(w, span->depth, ends, true);
 	row->below = inside;
 	row->label = tex_span_label(w->spans, index);
 	if (tex_span_event(w->spans, index)->kind == TEX_STATE_CHANGE)
@@ -477,7 +550,7 @@ add_bar_rows(Waterfall *w, int32 index, int32 race)
 		const char *location = location_of(w->spans, span->event);
 
 		if (location)
-			add_note(row, clipped(w, location, STEP_WIDTH));
+			add_note(row, say_location(w, location));
 		if (span->race != TEX_NO_RACE)
 			add_note(row, race_note(w, span->race, span->event));
 	}
@@ -551,47 +624,51 @@ notes_width_of(const Row *row)
 	return width;
 }
 
-/*
- * How wide each column is.  Labels get what they need, up to nearly half; notes up to
- * a quarter; bars the rest.
- */
+/* What the columns of text need. */
 static void
-lay_out(Waterfall *w)
+measure(Waterfall *w)
 {
-	int			most_label = w->width * 45 / 100;
-	int			least_bar = w->width / 4;
-	int			widest_note = 0;
-
 	for (int32 i = 0; i < w->nrows; i++)
 	{
 		const Row  *row = &w->rows[i];
 		const char *service = tex_span_service(w->spans, row->span);
+		int			label = label_width_of(row);
 
 		if (service)
 			w->service_width = Max(w->service_width, tex_width(tex_clean_label(service)));
-		w->label_width = Max(w->label_width, label_width_of(row));
+		w->label_width = Max(w->label_width, row->is_bar ? Min(label, w->width * 45 / 100) : label);
 		if (row->took)
 			w->took_width = Max(w->took_width, tex_width(row->took));
-		widest_note = Max(widest_note, notes_width_of(row));
+		/* Points say theirs where there is room. */
+		if (row->is_bar)
+			w->notes_width = Max(w->notes_width, notes_width_of(row));
 	}
 	w->service_width = Min(w->service_width, w->width / 6);
-	w->label_width = Min(w->label_width, most_label);
-	w->notes_width = Min(widest_note, w->width / 4);
-	w->bar_width = w->width - (w->service_width > 0 ? w->service_width + 2 : 0) - (w->label_width + 1) -
-		(w->took_width > 0 ? w->took_width + 1 : 0) - (w->notes_width > 0 ? w->notes_width + 2 : 0);
-	if (w->bar_width < least_bar)
-	{
-		/* Labels are cut to a third of the line before bars get too short to tell apart. */
-		int			taken = Min(least_bar - w->bar_width, Max(0, w->label_width - w->width / 3));
+	w->label_width = Min(w->label_width, w->width / 2);
+	w->notes_width = Min(w->notes_width, w->width / 4);
+}
 
-		w->label_width -= taken;
-		w->bar_width += taken;
-	}
-	if (w->bar_width < least_bar && w->notes_width > 0)
-	{
-		w->bar_width += w->notes_width + 2;
+/*
+ * How wide each column is.  Bars get a fifth at least; labels what they need, up to half,
+ * and less than a third where notes need room, up to a quarter; where that is not enough
+ * notes stand below.
+ */
+static void
+lay_out(Waterfall *w)
+{
+	int			least_bar = w->width / 5;
+	int			least_label = w->width * 3 / 10;
+	int			room;
+
+	measure(w);
+	/* One column before the bar and before the time, two between others. */
+	room = w->width - 1 - (w->service_width > 0 ? w->service_width + 2 : 0) - (w->took_width > 0 ? w->took_width + 1 : 0);
+	if (w->notes_width > 0 && room - w->notes_width - 2 - least_bar >= Min(least_label, w->label_width))
+		room -= w->notes_width + 2;
+	else
 		w->notes_width = 0;
-	}
+	w->label_width = Min(w->label_width, room - least_bar);
+	w->bar_width = room - w->label_width;
 }
 
 /* When a bar goes on beyond what it is part of: from there on it is drawn light. */
@@ -605,43 +682,46 @@ inside_until(const TexSpans *spans, const TexSpan *span)
 	return Max(span->start, spans->spans[span->parent].end);
 }
 
-/* The notes of a row: beside the bar as many as find room, the others each in a line below. */
+/* A note, in the ink that suits it. */
 static void
-draw_notes(Waterfall *w, const Row *row)
+put_note(Waterfall *w, const char *note, int width)
 {
-	int			room = w->notes_width;
-	int			taken = 0;
-	int			used;
+	tex_cells_put(&w->cells, note[0] == '!' ? TEX_INK_ALARM : TEX_INK_FAINT, note, width);
+}
+
+/*
+ * The notes of a row: beside the bar as many as find room, the others each in a line
+ * below.  Those of a point may begin anywhere after it.
+ */
+static void
+draw_notes(Waterfall *w, const Row *row, int column)
+{
 	ListCell   *cell;
 	List	   *below = NIL;
 
-	/* A point has no time of its own: its notes begin where that would stand. */
-	if (row->took == NULL)
-		room += w->took_width > 0 ? w->took_width + 1 : 0;
 	foreach(cell, row->notes)
 	{
 		char	   *note = lfirst(cell);
-		int			columns = tex_width(note) + 2;
+		int			columns = tex_width(note);
 
-		/* Notes begin two columns after what is before them. */
-		if (below == NIL && taken + columns <= room + 2 && room > 0)
-		{
-			tex_cells_put(&w->cells, note[0] == '!' ? TEX_INK_ALARM : TEX_INK_FAINT, psprintf("  %s", note), columns);
-			taken += columns;
-		}
+		if (row->mark && below == NIL && cell == list_head(row->notes))
+			column = Max(w->cells.column + 2, Min(column, w->width - columns));
 		else
+			column = Max(w->cells.column + 2, column);
+		if (below != NIL || column + columns > w->width)
+		{
 			below = lappend(below, note);
+			continue;
+		}
+		tex_cells_pad(&w->cells, column);
+		put_note(w, note, columns);
 	}
 	tex_cells_end(&w->cells, w->sink);
-	used = w->service_width > 0 ? w->service_width + 2 : 0;
 	foreach(cell, below)
 	{
-		char	   *note = lfirst(cell);
-
-		tex_cells_pad(&w->cells, used);
+		tex_cells_pad(&w->cells, w->service_width > 0 ? w->service_width + 2 : 0);
 		tex_cells_put(&w->cells, TEX_INK_FAINT, row->below, w->width / 2);
-		tex_cells_put(&w->cells, note[0] == '!' ? TEX_INK_ALARM : TEX_INK_FAINT, note,
-					  w->width - w->cells.column);
+		put_note(w, lfirst(cell), w->width - w->cells.column);
 		tex_cells_end(&w->cells, w->sink);
 	}
 }
@@ -656,43 +736,98 @@ draw_service(Waterfall *w, const Row *row)
 	if (w->service_width == 0)
 		return;
 	if (row->is_bar && service != w->last_service && name)
-		tex_cells_put(&w->cells, tex_ink_of(name), name, w->service_width);
+		tex_cells_put(&w->cells, tex_ink_of(name), tex_clean_label(name), w->service_width);
 	if (row->is_bar)
 		w->last_service = service;
 	tex_cells_pad(&w->cells, w->service_width + 2);
+}
+
+/* A name of which the last part says most, as that of a variable: cut in its middle. */
+static void
+put_path(Waterfall *w, const char *path, int width)
+{
+	int			len = strlen(path);
+	int			columns = tex_width(path);
+	int			head;
+	int			taken;
+	const char *tail = path;
+
+	if (columns <= width || width < 8)
+	{
+		tex_cells_put(&w->cells, TEX_INK_NONE, path, width);
+		return;
+	}
+	head = width / 3;
+	while (tex_width(tail) > width - head - 1)
+		tail += pg_mblen(tail);
+	len = tex_clip_width(path, len, head, &taken);
+	tex_cells_put(&w->cells, TEX_INK_NONE, pnstrdup(path, len), head);
+	tex_cells_put(&w->cells, TEX_INK_NONE, w->cells.glyphs->cut, 1);
+	tex_cells_put(&w->cells, TEX_INK_NONE, tail, width - head - 1);
+}
+
+/* The label up to a column, and the value, of which at least half is shown. */
+static void
+draw_label(Waterfall *w, const Row *row, int until)
+{
+	const TexSpan *span = &w->spans->spans[row->span];
+	int			room = until - w->cells.column;
+	int			value = 0;
+
+	if (row->value == NULL)
+	{
+		tex_cells_put(&w->cells, (span->flags & TEX_SPAN_ERROR) && row->is_bar ? TEX_INK_ALARM : TEX_INK_NONE,
+					  row->label, room);
+		return;
+	}
+	value = Min(tex_width(row->value), Max(room - tex_width(row->label), room / 2));
+	put_path(w, row->label, room - value);
+	tex_cells_put(&w->cells, TEX_INK_NONE, row->value, value);
+}
+
+/* The bar of a row, if it has one. */
+static void
+draw_bar(Waterfall *w, const Row *row)
+{
+	const TexSpan *span = &w->spans->spans[row->span];
+
+	if (row->is_bar)
+		tex_cells_bar(&w->cells, w->bar_width, w->spans->duration, span->start, span->end, inside_until(w->spans, span),
+					  (span->flags & TEX_SPAN_ERROR) ? TEX_INK_ALARM :
+					  (span->flags & TEX_SPAN_CRITICAL) ? TEX_INK_STRONG : TEX_INK_NONE);
 }
 
 /* A line and the notes below it. */
 static void
 draw_row(Waterfall *w, const Row *row)
 {
-	const TexSpan *span = &w->spans->spans[row->span];
-	int			label_ends;
 	int			bar_begins;
+	int			until;
 
 	draw_service(w, row);
-	label_ends = w->cells.column + w->label_width;
-	bar_begins = label_ends + 1;
+	until = w->cells.column + w->label_width;
+	bar_begins = until + 1;
 	tex_cells_put(&w->cells, TEX_INK_FAINT, row->branches, w->label_width - 1);
-	tex_cells_put(&w->cells, (span->flags & TEX_SPAN_ERROR) && row->is_bar ? TEX_INK_ALARM : TEX_INK_NONE, row->label,
-				  Max(6, label_ends - w->cells.column - (row->value ? tex_width(row->value) : 0)));
-	if (row->value)
-		tex_cells_put(&w->cells, TEX_INK_NONE, row->value, label_ends - w->cells.column);
-	tex_cells_pad(&w->cells, bar_begins);
+	/* What happened late leaves room before it. */
 	if (row->mark)
-		tex_cells_bar(&w->cells, w->bar_width, w->spans->duration, row->mark->at, row->mark->at, row->mark->at, TEX_INK_NONE);
-	else if (row->is_bar)
-		tex_cells_bar(&w->cells, w->bar_width, w->spans->duration, span->start, span->end, inside_until(w->spans, span),
-					  (span->flags & TEX_SPAN_ERROR) ? TEX_INK_ALARM :
-					  (span->flags & TEX_SPAN_CRITICAL) ? TEX_INK_STRONG : TEX_INK_NONE);
-	if (row->took || row->notes != NIL)
-		tex_cells_pad(&w->cells, bar_begins + w->bar_width);
+		until += tex_cells_moment(w->bar_width, w->spans->duration, row->mark->at);
+	draw_label(w, row, until);
+	if (row->mark)
+	{
+		tex_cells_pad(&w->cells, until + 1);
+		tex_cells_put(&w->cells, TEX_INK_NONE, w->cells.glyphs->moment, 1);
+	}
+	else
+	{
+		tex_cells_pad(&w->cells, bar_begins);
+		draw_bar(w, row);
+	}
 	if (row->took)
 	{
 		tex_cells_pad(&w->cells, bar_begins + w->bar_width + 1 + w->took_width - tex_width(row->took));
 		tex_cells_put(&w->cells, TEX_INK_NONE, row->took, w->took_width);
 	}
-	draw_notes(w, row);
+	draw_notes(w, row, bar_begins + w->bar_width + (w->took_width > 0 ? w->took_width + 1 : 0) + 2);
 }
 
 /* "1 error", "2 errors". */
@@ -757,7 +892,8 @@ longest_steps(const TexSpans *spans, int *n, int64 *rest)
 		/* What a mark took is its bar's. */
 		if (event != TEX_NO_EVENT && spans->span_of[event] != TEX_NO_SPAN)
 			event = spans->spans[spans->span_of[event]].event;
-		if (nsteps > 0 && steps[nsteps - 1].event == event && steps[nsteps - 1].activity == segment->activity)
+		if (nsteps > 0 && steps[nsteps - 1].activity == segment->activity &&
+			(steps[nsteps - 1].event == event || segment->activity == TEX_WAIT_FOR_LOCK))
 			steps[nsteps - 1].usecs += usecs;
 		else
 			steps[nsteps++] = (Step) {event, segment->activity, usecs};
@@ -800,7 +936,7 @@ say_step(const Waterfall *w, const Step *step)
 		psprintf(" of %s", say_trace(w, step->event)) : "";
 	static const char *const how[] = {
 		[TEX_WORK] = "",
-		[TEX_WAIT_FOR_LOCK] = " (wait for lock)",
+		[TEX_WAIT_FOR_LOCK] = " (waited for)",
 		[TEX_WAIT_FOR_TASK] = " (wait for task)",
 		[TEX_NETWORK] = " (network)",
 		[TEX_GAP] = "",
@@ -819,17 +955,12 @@ draw_critical_path(Waterfall *w)
 
 	if (n == 0)
 		return;
-	tex_cells_put(&w->cells, TEX_INK_STRONG, "critical path: ", w->width);
-	for (int i = 0; i <= n; i++)
+	tex_cells_put(&w->cells, TEX_INK_STRONG, psprintf("critical path (self %s): ", w->cells.unit->name), w->width);
+	for (int i = 0; i < n + (rest > 0); i++)
 	{
-		char	   *step = i < n ? say_step(w, &steps[i]) :
-			psprintf("(%sself %s)", rest > 0 ? psprintf("%s elsewhere; ", tex_cells_number(&w->cells, rest, 1)) : "",
-					 w->cells.unit->name);
-		bool		fits;
-
-		if (i < n - 1)
-			step = psprintf("%s >", step);
-		fits = w->cells.column + tex_width(step) <= w->width;
+		char	   *step = i == n ? psprintf("and elsewhere %s", tex_cells_number(&w->cells, rest, 1)) :
+			psprintf("%s%s", say_step(w, &steps[i]), i < n - 1 ? " >" : "");
+		bool		fits = w->cells.column + tex_width(step) <= w->width;
 		if (!fits)
 		{
 			tex_cells_end(&w->cells, w->sink);
@@ -861,6 +992,61 @@ draw_left_out(Waterfall *w)
 	tex_cells_end(&w->cells, w->sink);
 }
 
+/* The message of an error, one of the first n. */
+static void
+note_message(Waterfall *w, int n, const pg_uuid_t *id, const char *text)
+{
+	for (int i = 0; i < n; i++)
+		if (memcmp(&w->spans->one->events[w->messages[i].event].id, id, sizeof(pg_uuid_t)) == 0)
+			w->messages[i].text = text;
+}
+
+/* What the errors say that can be shown. */
+static void
+load_messages(Waterfall *w)
+{
+	const TexSpans *spans = w->spans;
+	Oid			types[4] = {UUIDOID, UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum		args[4];
+	TimestampTz from = DT_NOEND;
+	TimestampTz to = DT_NOBEGIN;
+	pg_uuid_t	ids[MOST_MESSAGES];
+	int			n = 0;
+	int			nesting;
+
+	w->messages = palloc0(sizeof(Message) * MOST_MESSAGES);
+	for (int32 i = 0; i < spans->nmarks && n < MOST_MESSAGES; i++)
+	{
+		const TexEvent *e = &spans->one->events[spans->marks[i].event];
+
+		if (e->kind != TEX_ERROR || !w->shown[spans->marks[i].span])
+			continue;
+		w->messages[n].event = spans->marks[i].event;
+		ids[n++] = e->id;
+		from = Min(from, e->at);
+		to = Max(to, e->at);
+	}
+	if (n == 0)
+		return;
+	args[0] = UUIDPGetDatum(&spans->one->history->traces[spans->one->trace].id);
+	args[1] = tex_uuid_array(ids, n);
+	args[2] = TimestampTzGetDatum(from);
+	args[3] = TimestampTzGetDatum(to);
+	nesting = tex_no_jit();
+	SPI_execute_with_args(messages_query, 4, types, args, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		message = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
+
+		if (!isnull)
+			note_message(w, n, DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
+						 TextDatumGetCString(message));
+	}
+	w->nmessages = n;
+	AtEOXact_GUC(false, nesting);
+}
+
 /* All lines. */
 static void
 draw(Waterfall *w)
@@ -869,6 +1055,7 @@ draw(Waterfall *w)
 	w->last_service = -2;
 	choose_bars(w);
 	count_left_out(w);
+	load_messages(w);
 	collect_rows(w);
 	lay_out(w);
 	draw_head(w);
