@@ -433,6 +433,27 @@ collect_marks(Build *build)
 	}
 }
 
+/*
+ * The bar that a part of the critical path belongs to, or TEX_NO_SPAN: that of its event,
+ * and after the end of that, as after a lock was given back, the one around it.
+ */
+int32
+tex_segment_span(const TexSpans *spans, const TexSegment *segment)
+{
+	int64		from = tex_spans_since(spans, segment->from);
+	int32		span = segment->event == TEX_NO_EVENT ? TEX_NO_SPAN : spans->span_of[segment->event];
+
+	for (int steps = 0; span != TEX_NO_SPAN && steps < MOST_STEPS_UP; steps++)
+	{
+		const TexSpan *s = &spans->spans[span];
+
+		if (s->parent == TEX_NO_SPAN || s->end == s->start || s->end > from)
+			break;
+		span = s->parent;
+	}
+	return span;
+}
+
 /* Gives the time of the critical path to bars. */
 static void
 note_critical_path(TexSpans *spans)
@@ -441,7 +462,7 @@ note_critical_path(TexSpans *spans)
 	for (int32 i = 0; i < spans->ncritical; i++)
 	{
 		const TexSegment *segment = &spans->critical[i];
-		int32		span = segment->event == TEX_NO_EVENT ? TEX_NO_SPAN : spans->span_of[segment->event];
+		int32		span = tex_segment_span(spans, segment);
 
 		if (span != TEX_NO_SPAN)
 			spans->spans[span].critical += tex_usecs_between(segment->from, segment->to);

@@ -123,6 +123,7 @@ typedef struct TexSpans
 #define TEX_SPANS_RACES		0x01	/* reads what overlapped, if the trace has accesses */
 
 extern TexSpans *tex_spans_load(const pg_uuid_t *trace_id, int wanted);
+extern int32 tex_segment_span(const TexSpans *spans, const TexSegment *segment);
 extern char *tex_span_label(const TexSpans *spans, int32 span);
 extern char *tex_event_label(const TexSpans *spans, int32 event);
 extern const char *tex_span_service(const TexSpans *spans, int32 span);

@@ -235,7 +235,7 @@ say_trace(const Waterfall *w, int32 event)
 
 /* A value as it is shown, or NULL where there is none. */
 static char *
-say_value(const Waterfall *w, Jsonb *value)
+say_value(const Waterfall *w, Jsonb *value, int width)
 {
 	char	   *text;
 	StringInfoData shown;
@@ -244,7 +244,7 @@ say_value(const Waterfall *w, Jsonb *value)
 		return NULL;
 	text = JsonbToCString(NULL, &value->root, VARSIZE(value));
 	initStringInfo(&shown);
-	tex_cells_clip(&w->cells, &shown, text, VALUE_WIDTH);
+	tex_cells_clip(&w->cells, &shown, text, width);
 	return shown.data;
 }
 
@@ -253,14 +253,14 @@ static char *
 access_value(const Waterfall *w, int32 event)
 {
 	const TexEvent *e = &w->spans->one->events[event];
-	char	   *value = say_value(w, tex_value_of(e));
+	char	   *value = say_value(w, tex_value_of(e), VALUE_WIDTH);
 	char	   *before;
 
 	if (value == NULL)
 		return e->data->value_left_out ? pstrdup(" = (long)") : pstrdup("");
 	if (!tex_is_write(e) || e->data->old_value == NULL)
 		return psprintf(" = %s", value);
-	before = say_value(w, e->data->old_value);
+	before = say_value(w, e->data->old_value, VALUE_WIDTH / 2);
 	if (tex_compare_values(e->data->old_value, tex_value_of(e)) != TEX_VALUES_DIFFERENT && strcmp(before, value) == 0)
 		return psprintf(" = %s", value);
 	return psprintf(" %s %s %s", before, w->cells.glyphs->to, value);
@@ -274,7 +274,7 @@ race_note(const Waterfall *w, int32 race, int32 mine)
 	int32		other = r->first == mine ? r->second : r->first;
 	const TexEvent *e = &w->spans->one->events[other];
 	const char *pattern = tex_pattern_name(r->verdict.pattern);
-	char	   *value = say_value(w, tex_value_of(e));
+	char	   *value = say_value(w, tex_value_of(e), VALUE_WIDTH);
 
 	if (r->verdict.pattern == TEX_LOST_UPDATE && r->second == mine)
 		return psprintf("! %s: found %s (%s)", pattern, value ? value : "another value", say_trace(w, other));
@@ -421,7 +421,7 @@ note_bar(Waterfall *w, Row *row, int32 race)
 	const TexSpan *span = &w->spans->spans[row->span];
 
 	note_errors(w, row);
-	if (race != TEX_NO_RACE)
+	if (race != TEX_NO_RACE && tex_span_event(w->spans, row->span)->kind != TEX_STATE_CHANGE)
 		add_note(row, psprintf("! %s", tex_pattern_name(w->spans->races[race].verdict.pattern)));
 	note_links(w, row);
 	if (span->waited > 0)
@@ -875,54 +875,60 @@ typedef struct Step
 	int64		usecs;
 } Step;
 
+/* For qsort_arg(): the longest first, then the earliest. */
+static int
+compare_lengths(const void *a, const void *b, void *arg)
+{
+	const Step *steps = arg;
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	CHECK_FOR_INTERRUPTS();
+	if (steps[x].usecs != steps[y].usecs)
+		return steps[x].usecs > steps[y].usecs ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
 /* The longest steps of the critical path, in the order of time; *rest is how long the others took. */
 static Step *
 longest_steps(const TexSpans *spans, int *n, int64 *rest)
 {
 	Step	   *steps = tex_new_array(sizeof(Step), spans->ncritical, 0);
+	int32	   *by_length;
 	int32		nsteps = 0;
+	int32		kept = 0;
 
 	*rest = 0;
 	for (int32 i = 0; i < spans->ncritical; i++)
 	{
 		const TexSegment *segment = &spans->critical[i];
 		int64		usecs = tex_usecs_between(segment->from, segment->to);
-		int32		event = segment->event;
+		int32		span = tex_segment_span(spans, segment);
+		int32		event = span == TEX_NO_SPAN ? segment->event : spans->spans[span].event;
 
-		/* What a mark took is its bar's. */
-		if (event != TEX_NO_EVENT && spans->span_of[event] != TEX_NO_SPAN)
-			event = spans->spans[spans->span_of[event]].event;
 		if (nsteps > 0 && steps[nsteps - 1].activity == segment->activity &&
 			(steps[nsteps - 1].event == event || segment->activity == TEX_WAIT_FOR_LOCK))
 			steps[nsteps - 1].usecs += usecs;
 		else
 			steps[nsteps++] = (Step) {event, segment->activity, usecs};
 	}
-	/* The shortest goes until few are left; a trace of a million steps is thinned out first. */
-	for (int64 least = spans->duration / 1000; nsteps > 4 * MOST_STEPS; least = least * 2 + 1)
+	by_length = tex_new_array(sizeof(int32), nsteps, 0);
+	for (int32 i = 0; i < nsteps; i++)
+		by_length[i] = i;
+	qsort_arg(by_length, nsteps, sizeof(int32), compare_lengths, steps);
+	for (int32 i = MOST_STEPS; i < nsteps; i++)
 	{
-		int32		kept = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		for (int32 i = 0; i < nsteps; i++)
-			if (steps[i].usecs > least)
-				steps[kept++] = steps[i];
-			else
-				*rest += steps[i].usecs;
-		nsteps = kept;
+		*rest += steps[by_length[i]].usecs;
+		steps[by_length[i]].usecs = 0;
 	}
-	while (nsteps > MOST_STEPS)
+	for (int32 i = 0; i < nsteps; i++)
 	{
-		int32		shortest = 0;
-
-		for (int32 i = 1; i < nsteps; i++)
-			if (steps[i].usecs < steps[shortest].usecs)
-				shortest = i;
-		*rest += steps[shortest].usecs;
-		memmove(&steps[shortest], &steps[shortest + 1], sizeof(Step) * (nsteps - shortest - 1));
-		nsteps--;
+		if (steps[i].usecs > spans->duration / 1000)
+			steps[kept++] = steps[i];
+		else
+			*rest += steps[i].usecs;
 	}
-	*n = nsteps;
+	*n = kept;
 	return steps;
 }
 
@@ -931,7 +937,7 @@ static char *
 say_step(const Waterfall *w, const Step *step)
 {
 	const char *name = step->event == TEX_NO_EVENT ? "nothing recorded" :
-		clipped(w, tex_event_label(w->spans, step->event), STEP_WIDTH);
+		clipped(w, tex_event_label(w->spans, step->event), Min(STEP_WIDTH, w->width / 4));
 	const char *where = step->event != TEX_NO_EVENT && !tex_is_home(w->spans->one, step->event) ?
 		psprintf(" of %s", say_trace(w, step->event)) : "";
 	static const char *const how[] = {
@@ -939,7 +945,7 @@ say_step(const Waterfall *w, const Step *step)
 		[TEX_WAIT_FOR_LOCK] = " (waited for)",
 		[TEX_WAIT_FOR_TASK] = " (wait for task)",
 		[TEX_NETWORK] = " (network)",
-		[TEX_GAP] = "",
+		[TEX_GAP] = " (gap)",
 	};
 
 	return psprintf("%s%s%s %s", name, where, how[step->activity], tex_cells_number(&w->cells, step->usecs, 1));
@@ -953,12 +959,14 @@ draw_critical_path(Waterfall *w)
 	int64		rest;
 	Step	   *steps = longest_steps(w->spans, &n, &rest);
 
-	if (n == 0)
+	if (w->spans->ncritical == 0)
 		return;
 	tex_cells_put(&w->cells, TEX_INK_STRONG, psprintf("critical path (self %s): ", w->cells.unit->name), w->width);
+	if (n == 0)
+		tex_cells_put(&w->cells, TEX_INK_NONE, "many short steps, ", w->width - w->cells.column);
 	for (int i = 0; i < n + (rest > 0); i++)
 	{
-		char	   *step = i == n ? psprintf("and elsewhere %s", tex_cells_number(&w->cells, rest, 1)) :
+		char	   *step = i == n ? psprintf("%selsewhere %s", n > 0 ? "and " : "", tex_cells_number(&w->cells, rest, 1)) :
 			psprintf("%s%s", say_step(w, &steps[i]), i < n - 1 ? " >" : "");
 		bool		fits = w->cells.column + tex_width(step) <= w->width;
 		if (!fits)
