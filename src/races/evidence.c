@@ -126,10 +126,10 @@ put_who(Sentence *s, int32 access)
 }
 
 /* The function an access is in: the nearest call among its parents, or NULL. */
-static const TexEvent *
-function_around(const TexRaces *races, const TexEvent *event)
+const TexEvent *
+tex_function_around(const TexHistory *history, const TexEvent *event)
 {
-	const TexEvent *events = races->history->events;
+	const TexEvent *events = history->events;
 
 	for (int i = 0; i < PARENTS_TO_LOOK_AT && event->parent != TEX_NO_EVENT; i++)
 	{
@@ -146,7 +146,7 @@ function_around(const TexRaces *races, const TexEvent *event)
 static void
 put_place(Sentence *s, const TexEvent *event)
 {
-	const TexEvent *function = function_around(s->races, event);
+	const TexEvent *function = tex_function_around(s->races->history, event);
 	int32		location = event->data ? event->data->location : TEX_NO_NAME;
 
 	if (location != TEX_NO_NAME)
@@ -491,7 +491,7 @@ put_want(Sentence *s, const TexLockWant *want)
 	put_place(s, event);
 	appendStringInfoString(&s->text, " while it holds ");
 	put_lock(s, want->held, want->held_shared);
-	if (hold->data || function_around(s->races, hold))
+	if (hold->data || tex_function_around(s->races->history, hold))
 		appendStringInfoString(&s->text, ", taken");
 	put_place(s, hold);
 }
