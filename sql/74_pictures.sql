@@ -12,3 +12,62 @@ CREATE FUNCTION race_svg(finding_id text) RETURNS text
     SELECT trace_ext.race_svg($1::uuid);
     END;
 COMMENT ON FUNCTION race_svg(text) IS 'the same, with the id as text';
+
+CREATE FUNCTION trace_svg(trace_ids uuid[]) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_trace_svg';
+COMMENT ON FUNCTION trace_svg(uuid[]) IS
+    'traces as an SVG, one below the other: a bar for each thing that took time, with the critical path, accesses, errors and races; of each the 300 bars that matter most, '
+    'and how many are left out; NULL, and a NOTICE, if none of them is stored';
+
+CREATE FUNCTION trace_svg(trace_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.trace_svg(ARRAY[$1]);
+    END;
+COMMENT ON FUNCTION trace_svg(uuid) IS 'the same of one trace';
+
+CREATE FUNCTION trace_svg(trace_id text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.trace_svg(ARRAY[$1::uuid]);
+    END;
+COMMENT ON FUNCTION trace_svg(text) IS 'the same, with the id as text';
+
+CREATE FUNCTION folded(trace_ids uuid[]) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_folded';
+COMMENT ON FUNCTION folded(uuid[]) IS
+    'what some traces did with their time as folded stacks, a line each: service;call;call and microseconds of its own, added up over all of them, as flamegraph.pl and speedscope read them; '
+    'NULL, and a NOTICE, if none of them is stored';
+
+CREATE FUNCTION folded(trace_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.folded(ARRAY[$1]);
+    END;
+COMMENT ON FUNCTION folded(uuid) IS 'the same of one trace';
+
+CREATE FUNCTION folded(trace_id text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.folded(ARRAY[$1::uuid]);
+    END;
+COMMENT ON FUNCTION folded(text) IS 'the same, with the id as text';
+
+CREATE FUNCTION flame_svg(trace_ids uuid[]) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_flame_svg';
+COMMENT ON FUNCTION flame_svg(uuid[]) IS
+    'what some traces did with their time as an SVG, added up over all of them: boxes as wide as the time in them, each below what called it; NULL, and a NOTICE, if none of them is stored';
+
+CREATE FUNCTION flame_svg(trace_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.flame_svg(ARRAY[$1]);
+    END;
+COMMENT ON FUNCTION flame_svg(uuid) IS 'the same of one trace';
+
+CREATE FUNCTION flame_svg(trace_id text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.flame_svg(ARRAY[$1::uuid]);
+    END;
+COMMENT ON FUNCTION flame_svg(text) IS 'the same, with the id as text';

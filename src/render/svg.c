@@ -37,9 +37,9 @@ const char *const tex_picture_style =
 ".tx .b{fill:var(--bg)}.tx .soft{fill:var(--soft)}.tx .box{fill:var(--soft);stroke:var(--line)}.tx .l{stroke:var(--line);fill:none}.tx .k{stroke:var(--fg);fill:none;stroke-width:2}"
 ".tx text.dim{fill:var(--dim)}.tx text.bad{fill:var(--bad);font-weight:600}.tx text.h{font-weight:600}.tx text.good{fill:var(--good);font-weight:600}.tx text.warn{fill:var(--warn);font-weight:600}"
 ".tx .s0{fill:var(--s0)}.tx .s1{fill:var(--s1)}.tx .s2{fill:var(--s2)}.tx .s3{fill:var(--s3)}.tx .s4{fill:var(--s4)}.tx .s5{fill:var(--s5)}.tx .s6{fill:var(--s6)}"
-".tx .pale{fill-opacity:.3;stroke:var(--bg)}.tx .err{stroke:var(--bad);stroke-width:2}.tx .badfill{fill:var(--bad)}.tx .badline{stroke:var(--bad);fill:none;stroke-width:2}"
+".tx .pale{fill-opacity:.3;stroke:var(--bg)}.tx .badfill{fill:var(--bad)}.tx .badline{stroke:var(--bad);fill:none;stroke-width:2}"
 ".tx .arrow{stroke:var(--dim);fill:none;stroke-width:1.5}.tx .head{fill:var(--dim)}.tx .badcard{fill:var(--bg);stroke:var(--bad);stroke-width:2}.tx .card{fill:var(--bg);stroke:var(--dim)}"
-".tx .dash{stroke-dasharray:4 3}.tx .out{fill-opacity:.45;stroke:var(--dim);stroke-dasharray:3 2}.tx .dot{fill:var(--fg)}";
+".tx .dash{stroke-dasharray:4 3}.tx .out{fill-opacity:.45;stroke:var(--dim);stroke-dasharray:3 2}.tx .err{stroke:var(--bad);stroke-width:2}.tx .dot{fill:var(--fg)}";
 
 /* Widths of ASCII from the blank on in DejaVu Sans, in thousandths of the size. */
 static const short ascii_widths[] = {
@@ -206,11 +206,11 @@ put_piece(TexSvg *svg, double x, double y, int size, TexAnchor anchor, const cha
 	appendStringInfo(&svg->body, "%s</text>\n", cut ? "&#8230;" : "");
 }
 
-/* What there is of a room for a text of a class: all but the dim ones are bold, and so wider. */
+/* By how much the letters of a class are wider: some are bold. */
 static double
-room_for(double room, const char *class)
+boldness(const char *class)
 {
-	return class && strcmp(class, "dim") != 0 ? room / BOLD : room;
+	return class && strcmp(class, "dim") != 0 && strcmp(class, "name") != 0 ? BOLD : 1;
 }
 
 /* A text on one line, at its base, cut where there is no room for it; returns how wide it may be. */
@@ -222,7 +222,7 @@ tex_svg_text(TexSvg *svg, double x, double y, double room, int size, TexAnchor a
 	double		width = tex_text_width(clean, len, size);
 	bool		cut;
 
-	room = room_for(room, class);
+	room /= boldness(class);
 	cut = width > room;
 	if (cut)
 	{
@@ -232,7 +232,7 @@ tex_svg_text(TexSvg *svg, double x, double y, double room, int size, TexAnchor a
 	if (clean[0] != '\0')
 		put_piece(svg, x, y, size, anchor, class, clean, cut);
 	pfree(clean);
-	return width;
+	return width * boldness(class);
 }
 
 /* Where a line of at most so many bytes is best broken: after its last blank, if it has one. */
@@ -251,7 +251,7 @@ tex_svg_wrapped(TexSvg *svg, double x, double y, double room, int size, int most
 {
 	StringInfoData clean;
 	char	   *at;
-	double		fair = room_for(room, class);
+	double		fair = room / boldness(class);
 
 	initStringInfo(&clean);
 	tex_clean(&clean, text, strlen(text), 4000);
