@@ -71,3 +71,28 @@ CREATE FUNCTION flame_svg(trace_id text) RETURNS text
     SELECT trace_ext.flame_svg(ARRAY[$1::uuid]);
     END;
 COMMENT ON FUNCTION flame_svg(text) IS 'the same, with the id as text';
+
+CREATE FUNCTION trace_dot(trace_ids uuid[]) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_trace_dot';
+COMMENT ON FUNCTION trace_dot(uuid[]) IS
+    'traces as a graph for Graphviz, each in a frame of its own: what called what, how long it took, the critical path thick, what is not waited for dashed, races and other traces; '
+    'of each the 500 that matter most; NULL, and a NOTICE, if none of them is stored';
+
+CREATE FUNCTION trace_dot(trace_id uuid) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.trace_dot(ARRAY[$1]);
+    END;
+COMMENT ON FUNCTION trace_dot(uuid) IS 'the same of one trace';
+
+CREATE FUNCTION trace_dot(trace_id text) RETURNS text
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT trace_ext.trace_dot(ARRAY[$1::uuid]);
+    END;
+COMMENT ON FUNCTION trace_dot(text) IS 'the same, with the id as text';
+
+CREATE FUNCTION service_dot(within interval = '1 hour') RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_service_dot';
+COMMENT ON FUNCTION service_dot(interval) IS
+    'which service called which, as a graph for Graphviz: requests, failures and latency of each service as service_health() has them, and of the calls between two as service_map() has them';

@@ -89,6 +89,19 @@ tex_sink_to_document(TexDocument *document, const char *function, int64 most)
 	return sink;
 }
 
+/* Rows into a store of their own, for who draws them, with the columns of a function. */
+TexSink *
+tex_sink_to_store(const char *function, int64 most)
+{
+	TexSink    *sink = palloc0(sizeof(TexSink));
+
+	sink->desc = columns_of(function);
+	sink->store = tuplestore_begin_heap(false, false, work_mem);
+	sink->own_store = true;
+	sink->most = most;
+	return sink;
+}
+
 /* An empty object, to which keys and values are added; in the current memory context. */
 TexDocument *
 tex_document_begin(void)
@@ -343,7 +356,7 @@ tex_sink_end(TexSink *sink, int64 all, const char *of_what)
 {
 	if (sink->document)
 		tex_document_push(sink->document, WJB_END_ARRAY);
-	else if (all > sink->n)
+	else if (all > sink->n && !sink->own_store)
 		tex_notice(psprintf("showing %lld of %lld %s", (long long) sink->n, (long long) all, of_what),
 				   "Raise max_rows to see more.");
 }

@@ -22,6 +22,7 @@ typedef struct TexSink
 {
 	TupleDesc	desc;
 	Tuplestorestate *store;		/* of the caller, or NULL */
+	bool		own_store;		/* ... or its own, of which nobody is told that it is cut */
 	struct TexDocument *document;	/* where they become an array, or NULL */
 	int64		n;				/* rows taken */
 	int64		most;			/* that are to be taken */
@@ -32,6 +33,8 @@ typedef struct TexSink
 
 extern TexSink *tex_sink_to_caller(FunctionCallInfo fcinfo, int64 most);
 extern TexSink *tex_sink_to_document(TexDocument *document, const char *function, int64 most);
+
+extern TexSink *tex_sink_to_store(const char *function, int64 most);
 
 extern TexDocument *tex_document_begin(void);
 extern void tex_document_key(TexDocument *document, const char *key);
