@@ -143,7 +143,11 @@ keep_span(TexOtlpMap *map)
 	tex_object_open(object, "otlp", false);
 	if (name == NULL || VARSIZE_ANY_EXHDR(name) != (Size) span->name.len ||
 		memcmp(VARDATA_ANY(name), span->name.data, span->name.len) != 0)
+	{
+		if (name != NULL && span->name.len == 0)
+			tex_object_none(object, "name");
 		tex_object_string(object, "name", span->name);
+	}
 	if (span->kind != 0)
 		tex_object_integer(object, "kind", span->kind);
 	if (map->kind == TEX_DATABASE_QUERY && !tex_has_text(map->found.of[ATTR_DB_TEXT]))
