@@ -1,0 +1,118 @@
+/*
+ * traceparent.c
+ *		The header by which services hand on which request they work for: W3C Trace Context.
+ *
+ *	version "-" trace-id "-" parent-id "-" trace-flags			00-32 digits-16 digits-2 digits
+ *
+ * Digits are hexadecimal and in lower case.  Zeros are no id, and version ff is none.  Of a
+ * version that is to come the first four fields are read, and what follows them, if anything,
+ * begins with "-".  As that specification has it, a header that breaks a rule is to be treated as
+ * if it were not there: NULL, and no error.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/uuid.h"
+
+#include "ingest/otlp.h"
+
+#define HEADER_LEN 55
+#define TRACE_ID_AT 3
+#define SPAN_ID_AT 36
+#define FLAGS_AT 53
+
+PG_FUNCTION_INFO_V1(tex_parse_traceparent);
+PG_FUNCTION_INFO_V1(tex_format_traceparent);
+
+/* Reads hexadecimal digits in lower case; false where one is none. */
+static bool
+read_hex(const char *text, uint8 *bytes, int len)
+{
+	for (int i = 0; i < 2 * len; i++)
+	{
+		int			digit;
+
+		if (text[i] >= '0' && text[i] <= '9')
+			digit = text[i] - '0';
+		else if (text[i] >= 'a' && text[i] <= 'f')
+			digit = text[i] - 'a' + 10;
+		else
+			return false;
+		bytes[i / 2] = i % 2 == 0 ? digit << 4 : bytes[i / 2] | digit;
+	}
+	return true;
+}
+
+/*
+ * parse_traceparent(traceparent text) returns (version int, trace_id uuid, span_id text, flags int,
+ * sampled boolean); all NULL where it is no such header.
+ */
+Datum
+tex_parse_traceparent(PG_FUNCTION_ARGS)
+{
+	text	   *header = PG_GETARG_TEXT_PP(0);
+	const char *data = VARDATA_ANY(header);
+	int			len = VARSIZE_ANY_EXHDR(header);
+	uint8		version;
+	uint8		span_id[TEX_SPAN_ID_LEN];
+	uint8		flags;
+	pg_uuid_t	trace_id;
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		isnull[5] = {true, true, true, true, true};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	/* Blanks around a value of a header do not count. */
+	while (len > 0 && (data[len - 1] == ' ' || data[len - 1] == '\t'))
+		len--;
+	while (len > 0 && (data[0] == ' ' || data[0] == '\t'))
+	{
+		data++;
+		len--;
+	}
+	if (len >= HEADER_LEN && data[2] == '-' && data[SPAN_ID_AT - 1] == '-' && data[FLAGS_AT - 1] == '-' &&
+		read_hex(data, &version, 1) && read_hex(data + TRACE_ID_AT, trace_id.data, UUID_LEN) &&
+		read_hex(data + SPAN_ID_AT, span_id, TEX_SPAN_ID_LEN) && read_hex(data + FLAGS_AT, &flags, 1) &&
+		version != 0xFF && (len == HEADER_LEN || (version > 0 && data[HEADER_LEN] == '-')) &&
+		!tex_otlp_is_zero(trace_id.data, UUID_LEN) && !tex_otlp_is_zero(span_id, TEX_SPAN_ID_LEN))
+	{
+		memset(isnull, false, sizeof(isnull));
+		values[0] = Int32GetDatum(version);
+		values[1] = UUIDPGetDatum(&trace_id);
+		values[2] = PointerGetDatum(cstring_to_text_with_len(data + SPAN_ID_AT, 2 * TEX_SPAN_ID_LEN));
+		values[3] = Int32GetDatum(flags);
+		values[4] = BoolGetDatum((flags & 1) != 0);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+}
+
+/*
+ * format_traceparent(trace_id uuid, span_id text, sampled boolean) returns text; version 00
+ */
+Datum
+tex_format_traceparent(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *trace_id = PG_GETARG_UUID_P(0);
+	char	   *span = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	uint8		span_id[TEX_SPAN_ID_LEN];
+	char		header[HEADER_LEN + 1];
+
+	for (char *c = span; *c != '\0'; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	if (strlen(span) != 2 * TEX_SPAN_ID_LEN || !read_hex(span, span_id, TEX_SPAN_ID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("span_id is not of 16 hexadecimal digits")));
+	if (tex_otlp_is_zero(trace_id->data, UUID_LEN) || tex_otlp_is_zero(span_id, TEX_SPAN_ID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an id of zeros is no id in a traceparent")));
+	strcpy(header, "00-");
+	hex_encode((const char *) trace_id->data, UUID_LEN, header + TRACE_ID_AT);
+	snprintf(header + SPAN_ID_AT - 1, sizeof(header) - SPAN_ID_AT + 1, "-%s-%02x", span, PG_GETARG_BOOL(2) ? 1 : 0);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(header, HEADER_LEN));
+}
