@@ -103,6 +103,16 @@ CREATE TABLE kind_totals (
     UNIQUE NULLS NOT DISTINCT (service_name, kind)
 );
 
+-- What kind_totals lost as events left: counters that are scraped never go back.
+CREATE TABLE gone_totals (
+    service_name  text,
+    kind          event_kind  NOT NULL,
+    event_count   bigint      NOT NULL,
+    error_count   bigint      NOT NULL,
+    latency       histogram   NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (service_name, kind)
+);
+
 -- Hours know a service's last event to the hour only.
 CREATE TABLE service_seen (
     service_name  text        PRIMARY KEY,
@@ -150,6 +160,7 @@ COMMENT ON TABLE count_base IS 'counts of events as of the last fold; read event
 COMMENT ON TABLE operation_base IS 'counts and latencies of operations as of the last fold; read latencies instead';
 COMMENT ON TABLE operation_totals IS 'counts and latencies of operations over all hours as of the last fold; read total_latencies instead';
 COMMENT ON TABLE kind_totals IS 'counts and latencies by service and kind over all hours as of the last fold';
+COMMENT ON TABLE gone_totals IS 'counts and latencies of events that were counted in kind_totals and have left since: deleted, or with their partition';
 COMMENT ON TABLE service_seen IS
     'when a service was seen last, as of the last fold: the last event of a trace that it took part in, as far as that had come with it, but no later than it came';
 COMMENT ON INDEX count_base_slowest_idx IS 'hours by their slowest event';

@@ -400,6 +400,14 @@ BEGIN
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,
                latency = b.latency OPERATOR(trace_ext.+) excluded.latency
+    ), left_counts AS (
+        INSERT INTO trace_ext.gone_totals AS b
+        SELECT service_name, kind, -sum(event_count), -sum(error_count), '{}'::trace_ext.histogram OPERATOR(trace_ext.-) coalesce(trace_ext.merge(latency), '{}')
+          FROM taken_counts WHERE event_count < 0 GROUP BY service_name, kind
+        ON CONFLICT (service_name, kind) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
     ), counted AS (
         INSERT INTO trace_ext.count_base AS b
         SELECT * FROM kind_sums

@@ -95,6 +95,13 @@ BEGIN
                event_count = b.event_count + excluded.event_count,
                error_count = b.error_count + excluded.error_count,
                latency = b.latency OPERATOR(trace_ext.+) excluded.latency
+    ), left_counts AS (
+        INSERT INTO trace_ext.gone_totals AS b
+        SELECT service_name, kind, sum(event_count), sum(error_count), trace_ext.merge(latency) FROM forgotten GROUP BY service_name, kind
+        ON CONFLICT (service_name, kind) DO UPDATE SET
+               event_count = b.event_count + excluded.event_count,
+               error_count = b.error_count + excluded.error_count,
+               latency = b.latency OPERATOR(trace_ext.+) excluded.latency
     )
     SELECT coalesce(sum(event_count), 0) INTO forgotten_events FROM forgotten;
     DELETE FROM trace_ext.kind_totals WHERE event_count = 0 AND error_count = 0 AND latency OPERATOR(trace_ext.=) '{}'::trace_ext.histogram;
@@ -145,7 +152,7 @@ CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     AS $$
 BEGIN
     LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-        trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.service_seen, trace_ext.operation_names,
+        trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.operation_names,
         trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals IN ACCESS EXCLUSIVE MODE;
 END
 $$;
@@ -163,7 +170,7 @@ BEGIN
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-            trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.service_seen, trace_ext.operation_names,
+            trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.operation_names,
             trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
@@ -173,6 +180,7 @@ BEGIN
         DELETE FROM trace_ext.operation_base;
         DELETE FROM trace_ext.operation_totals;
         DELETE FROM trace_ext.kind_totals;
+        DELETE FROM trace_ext.gone_totals;
         DELETE FROM trace_ext.service_seen;
         DELETE FROM trace_ext.operation_names;
         PERFORM trace_ext_internal.forget_calls();

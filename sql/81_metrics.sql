@@ -111,17 +111,21 @@ CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
     AS $$
     WITH sample AS MATERIALIZED (
-        SELECT * FROM trace_ext.metrics
+        SELECT name, type, help, '' AS suffix, labels, 0 AS place, value FROM trace_ext.metrics
+        UNION ALL
+        SELECT name, type, help, suffix, labels, place, value FROM trace_ext_internal.service_metrics()
     )
     SELECT line
-      FROM (SELECT name, 0 AS part, '' AS labels, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
+      FROM (SELECT name, 0 AS part, '' AS labels, 0 AS place, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
               FROM sample GROUP BY name, help
             UNION ALL
-            SELECT name, 1, '', '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
+            SELECT name, 1, '', 0, '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
             UNION ALL
-            SELECT name, 2, trace_ext_internal.metric_labels(labels), name || trace_ext_internal.metric_labels(labels) || ' '
+            -- The buckets of a histogram stand together, by their bounds.
+            SELECT name, 2, trace_ext_internal.metric_labels(labels - 'le'), place, name || suffix || trace_ext_internal.metric_labels(labels) || ' '
                    || CASE value WHEN 'Infinity' THEN '+Inf' WHEN '-Infinity' THEN '-Inf' ELSE value::text END
               FROM sample) AS lines
-     ORDER BY name, part, labels
+     ORDER BY name, part, labels, place
     $$;
-COMMENT ON FUNCTION prometheus_metrics() IS 'the view metrics in the text format of Prometheus, a line a row';
+COMMENT ON FUNCTION prometheus_metrics() IS
+    'the view metrics, and of each service counters and a histogram of its latency, in the text format of Prometheus, a line a row; of more than 50 services those with most events, the others as "other"';

@@ -100,6 +100,7 @@ add_fields(TexOutList *list, const TexOutRow *row, const char *prefix)
 	for (int i = 0; i < fields.n; i++)
 	{
 		TexOutAttribute *field = &fields.items[i];
+		const char *before = prefix;
 		bool		is_said = false;
 
 		for (Size c = 0; c < lengthof(conventions); c++)
@@ -110,12 +111,12 @@ add_fields(TexOutList *list, const TexOutRow *row, const char *prefix)
 				continue;
 			is_said = conventions[c].attribute == NULL;
 			field->key = tex_string(is_said ? "" : conventions[c].attribute);
-			prefix = "";
+			before = "";
 		}
 		if (is_said || field->value.json.type == jbvNull)
 			continue;
-		if (prefix[0] != '\0')
-			field->key = tex_string(psprintf("%s%.*s", prefix, field->key.len, field->key.data));
+		if (before[0] != '\0')
+			field->key = tex_string(psprintf("%s%.*s", before, field->key.len, field->key.data));
 		*tex_out_add(list, field->key) = *field;
 	}
 }
@@ -141,7 +142,8 @@ add_columns(TexOutList *list, const TexOutRow *row)
 	tex_out_add_text(list, "trace_ext.event_id", uuid_text(&row->id));
 	tex_out_add_text(list, "trace_ext.span_id", row->span_id);
 	tex_out_add_text(list, "trace_ext.upstream_span_id", row->upstream_span_id);
-	tex_out_add_text(list, "trace_ext.causality_vector", row->clock);
+	if (row->clock.len > 2)		/* of {} there is nothing to say */
+		tex_out_add_text(list, "trace_ext.causality_vector", row->clock);
 	if (row->locks != NULL && JB_ROOT_COUNT(row->locks) > 0)
 	{
 		JsonbValue	locks = {.type = jbvBinary};

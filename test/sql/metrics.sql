@@ -7,8 +7,11 @@ SELECT n, (regexp_match(line, '^([a-z_][a-z0-9_]*)(\{.*\})? (\S+)$'))[1] AS name
   FROM lines WHERE line !~ '^#';
 SELECT count(*) > 20 AS many FROM samples;
 
--- Each line is one of three.
-SELECT line FROM lines WHERE line !~ '^# HELP [a-z_]+ .' AND line !~ '^# TYPE [a-z_]+ (counter|gauge)$'
+-- Each line is one of three. Of a histogram the samples are not called as their metric.
+UPDATE samples s SET name = h.name
+  FROM (SELECT (regexp_match(line, '^# TYPE (\S+) histogram$'))[1] AS name FROM lines) AS h
+ WHERE s.name ~ ('^' || h.name || '_(bucket|sum|count)$');
+SELECT line FROM lines WHERE line !~ '^# HELP [a-z_]+ .' AND line !~ '^# TYPE [a-z_]+ (counter|gauge|histogram)$'
    AND line !~ '^[a-z_]+(\{([a-z_]+="([^"\\]|\\.)*"(,|\}))+)? (-?[0-9.]+(e[-+]?[0-9]+)?|[-+]Inf|NaN)$';
 -- HELP and TYPE once, before the samples of their metric, which stand together; no sample twice.
 SELECT s.name FROM (SELECT DISTINCT name FROM samples) s
