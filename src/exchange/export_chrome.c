@@ -63,11 +63,11 @@ static void
 begin_chrome(TexOutDocument *document)
 {
 	document->state = palloc0(sizeof(ChromeState));
-	tex_json_open(document->out, '{');
-	tex_json_key(document->out, "displayTimeUnit");
-	tex_json_word(document->out, "ms");
-	tex_json_key(document->out, "traceEvents");
-	tex_json_open(document->out, '[');
+	tex_doc_open(document->out, '{');
+	tex_doc_key(document->out, "displayTimeUnit");
+	tex_doc_word(document->out, "ms");
+	tex_doc_key(document->out, "traceEvents");
+	tex_doc_open(document->out, '[');
 }
 
 /* ----------------------------------------------------------------
@@ -158,27 +158,27 @@ lay_out(Layout *layout, ChromeState *state)
 static void
 open_event(StringInfo out, const char *phase, TexOtlpString name, const char *category, int pid, int tid)
 {
-	tex_json_open(out, '{');
-	tex_json_key(out, "ph");
-	tex_json_word(out, phase);
-	tex_json_key(out, "name");
-	tex_json_string(out, name);
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "ph");
+	tex_doc_word(out, phase);
+	tex_doc_key(out, "name");
+	tex_doc_string(out, name);
 	if (category != NULL)
 	{
-		tex_json_key(out, "cat");
-		tex_json_word(out, category);
+		tex_doc_key(out, "cat");
+		tex_doc_word(out, category);
 	}
-	tex_json_key(out, "pid");
-	tex_json_int(out, pid);
-	tex_json_key(out, "tid");
-	tex_json_int(out, tid);
+	tex_doc_key(out, "pid");
+	tex_doc_int(out, pid);
+	tex_doc_key(out, "tid");
+	tex_doc_int(out, tid);
 }
 
 static void
 write_ts(StringInfo out, int64 ts)
 {
-	tex_json_key(out, "ts");
-	tex_json_int(out, ts);
+	tex_doc_key(out, "ts");
+	tex_doc_int(out, ts);
 }
 
 /* The name of a process or a thread. */
@@ -186,12 +186,12 @@ static void
 write_name(StringInfo out, const char *what, int pid, int tid, TexOtlpString name)
 {
 	open_event(out, "M", tex_string(what), NULL, pid, tid);
-	tex_json_key(out, "args");
-	tex_json_open(out, '{');
-	tex_json_key(out, "name");
-	tex_json_string(out, name);
-	tex_json_close(out, '}');
-	tex_json_close(out, '}');
+	tex_doc_key(out, "args");
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "name");
+	tex_doc_string(out, name);
+	tex_doc_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 /* Names of the threads of a trace, and of processes that are met for the first time. */
@@ -234,9 +234,9 @@ write_members(StringInfo out, const TexOutList *attributes)
 {
 	for (int i = 0; i < attributes->n; i++)
 	{
-		tex_json_string(out, attributes->items[i].key);
+		tex_doc_string(out, attributes->items[i].key);
 		appendStringInfoChar(out, ':');
-		tex_json_plain(out, &attributes->items[i].value);
+		tex_doc_plain(out, &attributes->items[i].value);
 	}
 }
 
@@ -244,26 +244,26 @@ write_members(StringInfo out, const TexOutList *attributes)
 static void
 write_args(StringInfo out, const TexOutTrace *trace, const TexOutSpan *span)
 {
-	tex_json_key(out, "args");
-	tex_json_open(out, '{');
+	tex_doc_key(out, "args");
+	tex_doc_open(out, '{');
 	write_members(out, &span->attributes);
-	tex_json_key(out, "trace_id");
-	tex_json_hex(out, trace->trace_id, TEX_TRACE_ID_LEN);
-	tex_json_key(out, "span_id");
-	tex_json_hex(out, span->span_id, TEX_SPAN_ID_LEN);
+	tex_doc_key(out, "trace_id");
+	tex_doc_hex(out, trace->trace_id, TEX_TRACE_ID_LEN);
+	tex_doc_key(out, "span_id");
+	tex_doc_hex(out, span->span_id, TEX_SPAN_ID_LEN);
 	if (!tex_otlp_is_zero(span->parent_id, TEX_SPAN_ID_LEN))
 	{
-		tex_json_key(out, "parent_span_id");
-		tex_json_hex(out, span->parent_id, TEX_SPAN_ID_LEN);
+		tex_doc_key(out, "parent_span_id");
+		tex_doc_hex(out, span->parent_id, TEX_SPAN_ID_LEN);
 	}
-	tex_json_member_time(out, "start_ns", span->start);
-	tex_json_member_time(out, "end_ns", span->end);
+	tex_doc_member_time(out, "start_ns", span->start);
+	tex_doc_member_time(out, "end_ns", span->end);
 	if (span->status_code == TEX_STATUS_ERROR)
 	{
-		tex_json_key(out, "error");
-		tex_json_string(out, span->status_message.len > 0 ? span->status_message : tex_string("true"));
+		tex_doc_key(out, "error");
+		tex_doc_string(out, span->status_message.len > 0 ? span->status_message : tex_string("true"));
 	}
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 /* A span: one event where it nests, two where it does not. */
@@ -276,23 +276,23 @@ write_slice(StringInfo out, const TexOutTrace *trace, const Slice *slice)
 	write_ts(out, slice->start);
 	if (slice->is_async)
 	{
-		tex_json_key(out, "id");
-		tex_json_hex(out, span->span_id, TEX_SPAN_ID_LEN);
+		tex_doc_key(out, "id");
+		tex_doc_hex(out, span->span_id, TEX_SPAN_ID_LEN);
 	}
 	else
 	{
-		tex_json_key(out, "dur");
-		tex_json_int(out, slice->end - slice->start);
+		tex_doc_key(out, "dur");
+		tex_doc_int(out, slice->end - slice->start);
 	}
 	write_args(out, trace, span);
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
 	if (!slice->is_async)
 		return;
 	open_event(out, "e", span->name, "span", slice->pid, slice->tid);
 	write_ts(out, slice->end);
-	tex_json_key(out, "id");
-	tex_json_hex(out, span->span_id, TEX_SPAN_ID_LEN);
-	tex_json_close(out, '}');
+	tex_doc_key(out, "id");
+	tex_doc_hex(out, span->span_id, TEX_SPAN_ID_LEN);
+	tex_doc_close(out, '}');
 }
 
 /* What happened at a moment. */
@@ -301,13 +301,13 @@ write_instant(StringInfo out, const Slice *slice, uint64 time, TexOtlpString nam
 {
 	open_event(out, "i", name, "event", slice->pid, slice->tid);
 	write_ts(out, time / 1000);
-	tex_json_key(out, "s");
-	tex_json_word(out, "t");
-	tex_json_key(out, "args");
-	tex_json_open(out, '{');
+	tex_doc_key(out, "s");
+	tex_doc_word(out, "t");
+	tex_doc_key(out, "args");
+	tex_doc_open(out, '{');
 	write_members(out, attributes);
-	tex_json_close(out, '}');
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 /* One end of a flow. */
@@ -316,14 +316,14 @@ write_flow_end(StringInfo out, const char *phase, const Slice *slice, int64 ts, 
 {
 	open_event(out, phase, tex_string("message"), "flow", slice->pid, slice->tid);
 	write_ts(out, ts);
-	tex_json_key(out, "id");
-	tex_json_int(out, number);
+	tex_doc_key(out, "id");
+	tex_doc_int(out, number);
 	if (phase[0] == 'f')
 	{
-		tex_json_key(out, "bp");
-		tex_json_word(out, "e");
+		tex_doc_key(out, "bp");
+		tex_doc_word(out, "e");
 	}
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 /* From the slice of the parent to that of a child in another thread: within the parent, whatever clocks say. */
@@ -374,8 +374,8 @@ add_chrome(TexOutDocument *document, const TexOutTrace *trace)
 static void
 end_chrome(TexOutDocument *document)
 {
-	tex_json_close(document->out, ']');
-	tex_json_close(document->out, '}');
+	tex_doc_close(document->out, ']');
+	tex_doc_close(document->out, '}');
 }
 
 const TexOutFormat tex_format_chrome = {false, begin_chrome, add_chrome, end_chrome};

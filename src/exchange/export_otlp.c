@@ -71,18 +71,18 @@ write_attributes(StringInfo out, const TexOutList *attributes)
 {
 	if (attributes->n == 0)
 		return;
-	tex_json_key(out, "attributes");
-	tex_json_open(out, '[');
+	tex_doc_key(out, "attributes");
+	tex_doc_open(out, '[');
 	for (int i = 0; i < attributes->n; i++)
 	{
-		tex_json_open(out, '{');
-		tex_json_key(out, "key");
-		tex_json_string(out, attributes->items[i].key);
-		tex_json_key(out, "value");
-		tex_json_any_value(out, &attributes->items[i].value);
-		tex_json_close(out, '}');
+		tex_doc_open(out, '{');
+		tex_doc_key(out, "key");
+		tex_doc_string(out, attributes->items[i].key);
+		tex_doc_key(out, "value");
+		tex_doc_any_value(out, &attributes->items[i].value);
+		tex_doc_close(out, '}');
 	}
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 }
 
 /* An id; zeros are none. */
@@ -91,8 +91,8 @@ write_id(StringInfo out, const char *key, const uint8 *id, int len)
 {
 	if (tex_otlp_is_zero(id, len))
 		return;
-	tex_json_key(out, key);
-	tex_json_hex(out, id, len);
+	tex_doc_key(out, key);
+	tex_doc_hex(out, id, len);
 }
 
 /* The events of a span. */
@@ -101,20 +101,20 @@ write_points(StringInfo out, const TexOutSpan *span)
 {
 	if (span->npoints == 0)
 		return;
-	tex_json_key(out, "events");
-	tex_json_open(out, '[');
+	tex_doc_key(out, "events");
+	tex_doc_open(out, '[');
 	for (int i = 0; i < span->npoints; i++)
 	{
 		const TexOutPoint *point = &span->points[i];
 
-		tex_json_open(out, '{');
-		tex_json_member_time(out, "timeUnixNano", point->time);
-		tex_json_member(out, "name", point->name);
+		tex_doc_open(out, '{');
+		tex_doc_member_time(out, "timeUnixNano", point->time);
+		tex_doc_member(out, "name", point->name);
 		write_attributes(out, &point->attributes);
-		tex_json_member_int(out, "droppedAttributesCount", point->dropped_attributes);
-		tex_json_close(out, '}');
+		tex_doc_member_int(out, "droppedAttributesCount", point->dropped_attributes);
+		tex_doc_close(out, '}');
 	}
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 }
 
 /* Its links. */
@@ -123,71 +123,71 @@ write_links(StringInfo out, const TexOutSpan *span)
 {
 	if (span->nlinks == 0)
 		return;
-	tex_json_key(out, "links");
-	tex_json_open(out, '[');
+	tex_doc_key(out, "links");
+	tex_doc_open(out, '[');
 	for (int i = 0; i < span->nlinks; i++)
 	{
 		const TexOutLink *link = &span->links[i];
 
-		tex_json_open(out, '{');
-		tex_json_member(out, "traceId", link->trace_id);
-		tex_json_member(out, "spanId", link->span_id);
-		tex_json_member(out, "traceState", link->trace_state);
+		tex_doc_open(out, '{');
+		tex_doc_member(out, "traceId", link->trace_id);
+		tex_doc_member(out, "spanId", link->span_id);
+		tex_doc_member(out, "traceState", link->trace_state);
 		write_attributes(out, &link->attributes);
-		tex_json_member_int(out, "droppedAttributesCount", link->dropped_attributes);
-		tex_json_member_int(out, "flags", link->flags);
-		tex_json_close(out, '}');
+		tex_doc_member_int(out, "droppedAttributesCount", link->dropped_attributes);
+		tex_doc_member_int(out, "flags", link->flags);
+		tex_doc_close(out, '}');
 	}
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 }
 
 static void
 write_span(StringInfo out, const TexOutTrace *trace, const TexOutSpan *span)
 {
-	tex_json_open(out, '{');
+	tex_doc_open(out, '{');
 	write_id(out, "traceId", trace->trace_id, TEX_TRACE_ID_LEN);
 	write_id(out, "spanId", span->span_id, TEX_SPAN_ID_LEN);
-	tex_json_member(out, "traceState", span->trace_state);
+	tex_doc_member(out, "traceState", span->trace_state);
 	write_id(out, "parentSpanId", span->parent_id, TEX_SPAN_ID_LEN);
-	tex_json_member_int(out, "flags", span->flags);
-	tex_json_member(out, "name", span->name);
-	tex_json_member_int(out, "kind", span->kind);
-	tex_json_member_time(out, "startTimeUnixNano", span->start);
-	tex_json_member_time(out, "endTimeUnixNano", span->end);
+	tex_doc_member_int(out, "flags", span->flags);
+	tex_doc_member(out, "name", span->name);
+	tex_doc_member_int(out, "kind", span->kind);
+	tex_doc_member_time(out, "startTimeUnixNano", span->start);
+	tex_doc_member_time(out, "endTimeUnixNano", span->end);
 	write_attributes(out, &span->attributes);
-	tex_json_member_int(out, "droppedAttributesCount", span->dropped_attributes);
+	tex_doc_member_int(out, "droppedAttributesCount", span->dropped_attributes);
 	write_points(out, span);
-	tex_json_member_int(out, "droppedEventsCount", span->dropped_events);
+	tex_doc_member_int(out, "droppedEventsCount", span->dropped_events);
 	write_links(out, span);
-	tex_json_member_int(out, "droppedLinksCount", span->dropped_links);
-	tex_json_key(out, "status");
-	tex_json_open(out, '{');
-	tex_json_member(out, "message", span->status_message);
-	tex_json_member_int(out, "code", span->status_code);
-	tex_json_close(out, '}');
-	tex_json_close(out, '}');
+	tex_doc_member_int(out, "droppedLinksCount", span->dropped_links);
+	tex_doc_key(out, "status");
+	tex_doc_open(out, '{');
+	tex_doc_member(out, "message", span->status_message);
+	tex_doc_member_int(out, "code", span->status_code);
+	tex_doc_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 static void
 write_log(StringInfo out, const TexOutTrace *trace, const TexOutLog *log)
 {
-	tex_json_open(out, '{');
-	tex_json_member_time(out, "timeUnixNano", log->time);
-	tex_json_member_time(out, "observedTimeUnixNano", log->observed_time);
-	tex_json_member_int(out, "severityNumber", log->severity_number);
-	tex_json_member(out, "severityText", log->severity_text);
+	tex_doc_open(out, '{');
+	tex_doc_member_time(out, "timeUnixNano", log->time);
+	tex_doc_member_time(out, "observedTimeUnixNano", log->observed_time);
+	tex_doc_member_int(out, "severityNumber", log->severity_number);
+	tex_doc_member(out, "severityText", log->severity_text);
 	if (log->body != NULL)
 	{
-		tex_json_key(out, "body");
-		tex_json_any_value(out, log->body);
+		tex_doc_key(out, "body");
+		tex_doc_any_value(out, log->body);
 	}
 	write_attributes(out, &log->attributes);
-	tex_json_member_int(out, "droppedAttributesCount", log->dropped_attributes);
-	tex_json_member_int(out, "flags", log->flags);
+	tex_doc_member_int(out, "droppedAttributesCount", log->dropped_attributes);
+	tex_doc_member_int(out, "flags", log->flags);
 	write_id(out, "traceId", trace->trace_id, TEX_TRACE_ID_LEN);
 	write_id(out, "spanId", log->span_id, TEX_SPAN_ID_LEN);
-	tex_json_member(out, "eventName", log->name);
-	tex_json_close(out, '}');
+	tex_doc_member(out, "eventName", log->name);
+	tex_doc_close(out, '}');
 }
 
 /* Adds the records of a trace to their groups. */
@@ -218,43 +218,43 @@ compare_groups(const void *a, const void *b)
 static void
 open_resource(StringInfo out, const Group *group)
 {
-	tex_json_open(out, '{');
-	tex_json_key(out, "resource");
-	tex_json_open(out, '{');
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "resource");
+	tex_doc_open(out, '{');
 	write_attributes(out, &group->resource->attributes);
-	tex_json_member_int(out, "droppedAttributesCount", group->resource->dropped_attributes);
-	tex_json_close(out, '}');
-	tex_json_key(out, group->key.is_log ? "scopeLogs" : "scopeSpans");
-	tex_json_open(out, '[');
+	tex_doc_member_int(out, "droppedAttributesCount", group->resource->dropped_attributes);
+	tex_doc_close(out, '}');
+	tex_doc_key(out, group->key.is_log ? "scopeLogs" : "scopeSpans");
+	tex_doc_open(out, '[');
 }
 
 static void
 close_resource(StringInfo out, const Group *group)
 {
-	tex_json_close(out, ']');
-	tex_json_member(out, "schemaUrl", group->resource->schema_url);
-	tex_json_close(out, '}');
+	tex_doc_close(out, ']');
+	tex_doc_member(out, "schemaUrl", group->resource->schema_url);
+	tex_doc_close(out, '}');
 }
 
 /* The group of a scope, whose buffer is given back. */
 static void
 write_scope(StringInfo out, Group *group)
 {
-	tex_json_open(out, '{');
-	tex_json_key(out, "scope");
-	tex_json_open(out, '{');
-	tex_json_member(out, "name", group->scope->name);
-	tex_json_member(out, "version", group->scope->version);
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "scope");
+	tex_doc_open(out, '{');
+	tex_doc_member(out, "name", group->scope->name);
+	tex_doc_member(out, "version", group->scope->version);
 	write_attributes(out, &group->scope->attributes);
-	tex_json_member_int(out, "droppedAttributesCount", group->scope->dropped_attributes);
-	tex_json_close(out, '}');
-	tex_json_key(out, group->key.is_log ? "logRecords" : "spans");
-	tex_json_open(out, '[');
+	tex_doc_member_int(out, "droppedAttributesCount", group->scope->dropped_attributes);
+	tex_doc_close(out, '}');
+	tex_doc_key(out, group->key.is_log ? "logRecords" : "spans");
+	tex_doc_open(out, '[');
 	appendBinaryStringInfo(out, group->records->data, group->records->len);
 	pfree(group->records->data);
-	tex_json_close(out, ']');
-	tex_json_member(out, "schemaUrl", group->scope->schema_url);
-	tex_json_close(out, '}');
+	tex_doc_close(out, ']');
+	tex_doc_member(out, "schemaUrl", group->scope->schema_url);
+	tex_doc_close(out, '}');
 }
 
 /* Writes the groups; of an empty document, that there are no spans. */
@@ -274,11 +274,11 @@ end_otlp(TexOutDocument *document)
 		groups[n++] = group;
 	qsort(groups, n, sizeof(Group *), compare_groups);
 
-	tex_json_open(out, '{');
+	tex_doc_open(out, '{');
 	if (n == 0)
 	{
-		tex_json_key(out, "resourceSpans");
-		tex_json_literal(out, "[]");
+		tex_doc_key(out, "resourceSpans");
+		tex_doc_literal(out, "[]");
 	}
 	for (int i = 0; i < n; i++)
 	{
@@ -288,11 +288,11 @@ end_otlp(TexOutDocument *document)
 		if (new_resource && i > 0)
 			close_resource(out, groups[i - 1]);
 		if (new_list && i > 0)
-			tex_json_close(out, ']');
+			tex_doc_close(out, ']');
 		if (new_list)
 		{
-			tex_json_key(out, groups[i]->key.is_log ? "resourceLogs" : "resourceSpans");
-			tex_json_open(out, '[');
+			tex_doc_key(out, groups[i]->key.is_log ? "resourceLogs" : "resourceSpans");
+			tex_doc_open(out, '[');
 		}
 		if (new_resource)
 			open_resource(out, groups[i]);
@@ -301,9 +301,9 @@ end_otlp(TexOutDocument *document)
 	if (n > 0)
 	{
 		close_resource(out, groups[n - 1]);
-		tex_json_close(out, ']');
+		tex_doc_close(out, ']');
 	}
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 const TexOutFormat tex_format_otlp = {true, begin_otlp, add_otlp, end_otlp};

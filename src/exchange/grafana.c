@@ -33,16 +33,16 @@ write_pairs(StringInfo out, const TexOutList *attributes)
 	{
 		const TexOutValue *value = &attributes->items[i].value;
 
-		tex_json_open(out, '{');
-		tex_json_key(out, "key");
-		tex_json_string(out, attributes->items[i].key);
-		tex_json_key(out, "value");
+		tex_doc_open(out, '{');
+		tex_doc_key(out, "key");
+		tex_doc_string(out, attributes->items[i].key);
+		tex_doc_key(out, "value");
 		/* The panel shows what is no scalar as text. */
 		if (value->json.type == jbvBinary)
-			tex_json_string(out, tex_plain_text(value));
+			tex_doc_string(out, tex_plain_text(value));
 		else
-			tex_json_plain(out, value);
-		tex_json_close(out, '}');
+			tex_doc_plain(out, value);
+		tex_doc_close(out, '}');
 	}
 }
 
@@ -58,9 +58,9 @@ tags_of(const TexOutList *attributes)
 {
 	StringInfo	out = makeStringInfo();
 
-	tex_json_open(out, '[');
+	tex_doc_open(out, '[');
 	write_pairs(out, attributes);
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 	return jsonb_of(out);
 }
 
@@ -68,22 +68,22 @@ tags_of(const TexOutList *attributes)
 static void
 write_log(StringInfo out, uint64 time, TexOtlpString name, const TexOutList *attributes)
 {
-	tex_json_open(out, '{');
-	tex_json_key(out, "timestamp");
-	tex_json_literal(out, psprintf("%.3f", time / 1e6));
-	tex_json_key(out, "name");
-	tex_json_string(out, name);
-	tex_json_key(out, "fields");
-	tex_json_open(out, '[');
-	tex_json_open(out, '{');
-	tex_json_key(out, "key");
-	tex_json_word(out, "event");
-	tex_json_key(out, "value");
-	tex_json_string(out, name);
-	tex_json_close(out, '}');
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "timestamp");
+	tex_doc_literal(out, psprintf("%.3f", time / 1e6));
+	tex_doc_key(out, "name");
+	tex_doc_string(out, name);
+	tex_doc_key(out, "fields");
+	tex_doc_open(out, '[');
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "key");
+	tex_doc_word(out, "event");
+	tex_doc_key(out, "value");
+	tex_doc_string(out, name);
+	tex_doc_close(out, '}');
 	write_pairs(out, attributes);
-	tex_json_close(out, ']');
-	tex_json_close(out, '}');
+	tex_doc_close(out, ']');
+	tex_doc_close(out, '}');
 }
 
 /* Events of a span and its log records. */
@@ -92,7 +92,7 @@ logs_of(const TexOutTrace *trace, const TexOutSpan *span, const int *logs)
 {
 	StringInfo	out = makeStringInfo();
 
-	tex_json_open(out, '[');
+	tex_doc_open(out, '[');
 	for (int i = 0; i < span->npoints; i++)
 		write_log(out, span->points[i].time == 0 ? span->start : span->points[i].time, span->points[i].name, &span->points[i].attributes);
 	for (; logs != NULL && *logs >= 0; logs++)
@@ -101,7 +101,7 @@ logs_of(const TexOutTrace *trace, const TexOutSpan *span, const int *logs)
 
 		write_log(out, log->time == 0 ? log->observed_time : log->time, log->name, &log->attributes);
 	}
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 	return jsonb_of(out);
 }
 
@@ -111,23 +111,23 @@ references_of(const TexOutSpan *span)
 {
 	StringInfo	out = makeStringInfo();
 
-	tex_json_open(out, '[');
+	tex_doc_open(out, '[');
 	for (int i = 0; i < span->nlinks; i++)
 	{
 		const TexOutLink *link = &span->links[i];
 
 		if (link->trace_id.len == 0 || link->span_id.len == 0)
 			continue;
-		tex_json_open(out, '{');
-		tex_json_member(out, "traceID", link->trace_id);
-		tex_json_member(out, "spanID", link->span_id);
-		tex_json_key(out, "tags");
-		tex_json_open(out, '[');
+		tex_doc_open(out, '{');
+		tex_doc_member(out, "traceID", link->trace_id);
+		tex_doc_member(out, "spanID", link->span_id);
+		tex_doc_key(out, "tags");
+		tex_doc_open(out, '[');
 		write_pairs(out, &link->attributes);
-		tex_json_close(out, ']');
-		tex_json_close(out, '}');
+		tex_doc_close(out, ']');
+		tex_doc_close(out, '}');
 	}
-	tex_json_close(out, ']');
+	tex_doc_close(out, ']');
 	return jsonb_of(out);
 }
 
@@ -142,7 +142,7 @@ hex_of(const uint8 *id, int len)
 {
 	StringInfo	out = makeStringInfo();
 
-	tex_json_hex(out, id, len);
+	tex_doc_hex(out, id, len);
 	return PointerGetDatum(cstring_to_text_with_len(out->data + 1, out->len - 2));
 }
 

@@ -33,7 +33,7 @@ separate(StringInfo out)
 
 /* Begins an object or an array. */
 void
-tex_json_open(StringInfo out, char bracket)
+tex_doc_open(StringInfo out, char bracket)
 {
 	separate(out);
 	appendStringInfoChar(out, bracket);
@@ -41,14 +41,14 @@ tex_json_open(StringInfo out, char bracket)
 
 /* Ends it. */
 void
-tex_json_close(StringInfo out, char bracket)
+tex_doc_close(StringInfo out, char bracket)
 {
 	appendStringInfoChar(out, bracket);
 }
 
 /* A key that needs no escapes. */
 void
-tex_json_key(StringInfo out, const char *key)
+tex_doc_key(StringInfo out, const char *key)
 {
 	separate(out);
 	appendStringInfoChar(out, '"');
@@ -86,7 +86,7 @@ append_quoted(StringInfo out, TexOtlpString string)
 
 /* A string. */
 void
-tex_json_string(StringInfo out, TexOtlpString string)
+tex_doc_string(StringInfo out, TexOtlpString string)
 {
 	separate(out);
 	append_quoted(out, string);
@@ -94,14 +94,14 @@ tex_json_string(StringInfo out, TexOtlpString string)
 
 /* A string of ours. */
 void
-tex_json_word(StringInfo out, const char *word)
+tex_doc_word(StringInfo out, const char *word)
 {
-	tex_json_string(out, tex_string(word));
+	tex_doc_string(out, tex_string(word));
 }
 
 /* What is written as it is: a number, true, false, null. */
 void
-tex_json_literal(StringInfo out, const char *literal)
+tex_doc_literal(StringInfo out, const char *literal)
 {
 	separate(out);
 	appendStringInfoString(out, literal);
@@ -109,7 +109,7 @@ tex_json_literal(StringInfo out, const char *literal)
 
 /* A number. */
 void
-tex_json_int(StringInfo out, int64 number)
+tex_doc_int(StringInfo out, int64 number)
 {
 	separate(out);
 	appendStringInfo(out, INT64_FORMAT, number);
@@ -117,7 +117,7 @@ tex_json_int(StringInfo out, int64 number)
 
 /* An id, as a string of hexadecimal digits. */
 void
-tex_json_hex(StringInfo out, const uint8 *id, int len)
+tex_doc_hex(StringInfo out, const uint8 *id, int len)
 {
 	separate(out);
 	appendStringInfoChar(out, '"');
@@ -129,31 +129,31 @@ tex_json_hex(StringInfo out, const uint8 *id, int len)
 
 /* A member, unless it is empty. */
 void
-tex_json_member(StringInfo out, const char *key, TexOtlpString string)
+tex_doc_member(StringInfo out, const char *key, TexOtlpString string)
 {
 	if (string.len == 0)
 		return;
-	tex_json_key(out, key);
-	tex_json_string(out, string);
+	tex_doc_key(out, key);
+	tex_doc_string(out, string);
 }
 
 /* A member, unless it is zero. */
 void
-tex_json_member_int(StringInfo out, const char *key, int64 number)
+tex_doc_member_int(StringInfo out, const char *key, int64 number)
 {
 	if (number == 0)
 		return;
-	tex_json_key(out, key);
-	tex_json_int(out, number);
+	tex_doc_key(out, key);
+	tex_doc_int(out, number);
 }
 
 /* A number of 64 bits is a string in OTLP, as JSON's own are doubles to most; nothing for zero. */
 void
-tex_json_member_time(StringInfo out, const char *key, uint64 nanoseconds)
+tex_doc_member_time(StringInfo out, const char *key, uint64 nanoseconds)
 {
 	if (nanoseconds == 0)
 		return;
-	tex_json_key(out, key);
+	tex_doc_key(out, key);
 	appendStringInfo(out, "\"" UINT64_FORMAT "\"", nanoseconds);
 }
 
@@ -227,8 +227,8 @@ is_base64(const JsonbValue *text)
 static void
 append_any(StringInfo out, const char *type, const JsonbValue *text)
 {
-	tex_json_key(out, type);
-	tex_json_string(out, (TexOtlpString) {text->val.string.val, text->val.string.len});
+	tex_doc_key(out, type);
+	tex_doc_string(out, (TexOtlpString) {text->val.string.val, text->val.string.len});
 }
 
 /* The pairs of an object, as OTLP has them. */
@@ -239,26 +239,26 @@ append_pairs(StringInfo out, JsonbContainer *container, bool is_marked)
 	JsonbIteratorToken token;
 	TexOutValue value = {.is_marked = is_marked};
 
-	tex_json_key(out, "kvlistValue");
-	tex_json_open(out, '{');
-	tex_json_key(out, "values");
-	tex_json_open(out, '[');
+	tex_doc_key(out, "kvlistValue");
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "values");
+	tex_doc_open(out, '[');
 	while ((token = JsonbIteratorNext(&it, &value.json, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 		{
-			tex_json_open(out, '{');
+			tex_doc_open(out, '{');
 			append_any(out, "key", &value.json);
 		}
 		if (token == WJB_VALUE)
 		{
-			tex_json_key(out, "value");
-			tex_json_any_value(out, &value);
-			tex_json_close(out, '}');
+			tex_doc_key(out, "value");
+			tex_doc_any_value(out, &value);
+			tex_doc_close(out, '}');
 		}
 	}
-	tex_json_close(out, ']');
-	tex_json_close(out, '}');
+	tex_doc_close(out, ']');
+	tex_doc_close(out, '}');
 }
 
 /* The elements of an array, as OTLP has them. */
@@ -269,17 +269,17 @@ append_elements(StringInfo out, JsonbContainer *container, bool is_marked)
 	JsonbIteratorToken token;
 	TexOutValue value = {.is_marked = is_marked};
 
-	tex_json_key(out, "arrayValue");
-	tex_json_open(out, '{');
-	tex_json_key(out, "values");
-	tex_json_open(out, '[');
+	tex_doc_key(out, "arrayValue");
+	tex_doc_open(out, '{');
+	tex_doc_key(out, "values");
+	tex_doc_open(out, '[');
 	while ((token = JsonbIteratorNext(&it, &value.json, true)) != WJB_DONE)
 	{
 		if (token == WJB_ELEM)
-			tex_json_any_value(out, &value);
+			tex_doc_any_value(out, &value);
 	}
-	tex_json_close(out, ']');
-	tex_json_close(out, '}');
+	tex_doc_close(out, ']');
+	tex_doc_close(out, '}');
 }
 
 /* A number: an integer without a point, a double with one; what fits neither is text. */
@@ -292,18 +292,18 @@ append_number(StringInfo out, Numeric number)
 
 	if (tex_is_int64(number, &integer))
 	{
-		tex_json_key(out, "intValue");
-		tex_json_word(out, text);
+		tex_doc_key(out, "intValue");
+		tex_doc_word(out, text);
 	}
 	else if (tex_is_double(number, &real))
 	{
-		tex_json_key(out, "doubleValue");
-		tex_json_literal(out, text);
+		tex_doc_key(out, "doubleValue");
+		tex_doc_literal(out, text);
 	}
 	else
 	{
-		tex_json_key(out, "stringValue");
-		tex_json_word(out, text);
+		tex_doc_key(out, "stringValue");
+		tex_doc_word(out, text);
 	}
 }
 
@@ -335,18 +335,18 @@ append_container(StringInfo out, const TexOutValue *value)
 
 /* AnyValue of OTLP. */
 void
-tex_json_any_value(StringInfo out, const TexOutValue *value)
+tex_doc_any_value(StringInfo out, const TexOutValue *value)
 {
 	check_stack_depth();
-	tex_json_open(out, '{');
+	tex_doc_open(out, '{');
 	switch (value->json.type)
 	{
 		case jbvString:
 			append_any(out, "stringValue", &value->json);
 			break;
 		case jbvBool:
-			tex_json_key(out, "boolValue");
-			tex_json_literal(out, value->json.val.boolean ? "true" : "false");
+			tex_doc_key(out, "boolValue");
+			tex_doc_literal(out, value->json.val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
 			append_number(out, value->json.val.numeric);
@@ -357,14 +357,14 @@ tex_json_any_value(StringInfo out, const TexOutValue *value)
 		default:				/* null: no value */
 			break;
 	}
-	tex_json_close(out, '}');
+	tex_doc_close(out, '}');
 }
 
 static void append_plain_members(StringInfo out, JsonbContainer *container, bool is_marked);
 
 /* A value as JSON has it: bytes are base64, and what is no number to JSON is a string. */
 void
-tex_json_plain(StringInfo out, const TexOutValue *value)
+tex_doc_plain(StringInfo out, const TexOutValue *value)
 {
 	TexOtlpString mark;
 	TexOutValue marked = {.is_marked = true};
@@ -373,13 +373,13 @@ tex_json_plain(StringInfo out, const TexOutValue *value)
 	switch (value->json.type)
 	{
 		case jbvString:
-			tex_json_string(out, (TexOtlpString) {value->json.val.string.val, value->json.val.string.len});
+			tex_doc_string(out, (TexOtlpString) {value->json.val.string.val, value->json.val.string.len});
 			break;
 		case jbvBool:
-			tex_json_literal(out, value->json.val.boolean ? "true" : "false");
+			tex_doc_literal(out, value->json.val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
-			tex_json_literal(out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->json.val.numeric))));
+			tex_doc_literal(out, DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->json.val.numeric))));
 			break;
 		case jbvBinary:
 			if (!get_mark(value, &mark, &marked.json))
@@ -387,12 +387,12 @@ tex_json_plain(StringInfo out, const TexOutValue *value)
 			else if (is_mark(mark, "@pairs") && marked.json.type == jbvBinary)
 				append_plain_members(out, marked.json.val.binary.data, true);
 			else if ((is_mark(mark, "@bytes") || is_mark(mark, "@double")) && marked.json.type == jbvString)
-				tex_json_plain(out, &marked);
+				tex_doc_plain(out, &marked);
 			else
 				append_plain_members(out, value->json.val.binary.data, true);
 			break;
 		default:
-			tex_json_literal(out, "null");
+			tex_doc_literal(out, "null");
 			break;
 	}
 }
@@ -405,18 +405,18 @@ append_plain_members(StringInfo out, JsonbContainer *container, bool is_marked)
 	JsonbIteratorToken token;
 	TexOutValue value = {.is_marked = is_marked};
 
-	tex_json_open(out, JsonContainerIsArray(container) ? '[' : '{');
+	tex_doc_open(out, JsonContainerIsArray(container) ? '[' : '{');
 	while ((token = JsonbIteratorNext(&it, &value.json, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 		{
-			tex_json_string(out, (TexOtlpString) {value.json.val.string.val, value.json.val.string.len});
+			tex_doc_string(out, (TexOtlpString) {value.json.val.string.val, value.json.val.string.len});
 			appendStringInfoChar(out, ':');
 		}
 		else if (token == WJB_VALUE || token == WJB_ELEM)
-			tex_json_plain(out, &value);
+			tex_doc_plain(out, &value);
 	}
-	tex_json_close(out, JsonContainerIsArray(container) ? ']' : '}');
+	tex_doc_close(out, JsonContainerIsArray(container) ? ']' : '}');
 }
 
 /* A value as text: a string is itself, others are JSON. */
@@ -428,6 +428,6 @@ tex_plain_text(const TexOutValue *value)
 	if (value->json.type == jbvString)
 		return (TexOtlpString) {value->json.val.string.val, value->json.val.string.len};
 	initStringInfo(&text);
-	tex_json_plain(&text, value);
+	tex_doc_plain(&text, value);
 	return (TexOtlpString) {text.data, text.len};
 }

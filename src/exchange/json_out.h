@@ -10,18 +10,18 @@
 
 #include "ingest/otlp.h"
 
-extern void tex_json_open(StringInfo out, char bracket);
-extern void tex_json_close(StringInfo out, char bracket);
-extern void tex_json_key(StringInfo out, const char *key);
-extern void tex_json_string(StringInfo out, TexOtlpString string);
-extern void tex_json_word(StringInfo out, const char *word);
-extern void tex_json_literal(StringInfo out, const char *literal);
-extern void tex_json_int(StringInfo out, int64 number);
-extern void tex_json_hex(StringInfo out, const uint8 *id, int len);
+extern void tex_doc_open(StringInfo out, char bracket);
+extern void tex_doc_close(StringInfo out, char bracket);
+extern void tex_doc_key(StringInfo out, const char *key);
+extern void tex_doc_string(StringInfo out, TexOtlpString string);
+extern void tex_doc_word(StringInfo out, const char *word);
+extern void tex_doc_literal(StringInfo out, const char *literal);
+extern void tex_doc_int(StringInfo out, int64 number);
+extern void tex_doc_hex(StringInfo out, const uint8 *id, int len);
 
-extern void tex_json_member(StringInfo out, const char *key, TexOtlpString string);
-extern void tex_json_member_int(StringInfo out, const char *key, int64 number);
-extern void tex_json_member_time(StringInfo out, const char *key, uint64 nanoseconds);
+extern void tex_doc_member(StringInfo out, const char *key, TexOtlpString string);
+extern void tex_doc_member_int(StringInfo out, const char *key, int64 number);
+extern void tex_doc_member_time(StringInfo out, const char *key, uint64 nanoseconds);
 
 /* Values as ingest_otlp() keeps them, "marked", or as JSON means them. */
 typedef struct TexOutValue
@@ -30,8 +30,8 @@ typedef struct TexOutValue
 	bool		is_marked;
 } TexOutValue;
 
-extern void tex_json_any_value(StringInfo out, const TexOutValue *value);
-extern void tex_json_plain(StringInfo out, const TexOutValue *value);
+extern void tex_doc_any_value(StringInfo out, const TexOutValue *value);
+extern void tex_doc_plain(StringInfo out, const TexOutValue *value);
 extern TexOtlpString tex_plain_text(const TexOutValue *value);
 extern bool tex_is_double(Numeric number, double *value);
 extern bool tex_is_int64(Numeric number, int64 *value);

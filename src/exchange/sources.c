@@ -142,8 +142,8 @@ id_of_row(const TexOutRow *row)
 	describe_row(&attributes, row);
 	for (int i = 0; i < attributes.n; i++)
 	{
-		tex_json_string(&content, attributes.items[i].key);
-		tex_json_plain(&content, &attributes.items[i].value);
+		tex_doc_string(&content, attributes.items[i].key);
+		tex_doc_plain(&content, &attributes.items[i].value);
 	}
 	id = (int64) (tex_otlp_hash(content.data, content.len) >> 1);
 	pfree(content.data);
