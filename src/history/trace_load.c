@@ -478,7 +478,7 @@ read_otlp(TexEvent *event, Row *row)
 			event->at_ns = rest;
 	}
 	event->ended_ns = event->at_ns;
-	if (event->extent.ended > event->extent.started && !ROW_IS_NULL(row, COL_DURATION))
+	if (!ROW_IS_NULL(row, COL_DURATION) && DatumGetInt64(ROW_VALUE(row, COL_DURATION)) > 0)
 	{
 		rest = DatumGetInt64(ROW_VALUE(row, COL_DURATION)) % 1000;
 		event->ended_ns += rest >= 500 ? rest - 1000 : rest;
