@@ -63,30 +63,49 @@ typedef struct Tree
 static int
 compare_starts(const void *a, const void *b, void *arg)
 {
-	const TexExtent *extents = arg;
+	const TexOneTrace *one = arg;
 	int32		x = *(const int32 *) a;
 	int32		y = *(const int32 *) b;
 
 	CHECK_FOR_INTERRUPTS();
-	if (extents[x].started != extents[y].started)
-		return extents[x].started < extents[y].started ? -1 : 1;
+	if (one->extents[x].started != one->extents[y].started)
+		return one->extents[x].started < one->extents[y].started ? -1 : 1;
 	return x < y ? -1 : x > y;
 }
 
-/* All events by start. */
+/* For qsort_arg(): by start, else in the sequence. */
+static int
+compare_by_sequence(const void *a, const void *b, void *arg)
+{
+	const TexOneTrace *one = arg;
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	CHECK_FOR_INTERRUPTS();
+	if (one->extents[x].started != one->extents[y].started)
+		return one->extents[x].started < one->extents[y].started ? -1 : 1;
+	return tex_order_position(one->order, x) - tex_order_position(one->order, y);
+}
+
+/*
+ * All events by start. Spans tell the order of what began in one microsecond, where all is of
+ * OpenTelemetry.
+ */
 static int32 *
 by_start_of(const TexOneTrace *one)
 {
 	int32	   *order = tex_new_array(sizeof(int32), one->n, 0);
 	bool		sorted = true;
+	bool		spans = true;
 
 	for (int32 i = 0; i < one->n; i++)
 	{
 		order[i] = i;
 		sorted &= i == 0 || one->extents[i - 1].started <= one->extents[i].started;
+		spans &= (one->events[i].flags & TEX_EVENT_OTLP) != 0;
 	}
-	if (!sorted)
-		qsort_arg(order, one->n, sizeof(int32), compare_starts, one->extents);
+	if (spans || !sorted)
+		qsort_arg(order, one->n, sizeof(int32), spans ? compare_by_sequence : compare_starts, (void *) one);
 	return order;
 }
 

@@ -6,7 +6,7 @@ SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET search_path = trace_ext;
 SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed,
-       coalesce(current_setting('test.traces', true), '300') AS traces \gset
+       coalesce(current_setting('test.traces', true), '200') AS traces \gset
 \set ECHO all
 TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes;
 
@@ -135,6 +135,12 @@ SELECT pg_temp.ingest('logs', '[{"name": "p", "start": 0, "end": 10000000, "even
 SELECT * FROM pg_temp.races('logs');
 
 --
+-- A tree has what begins at one time in that order: the parent's event, then the child.
+--
+SELECT pg_temp.ingest('tree', '[{"name": "p", "start": 0, "end": 90000, "events": [[1000, "Write", 1]]}, {"name": "a", "parent": "p", "start": 1000, "end": 1000}, {"name": "b", "parent": "p", "start": 1000, "end": 1000}, {"name": "c", "parent": "p", "start": 1000, "end": 2000}]');
+SELECT pg_temp.label(md5('tree')::uuid, event_id) FROM trace_tree(md5('tree')) ORDER BY ordinal;
+
+--
 -- The captured programs: a race is a lost update that values prove, a lock leaves nothing.
 --
 TRUNCATE events;
@@ -195,7 +201,7 @@ BEGIN
     END LOOP;
 END
 $$;
-CALL pg_temp.split(:'seed', 12);
+CALL pg_temp.split(:'seed', 6);
 SELECT (SELECT count(*) FROM (TABLE all_events EXCEPT TABLE events) d) AS missing, (SELECT count(*) FROM (TABLE events EXCEPT TABLE all_events) d) AS new;
 
 --
