@@ -281,9 +281,9 @@ tex_svg_wrapped(TexSvg *svg, double x, double y, double room, int size, int most
 	return y;
 }
 
-/* The width of a step that makes about so many of them, 1, 2 or 5 times a power of ten. */
-static int64
-step_of(int64 span, int steps)
+/* The length of a step that makes at most about so many of them: 1, 2 or 5 times a power of ten. */
+int64
+tex_axis_step(int64 span, int steps)
 {
 	double		least = Max(1.0, (double) span / steps);
 	double		power = pow(10, floor(log10(least)));
@@ -299,7 +299,7 @@ double
 tex_svg_axis(TexSvg *svg, double x, double width, double y, double down_to, int64 from, int64 to)
 {
 	int64		span = Max(to - from, 1);
-	int64		step = step_of(span, Max(2, (int) (width / 110)));
+	int64		step = tex_axis_step(span, Max(2, (int) (width / 110)));
 
 	for (int64 at = from; at <= to; at += step)
 	{

@@ -39,6 +39,7 @@ extern double tex_svg_text(TexSvg *svg, double x, double y, double room, int siz
 extern double tex_svg_wrapped(TexSvg *svg, double x, double y, double room, int size, int most_lines,
 							  const char *class, const char *text);
 extern double tex_svg_axis(TexSvg *svg, double x, double width, double y, double down_to, int64 from, int64 to);
+extern int64 tex_axis_step(int64 span, int steps);
 extern void tex_put_number(StringInfo out, double number);
 extern void tex_put_clean(StringInfo out, const char *text);
 extern double tex_text_width(const char *text, int len, int size);
