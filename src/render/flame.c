@@ -25,12 +25,14 @@ PG_FUNCTION_INFO_V1(tex_flame_svg);
 #define ROW			21
 #define BOX			20
 #define NARROWEST	0.7			/* what is less wide is not drawn */
-#define TOP			66
+#define TOP			66			/* of the first box; on a page there is a heading already */
+#define TOP_IN_PAGE	34
 
 typedef struct Flame
 {
 	TexSvg	   *svg;
 	TexFrames  *frames;
+	double		top;
 	double	   *left;			/* of each frame: where its box begins; negative: it has none */
 	int32		hidden;
 	int32		deepest;
@@ -89,7 +91,7 @@ put_box(Flame *flame, int32 number)
 	const TexFrame *frame = &flame->frames->frames[number];
 	StringInfo	body = &flame->svg->body;
 	double		width = width_of(flame, number);
-	double		y = TOP + frame->depth * ROW;
+	double		y = flame->top + frame->depth * ROW;
 	const char *name = tex_strings_text(flame->frames->names, frame->name);
 
 	appendStringInfoString(body, "<g><title>");
@@ -109,15 +111,16 @@ put_box(Flame *flame, int32 number)
 void
 tex_flame_picture(StringInfo out, TexFrames *frames, bool in_page)
 {
-	Flame		flame = {.svg = tex_svg_begin(WIDTH, in_page),.frames = frames};
+	Flame		flame = {.svg = tex_svg_begin(WIDTH, in_page),.frames = frames,.top = in_page ? TOP_IN_PAGE : TOP};
 	double		y;
 
 	tex_frames_total(frames);
 	flame.left = tex_new_array(sizeof(double), frames->n, 0);
 	for (int32 i = 0; i < frames->n; i++)
 		flame.left[i] = -1;
-	tex_svg_text(flame.svg, MARGIN, 28, WIDTH - 2 * MARGIN, TEX_HEADING, TEX_START, "h", "Where the time went");
-	tex_svg_text(flame.svg, MARGIN, 48, WIDTH - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
+	if (!in_page)
+		tex_svg_text(flame.svg, MARGIN, 28, WIDTH - 2 * MARGIN, TEX_HEADING, TEX_START, "h", "Where the time went");
+	tex_svg_text(flame.svg, MARGIN, flame.top - 14, WIDTH - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
 				 frames->total == 0 ? "Nothing here says how long it took." :
 				 psprintf("%s in all; a box is as wide as the time in it, what it called is below it; what ran at the same time is added up",
 						  tex_usecs_words(frames->total)));
@@ -133,7 +136,7 @@ tex_flame_picture(StringInfo out, TexFrames *frames, bool in_page)
 		put_box(&flame, i);
 		place(&flame, frames->frames[i].first_child, flame.left[i]);
 	}
-	y = TOP + (flame.deepest + 1) * ROW;
+	y = flame.top + (flame.deepest + 1) * ROW;
 	if (flame.hidden > 0 && frames->total > 0)
 	{
 		y += 16;

@@ -70,7 +70,7 @@ tex_services_within(const Interval *within)
 	Oid			types[1] = {INTERVALOID};
 	Datum		values[1] = {IntervalPGetDatum(within)};
 
-	services->ms_is = "p95";
+	services->ms_is = "p95 ";
 	SPI_execute_with_args("SELECT service_name, status, requests, errors, p95_ms FROM trace_ext.service_health($1) ORDER BY 1",
 						  1, types, values, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -112,7 +112,7 @@ tex_services_of_trace(const TexSpans *spans)
 	TexSink    *sink = tex_sink_to_store("service_dependencies", MOST_CALLS);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(sink->desc, &TTSOpsMinimalTuple);
 
-	services->ms_is = "in all";
+	services->ms_is = "";
 	for (int32 i = 0; i < spans->n; i++)
 	{
 		int32		name = tex_span_event(spans, i)->service;

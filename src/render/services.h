@@ -38,7 +38,7 @@ typedef struct TexServices
 	TexCalls   *calls;
 	int			ncalls;
 	int			calls_room;
-	const char *ms_is;			/* what ms of calls is */
+	const char *ms_is;			/* what to say before ms of calls */
 } TexServices;
 
 extern TexServices *tex_services_within(const Interval *within);

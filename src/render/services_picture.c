@@ -19,7 +19,7 @@
 #define BOX_HEIGHT	58
 #define ROW			84
 #define COLUMN		(BOX_WIDTH + 190)
-#define TOP			64
+#define TOP			34
 #define MOST_SERVICES 60
 #define MOST_LABELS 4			/* before a service */
 
@@ -161,7 +161,7 @@ put_label(Layout *layout, const TexCalls *calls)
 	if (calls->errors > 0)
 		appendStringInfo(&text, ", %lld failed", (long long) calls->errors);
 	if (calls->ms >= 0)
-		appendStringInfo(&text, ", %s %s", tex_usecs_words((int64) (calls->ms * 1000)), layout->services->ms_is);
+		appendStringInfo(&text, ", %s%s", layout->services->ms_is, tex_usecs_words((int64) (calls->ms * 1000)));
 	tex_svg_text(layout->svg, left_of(layout, calls->to) + (forward ? -12 : BOX_WIDTH + 12), y, 172, TEX_SMALL,
 				 forward ? TEX_END : TEX_START, calls->errors > 0 ? "bad" : "dim", text.data);
 	pfree(text.data);
@@ -202,12 +202,11 @@ tex_services_picture(StringInfo out, const TexServices *services, const char *ti
 	set_rows(&layout);
 	width = Max(600, 2 * MARGIN + (layout.columns - 1) * COLUMN + BOX_WIDTH + 190);
 	layout.svg = tex_svg_begin(width, in_page);
-	tex_svg_text(layout.svg, MARGIN, 28, width - 2 * MARGIN, TEX_HEADING, TEX_START, "h", title);
 	if (services->n > layout.n)
-		tex_svg_text(layout.svg, MARGIN, 48, width - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
+		tex_svg_text(layout.svg, MARGIN, 20, width - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
 					 psprintf("%d more services are not drawn: service_dot() has them all", services->n - layout.n));
 	else if (layout.n == 0)
-		tex_svg_text(layout.svg, MARGIN, 48, width - 2 * MARGIN, TEX_SMALL, TEX_START, "dim", "No service was seen.");
+		tex_svg_text(layout.svg, MARGIN, 20, width - 2 * MARGIN, TEX_SMALL, TEX_START, "dim", "No service was seen.");
 	for (int i = 0; i < services->ncalls; i++)
 		if (services->calls[i].from < layout.n && services->calls[i].to < layout.n)
 			put_curve(&layout, &services->calls[i]);

@@ -377,8 +377,9 @@ put_step(TracePage *page, const TexSegment *segment)
 	double		percent = spans->duration <= 0 ? 0 : 100.0 * took / spans->duration;
 	int32		span = segment->event == TEX_NO_EVENT ? TEX_NO_SPAN : spans->span_of[segment->event];
 	int			color = span == TEX_NO_SPAN ? 6 : Max(0, tex_color_of(spans, page->colors, span));
+	int64		after = tex_spans_since(spans, segment->from);
 
-	appendStringInfo(&page->rest, "<tr><td class=\"n\">%s</td><td class=\"n\">%s</td>", tex_usecs_words(tex_spans_since(spans, segment->from)), tex_usecs_words(took));
+	appendStringInfo(&page->rest, "<tr><td class=\"n\">%s</td><td class=\"n\">%s</td>", after == 0 ? "0" : tex_usecs_words(after), tex_usecs_words(took));
 	appendStringInfo(&page->rest, "<td class=\"n\">%.1f %%</td><td class=\"s%d\"><span class=\"share\" style=\"width:%dpx\"></span></td><td>%s</td><td><bdi>",
 					 percent, color, (int) (percent * 1.5), activity_words(segment->activity));
 	if (segment->event != TEX_NO_EVENT)
@@ -399,18 +400,18 @@ compare_lengths(const void *a, const void *b)
 	return x > y ? -1 : x < y;
 }
 
-/* How long a step has to be to be shown. */
+/* A step that is shown takes longer than this: half a percent of the trace, or what leaves not more than can be shown. */
 static int64
 shortest_step(const TexSpans *spans)
 {
 	int64	   *lengths = tex_new_array(sizeof(int64), spans->ncritical, 0);
 
-	if (spans->ncritical <= MOST_STEPS)
-		return 0;
+	if (spans->ncritical <= 10)
+		return -1;
 	for (int32 i = 0; i < spans->ncritical; i++)
 		lengths[i] = tex_usecs_between(spans->critical[i].from, spans->critical[i].to);
 	qsort(lengths, spans->ncritical, sizeof(int64), compare_lengths);
-	return lengths[MOST_STEPS];
+	return Max(spans->duration / 200, spans->ncritical > MOST_STEPS ? lengths[MOST_STEPS] : 0);
 }
 
 /* What made it take so long. */
@@ -427,7 +428,7 @@ put_critical_path(TracePage *page)
 	for (int32 i = 0; i < spans->ncritical; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (shown < MOST_STEPS && (shortest == 0 || tex_usecs_between(spans->critical[i].from, spans->critical[i].to) > shortest))
+		if (shown < MOST_STEPS && tex_usecs_between(spans->critical[i].from, spans->critical[i].to) > shortest)
 		{
 			put_step(page, &spans->critical[i]);
 			shown++;
@@ -498,7 +499,7 @@ put_anomalies(TracePage *page)
 		}
 		any = true;
 		severity = TextDatumGetCString(slot->tts_values[2]);
-		appendStringInfo(&page->rest, "<tr><td class=\"%s\">%s</td><td>", strcmp(severity, "CRITICAL") == 0 ? "bad" : strcmp(severity, "WARNING") == 0 ? "warn" : "", severity);
+		appendStringInfo(&page->rest, "<tr><td class=\"%s\">%s</td><td class=\"k\">", strcmp(severity, "CRITICAL") == 0 ? "bad" : strcmp(severity, "WARNING") == 0 ? "warn" : "", severity);
 		tex_put_clean(&page->rest, TextDatumGetCString(slot->tts_values[1]));
 		appendStringInfoString(&page->rest, "</td><td><bdi>");
 		tex_put_clean(&page->rest, slot->tts_isnull[8] ? "" : TextDatumGetCString(slot->tts_values[8]));
