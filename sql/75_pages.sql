@@ -12,3 +12,10 @@ CREATE FUNCTION trace_html(trace_id text) RETURNS text
     SELECT trace_ext.trace_html($1::uuid);
     END;
 COMMENT ON FUNCTION trace_html(text) IS 'the same, with the id as text';
+
+-- The queries of the page name operators by their signs alone.
+CREATE FUNCTION report_html(within interval = '1 hour') RETURNS text
+    LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_report_html';
+COMMENT ON FUNCTION report_html(interval) IS
+    'how the services are as a page for a browser, in one file: health, which calls which, races, the worst of them drawn, alerts, anomalies, where the time went, requests that failed, and upkeep; '
+    'of each section the worst, and what to call for more';

@@ -38,9 +38,9 @@ PG_FUNCTION_INFO_V1(tex_trace_html);
 #define MOST_BYTES		1000000
 #define NOTES			500		/* of these for what is left out */
 #define MOST_ROWS		10000
-#define MANY_ROWS		4000	/* then names are shorter */
+#define MANY_ROWS		4000	/* then only names are there, and shorter */
 #define NAME			120
-#define SHORT_NAME		28
+#define SHORT_NAME		24
 #define MOST_RACES		4		/* drawn */
 #define MOST_STEPS		40		/* of the critical path */
 #define MOST_ODD		20
@@ -170,6 +170,8 @@ put_bar(TracePage *page, const Row *row)
 	char	   *remark = tex_span_remark(spans, row->span);
 
 	put_name(page, tex_span_label(spans, row->span));
+	if (page->nrows > MANY_ROWS)
+		return;
 	if (service && (bar->parent == TEX_NO_SPAN || tex_span_event(spans, bar->parent)->service != tex_span_event(spans, row->span)->service))
 	{
 		appendStringInfoString(&page->rows, "<em>");
@@ -545,7 +547,7 @@ join_rows(TracePage *page, char **shown)
 		appendBinaryStringInfo(&page->out, page->rows.data + from, page->row[i].end - from);
 		if (shown[i])
 			appendStringInfo(&page->out, "<samp>%s</samp>", shown[i]);
-		appendStringInfoString(&page->out, "</p>\n");
+		appendStringInfoString(&page->out, page->nrows > MANY_ROWS ? "</p>" : "</p>\n");
 		from = page->row[i].end;
 	}
 }
