@@ -25,6 +25,7 @@ PG_FUNCTION_INFO_V1(tex_flame_svg);
 #define ROW			21
 #define BOX			20
 #define NARROWEST	0.7			/* what is less wide is not drawn */
+#define NARROWEST_IN_PAGE 4		/* ... as a page has other things to say */
 #define TOP			66			/* of the first box; on a page there is a heading already */
 #define TOP_IN_PAGE	34
 
@@ -78,7 +79,7 @@ place(Flame *flame, int32 first, double x)
 	{
 		double		width = width_of(flame, list[i]);
 
-		flame->left[list[i]] = width < NARROWEST ? -1 : x;
+		flame->left[list[i]] = width < (flame->svg->in_page ? NARROWEST_IN_PAGE : NARROWEST) ? -1 : x;
 		x += width;
 	}
 	pfree(list);

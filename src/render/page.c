@@ -19,6 +19,7 @@
 #include "render/text.h"
 
 #define LONGEST_CELL 600
+#define LONGEST_WORD 28			/* that is not broken */
 
 /*
  * A row of the waterfall is <p style="--d:depth;--x:begin;--w:length"><b>name</b><i>how
@@ -29,10 +30,10 @@ static const char style[] =
 "*{box-sizing:border-box}\n"
 "body.tx{margin:0 auto;max-width:1240px;padding:12px 20px 60px;background:var(--bg);color:var(--fg);font:14px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif;color-scheme:light dark}\n"
 "h1{font-size:22px;margin:8px 0 0;overflow-wrap:anywhere}h2{font-size:17px;margin:34px 0 6px;border-bottom:1px solid var(--line);padding-bottom:4px}\n"
-".facts,.note{color:var(--dim);margin:2px 0 8px}bdi{overflow-wrap:anywhere}\n"
+".facts,.note{color:var(--dim);margin:2px 0 8px}h1 bdi,p bdi{overflow-wrap:anywhere}\n"
 "nav{margin:8px 0}nav a{color:var(--fg);margin-right:14px}\n"
 "svg.tx{display:block;margin:10px 0;border:1px solid var(--line);border-radius:6px}\n"
-".scroll{overflow-x:auto}table{border-collapse:collapse;margin:8px 0;font-size:13px}th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}\n"
+".scroll{overflow-x:auto}table{border-collapse:collapse;margin:8px 0;font-size:13px}th,td{text-align:left;padding:3px 14px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}td.long{overflow-wrap:anywhere;min-width:14em}td.u{white-space:nowrap}\n"
 "th{color:var(--dim);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
 "td.bad{color:var(--bad);font-weight:600;white-space:nowrap}td.warn{color:var(--warn);font-weight:600;white-space:nowrap}td.k{white-space:nowrap}code{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace}\n"
 ".wf{position:relative;font-size:12px;line-height:20px;--z:1;--o:0;--n:42%;margin-bottom:8px}\n"
@@ -147,22 +148,39 @@ is_number(Oid type)
 	return type == INT4OID || type == INT8OID || type == FLOAT8OID || type == NUMERICOID;
 }
 
+/* Whether a text has a word that is too long for a column. */
+static bool
+has_long_word(const char *text)
+{
+	for (const char *at = text; *at; at += strspn(at, " -"))
+	{
+		size_t		word = strcspn(at, " -");
+
+		if (word > LONGEST_WORD)
+			return true;
+		at += word;
+	}
+	return false;
+}
+
 /* What a cell is to be seen as: some words mean that something is wrong. */
 static const char *
-class_of(const char *text, bool number)
+class_of(const char *text, Oid type)
 {
 	static const char *const bad[] = {"CRITICAL", "critical", "silent", "firing", "lost update"};
 	static const char *const warn[] = {"WARNING", "degraded", "pending"};
 
-	if (number)
+	if (is_number(type))
 		return " class=\"n\"";
+	if (type == UUIDOID || type == TIMESTAMPTZOID)
+		return " class=\"u\"";
 	for (size_t i = 0; i < lengthof(bad); i++)
 		if (strcmp(text, bad[i]) == 0)
 			return " class=\"bad\"";
 	for (size_t i = 0; i < lengthof(warn); i++)
 		if (strcmp(text, warn[i]) == 0)
 			return " class=\"warn\"";
-	return "";
+	return has_long_word(text) ? " class=\"long\"" : "";
 }
 
 /* A row of the table that SPI has. */
@@ -178,7 +196,7 @@ put_row(StringInfo out, SPITupleTable *table, uint64 row)
 		initStringInfo(&clean);
 		if (value)
 			tex_clean(&clean, value, strlen(value), LONGEST_CELL);
-		appendStringInfo(out, "<td%s><bdi>", class_of(clean.data, is_number(SPI_gettypeid(table->tupdesc, i))));
+		appendStringInfo(out, "<td%s><bdi>", class_of(clean.data, SPI_gettypeid(table->tupdesc, i)));
 		tex_put_xml(out, clean.data);
 		appendStringInfoString(out, "</bdi></td>");
 		pfree(clean.data);

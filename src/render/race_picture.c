@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -79,62 +80,48 @@ typedef struct Story
 	double		y;
 } Story;
 
-/* For each kind what it means, for who has never heard of it, and what makes it impossible. */
-static const struct
-{
-	const char *kind;
-	const char *meaning;
-	const char *cure;
-}			kinds[] = {
+/* For each kind what it means, for who has never heard of it. */
+static const char *const meanings[][2] = {
 	{"lost update",
-		"Both read the value before either had written. Who wrote last did not know of the other one's write and wrote over it: that is gone, as if it had never been made, and nobody was told.",
-		"Hold one lock from the read to the write, or make both one step: UPDATE ... SET x = x - 1, SELECT ... FOR UPDATE, or write only where the version is still the one that was read, and try again."},
+		"Both read the value before either had written. Who wrote last did not know of the other one's write and wrote over it: that is gone, as if it had never been made, and nobody was told."},
 	{"write-write",
-		"Both write, and nothing says who is last. Which of the two values stays is chance: the next time it can be the other one.",
-		"Let one lock decide who writes last, or write only where the version is still the one that was read."},
+		"Both write, and nothing says who is last. Which of the two values stays is chance: the next time it can be the other one."},
 	{"read-write",
-		"One reads while the other one writes, and nothing says who is first. What is read is chance: the next time it can be the other value.",
-		"Take the same lock to read and to write, or read a copy that nobody changes."},
+		"One reads while the other one writes, and nothing says who is first. What is read is chance: the next time it can be the other value."},
 	{"non-repeatable read",
-		"The same value was read twice and was another one the second time: what was decided after the first read may be wrong by the second.",
-		"Read once and keep the value, or read both times under one lock or in one snapshot (REPEATABLE READ)."},
+		"The same value was read twice and was another one the second time: what was decided after the first read may be wrong by the second."},
 	{"intermediate read",
-		"One wrote a value that it was going to write over again, and the other one read it before: it went on with a value that was never meant to be seen.",
-		"Write once, when the value is final, or keep the lock until it is."},
+		"One wrote a value that it was going to write over again, and the other one read it before: it went on with a value that was never meant to be seen."},
 	{"own write overwritten",
-		"One wrote a value and read another one afterwards: the other one wrote in between.",
-		"Keep one lock from the write to the last read of it, or keep the value that was written."},
+		"One wrote a value and read another one afterwards: the other one wrote in between."},
 	{"aborted read",
-		"One read what the other one had written and then, as it failed, should have taken back: it went on with a value that never came to be.",
-		"Let others see a value only once it is sure to stay: write at the end, or under a lock that is kept until then."},
+		"One read what the other one had written and then, as it failed, should have taken back: it went on with a value that never came to be."},
 	{"check-then-act",
-		"One looked at a value and then did something on the strength of it; in between the other one changed the value, so what was done may be wrong.",
-		"Keep one lock from the check to what is done about it, or let the store check: INSERT ... ON CONFLICT, UPDATE ... WHERE."},
+		"One looked at a value and then did something on the strength of it; in between the other one changed the value, so what was done may be wrong."},
 	{"potential race",
-		"This time one waited for the other, by chance: they took the same lock one after the other, and the next time it can be the other way round.",
-		"Say the order that is meant, by a message or by waiting for a task: which of the two gets the lock first is chance."},
+		"This time one waited for the other, by chance: they took the same lock one after the other, and the next time it can be the other way round."},
 	{"lock order",
-		"Each holds a lock that the other one wants next. If both come to that point at once, each waits for the other, for ever.",
-		"Take these locks in one order everywhere, or one lock in their place."},
+		"Each holds a lock that the other one wants next. If both come to that point at once, each waits for the other, for ever."},
 };
 
-/* What to do about a kind of finding. */
-const char *
-tex_cure(const char *kind)
+/* What to do about a kind of finding, as incident() has it. Within SPI. */
+static char *
+cure_of(const char *kind)
 {
-	for (size_t i = 0; i < lengthof(kinds); i++)
-		if (strcmp(kinds[i].kind, kind) == 0)
-			return kinds[i].cure;
-	return "Let a lock, a message or a task order the two.";
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1] = {CStringGetTextDatum(kind)};
+
+	SPI_execute_with_args("SELECT trace_ext_internal.cure_text($1)", 1, types, values, NULL, true, 1);
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
 /* What a kind of finding means. */
 static const char *
 meaning_of(const char *kind)
 {
-	for (size_t i = 0; i < lengthof(kinds); i++)
-		if (strcmp(kinds[i].kind, kind) == 0)
-			return kinds[i].meaning;
+	for (size_t i = 0; i < lengthof(meanings); i++)
+		if (strcmp(meanings[i][0], kind) == 0)
+			return meanings[i][1];
 	return "What comes out depends on who is first, and nothing says who is.";
 }
 
@@ -562,10 +549,10 @@ put_foot(Story *story)
 							   story->facts->evidence ? story->facts->evidence : "");
 	story->y += 8;
 	tex_svg_text(svg, MARGIN, story->y, 200, TEX_TEXT, TEX_START, "good", "What to do");
-	story->y = tex_svg_wrapped(svg, MARGIN, story->y + 18, WIDTH - 2 * MARGIN, TEX_TEXT, 4, "name", tex_cure(story->facts->kind));
+	story->y = tex_svg_wrapped(svg, MARGIN, story->y + 18, WIDTH - 2 * MARGIN, TEX_TEXT, 4, "name", cure_of(story->facts->kind));
 }
 
-/* Draws a finding whose events are in a history that is prepared and in order; or without them. */
+/* Draws a finding whose events are in a history that is prepared and in order; or without them. Within SPI. */
 void
 tex_race_picture(StringInfo out, const TexHistory *history, const TexOrder *order, const TexRaceFacts *facts, bool in_page)
 {

@@ -25,6 +25,5 @@ typedef struct TexRaceFacts
 extern void tex_race_picture(StringInfo out, const TexHistory *history, const TexOrder *order,
 							 const TexRaceFacts *facts, bool in_page);
 extern bool tex_finding_picture(StringInfo out, const pg_uuid_t *finding_id, bool in_page);
-extern const char *tex_cure(const char *kind);
 
 #endif							/* TEX_RACE_PICTURE_H */

@@ -43,16 +43,21 @@ static const Section services_section =
 	"round(p50_ms::numeric, 1) AS \"p50 ms\", round(p95_ms::numeric, 1) AS \"p95 ms\", round(p99_ms::numeric, 1) AS \"p99 ms\", array_to_string(reasons, '; ') AS why "
 	"FROM trace_ext.service_health($1) LIMIT 100", "No service was seen."};
 
+static const Section calls_section =
+{"Calls between services", "service_map(since, until)",
+	"SELECT from_service AS \"from\", to_service AS \"to\", link_type AS by, calls, errors AS failed, round(p50_ms::numeric, 1) AS \"p50 ms\", round(p95_ms::numeric, 1) AS \"p95 ms\" "
+	"FROM trace_ext.service_map(now() - $1, now()) LIMIT 100", "None was seen."};
+
 static const Section sections[] = {
 	{"Races", "global_races(), race_svg(id)",
-		"SELECT kind, severity, variable, occurrences AS times, last_seen AS \"last seen\", concat_ws(' and ', location1, location2) AS at, evidence AS \"what happened\", id "
+		"SELECT kind, severity, variable, occurrences AS times, evidence AS \"what happened\", date_trunc('second', last_seen) AS \"last seen\", id "
 		"FROM trace_ext.findings WHERE last_seen >= now() - $1 AND status <> 'ignored' AND occurrences > 0 "
-		"ORDER BY CASE severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 ELSE 3 END, confidence DESC, last_seen DESC, id LIMIT 20",
+		"ORDER BY CASE severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 ELSE 3 END, confidence DESC, last_seen DESC, id LIMIT 12",
 	"No race was found in this time."},
-	{"Alerts", "alerts, alert_history", "SELECT name, state, since, summary FROM trace_ext.alerts WHERE state IN ('firing', 'pending') ORDER BY state DESC, since LIMIT 50",
+	{"Alerts", "alerts, alert_history", "SELECT name, state, date_trunc('second', since) AS since, summary FROM trace_ext.alerts WHERE state IN ('firing', 'pending') ORDER BY state DESC, since LIMIT 50",
 	"No alert is firing."},
 	{"Anomalies", "anomalies",
-		"SELECT severity, kind, service_name AS service, operation, occurrences AS times, last_seen AS \"last seen\", evidence AS \"what happened\" FROM trace_ext.anomalies "
+		"SELECT severity, kind, service_name AS service, operation, occurrences AS times, evidence AS \"what happened\", date_trunc('second', last_seen) AS \"last seen\" FROM trace_ext.anomalies "
 		"WHERE last_seen >= now() - $1 AND status::text <> 'ignored' ORDER BY CASE severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 ELSE 3 END, last_seen DESC, id LIMIT 20",
 	"None was found in this time."},
 	{"Where time went", "operations(since)",
@@ -112,8 +117,9 @@ put_page(StringInfo out, const Interval *within)
 				   psprintf("the last %s up to %s", DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(within))),
 							timestamptz_to_str(GetCurrentTransactionStartTimestamp())));
 	put_section(out, &services_section, within);
-	if (services->n > 0)
-		tex_services_picture(out, services, "Services and their calls", true);
+	tex_page_section(out, "Which service calls which");
+	tex_services_picture(out, services, "Services and their calls", true);
+	put_section(out, &calls_section, within);
 	for (size_t i = 0; i < lengthof(sections); i++)
 	{
 		put_section(out, &sections[i], within);

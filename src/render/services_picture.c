@@ -21,7 +21,7 @@
 #define COLUMN		(BOX_WIDTH + 190)
 #define TOP			34
 #define MOST_SERVICES 60
-#define MOST_LABELS 4			/* before a service */
+#define MOST_LABELS 3			/* before a service */
 
 typedef struct Layout
 {
@@ -143,27 +143,38 @@ put_curve(Layout *layout, const TexCalls *calls)
 	appendStringInfo(body, "l%d -4v8z\"/>\n", forward ? -8 : 8);
 }
 
-/* What is to be said of calls, before the one that is called; behind it, where they come from the right. */
+/* How many services call one. */
+static int
+callers_of(const Layout *layout, int service)
+{
+	int			n = 0;
+
+	for (int i = 0; i < layout->services->ncalls; i++)
+		n += layout->services->calls[i].to == service;
+	return n;
+}
+
+/* What is to be said of calls, before the one that is called, where they come from the left. */
 static void
 put_label(Layout *layout, const TexCalls *calls)
 {
-	bool		forward = layout->column[calls->to] > layout->column[calls->from];
-	int			line = layout->labels[calls->to]++;
+	int			line = layout->labels[calls->to];
 	double		y = middle_of(layout, calls->to) - 6 - line * 13;
 	StringInfoData text;
 
-	if (line >= MOST_LABELS)
+	if (layout->column[calls->to] <= layout->column[calls->from] || line >= MOST_LABELS)
 		return;
+	layout->labels[calls->to]++;
 	initStringInfo(&text);
-	if (layout->services->n > 2)
+	if (callers_of(layout, calls->to) > 1)
 		appendStringInfo(&text, "%s: ", layout->services->services[calls->from].name);
-	appendStringInfo(&text, "%lld call%s", (long long) calls->calls, calls->calls == 1 ? "" : "s");
 	if (calls->errors > 0)
-		appendStringInfo(&text, ", %lld failed", (long long) calls->errors);
-	if (calls->ms >= 0)
+		appendStringInfo(&text, "%lld of ", (long long) calls->errors);
+	appendStringInfo(&text, "%lld %s", (long long) calls->calls, calls->errors > 0 ? "failed" : calls->calls == 1 ? "call" : "calls");
+	if (calls->ms >= 0 && calls->errors == 0)
 		appendStringInfo(&text, ", %s%s", layout->services->ms_is, tex_usecs_words((int64) (calls->ms * 1000)));
-	tex_svg_text(layout->svg, left_of(layout, calls->to) + (forward ? -12 : BOX_WIDTH + 12), y, 172, TEX_SMALL,
-				 forward ? TEX_END : TEX_START, calls->errors > 0 ? "bad" : "dim", text.data);
+	tex_svg_text(layout->svg, left_of(layout, calls->to) - 12, y, 172, TEX_SMALL, TEX_END,
+				 calls->errors > 0 ? "bad" : "dim", text.data);
 	pfree(text.data);
 }
 
@@ -200,7 +211,7 @@ tex_services_picture(StringInfo out, const TexServices *services, const char *ti
 	layout.labels = palloc0(sizeof(int) * Max(layout.n, 1));
 	set_columns(&layout);
 	set_rows(&layout);
-	width = Max(600, 2 * MARGIN + (layout.columns - 1) * COLUMN + BOX_WIDTH + 190);
+	width = Max(600, 2 * MARGIN + (layout.columns - 1) * COLUMN + BOX_WIDTH + 80);
 	layout.svg = tex_svg_begin(width, in_page);
 	if (services->n > layout.n)
 		tex_svg_text(layout.svg, MARGIN, 20, width - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
