@@ -12,12 +12,12 @@ CREATE TABLE admin_log (
     before        jsonb,
     after         jsonb
 );
-COMMENT ON TABLE admin_log IS 'who changed a job, an alert rule or the status of a finding, within the last trace_ext.admin_log_retention';
+COMMENT ON TABLE admin_log IS 'who changed a job, an alert rule, a redaction rule or the status of a finding, within the last trace_ext.admin_log_retention';
 COMMENT ON COLUMN admin_log.id IS 'ascending number';
 COMMENT ON COLUMN admin_log.at IS 'when';
 COMMENT ON COLUMN admin_log.role_name IS 'the role that did it: the current one, as SET ROLE leaves it';
 COMMENT ON COLUMN admin_log.logged_in_as IS 'the role that the session had logged in as';
-COMMENT ON COLUMN admin_log.what IS 'what was changed: job, alert rule, finding';
+COMMENT ON COLUMN admin_log.what IS 'what was changed: job, alert rule, redaction rule, finding';
 COMMENT ON COLUMN admin_log.name IS 'which one: its name, before a change of that; the id of a finding';
 COMMENT ON COLUMN admin_log.before IS 'what it was; NULL where it is new';
 COMMENT ON COLUMN admin_log.after IS 'what it became; NULL where it was deleted';
@@ -85,6 +85,10 @@ CREATE TRIGGER trace_ext_log AFTER INSERT OR DELETE OR UPDATE ON alert_rules
     FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.log_change('alert rule', 'name',
         'name', 'metric', 'service', 'comparison', 'threshold', 'hold', 'enabled');
 COMMENT ON TRIGGER trace_ext_log ON alert_rules IS 'writes into admin_log who changed an alert rule';
+CREATE TRIGGER trace_ext_log AFTER INSERT OR DELETE OR UPDATE ON redaction_rules
+    FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.log_change('redaction rule', 'name',
+        'name', 'path', 'action', 'pattern', 'service', 'keep', 'luhn', 'enabled');
+COMMENT ON TRIGGER trace_ext_log ON redaction_rules IS 'writes into admin_log who changed a redaction rule';
 CREATE TRIGGER trace_ext_log AFTER UPDATE OF status ON findings
     FOR EACH ROW WHEN (OLD.status <> NEW.status)
     EXECUTE FUNCTION trace_ext_internal.log_change('finding', 'id', 'status', 'kind', 'variable');

@@ -24,6 +24,8 @@ GRANT SELECT ON ALL TABLES IN SCHEMA trace_ext TO trace_ext_reader, trace_ext_ad
 REVOKE SELECT ON cache_kept FROM trace_ext_reader;
 -- So is what administrators did theirs to know.
 REVOKE SELECT ON admin_log FROM trace_ext_reader;
+-- And rules say where secrets are to be looked for.
+REVOKE SELECT ON redaction_rules FROM trace_ext_reader;
 
 -- Writers: send events, by any way there is. Triggers do the rest as the owner.
 GRANT INSERT ON events, events_default TO trace_ext_writer;
@@ -33,7 +35,7 @@ GRANT SELECT ON my_ingest_errors TO trace_ext_writer;
 GRANT INSERT, UPDATE, DELETE, TRUNCATE ON events, events_default TO trace_ext_admin;
 GRANT DELETE, TRUNCATE ON ingest_errors, trace_links, otlp_resources, otlp_scopes TO trace_ext_admin;
 GRANT UPDATE ON findings TO trace_ext_admin;
-GRANT INSERT, UPDATE, DELETE ON alert_rules TO trace_ext_admin;
+GRANT INSERT, UPDATE, DELETE ON alert_rules, redaction_rules TO trace_ext_admin;
 GRANT UPDATE (status, decided_at) ON anomalies TO trace_ext_admin;
 
 -- Types and their operators are of no use to an attacker and needed by all.
@@ -50,7 +52,7 @@ DECLARE
         'partition_settings', 'partition_begin', 'default_rows',
         'partition_name', 'trust_check', 'dump_rows', 'next_partition', 'partition_way', 'free_range', 'waiting_rows', 'waiting_ends',
         'default_partition', 'partition_step_rows', 'most_partitions',
-        'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'restore_default', 'restores_default', 'partitions_needed', 'keep_finding', 'keep_race_pair', 'keep_ingest_error', 'keep_otlp', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
+        'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'restore_default', 'restores_default', 'partitions_needed', 'keep_finding', 'keep_race_pair', 'keep_ingest_error', 'keep_otlp', 'check_redaction_rule', 'judge_redaction_rule', 'redaction_changed', 'keep_redaction_rule', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
         'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'traces_that_nest_locks', 'traces_to_compare', 'merge_times', 'sweep_race_pairs', 'fold_all', 'next_calls', 'take_some_calls', 'take_calls', 'take_calls_if_free', 'forget_calls', 'rebuild_calls', 'calls_needed', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',

@@ -26,6 +26,7 @@ int			tex_max_field_size = 1024 * 1024;
 int			tex_max_nesting = 100;
 int			tex_otlp_max_size = 64 * 1024 * 1024;
 int			tex_ingest_quota = 0;
+char	   *tex_redaction_key = NULL;
 
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
@@ -600,6 +601,12 @@ define_ingest(void)
 							"Set it by ALTER ROLE ... SET. 0 sets no limit.",
 							&tex_ingest_quota, 0, 0, INT_MAX,
 							PGC_SUSET, 0, check_ingest_quota, NULL, NULL);
+	/* In the configuration alone: what ALTER DATABASE sets all roles can read. */
+	DefineCustomStringVariable("trace_ext.redaction_key",
+							   "Key of the hashes that redaction rules put in the place of values.",
+							   "Without one who guesses a value can tell that its hash is there.",
+							   &tex_redaction_key, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_NO_SHOW_ALL, NULL, NULL, NULL);
 }
 
 /*

@@ -26,6 +26,7 @@ extern int	tex_fold_threshold;
 extern int	tex_max_field_size;
 extern int	tex_max_nesting;
 extern int	tex_otlp_max_size;	/* bytes */
+extern char *tex_redaction_key;
 extern int	tex_ingest_quota;	/* events a second; 0: none */
 
 /* Background workers. */

@@ -114,8 +114,8 @@ set(Reader *r, int column, Datum value)
 /*
  * A uuid of 32 digits, with the usual hyphens or with none.
  */
-static bool
-parse_uuid(const char *text, int len, pg_uuid_t *uuid)
+bool
+tex_parse_uuid(const char *text, int len, pg_uuid_t *uuid)
 {
 	bool		hyphens = len == 36;
 	const char *p = text;
@@ -149,7 +149,7 @@ read_uuid(Reader *r, JsonbContainer *object, const char *key, bool required,
 		return required ? refuse(r, key, "missing") : true;
 	if (v->type != jbvString)
 		return refuse(r, key, "not a string with a UUID");
-	if (!parse_uuid(v->val.string.val, v->val.string.len, uuid))
+	if (!tex_parse_uuid(v->val.string.val, v->val.string.len, uuid))
 		return refuse(r, key, psprintf("%s is not a UUID",
 									   shown(v->val.string.val, v->val.string.len)));
 	set(r, column, UUIDPGetDatum(uuid));

@@ -13,14 +13,83 @@
 #include "ingest/batch.h"
 #include "ingest/event_json.h"
 #include "ingest/json_scan.h"
+#include "ingest/redaction.h"
 
 PG_FUNCTION_INFO_V1(tex_ingest_jsonb);
 PG_FUNCTION_INFO_V1(tex_ingest_text);
+
+/* The text of a UUID, or NULL for what is none. */
+static const char *
+uuid_only(const char *text)
+{
+	pg_uuid_t	uuid;
+
+	return text != NULL && tex_parse_uuid(text, strlen(text), &uuid) ? text : NULL;
+}
+
+/*
+ * Notes a refused event that could not be read, where rules are enabled: nothing of it that could tell
+ * anything, so not the path in the reason either, which is made of the client's words.
+ */
+static void
+refuse_unread(TexBatch *batch, const char *reason, const char *id, const char *trace_id)
+{
+	const char *why = reason;
+
+	for (const char *p = reason; (p = strstr(p, ": ")) != NULL; p += 2)
+		why = p + 2;
+	tex_batch_refuse(batch, psprintf("event: %s", why), uuid_only(id), uuid_only(trace_id), TEX_WITHHELD, strlen(TEX_WITHHELD));
+}
+
+/* Reads an event within the limits, and adds or refuses it as the rules leave it. */
+static void
+take_redacted(TexBatch *batch, TexRedaction *redaction, JsonbContainer *event)
+{
+	Jsonb	   *redacted = tex_redact_event(redaction, event);
+	TexEventRow row;
+	char	   *reason = tex_event_from_json(&redacted->root, &row);
+	char	   *text;
+
+	if (reason == NULL)
+	{
+		tex_batch_add(batch, &row);
+		return;
+	}
+	text = JsonbToCString(NULL, &redacted->root, VARSIZE(redacted));
+	tex_batch_refuse(batch, tex_redact_loose(redaction, reason), tex_event_text(&redacted->root, "id"),
+					 tex_event_text(&redacted->root, "trace_id"), text, strlen(text));
+}
+
+/* Reads one event of a text. */
+static void
+read_text_event(TexBatch *batch, TexRedaction *redaction, const char *event, int len)
+{
+	TexScannedEvent scanned;
+	TexEventRow row;
+	char	   *reason;
+
+	tex_scan_event(event, len, &scanned);
+	if (redaction != NULL)
+	{
+		if (scanned.event != NULL)
+			take_redacted(batch, redaction, &scanned.event->root);
+		else
+			refuse_unread(batch, scanned.reason, scanned.id, scanned.trace_id);
+		return;
+	}
+	reason = scanned.event == NULL ? scanned.reason :
+		tex_event_from_json(&scanned.event->root, &row);
+	if (reason == NULL)
+		tex_batch_add(batch, &row);
+	else
+		tex_batch_refuse(batch, reason, scanned.id, scanned.trace_id, event, len);
+}
 
 /* Reads a batch of JSON text; the memory of an event is given back before the next. */
 static void
 read_text_batch(TexBatch *batch, text *input)
 {
+	TexRedaction *redaction = tex_redaction();
 	TexBatchText text_batch;
 	const char *event;
 	int			len;
@@ -29,19 +98,10 @@ read_text_batch(TexBatch *batch, text *input)
 	while (tex_batch_next(&text_batch, &event, &len))
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
-		TexScannedEvent scanned;
-		TexEventRow row;
-		char	   *reason;
 
 		CHECK_FOR_INTERRUPTS();
 		batch->position++;
-		tex_scan_event(event, len, &scanned);
-		reason = scanned.event == NULL ? scanned.reason :
-			tex_event_from_json(&scanned.event->root, &row);
-		if (reason == NULL)
-			tex_batch_add(batch, &row);
-		else
-			tex_batch_refuse(batch, reason, scanned.id, scanned.trace_id, event, len);
+		read_text_event(batch, redaction, event, len);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch->event_context);
 	}
@@ -49,7 +109,7 @@ read_text_batch(TexBatch *batch, text *input)
 
 /* Reads one element of the array. A refused one is written out again, for its text is not at hand. */
 static void
-read_jsonb_event(TexBatch *batch, JsonbValue *v)
+read_jsonb_event(TexBatch *batch, TexRedaction *redaction, JsonbValue *v)
 {
 	JsonbContainer *event = v->type == jbvBinary ? v->val.binary.data : NULL;
 	TexEventRow row;
@@ -58,11 +118,17 @@ read_jsonb_event(TexBatch *batch, JsonbValue *v)
 	if (event == NULL || !JsonContainerIsObject(event))
 		reason = "event: not an object";
 	else
-	{
 		reason = tex_check_event(event);
+	if (redaction != NULL)
+	{
 		if (reason == NULL)
-			reason = tex_event_from_json(event, &row);
+			take_redacted(batch, redaction, event);
+		else
+			refuse_unread(batch, reason, NULL, NULL);
+		return;
 	}
+	if (reason == NULL)
+		reason = tex_event_from_json(event, &row);
 	if (reason == NULL)
 		tex_batch_add(batch, &row);
 	else
@@ -106,6 +172,7 @@ static void
 read_jsonb_batch(TexBatch *batch, Jsonb *input)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(find_events(input));
+	TexRedaction *redaction = tex_redaction();
 	JsonbValue	v;
 
 	JsonbIteratorNext(&iterator, &v, true);
@@ -115,7 +182,7 @@ read_jsonb_batch(TexBatch *batch, Jsonb *input)
 
 		CHECK_FOR_INTERRUPTS();
 		batch->position++;
-		read_jsonb_event(batch, &v);
+		read_jsonb_event(batch, redaction, &v);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch->event_context);
 	}

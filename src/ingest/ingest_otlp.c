@@ -22,9 +22,11 @@
 #include "ingest/gunzip.h"
 #include "ingest/otlp.h"
 #include "ingest/otlp_json.h"
+#include "ingest/otlp_known.h"
 #include "ingest/otlp_map.h"
 #include "ingest/otlp_sources.h"
 #include "ingest/otlp_wire.h"
+#include "ingest/redaction.h"
 
 /* Of the records of a body that are refused, as many are kept with their reason. */
 #define MOST_REJECTIONS 1000
@@ -47,6 +49,8 @@ typedef struct Body
 	TexBatch   *batch;
 	TexOtlpMap *map;
 	TexSources *sources;
+	TexRedaction *redaction;	/* NULL: no rule is enabled */
+	TexOtlpString service;		/* as it was sent */
 } Body;
 
 /* ----------------------------------------------------------------
@@ -58,6 +62,15 @@ take_resource(TexOtlpReader *reader)
 {
 	Body	   *body = reader->taker;
 
+	if (body->redaction != NULL)
+	{
+		TexFound	found;
+
+		tex_find_known(&reader->resource.attributes, &found);
+		body->service = tex_text_of(found.of[ATTR_SERVICE_NAME]);
+		tex_redaction_begin(body->redaction, body->service.data, body->service.len);
+		tex_redact_resource(body->redaction, &reader->resource);
+	}
 	tex_otlp_map_resource(body->map, tex_sources_resource(body->sources, &reader->resource));
 }
 
@@ -66,6 +79,11 @@ take_scope(TexOtlpReader *reader)
 {
 	Body	   *body = reader->taker;
 
+	if (body->redaction != NULL)
+	{
+		tex_redaction_begin(body->redaction, body->service.data, body->service.len);
+		tex_redact_scope(body->redaction, &reader->scope);
+	}
 	tex_otlp_map_scope(body->map, tex_sources_scope(body->sources, &reader->scope));
 }
 
@@ -118,6 +136,11 @@ take_record(TexOtlpReader *reader)
 	StringInfoData sent;
 
 	body->batch->position++;
+	if (reader->reason == NULL && body->redaction != NULL)
+	{
+		tex_redaction_begin(body->redaction, body->service.data, body->service.len);
+		tex_redact_record(body->redaction, &reader->record);
+	}
 	if (reader->reason == NULL && tex_otlp_map_record(body->map))
 	{
 		tex_sources_use(body->sources, &reader->record);
@@ -130,7 +153,13 @@ take_record(TexOtlpReader *reader)
 	}
 	sent.data = "";
 	sent.len = 0;
-	if (body->batch->rejected < body->batch->most_rejections)
+	if (body->redaction != NULL)
+	{
+		reader->reason = tex_redact_loose(body->redaction, reader->reason);
+		sent.data = TEX_WITHHELD;
+		sent.len = strlen(TEX_WITHHELD);
+	}
+	else if (body->batch->rejected < body->batch->most_rejections)
 		legible(reader, &sent);
 	tex_batch_refuse(body->batch, reader->reason, hex_of(reader->record.span_id, TEX_SPAN_ID_LEN),
 					 hex_of(reader->record.trace_id, TEX_TRACE_ID_LEN), sent.data, sent.len);
@@ -163,6 +192,9 @@ ingest(FunctionCallInfo fcinfo, const char *data, int len,
 	body.batch->most_rejections = MOST_REJECTIONS;
 	body.map = tex_otlp_map(reader, body.batch);
 	body.sources = tex_sources_begin();
+	body.redaction = tex_redaction();
+	body.service.data = "";
+	body.service.len = 0;
 	reader->taker = &body;
 	reader->take_resource = take_resource;
 	reader->take_scope = take_scope;

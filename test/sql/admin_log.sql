@@ -34,6 +34,9 @@ INSERT INTO trace_ext.alert_rules (name, metric, service, threshold, hold) VALUE
 UPDATE trace_ext.alert_rules SET threshold = 4 WHERE name = 'slow';
 UPDATE trace_ext.alert_rules SET name = 'slower', enabled = false WHERE name = 'slow';
 DELETE FROM trace_ext.alert_rules WHERE name = 'slower';
+INSERT INTO trace_ext.redaction_rules (name, path) VALUES ('passwords', '**.password');
+UPDATE trace_ext.redaction_rules SET enabled = false WHERE name = 'passwords';
+DELETE FROM trace_ext.redaction_rules WHERE name = 'passwords';
 RESET SESSION AUTHORIZATION;
 INSERT INTO findings (id, kind, variable, severity, confidence, confirmed, occurrences) VALUES (plain.id('f1'), 'lost update', 'x', 'CRITICAL', 1, true, 1), (plain.id('f2'), 'lost update', 'y', 'CRITICAL', 1, true, 1);
 SET ROLE regress_log_admin;

@@ -1,0 +1,276 @@
+/*
+ * redact_event.c
+ *		What redaction rules make of an event of JSON.
+ *
+ * The event is built anew without what rules take out, before anything else looks at it: what is
+ * stored, what a reason shows, and what is kept of a refused event all come from that.  A path
+ * begins at the members of the event; those of "kind" stand beside them.
+ *
+ * What the format itself needs is left alone where it is what it must be: ids, the time, names of
+ * kinds and fields, types of access, and numbers that columns hold.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/uuid.h"
+
+#include "common/event.h"
+#include "ingest/event_json.h"
+#include "ingest/redaction.h"
+#include "ingest/timestamps.h"
+
+/* Where a value stands. */
+typedef enum Place
+{
+	ROOT,						/* a member of the event */
+	KINDS,						/* a member of "kind" */
+	FIELDS,						/* a field of a kind */
+	METADATA,
+	CLOCK,						/* in a causality vector */
+	FREE						/* what clients make up */
+} Place;
+
+/* Names of members that the format has; others are the client's, and may tell something. */
+static const char *const format_names[] = {
+	"id", "trace_id", "parent_id", "timestamp", "kind", "metadata", "causality_vector", "lock_set",
+	"thread_id", "process_id", "service_name", "environment", "tags", "duration_ns", "instance_id", "distributed_span_id", "upstream_span_id",
+	"function_name", "module", "args", "file", "line", "variable", "old_value", "new_value", "location", "access_type",
+	"lock_id", "lock_type", "method", "url", "headers", "body", "status", "duration_ms", "query", "database", "rows_affected",
+	"task_id", "spawned_by", "future_id", "awaited_at", "ordering", "error_type", "message", "stack_trace", "name", "data"
+};
+
+static bool redact_value(TexRedaction *redaction, JsonbParseState **state, JsonbValue *value, Place place,
+						 const JsonbValue *key, JsonbIteratorToken token);
+
+static bool
+is_key(const JsonbValue *key, const char *name)
+{
+	return key != NULL && strlen(name) == (size_t) key->val.string.len && memcmp(name, key->val.string.val, key->val.string.len) == 0;
+}
+
+/* Is the name of a member one of the format, at its place? */
+static bool
+is_format_name(const JsonbValue *key, Place place)
+{
+	if (place == KINDS)
+		return tex_kind_by_name(key->val.string.val, key->val.string.len) != TEX_NO_KIND;
+	for (Size i = 0; place != FREE && place != CLOCK && i < lengthof(format_names); i++)
+	{
+		if (is_key(key, format_names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Is a number short enough to be a count, or milliseconds within thirty years, and not that of a card or the like? */
+static bool
+is_short(const JsonbValue *value)
+{
+	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))) < 1e12;
+}
+
+/* Is a value what the format needs it to be? Then no rule changes it. */
+static bool
+is_needed(const JsonbValue *value, Place place, const JsonbValue *key)
+{
+	pg_uuid_t	uuid;
+	TimestampTz time;
+	int			nanoseconds;
+
+	if (value->type == jbvNumeric)
+		return (place == METADATA && (is_key(key, "process_id") || is_key(key, "duration_ns"))) ||
+			((place == CLOCK || (place == FIELDS && is_key(key, "duration_ms"))) && is_short(value));
+	if (place == ROOT && (is_key(key, "id") || is_key(key, "trace_id") || is_key(key, "parent_id")))
+		return tex_parse_uuid(value->val.string.val, value->val.string.len, &uuid);
+	if (place == ROOT && is_key(key, "timestamp"))
+		return tex_parse_timestamp(value->val.string.val, value->val.string.len, &time, &nanoseconds);
+	if (place == ROOT && is_key(key, "kind"))
+		return tex_kind_by_name(value->val.string.val, value->val.string.len) != TEX_NO_KIND;
+	return place == FIELDS && is_key(key, "access_type") && tex_is_access_type(value->val.string.val, value->val.string.len);
+}
+
+/* What must be there for the event to be one; it is masked where a rule says drop. */
+static bool
+must_stay(Place place, const JsonbValue *key)
+{
+	switch (place)
+	{
+		case ROOT:
+			return is_key(key, "id") || is_key(key, "trace_id") || is_key(key, "parent_id") || is_key(key, "timestamp") ||
+				is_key(key, "kind") || is_key(key, "metadata") || is_key(key, "causality_vector");
+		case KINDS:
+			return is_format_name(key, place);
+		case FIELDS:
+			return is_key(key, "variable") || is_key(key, "lock_id") || is_key(key, "access_type") || is_key(key, "duration_ms");
+		case METADATA:
+			return is_key(key, "process_id") || is_key(key, "duration_ns");
+		default:
+			return false;
+	}
+}
+
+/* Where the members of what stands at a place stand. */
+static Place
+inside(Place place, const JsonbValue *key)
+{
+	if (place == ROOT)
+		return is_key(key, "kind") ? KINDS : is_key(key, "metadata") ? METADATA : is_key(key, "causality_vector") ? CLOCK : FREE;
+	return place == KINDS ? FIELDS : place == CLOCK ? CLOCK : FREE;
+}
+
+/* A string or number; false where it is dropped. */
+static bool
+redact_scalar(TexRedaction *redaction, JsonbValue *value, Place place, const JsonbValue *key)
+{
+	const char *text;
+	int			len;
+
+	if ((value->type != jbvString && value->type != jbvNumeric) || is_needed(value, place, key))
+		return true;
+	if (value->type == jbvString)
+	{
+		text = value->val.string.val;
+		len = value->val.string.len;
+	}
+	else
+	{
+		text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		len = strlen(text);
+	}
+	switch (tex_redact_text(redaction, &text, &len))
+	{
+		case TEX_KEPT:
+			return true;
+		case TEX_DROPPED:
+			if (!must_stay(place, key))
+				return false;
+			text = "[redacted]";
+			len = strlen(text);
+			break;
+		case TEX_CHANGED:
+			break;
+	}
+	value->type = jbvString;
+	value->val.string.val = unconstify(char *, text);
+	value->val.string.len = len;
+	return true;
+}
+
+/* One member of an object, unless it is dropped. */
+static void
+redact_member(TexRedaction *redaction, JsonbParseState **state, JsonbValue *key, JsonbValue *value, Place place)
+{
+	JsonbValue	name = *key;
+	const char *text = key->val.string.val;
+	bool		keep = true;
+
+	if (!is_format_name(key, place))
+		keep = tex_redact_name(redaction, &text, &name.val.string.len) != TEX_DROPPED;
+	name.val.string.val = unconstify(char *, text);
+	if (place == ROOT && is_key(key, "kind"))
+		tex_redaction_stay(redaction);
+	else if (!tex_redaction_enter(redaction, key->val.string.val, key->val.string.len) && !must_stay(place, key))
+		keep = false;
+	if (keep && value->type != jbvBinary)
+		keep = redact_scalar(redaction, value, place, key);
+	if (keep)
+	{
+		pushJsonbValue(state, WJB_KEY, &name);
+		(void) redact_value(redaction, state, value, place, key, WJB_VALUE);
+	}
+	tex_redaction_leave(redaction);
+}
+
+/* Builds a value anew; key is that of the member, or of the array that it is in. False where it is dropped. */
+static bool
+redact_value(TexRedaction *redaction, JsonbParseState **state, JsonbValue *value, Place place,
+			 const JsonbValue *key, JsonbIteratorToken token)
+{
+	JsonbIterator *iterator;
+	JsonbValue	first;
+	JsonbValue	second;
+	JsonbIteratorToken next;
+
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (value->type != jbvBinary)
+	{
+		pushJsonbValue(state, token, value);
+		return true;
+	}
+	if (key != NULL)
+		place = inside(place, key);
+	iterator = JsonbIteratorInit(value->val.binary.data);
+	next = JsonbIteratorNext(&iterator, &first, true);
+	pushJsonbValue(state, next, NULL);
+	while ((next = JsonbIteratorNext(&iterator, &first, true)) == WJB_KEY || next == WJB_ELEM)
+	{
+		if (next == WJB_KEY)
+		{
+			JsonbIteratorNext(&iterator, &second, true);
+			redact_member(redaction, state, &first, &second, place);
+		}
+		else if (first.type == jbvBinary || redact_scalar(redaction, &first, place, NULL))
+			(void) redact_value(redaction, state, &first, place, NULL, WJB_ELEM);
+	}
+	pushJsonbValue(state, next, NULL);
+	return true;
+}
+
+/* The service of an event; NULL where it says none, which is none of a rule. */
+static JsonbValue *
+service_of(JsonbContainer *event)
+{
+	JsonbValue *metadata = getKeyJsonValueFromContainer(event, "metadata", strlen("metadata"), NULL);
+	JsonbValue *service = metadata == NULL || metadata->type != jbvBinary || !JsonContainerIsObject(metadata->val.binary.data) ? NULL :
+		getKeyJsonValueFromContainer(metadata->val.binary.data, "service_name", strlen("service_name"), NULL);
+
+	return service == NULL || service->type != jbvString ? NULL : service;
+}
+
+/* An event, which is an object within the limits of tex_check_event(), without what the rules take out. */
+Jsonb *
+tex_redact_event(TexRedaction *redaction, JsonbContainer *event)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *service = service_of(event);
+	JsonbIterator *iterator = JsonbIteratorInit(event);
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (service == NULL)
+		tex_redaction_begin(redaction, "", 0);
+	else
+		tex_redaction_begin(redaction, service->val.string.val, service->val.string.len);
+	JsonbIteratorNext(&iterator, &key, true);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		JsonbIteratorNext(&iterator, &value, true);
+		redact_member(redaction, &state, &key, &value, ROOT);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* A value of JSON that stands where the reader is, redacted in place or made anew; NULL where it is dropped. */
+JsonbValue *
+tex_redact_json(TexRedaction *redaction, JsonbValue *value)
+{
+	JsonbParseState *state = NULL;
+	JsonbIterator *iterator;
+	JsonbValue	element;
+
+	if (value->type != jbvBinary)
+		return redact_scalar(redaction, value, FREE, NULL) ? value : NULL;
+	/* Within an array, as a container must be in one to be pushed. */
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	(void) redact_value(redaction, &state, value, FREE, NULL, WJB_ELEM);
+	iterator = JsonbIteratorInit(&JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL))->root);
+	JsonbIteratorNext(&iterator, &element, true);
+	JsonbIteratorNext(&iterator, &element, true);
+	*value = element;
+	return value;
+}
