@@ -262,3 +262,4 @@ SELECT sum(inserted) > 0 AS inserted FROM made, ingest_otlp(replace(request::tex
 SELECT sum(inserted) > 0 AS inserted FROM made, ingest_events(replace(events::text, '2026-11-20', '2026-11-25')) WHERE n <= 3;
 SELECT count(*) > 0 AS leaks FROM pg_temp.leaks();
 TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes, trace_links;
+DELETE FROM redaction_rules WHERE name = 'passwords';
