@@ -3,8 +3,15 @@ EXTVERSION  := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" trace_ext.con
 MODULE_big   = trace_ext
 
 # In the order of the flow: a file includes only from its own room and those before it.
-ROOMS        = common vclock histogram ingest store history races analysis render exchange workers watch shards cache
-OBJS         = $(patsubst %.c,%.o,$(wildcard src/*.c $(ROOMS:%=src/%/*.c)))
+ROOMS        = common vclock histogram ingest store history races analysis render exchange workers receiver watch shards cache
+OBJS         = $(patsubst %.c,%.o,$(wildcard src/*.c $(patsubst %,src/%/*.c,$(filter-out receiver,$(ROOMS)))))
+
+# The receiver is a library of its own, where libmicrohttpd's header is there, so that nobody
+# else needs that library.
+ifeq ($(shell printf '\043include <microhttpd.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes),yes)
+RECEIVER     = trace_ext_otlp
+RECEIVER_OBJS = $(patsubst %.c,%.o,$(wildcard src/receiver/*.c))
+endif
 
 # The script of the version is its fragments, in the order of their numbers.
 FRAGMENTS   := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
@@ -24,7 +31,7 @@ ifdef WERROR
 PG_CFLAGS   += -Werror
 endif
 
-EXTRA_CLEAN  = $(SCRIPT) output_iso
+EXTRA_CLEAN  = $(SCRIPT) output_iso trace_ext_otlp.* src/receiver/*.o src/receiver/*.bc
 
 # Bodies of gzip, where zlib's header is there; the server itself links zlib.
 ifeq ($(shell printf '\043include <zlib.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes),yes)
@@ -45,7 +52,29 @@ endif
 $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 	cat $(FRAGMENTS) > $@
 
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS) $(RECEIVER_OBJS): $(wildcard src/*.h src/*/*.h)
+
+# The second library, by the rules of the first.
+ifneq ($(RECEIVER),)
+all: $(RECEIVER)$(DLSUFFIX)
+$(RECEIVER)$(DLSUFFIX): $(RECEIVER_OBJS)
+	$(CC) $(CFLAGS) $(CFLAGS_SL) -shared -o $@ $(RECEIVER_OBJS) $(LDFLAGS) $(LDFLAGS_SL) -lmicrohttpd
+
+install: install-receiver
+.PHONY: install-receiver
+install-receiver: $(RECEIVER)$(DLSUFFIX) installdirs
+	$(INSTALL_SHLIB) $(RECEIVER)$(DLSUFFIX) '$(DESTDIR)$(pkglibdir)/$(RECEIVER)$(DLSUFFIX)'
+
+uninstall: uninstall-receiver
+.PHONY: uninstall-receiver
+uninstall-receiver:
+	rm -f '$(DESTDIR)$(pkglibdir)/$(RECEIVER)$(DLSUFFIX)'
+else
+all: no-receiver
+.PHONY: no-receiver
+no-receiver:
+	@echo "trace_ext_otlp, the receiver of OpenTelemetry, is not built: libmicrohttpd's header was not found (Debian: libmicrohttpd-dev)"
+endif
 
 # Commands. Each works on a copy of the source and installs what it needs.
 .PHONY: demo demo-stop test sanitize assert bench

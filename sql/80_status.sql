@@ -67,7 +67,20 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
             ELSE current_setting('trace_ext.cache_mode') END AS cache_state,
        (SELECT c.hit_ratio FROM trace_ext.cache_stats c) AS cache_hit_ratio,
        (SELECT c.bytes FROM trace_ext.cache_stats c) AS cache_bytes,
-       (SELECT count(*) FROM trace_ext.cache_failures f WHERE f.database = current_database() AND f.state <> 'closed') AS cache_open_failures;
+       (SELECT count(*) FROM trace_ext.cache_failures f WHERE f.database = current_database() AND f.state <> 'closed') AS cache_open_failures,
+       r.state AS receiver_state,
+       r.address AS receiver_address,
+       r.error AS receiver_error,
+       r.connections AS receiver_connections,
+       r.bodies AS receiver_bodies,
+       r.bytes AS receiver_bytes,
+       r.spans AS receiver_spans,
+       r.log_records AS receiver_log_records,
+       r.events AS receiver_events,
+       r.rejected AS receiver_rejected,
+       r.refused AS receiver_refused,
+       make_interval(secs => r.p99) AS receiver_p99
+  FROM trace_ext_internal.receiver() r;
 COMMENT ON VIEW status IS 'one row: is the store well?';
 COMMENT ON COLUMN status.version IS 'version of the extension in this database';
 COMMENT ON COLUMN status.events IS 'exact number of events';
@@ -111,4 +124,16 @@ COMMENT ON COLUMN status.alerts_firing IS 'alerts that fire; see alerts';
 COMMENT ON COLUMN status.cache_state IS 'trace_ext.cache_mode, or why there is no result cache';
 COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answered, by all calls, of all databases';
 COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';
+COMMENT ON COLUMN status.receiver_state IS 'of the receiver for OpenTelemetry, which is one of the whole server, as are its numbers: off, starting, listening, failed, or not preloaded';
+COMMENT ON COLUMN status.receiver_address IS 'where it listens';
+COMMENT ON COLUMN status.receiver_error IS 'why it failed, or why it could not store a body lately';
+COMMENT ON COLUMN status.receiver_connections IS 'connections that are open';
+COMMENT ON COLUMN status.receiver_bodies IS 'bodies that it has stored, since the server started';
+COMMENT ON COLUMN status.receiver_bytes IS 'their bytes, as they came';
+COMMENT ON COLUMN status.receiver_spans IS 'spans in them';
+COMMENT ON COLUMN status.receiver_log_records IS 'log records in them';
+COMMENT ON COLUMN status.receiver_events IS 'events in bodies of event JSON';
+COMMENT ON COLUMN status.receiver_rejected IS 'of these spans, log records and events those that were rejected; see ingest_errors';
+COMMENT ON COLUMN status.receiver_refused IS 'requests that it has refused, by reason';
+COMMENT ON COLUMN status.receiver_p99 IS 'time that 99 of 100 bodies took at most from their last byte to their answer, of the last few thousand';
 COMMENT ON COLUMN status.cache_open_failures IS 'cached queries that kept failing and are not tried for a while; see cache_failures';

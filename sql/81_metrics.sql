@@ -12,6 +12,8 @@ WITH job AS (
     SELECT coalesce((SELECT w.state FROM worker w WHERE w.kind = 'worker' AND w.database = current_database()), 'none') AS state
 ), backlog AS MATERIALIZED (
     SELECT * FROM trace_ext_internal.partition_backlog()
+), receiver AS MATERIALIZED (
+    SELECT * FROM trace_ext_internal.receiver()
 )
 SELECT * FROM (
     SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
@@ -88,6 +90,20 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_cache_saved_seconds_total', 'counter', 'Time that answered calls would have taken', '{}', saved_us / 1e6 FROM cache
     UNION ALL SELECT 'trace_ext_cache_entries', 'gauge', 'Results in the cache', '{}', entries FROM cache
     UNION ALL SELECT 'trace_ext_cache_bytes', 'gauge', 'Memory that they take', '{}', bytes FROM cache
+    UNION ALL SELECT 'trace_ext_receiver_up', 'gauge', '1 while the receiver listens', '{}', (state = 'listening')::int FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_connections', 'gauge', 'Connections to the receiver', '{}', connections FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_buffered_bytes', 'gauge', 'Memory that bodies take that are not stored yet', '{}', buffered FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_bodies_total', 'counter', 'Bodies stored', jsonb_build_object('door', d.door), d.bodies
+              FROM receiver, LATERAL (VALUES ('traces', trace_bodies), ('logs', log_bodies), ('events', event_bodies)) AS d (door, bodies)
+    UNION ALL SELECT 'trace_ext_receiver_bytes_total', 'counter', 'Bytes of stored bodies, as they came', '{}', bytes FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_records_total', 'counter', 'Spans, log records and events in stored bodies', jsonb_build_object('door', d.door), d.records
+              FROM receiver, LATERAL (VALUES ('traces', spans), ('logs', log_records), ('events', events)) AS d (door, records)
+    UNION ALL SELECT 'trace_ext_receiver_rejected_total', 'counter', 'Those of them that were rejected', '{}', rejected FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_batches_total', 'counter', 'Transactions that stored bodies', '{}', batches FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_seconds_total', 'counter', 'Time that stored bodies took, from their last byte to their answer', '{}', seconds FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_p99_seconds', 'gauge', 'Time that 99 of 100 bodies took at most, of the last few thousand', '{}', p99 FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_refused_total', 'counter', 'Requests refused, by reason', jsonb_build_object('reason', x.reason), x.n::double precision
+              FROM receiver, LATERAL jsonb_each_text(refused) AS x (reason, n)
     UNION ALL SELECT 'trace_ext_cache_size_bytes', 'gauge', 'Memory that there is for them', '{}', size FROM cache
 ) AS samples
 WHERE value IS NOT NULL;

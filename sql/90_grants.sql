@@ -11,6 +11,12 @@ BEGIN
             NULL;       -- another database, or another session right now, made it
         END;
     END LOOP;
+    -- The receiver's, which may send and nothing else. No client can log in as it; a background worker can, for which the limit does not hold.
+    BEGIN
+        CREATE ROLE trace_ext_receiver LOGIN CONNECTION LIMIT 0 IN ROLE trace_ext_writer;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;
+    END;
 END
 $$;
 

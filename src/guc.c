@@ -27,6 +27,10 @@ int			tex_max_nesting = 100;
 int			tex_otlp_max_size = 64 * 1024 * 1024;
 int			tex_ingest_quota = 0;
 char	   *tex_redaction_key = NULL;
+char	   *tex_otlp_listen = NULL;
+char	   *tex_otlp_database = NULL;
+char	   *tex_otlp_role = NULL;
+char	   *tex_otlp_token_file = NULL;
 
 bool		tex_workers_on = true;
 int			tex_naptime = 60;
@@ -458,6 +462,79 @@ define_cache(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+/*
+ * Splits "host:port", "[host]:port" or "*:port" into a host, copied without brackets, and a
+ * port, which stays where it is; false where it is none of these.
+ */
+bool
+tex_split_address(const char *address, char *host, size_t room, const char **port)
+{
+	const char *colon = strrchr(address, ':');
+	const char *end = colon;
+	size_t		digits;
+
+	if (colon == NULL)
+		return false;
+	*port = colon + 1;
+	digits = strspn(*port, "0123456789");
+	if (digits == 0 || digits > 5 || (*port)[digits] != '\0' || atoi(*port) < 1 || atoi(*port) > 65535)
+		return false;
+	if (*address == '[')
+	{
+		address++;
+		end--;
+		if (*end != ']')
+			return false;
+	}
+	else if (memchr(address, ':', colon - address) != NULL)
+		return false;
+	if (end <= address || (size_t) (end - address) >= room)
+		return false;
+	memcpy(host, address, end - address);
+	host[end - address] = '\0';
+	return true;
+}
+
+/* An address or nothing; whether it can be had, only the receiver finds out. */
+static bool
+check_otlp_listen(char **value, void **extra, GucSource source)
+{
+	char		host[256];
+	const char *port;
+
+	if (**value == '\0' || tex_split_address(*value, host, sizeof(host), &port))
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errdetail("It is no host and port.");
+	GUC_check_errhint("Write '127.0.0.1:4318', '[::1]:4318' or '*:4318'; '' is off.");
+	return false;
+}
+
+/* Where the receiver listens, and what it may do. */
+static void
+define_receiver(void)
+{
+	DefineCustomStringVariable("trace_ext.otlp_listen",
+							   "Address and port on which the receiver takes what SDKs of OpenTelemetry send.",
+							   "As '127.0.0.1:4318'. Empty: there is no receiver.",
+							   &tex_otlp_listen, "",
+							   PGC_SIGHUP, 0, check_otlp_listen, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.otlp_database",
+							   "Database that the receiver stores in.",
+							   NULL, &tex_otlp_database, "postgres",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.otlp_role",
+							   "Role that the receiver stores as; no superuser.",
+							   "It needs no more than trace_ext_writer.",
+							   &tex_otlp_role, "trace_ext_receiver",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.otlp_token_file",
+							   "File with the token that clients must send to the receiver.",
+							   "As \"Authorization: Bearer ...\". Required for any address but the loopback one.",
+							   &tex_otlp_token_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+}
+
 /* Background workers, and what their jobs go by. */
 static void
 define_workers(void)
@@ -621,6 +698,7 @@ tex_guc_init(void)
 	define_anomalies();
 	define_cache();
 	define_workers();
+	define_receiver();
 	define_retention();
 	define_histories();
 	define_health();

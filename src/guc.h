@@ -29,6 +29,13 @@ extern int	tex_otlp_max_size;	/* bytes */
 extern char *tex_redaction_key;
 extern int	tex_ingest_quota;	/* events a second; 0: none */
 
+/* The receiver, whose library reads these; none is NULL. */
+extern PGDLLEXPORT char *tex_otlp_listen;
+extern PGDLLEXPORT char *tex_otlp_database;
+extern PGDLLEXPORT char *tex_otlp_role;
+extern PGDLLEXPORT char *tex_otlp_token_file;
+extern PGDLLEXPORT bool tex_split_address(const char *address, char *host, size_t room, const char **port);
+
 /* Background workers. */
 extern bool tex_workers_on;
 extern int	tex_naptime;		/* in seconds */

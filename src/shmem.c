@@ -18,6 +18,7 @@
 #include "cache/entries.h"
 #include "cache/attempts.h"
 #include "cache/relations.h"
+#include "common/receiver_shared.h"
 #include "common/worker_slots.h"
 #include "ingest/quota.h"
 #include "shmem.h"
@@ -36,6 +37,7 @@ static const SharedPart parts[] = {
 	{tex_failures_shmem_size, tex_failures_shmem_attach},
 	{tex_workers_size, tex_workers_attach},
 	{tex_quota_size, tex_quota_attach},
+	{tex_receiver_size, tex_receiver_attach},
 	{NULL, NULL}
 };
 

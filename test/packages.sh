@@ -36,7 +36,7 @@ wanted()
 		echo redis-server redis-tools
 		return
 	fi
-	echo gcc libc6-dev make zlib1g-dev
+	echo gcc libc6-dev make zlib1g-dev libmicrohttpd-dev
 	if [ -z "${PG_CONFIG:-}" ]; then
 		n=$(major)
 		echo "postgresql-${n:-N}" "postgresql-server-dev-${n:-N}"

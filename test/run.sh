@@ -358,8 +358,13 @@ suite_house()
 # A library loaded into the server shares one name space with all the others.
 foreign_symbols()
 {
-	nm -D --defined-only "$SRC/trace_ext.so" | awk '{ print $3 }' |
-		grep -vE '^(tex_|pg_finfo_tex_|_PG_)|^Pg_magic_func$' || true
+	local library
+	for library in trace_ext trace_ext_otlp; do
+		nm -D --defined-only "$SRC/$library.so" | awk '{ print $3 }' |
+			grep -vE '^(tex_|pg_finfo_tex_|_PG_)|^Pg_magic_func$' || true
+	done
+	# What everybody preloads needs nothing that the server does not.
+	ldd "$SRC/trace_ext.so" | grep microhttpd || true
 }
 
 objects_without_comment()

@@ -32,6 +32,8 @@
 
 #define BATCH_NAME "trace_ext_batch"
 
+TexLastBatch tex_last_batch;
+
 struct TexBatchRow
 {
 	pg_uuid_t	trace_id;
@@ -304,6 +306,18 @@ tex_batch_take_quota(TexBatch *batch)
 	tex_quota_take((int64) batch->row_count + list_length(batch->rejections));
 }
 
+/* Leaves word of a batch for who called the SQL function from C. */
+static void
+note_last(const TexBatch *batch)
+{
+	const char *reason = batch->rejections == NIL ? "" : ((Rejection *) linitial(batch->rejections))->reason;
+	int			len = pg_mbcliplen(reason, strlen(reason), sizeof(tex_last_batch.reason) - 1);
+
+	tex_last_batch.records = batch->position;
+	memcpy(tex_last_batch.reason, reason, len);
+	tex_last_batch.reason[len] = '\0';
+}
+
 /* Stores a batch that was read, rows first; returns how many were inserted, there already, refused. */
 Datum
 tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
@@ -322,6 +336,7 @@ tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
 	if (batch->rejections != NIL)
 		insert_rejections(batch);
 	SPI_finish();
+	note_last(batch);
 
 	values[0] = Int64GetDatum(inserted);
 	values[1] = Int64GetDatum(batch->row_count - inserted);

@@ -27,6 +27,19 @@ typedef struct TexBatch
 	int64		most_rejections;	/* as many are kept */
 } TexBatch;
 
+/*
+ * The batch that this process stored last: how many records it had, refused ones included, and
+ * why the first of those was, in the database's encoding.  For the receiver, which calls the
+ * SQL functions, and tells its client.
+ */
+typedef struct TexLastBatch
+{
+	int64		records;
+	char		reason[200];
+} TexLastBatch;
+
+extern PGDLLEXPORT TexLastBatch tex_last_batch;
+
 extern TexBatch *tex_batch_begin(void);
 extern void tex_batch_add(TexBatch *batch, TexEventRow *row);
 extern void tex_batch_cut(TexBatch *batch, int row_count);

@@ -5,7 +5,7 @@
 #ifndef TEX_GUNZIP_H
 #define TEX_GUNZIP_H
 
-extern bool tex_is_gzip(const char *data, int len);
-extern char *tex_gunzip(const char *data, int len, int limit, int *unpacked);
+extern PGDLLEXPORT bool tex_is_gzip(const char *data, int len);
+extern PGDLLEXPORT char *tex_gunzip(const char *data, int len, int limit, int *unpacked);
 
 #endif							/* TEX_GUNZIP_H */

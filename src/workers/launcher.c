@@ -13,6 +13,8 @@
  *		              +-> ABSENT  (no extension) -> STARTING when told of one
  *		              +-> NO_SLOT, FAILED        -> STARTING after a pause
  *
+ * Whether workers are on or off, it also starts the receiver (receiver_start.c).
+ *
  * The states are in shared memory (common/worker_slots.h).  The launcher makes and removes
  * slots and moves them to STARTING and NO_SLOT; the worker moves its own on.
  */
@@ -37,6 +39,8 @@
 
 #include "guc.h"
 #include "workers/launcher.h"
+#include "workers/receiver_start.h"
+#include "common/receiver_shared.h"
 #include "common/worker_slots.h"
 
 /* Workers on their way at once: a database that hangs must not stop the others. */
@@ -363,6 +367,7 @@ reload_settings(void)
 
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	tex_receiver_retry();
 	if (were_on || !tex_workers_on)
 		return;
 	LWLockAcquire(&tex_workers->lock, LW_EXCLUSIVE);
@@ -390,6 +395,7 @@ run(void)
 	while (!ShutdownRequestPending)
 	{
 		TimestampTz now;
+		long		receiver_wait;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -405,8 +411,9 @@ run(void)
 		}
 		if (tex_workers_on)
 			start_workers();
+		receiver_wait = tex_receiver_keep();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 time_to_wait(), PG_WAIT_EXTENSION);
+						 Min(time_to_wait(), receiver_wait), PG_WAIT_EXTENSION);
 	}
 }
 

@@ -28,6 +28,7 @@
 
 #include "workers/make_way.h"
 #include "workers/wanted.h"
+#include "common/receiver_shared.h"
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
@@ -110,6 +111,7 @@ send_away(Oid database, TexDatabaseSlot *slot)
 {
 	int			pids[TEX_JOB_PROCESSES + 1];
 	int			n = 0;
+	bool		receives;
 
 	LWLockAcquire(&tex_workers->lock, LW_SHARED);
 	if (slot->pid != 0 && slot->pid != MyProcPid)
@@ -126,7 +128,14 @@ send_away(Oid database, TexDatabaseSlot *slot)
 	for (int i = 0; i < n; i++)
 		kill(pids[i], SIGTERM);
 	LWLockRelease(&tex_workers->lock);
-	return n > 0;
+
+	/* The receiver is counted out by the launcher, which goes by kept_out as well. */
+	LWLockAcquire(&tex_receiver->lock, LW_SHARED);
+	receives = tex_receiver->pid != 0 && tex_receiver->database == database;
+	if (receives)
+		kill(tex_receiver->pid, SIGTERM);
+	LWLockRelease(&tex_receiver->lock);
+	return n > 0 || receives;
 }
 
 /*
@@ -268,7 +277,11 @@ tell_launcher(void)
 		tex_wake_launcher();
 	}
 	if (extension_changes)
+	{
 		tex_worker_wake(MyDatabaseId);
+		tex_receiver_retry();
+		tex_wake_launcher();
+	}
 }
 
 static void
