@@ -138,17 +138,27 @@ CREATE TABLE count_deltas (
     latency       histogram
 );
 
+-- What data_version() is made of: a number for each statement that changed what can be
+-- seen. Whoever sees the same of them sees the same.
+CREATE TABLE version_deltas (
+    stamp  bigint NOT NULL
+);
+
 -- One row, so that counting costs the same at every size.
 CREATE TABLE totals (
     event_count  bigint NOT NULL,
-    trace_count  bigint NOT NULL
+    trace_count  bigint NOT NULL,
+    version      bigint NOT NULL
 );
-INSERT INTO totals VALUES (0, 0);
+-- Two stores with nothing in them are two all the same.
+INSERT INTO totals VALUES (0, 0, ('x' || left(md5(gen_random_uuid()::text), 16))::bit(64)::bigint);
 
 -- Folding empties the delta tables all the time: vacuum them as soon as it pays.
 ALTER TABLE summary_deltas SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE count_deltas SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE version_deltas SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
     autovacuum_vacuum_cost_delay = 0);
 -- Few rows, rewritten by each fold.
 ALTER TABLE totals SET (fillfactor = 10);
@@ -168,7 +178,11 @@ COMMENT ON TABLE operation_names IS
     'operations of a service ("=" and its name, or nothing for events without one) that have rows of their own in operation_base; with "(other)" among them, all others are counted there';
 COMMENT ON TABLE count_deltas IS
     'by how much statements changed counts since the last fold; operation as the event has it, latency of the events with a duration';
-COMMENT ON TABLE totals IS 'one row: events and traces as of the last fold; call count_events(), count_traces()';
+COMMENT ON TABLE version_deltas IS
+    'a random number for each statement that changed events, or what is found and decided about them, since the last fold; call data_version()';
+COMMENT ON TABLE totals IS
+    'one row: events, traces and version as of the last fold; call count_events(), count_traces(), data_version()';
+COMMENT ON COLUMN totals.version IS 'the numbers that version_deltas had, as one: added without carry, so in any order';
 COMMENT ON INDEX summary_base_newest_idx IS 'traces by time of their last event';
 COMMENT ON INDEX summary_base_errors_idx IS 'traces with errors by time of their last event';
 COMMENT ON INDEX summary_base_duration_idx IS 'traces by how long they lasted';
@@ -181,6 +195,10 @@ COMMENT ON FUNCTION trace_ext_internal.note_event() IS 'row trigger on events: r
 CREATE FUNCTION trace_ext_internal.append_deltas() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'tex_append_deltas';
 COMMENT ON FUNCTION trace_ext_internal.append_deltas() IS 'statement trigger on events and its partitions: appends what trace_ext_internal.note_event() remembered';
+
+CREATE FUNCTION trace_ext_internal.append_stamp() RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_append_stamp';
+COMMENT ON FUNCTION trace_ext_internal.append_stamp() IS 'what can be seen changed: appends a random number to version_deltas';
 
 -- Row triggers are cloned to every partition by PostgreSQL, statement triggers
 -- are not: adopt_partition() makes those. ALWAYS: what logical replication

@@ -416,8 +416,13 @@ BEGIN
                error_count = b.error_count + excluded.error_count,
                latency = b.latency OPERATOR(trace_ext.+) excluded.latency
         RETURNING 1
+    ), taken_stamps AS (
+        DELETE FROM trace_ext.version_deltas
+         WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.version_deltas LIMIT most))
+        RETURNING stamp
     ), summed AS (
         UPDATE trace_ext.totals SET
+               version = version # coalesce((SELECT bit_xor(stamp) FROM taken_stamps), 0),
                event_count = event_count + (SELECT coalesce(sum(event_count), 0) FROM taken_counts),
                trace_count = trace_count + (SELECT count(*) FROM added WHERE is_new)
                                          + (SELECT count(*) FROM replaced WHERE is_new)
@@ -584,6 +589,8 @@ BEGIN
     SELECT hour, service_name, kind, operation, event_count, error_count, write_count, latency FROM trace_ext.counts_recomputed;
     PERFORM trace_ext_internal.fold_deltas(NULL);
     PERFORM trace_ext_internal.rebuild_calls();
+    -- Who calls this has a reason to think that something was wrong.
+    PERFORM trace_ext_internal.append_stamp();
 END
 $$;
 COMMENT ON FUNCTION rebuild_summaries() IS

@@ -53,6 +53,7 @@ BEGIN
                     SELECT hour, service_name, kind, operation, $1 * event_count, $1 * error_count, $1 * write_count,
                            CASE WHEN $1 > 0 THEN latency ELSE ''{}''::trace_ext.histogram OPERATOR(trace_ext.-) latency END
                       FROM (%s) AS counts', trace_ext_internal.count_query(part::regclass::text)) USING sign;
+    PERFORM trace_ext_internal.append_stamp();
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.count_rows(oid, int) IS 'counts all rows of a partition that came (1) or goes (-1)';
@@ -66,6 +67,7 @@ DECLARE
     origin constant timestamptz := '2000-01-01 00:00:00+00';
     first_hour timestamptz := date_bin('1 hour', low, origin);
     last_hour timestamptz := date_bin('1 hour', high, origin);      -- first one not wholly inside
+    events_before constant bigint := trace_ext.count_events();
     forgotten_traces bigint;
     forgotten_events bigint;
 BEGIN
@@ -133,6 +135,9 @@ BEGIN
          WHERE ("timestamp" >= $1 AND "timestamp" < trace_ext_internal.shifted($1, '1 hour') AND $1 < $3)
             OR ("timestamp" >= $2 AND "timestamp" < trace_ext_internal.shifted($2, '1 hour') AND $2 < $4)) AS cut$q$)
       USING first_hour, last_hour, low, high;
+    IF trace_ext.count_events() <> events_before THEN
+        PERFORM trace_ext_internal.append_stamp();
+    END IF;
 
     -- A service that has run out of operations gets back those that are no longer used, and may
     -- name new ones once nothing is left of what was counted in "(other)".
@@ -186,6 +191,7 @@ BEGIN
         PERFORM trace_ext_internal.forget_calls();
     END;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
+    PERFORM trace_ext_internal.append_stamp();
     DELETE FROM trace_ext.trace_links;
 END
 $$;

@@ -533,6 +533,7 @@ CREATE FUNCTION trace_ext_internal.fold_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
     SELECT CASE WHEN EXISTS (SELECT FROM trace_ext.summary_deltas) OR EXISTS (SELECT FROM trace_ext.count_deltas)
+                     OR (SELECT count(*) FROM (SELECT FROM trace_ext.version_deltas LIMIT 1000) AS many) = 1000
                 THEN '-infinity'::timestamptz END;
     END;
 COMMENT ON FUNCTION trace_ext_internal.fold_needed() IS 'whether deltas are outstanding';

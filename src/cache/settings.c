@@ -16,6 +16,7 @@
 #include <fnmatch.h>
 
 #include "common/hashfn.h"
+#include "fmgr.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
@@ -42,6 +43,8 @@ static const char *const irrelevant[] = {
 	"work_mem", "maintenance_work_mem", "temp_buffers",	/* how much memory it may take */
 	"synchronous_commit", "commit_*"	/* how safe commits are */
 };
+
+PG_FUNCTION_INFO_V1(tex_settings_key);
 
 #define IS_ONE_OF(name, list) is_one_of(name, list, lengthof(list))
 
@@ -211,6 +214,17 @@ tex_settings_now(void)
 		appendBinaryStringInfo(&last, now.data, now.len);
 	}
 	return &hashes;
+}
+
+/*
+ * settings_key() returns bigint
+ *
+ * Two sessions that have all settings alike have the same, whatever else they are.
+ */
+Datum
+tex_settings_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) tex_settings_now()->hash[TEX_SETTINGS_ALL][0]);
 }
 
 /* Can it be written down, and set in another process? */

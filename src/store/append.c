@@ -1,6 +1,7 @@
 /*
  * append.c
- *		Appends what triggers collected to summary_deltas and count_deltas.
+ *		Appends what triggers collected to summary_deltas and count_deltas, and
+ *		stamps to version_deltas.
  *
  * Rules
  * - Only inserts into tables without an index: no row lock is taken, so writers
@@ -15,6 +16,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "common/pg_prng.h"
 #include "executor/executor.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -181,4 +183,21 @@ tex_append_counts(TexCount **counts, int n)
 	}
 	writer_close(w);
 	return written;
+}
+
+/*
+ * Appends a row of version_deltas: what the transaction can see is not what it was.
+ * A random number, as one that counts would be a row that writers wait for; two of
+ * 2^64 that are the same are nobody's worry.
+ */
+void
+tex_append_version_stamp(void)
+{
+	DeltaWriter *w = palloc0(sizeof(DeltaWriter));
+
+	w->rel = table_open(tex_relation_oid("version_deltas"), RowExclusiveLock);
+	writer_next(w)->tts_values[0] = Int64GetDatum((int64) pg_prng_uint64(&pg_global_prng_state));
+	writer_add(w);
+	writer_close(w);
+	pfree(w);
 }

@@ -30,5 +30,6 @@ typedef struct TexCount
 
 extern int	tex_append_summaries(TexSummary **summaries, int n);
 extern int	tex_append_counts(TexCount **counts, int n);
+extern void tex_append_version_stamp(void);
 
 #endif							/* TEX_APPEND_H */

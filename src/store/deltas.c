@@ -11,6 +11,8 @@
  * Rules
  * - A pending set belongs to one subtransaction and is written in that one,
  *	 so that a rollback takes both the events and their deltas.
+ * - Whatever changed in a row, a number is appended to version_deltas with the rest:
+ *	 data_version() is another one in snapshots that see it.
  * - What no statement trigger wrote (logical replication fires none) is
  *	 written before commit.
  * - An insert adds.  For a delete, and for an update that moves anything the
@@ -38,6 +40,7 @@
 #include "utils/timestamp.h"
 
 #include "store/append.h"
+#include "store/data_version.h"
 #include "store/deltas.h"
 #include "common/event.h"
 #include "store/fold_once.h"
@@ -118,6 +121,7 @@ typedef struct PendingSet
 	MemoryContext context;		/* of all of it; below TopTransactionContext */
 	TexSummarySet *summaries;
 	count_hash *counts;
+	bool		changed;		/* did any row, even if nothing is counted of that? */
 	Oid			layout_of;		/* the relation that columns[] is for */
 	AttrNumber	columns[COL_COUNT];
 } PendingSet;
@@ -399,6 +403,7 @@ tex_note_event(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	PendingSet *set;
 	EventRow	row;
+	bool		changed = true;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_AFTER(trigger->tg_event))
@@ -430,7 +435,10 @@ tex_note_event(PG_FUNCTION_ARGS)
 			add_count(set, &row, -1);
 			add_count(set, &new_row, 1);
 		}
+		else if (!set->changed)
+			changed = !tex_same_row(trigger->tg_trigslot, trigger->tg_newslot, NULL);
 	}
+	set->changed |= changed;
 	if (tex_summaries_count(set->summaries) >= MAX_PENDING || set->counts->members >= MAX_PENDING)
 		append_pending(set);
 	return PointerGetDatum(NULL);
@@ -461,6 +469,8 @@ append_pending(PendingSet *set)
 	appended_deltas += tex_append_summaries(tex_summaries_all(set->summaries),
 											tex_summaries_count(set->summaries));
 	appended_deltas += tex_append_counts(counts, n);
+	if (set->changed)
+		tex_append_version_stamp();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	discard_pending(set);

@@ -202,6 +202,7 @@ tex_folder_main(Datum argument)
 	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
 	tex_vacuum_if_large("summary_deltas");
 	tex_vacuum_if_large("count_deltas");
+	tex_vacuum_if_large("version_deltas");
 	tex_vacuum_if_large("calls_queue");
 	proc_exit(0);
 }

@@ -337,6 +337,7 @@ tidy_up_after(const char *job)
 	{
 		tex_vacuum_if_large("summary_deltas");
 		tex_vacuum_if_large("count_deltas");
+		tex_vacuum_if_large("version_deltas");
 	}
 	else if (strcmp(job, "calls") == 0)
 		tex_vacuum_if_large("calls_queue");

@@ -58,6 +58,7 @@ SELECT function_returns('trace_ext', 'prometheus_metrics', ARRAY[]::text[], 'set
 SELECT is_empty($$SELECT j.name FROM trace_ext.jobs j LEFT JOIN pg_proc p ON p.oid = to_regproc(j.procedure) WHERE p.prokind IS DISTINCT FROM 'p' OR NOT p.prosecdef$$,
     'each job is a procedure that runs with the rights of its owner');
 
+SELECT function_returns('trace_ext', 'data_version', ARRAY[]::text[], 'text');
 SELECT is(pg_temp.signature('changes_since'), 'channel text, after bigint DEFAULT NULL::bigint', 'changes_since(...)');
 SELECT is(pg_get_function_result('trace_ext.changes_since'::regproc), 'TABLE(id bigint, sent_at timestamp with time zone, payload jsonb)', 'what it returns');
 

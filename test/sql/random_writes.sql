@@ -257,20 +257,52 @@ BEGIN
     END IF;
 END $$;
 
+-- All that data_version() is about and this test writes. (In SQL its plan would outlive a
+-- change of partitions within a transaction.)
+CREATE FUNCTION content() RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN md5(concat((SELECT string_agg(e::text, E'\n' ORDER BY e::text) FROM trace_ext.events e),
+                      (SELECT string_agg(e::text, E'\n' ORDER BY e::text) FROM trace_ext.ingest_errors e)));
+END $$;
+-- A version is of one content, whatever became of it since; returns the versions known.
+CREATE FUNCTION check_version(versions jsonb, seed text, step int, history text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    version constant text := trace_ext.data_version();
+    content constant text := content();
+BEGIN
+    IF versions ->> version <> content THEN
+        RAISE EXCEPTION E'data_version() did not change with what it is of\ntest.seed=%, step %\nsince the last good one:%', seed, step, history;
+    END IF;
+    RETURN versions || jsonb_build_object(version, content);
+END $$;
+
 -- Transactions of one to four steps, looked at from inside after one step in three, by
 -- chance, and from outside after their end. Returns what was done, and how full it got.
-CREATE PROCEDURE run(seed int, steps int, INOUT actions text[] = '{}', INOUT most_events int = 0, INOUT most_partitions int = 0)
+CREATE PROCEDURE run(seed int, steps int, INOUT actions text[] = '{}', INOUT most_events int = 0, INOUT most_partitions int = 0, INOUT unmoved int = 0)
 LANGUAGE plpgsql AS $$
 DECLARE
     action text := '';
     history text := '';
     done int := 0;
+    versions jsonb := '{}';
+    before text;
+    at_first text;
 BEGIN
     PERFORM setseed(seed / 1e9);
     WHILE done < steps LOOP
+        at_first := trace_ext.data_version();
         FOR i IN 1 .. upto(4) LOOP
+            before := trace_ext.data_version();
             CALL steps_in_subtransaction(1, action);
             history := history || action;
+            -- What was rolled back, or only folded, leaves it as it was.
+            IF action ~ '^[^)]*\)rolled back$' OR action ~ '^( (fold|fold-some|take-some-calls))+\)$' THEN
+                IF trace_ext.data_version() <> before THEN
+                    RAISE EXCEPTION E'data_version() changed\ntest.seed=%, step %:%', seed, done, action;
+                END IF;
+                unmoved := unmoved + 1;
+            END IF;
+            versions := check_version(versions, seed::text, done, history);
             IF random() < 0.33 THEN
                 PERFORM check_exact(seed::text, done, history);
                 history := '';
@@ -283,6 +315,9 @@ BEGIN
         END LOOP;
         IF random() < 0.15 THEN
             ROLLBACK;
+            IF trace_ext.data_version() <> at_first THEN
+                RAISE EXCEPTION E'data_version() changed with what was rolled back\ntest.seed=%, step %:%', seed, done, history;
+            END IF;
             PERFORM check_exact(seed::text, done, history || ' ROLLBACK');
         ELSE
             COMMIT;
@@ -307,7 +342,7 @@ SELECT a AS never_done
                     'partition-directly', 'fold', 'rebuild', 'truncate', 'truncate-all', 'attach-or-detach',
                     'failed', 'folding-insert']) a
  WHERE NOT EXISTS (SELECT FROM unnest(:'actions'::text[]) done WHERE done IN (a, a || ')', a || ')rolled'));
-SELECT :most_events > 50 AS many_events, :most_partitions AS most_partitions;
+SELECT :most_events > 50 AS many_events, :most_partitions AS most_partitions, :unmoved > 10 AS version_stood;
 SELECT * FROM plain.differences();
 SELECT * FROM verify_summaries();
 

@@ -108,6 +108,7 @@ my $original_rules = $source->safe_psql('postgres', $rules);
 like($original_rules, qr/alert rule\|critical finding/, 'the log is not empty');
 
 my $original = answers($source);
+my $original_version = $source->safe_psql('postgres', 'SELECT trace_ext.data_version()');
 
 #
 # Checks of a restored database
@@ -182,9 +183,12 @@ sub restored_ok
 
 	is(answers($node, $db), $original, "$name: equal answers");
 	exact_ok($node, "$name: exact", $db);
+	my $version = $node->safe_psql($db, 'SELECT trace_ext.data_version()');
+	isnt($version, $original_version, "$name: a version of its own");
 	is($node->safe_psql($db, $anatomy), $original_anatomy, "$name: partitions are the same") unless $options{rows_only};
 	$node->safe_psql($db, 'SELECT trace_ext.fold()');
 	is(answers($node, $db), $original, "$name: equal answers after a fold");
+	is($node->safe_psql($db, 'SELECT trace_ext.data_version()'), $version, "$name: which stands");
 	is($node->safe_psql($db, 'SELECT nextval(\'trace_ext.ingest_errors_id_seq\') > max(id) FROM trace_ext.ingest_errors'),
 		't', "$name: the sequence goes on");
 	is($node->safe_psql($db, $jobs), $original_jobs, "$name: the same jobs");

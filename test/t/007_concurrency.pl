@@ -141,21 +141,27 @@ sub finish_ok
 }
 
 # Checks in a loop, until the time is over, at one isolation level; a snapshot
-# is looked at twice, as it must not change by what others fold meanwhile.
+# is looked at twice, as it must not change by what others fold meanwhile.  What
+# version it has, and of what, goes to a file: see versions_ok().
 sub watch
 {
 	my ($level, $until) = @_;
 	my $checks = 0;
 	my @found;
+	my $version = q{SELECT concat_ws(' ', 'version', trace_ext.data_version(),
+		(SELECT coalesce(md5(string_agg(e::text, E'\n' ORDER BY e.trace_id, e.id, e."timestamp")), 'nothing') FROM trace_ext.events e));};
 
 	while (time() < $until && @found < 3)
 	{
 		my ($status, $out, $err) = try_psql($node, qq{
 			BEGIN ISOLATION LEVEL $level;
 			SELECT item, key, stored, recomputed FROM trace_ext.verify_summaries() LIMIT 3;
+			$version
 			SELECT pg_sleep(0.05) IS NULL WHERE false;
+			$version
 			SELECT item, key, stored, recomputed FROM trace_ext.verify_summaries() LIMIT 3;
 			COMMIT;});
+		append_to_file("$dir/versions", "$1\n") while $out =~ s/^version (.*)\n?//m;
 		push @found, "status $status: $out $err" if $status != 0 || $out ne '' || $err ne '';
 		$checks++;
 	}
@@ -180,6 +186,25 @@ sub watched_ok
 	like($result, qr/^[1-9]\d* checks, all exact$/, "$watcher->{level}: exact at every moment");
 }
 
+# Whoever asked, at whatever level, before or after a fold: one version is of one
+# content.  (The same content may have two: written, and taken back by somebody else.)
+sub versions_ok
+{
+	my %content_of;
+	my $asked = 0;
+	my @differ;
+
+	for my $line (split(/\n/, slurp_file("$dir/versions")))
+	{
+		my ($version, $content) = split(/ /, $line);
+		push @differ, $version if ($content_of{$version} //= $content) ne $content;
+		$asked++;
+	}
+	is(join(' ', @differ), '', 'a version is of one content: ' . scalar(keys %content_of) . " versions, asked $asked times");
+	cmp_ok($asked, '>', keys %content_of, 'some were asked twice');
+	cmp_ok(scalar(keys %content_of), '>', 2, 'and it changed');
+}
+
 #
 # Everybody at once
 #
@@ -194,8 +219,14 @@ sub watched_ok
 
 	watched_ok($_) for @watchers;
 	finish_ok($_) for @runs;
+	versions_ok();
 }
 exact_ok($node, 'exact at the end');
+{
+	my $version = $node->safe_psql('postgres', 'SELECT trace_ext.data_version()');
+	$node->safe_psql('postgres', 'SELECT trace_ext.fold(); VACUUM');
+	is($node->safe_psql('postgres', 'SELECT trace_ext.data_version()'), $version, 'the version stands when nobody writes');
+}
 cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM trace_ext.events WHERE name = 'redelivered'}), '>', 0, 'batches were delivered');
 is($node->safe_psql('postgres', q{
 	SELECT count(*) - count(DISTINCT id) FROM trace_ext.events WHERE name = 'redelivered'}), '0', 'what was delivered several times is there once');
