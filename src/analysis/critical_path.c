@@ -34,6 +34,7 @@
  *	   going on at t: it arrives when the last of its parts did that step 1 would take,
  *	   or it began; the walk is in it at t.  Of several that arrive at once, a finished one
  *	   is taken before one that goes on, then the latest s, then the latest in the sequence.
+ *	   In OpenTelemetry c is the outermost span around it that ended before t.
  *	   Where there is no cause left, the walk is in what encloses e, or in the trace, at t.
  *
  * Locks.  The release that let an acquire e go on is one of the causes of step 3 as well,
@@ -424,6 +425,23 @@ note_arrival(Walk *walk, Arrival *best, int32 cause)
 		best->others = this.others;
 }
 
+/*
+ * In OpenTelemetry what stands before an event is a span that has ended, not the last thing that
+ * happened in it: what its parent did from then on is the parent's own.
+ */
+static int32
+span_before(const Walk *walk, int32 cause)
+{
+	const TexOneTrace *one = walk->one;
+	int32		span = cause;
+
+	if (!(one->events[cause].flags & TEX_EVENT_OTLP))
+		return cause;
+	while (walk->enclosing[span] != TEX_NO_EVENT && one->extents[walk->enclosing[span]].ended < walk->at)
+		span = walk->enclosing[span];
+	return span;
+}
+
 /* The cause that arrives last. */
 static Arrival
 last_arrival(Walk *walk)
@@ -436,7 +454,7 @@ last_arrival(Walk *walk)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!only_had_lock(one, walk->event, *cause))
-			note_arrival(walk, &best, *cause);
+			note_arrival(walk, &best, span_before(walk, *cause));
 	}
 	if (handover != TEX_NO_EVENT && one->extents[handover].ended <= walk->at)
 		note_arrival(walk, &best, handover);
