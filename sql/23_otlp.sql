@@ -53,6 +53,10 @@ COMMENT ON COLUMN trace_links.linked_span_id IS 'the span that it names';
 COMMENT ON COLUMN trace_links."timestamp" IS 'when the span that has the link began';
 COMMENT ON COLUMN trace_links.attributes IS 'attributes of the link, as docs/otlp.md says';
 
+CREATE FUNCTION trace_ext_internal.otlp_start_id(trace_id uuid, span_id text) RETURNS uuid
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_otlp_start_id';
+COMMENT ON FUNCTION trace_ext_internal.otlp_start_id(uuid, text) IS 'the id that ingest_otlp() gives to the first event of a span; NULL where the id of the span is none of OpenTelemetry';
+
 CREATE FUNCTION ingest_otlp(request jsonb, OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_ingest_otlp_jsonb';
 COMMENT ON FUNCTION ingest_otlp(jsonb) IS

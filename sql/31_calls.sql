@@ -97,7 +97,7 @@ SELECT from_service, to_service, link_type, sum(calls)::bigint AS call_count, su
 HAVING sum(calls) <> 0;
 COMMENT ON VIEW service_calls IS
     'which service called which, how often, in how many traces and with how many failures, exact inside every snapshot; from the rollups. '
-    'A call is a span of one service that a span of another one called or, where no spans say so, an event whose parent is of another service';
+    'A call is a span of one service that a span of another one called, or a span CONSUMER that is linked to a span PRODUCER of another one, in whatever trace; or, where no spans say so, an event whose parent is of another service';
 COMMENT ON COLUMN service_calls.from_service IS 'the service that called';
 COMMENT ON COLUMN service_calls.to_service IS 'the service that was called';
 COMMENT ON COLUMN service_calls.link_type IS 'what carried the calls: by the request that started the called span';
@@ -127,6 +127,44 @@ COMMENT ON FUNCTION service_map(timestamptz, timestamptz) IS
     'which service called which, how often, how often in vain and how long it took, exact inside every snapshot, the most calls first: calls that began '
     'in the hours (of UTC) from the one that since is in to the one that until is in; NULL: no bound. A call takes from the first start '
     'to the last end of the called span, or of the called event; quantiles are within 2.2 %. Reads rollups, so it costs what these hours have, not their events';
+
+--
+-- Links
+--
+
+-- Whoever changes links has their traces looked at again: calls, and who races. What ingest_otlp() inserts comes
+-- with events, and a consumer is found from the producer's trace by the index.
+CREATE FUNCTION trace_ext_internal.note_links() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF TG_OP IN ('DELETE', 'UPDATE') THEN
+        INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+        SELECT DISTINCT o.trace_id, 0, 0, 0, true FROM old_links o;
+    END IF;
+    IF TG_OP IN ('INSERT', 'UPDATE') THEN
+        INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+        SELECT DISTINCT n.trace_id, 0, 0, 0, true FROM new_links n;
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+        SELECT DISTINCT l.trace_id, 0, 0, 0, true FROM trace_ext.trace_links l;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.note_links() IS 'statement trigger on trace_links: has the traces of links that change looked at again';
+CREATE TRIGGER trace_ext_note_insert AFTER INSERT ON trace_links
+    REFERENCING NEW TABLE AS new_links FOR EACH STATEMENT WHEN (current_setting('check_function_bodies') = 'off') EXECUTE FUNCTION trace_ext_internal.note_links();
+CREATE TRIGGER trace_ext_note_update AFTER UPDATE ON trace_links
+    REFERENCING OLD TABLE AS old_links NEW TABLE AS new_links FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_links();
+CREATE TRIGGER trace_ext_note_delete AFTER DELETE ON trace_links
+    REFERENCING OLD TABLE AS old_links FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_links();
+CREATE TRIGGER trace_ext_note_truncate BEFORE TRUNCATE ON trace_links
+    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.note_links();
+COMMENT ON TRIGGER trace_ext_note_insert ON trace_links IS 'has the traces of links that a dump brings looked at again';
+COMMENT ON TRIGGER trace_ext_note_update ON trace_links IS 'has the traces of links that change looked at again';
+COMMENT ON TRIGGER trace_ext_note_delete ON trace_links IS 'has the traces of links that leave looked at again';
+COMMENT ON TRIGGER trace_ext_note_truncate ON trace_links IS 'has the traces of all links looked at again';
 
 --
 -- Adding up
@@ -289,7 +327,8 @@ CREATE FUNCTION trace_ext_internal.verify_calls()
       FROM traces t LEFT JOIN trace_ext.trace_call_rows r ON r.trace_id = t.trace_id
      WHERE t.calls IS DISTINCT FROM r.calls
        AND NOT EXISTS (SELECT FROM trace_ext.calls_queue q WHERE q.trace_id = t.trace_id)
-       AND NOT EXISTS (SELECT FROM trace_ext.summary_deltas d WHERE d.trace_id = t.trace_id);
+       AND NOT EXISTS (SELECT FROM trace_ext.summary_deltas d WHERE d.trace_id = t.trace_id)
+       AND NOT EXISTS (SELECT FROM trace_ext.trace_links l JOIN trace_ext.summary_deltas d ON d.trace_id = l.linked_trace_id WHERE l.trace_id = t.trace_id);
     END;
 COMMENT ON FUNCTION trace_ext_internal.verify_calls() IS
     'computes the calls of all traces and returns what differs from what is stored; a part of verify_summaries()';

@@ -326,9 +326,13 @@ BEGIN
         INSERT INTO trace_ext.anomaly_queue (trace_id)
         SELECT trace_id FROM merged UNION ALL SELECT stale_id FROM recomputed
     ), calling AS (
-        -- Nobody calls himself, and a trace that only gained events had no calls to lose.
+        -- Nobody calls himself, and a trace that only gained events had no calls to lose. But consumers call
+        -- across traces: those of a trace that changed, and those that are linked to it.
         INSERT INTO trace_ext.calls_queue
-        SELECT trace_id FROM added WHERE may_call UNION ALL SELECT stale_id FROM recomputed
+        SELECT trace_id FROM added WHERE may_call OR EXISTS (SELECT FROM trace_ext.trace_links l WHERE l.trace_id = added.trace_id)
+        UNION ALL SELECT stale_id FROM recomputed
+        UNION ALL SELECT l.trace_id FROM merged m JOIN trace_ext.trace_links l ON l.linked_trace_id = m.trace_id
+        UNION ALL SELECT l.trace_id FROM recomputed r JOIN trace_ext.trace_links l ON l.linked_trace_id = r.stale_id
         ON CONFLICT DO NOTHING
     ), taken_counts AS (
         DELETE FROM trace_ext.count_deltas

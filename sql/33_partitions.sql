@@ -80,7 +80,11 @@ BEGIN
     WITH forgotten AS (
         DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high RETURNING trace_id, services
     ), queued AS (
-        INSERT INTO trace_ext.calls_queue SELECT trace_id FROM forgotten WHERE cardinality(services) > 1 ON CONFLICT DO NOTHING
+        INSERT INTO trace_ext.calls_queue
+        SELECT f.trace_id FROM forgotten f
+         WHERE cardinality(f.services) > 1 OR EXISTS (SELECT FROM trace_ext.trace_links l WHERE l.trace_id = f.trace_id)
+        UNION ALL SELECT l.trace_id FROM forgotten f JOIN trace_ext.trace_links l ON l.linked_trace_id = f.trace_id
+        ON CONFLICT DO NOTHING
     )
     SELECT count(*) INTO forgotten_traces FROM forgotten;
     INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
@@ -172,6 +176,8 @@ CREATE FUNCTION trace_ext_internal.forget_all() RETURNS void
 BEGIN
     PERFORM trace_ext_internal.require_read_committed('TRUNCATE of events');
     PERFORM trace_ext_internal.fold_lock(true);
+    -- Before the deltas, for that a link has gone is one.
+    DELETE FROM trace_ext.trace_links;
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
@@ -192,7 +198,6 @@ BEGIN
     END;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
     PERFORM trace_ext_internal.append_stamp();
-    DELETE FROM trace_ext.trace_links;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.forget_all() IS 'empties summaries, counts, calls and links, after events was truncated';

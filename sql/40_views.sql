@@ -40,9 +40,17 @@ SELECT trace_id,
            ELSE 'DirectCall'
        END AS edge_type
   FROM trace_ext.events
- WHERE parent_id <> id;
+ WHERE parent_id <> id
+UNION ALL
+-- A consumer and its producer, mostly of another trace.
+SELECT e.trace_id, trace_ext_internal.otlp_start_id(l.linked_trace_id, l.linked_span_id), e.id, 'AsyncAwait'
+  FROM trace_ext.trace_links l
+  JOIN trace_ext.events e ON e.trace_id = l.trace_id AND e.id = trace_ext_internal.otlp_start_id(l.trace_id, l.span_id)
+ WHERE e.kind = 'AsyncAwait'
+   AND trace_ext_internal.otlp_start_id(l.linked_trace_id, l.linked_span_id) IS DISTINCT FROM e.parent_id;
 COMMENT ON VIEW causal_edges IS
-    'one row an event with a parent: from the parent, which may not have arrived, to the event; edge_type by the kind of the latter';
+    'one row an event with a parent: from the parent, which may not have arrived, to the event; edge_type by the kind of the latter. And one a link of a span CONSUMER: '
+    'from the start of the span that it names, mostly of another trace than trace_id';
 
 CREATE VIEW trace_roots AS
 SELECT trace_id, id AS root_event_id, "timestamp", name, service_name
@@ -92,9 +100,15 @@ SELECT e.upstream_span_id AS from_span,
   FROM trace_ext.events e
   LEFT JOIN trace_ext.events p ON p.trace_id = e.trace_id AND p.id = e.parent_id AND p.id <> e.id AND p.span_id = e.span_id
  WHERE e.span_id IS NOT NULL AND e.upstream_span_id IS NOT NULL
- GROUP BY e.trace_id, e.upstream_span_id, e.span_id;
+ GROUP BY e.trace_id, e.upstream_span_id, e.span_id
+UNION ALL
+SELECT l.linked_span_id, l.span_id, 'MessageQueue'::trace_ext.link_type, l.trace_id, e."timestamp"
+  FROM trace_ext.trace_links l
+  JOIN trace_ext.events e ON e.trace_id = l.trace_id AND e.id = trace_ext_internal.otlp_start_id(l.trace_id, l.span_id)
+ WHERE e.kind = 'AsyncAwait' AND (l.linked_trace_id <> l.trace_id OR l.linked_span_id IS DISTINCT FROM e.upstream_span_id);
 COMMENT ON VIEW distributed_edges IS
-    'one row a call or message from one span to another of a trace; link_type by the event that started the called span';
+    'one row a call or message from one span to another of a trace; link_type by the event that started the called span. And one a link of a span CONSUMER to the span that it names, mostly of '
+    'another trace than trace_id';
 
 CREATE VIEW services AS
 SELECT service_name,

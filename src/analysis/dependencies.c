@@ -3,21 +3,25 @@
  *		Which service called which in a trace: service_dependencies().
  *
  * A call is a span of one service that names a span of another one as its caller,
- * as in the view service_calls.  Where there are no spans, it is an event whose
+ * as in the view service_calls; or a span CONSUMER that is linked to a span PRODUCER, in
+ * whatever trace.  Where there are no spans, it is an event whose
  * parent is of another service; but not an answer, nor the caller's own work going
  * on: the event before it in its strand is then above its parent.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
 #include "analysis/dependencies.h"
 #include "analysis/trace_tree.h"
+#include "common/reads.h"
 #include "races/arrays.h"
 
 /* What started a span may be stamped a little after what it caused: a request wins that much. */
@@ -140,8 +144,8 @@ typedef struct EdgeKey
 	int32		to;
 } EdgeKey;
 
-/* Calls from span to span, each pair once. */
-static void
+/* Calls from span to span, each pair once; returns the pairs. */
+static HTAB *
 note_span_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 {
 	HASHCTL		ctl = {.keysize = sizeof(EdgeKey),.entrysize = sizeof(EdgeKey),
@@ -168,7 +172,54 @@ note_span_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 				  link_of(one, callee->start != TEX_NO_EVENT ? callee->start : callee->first),
 				  callee->failed, tex_usecs_between(callee->extent.started, callee->extent.ended));
 	}
-	hash_destroy(edges);
+	return edges;
+}
+
+/* Producers that spans of a trace are linked to: their spans, and their services. */
+static const char producers_query[] =
+	"SELECT l.span_id, l.linked_span_id, l.linked_trace_id OPERATOR(pg_catalog.=) l.trace_id, e.service_name FROM trace_ext.trace_links l "
+	"JOIN trace_ext.events e ON e.trace_id OPERATOR(pg_catalog.=) l.linked_trace_id "
+	"AND e.id OPERATOR(pg_catalog.=) trace_ext_internal.otlp_start_id(l.linked_trace_id, l.linked_span_id) "
+	"WHERE l.trace_id OPERATOR(pg_catalog.=) $1 AND e.kind OPERATOR(pg_catalog.=) 'AsyncSpawn' AND e.service_name IS NOT NULL";
+
+/* The number of a text in a row of a query. */
+static int32
+name_in_row(const TexOneTrace *one, uint64 row, int column)
+{
+	char	   *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+
+	return tex_strings_add(one->history->names, text, strlen(text));
+}
+
+/* Calls of consumers by the producers that they are linked to, but for those that spans tell of. */
+static void
+note_link_calls(const TexOneTrace *one, HTAB *spans, HTAB *edges, HTAB *calls)
+{
+	Oid			types[1] = {UUIDOID};
+	Datum		args[1] = {UUIDPGetDatum(&one->history->traces[one->trace].id)};
+	int			nesting;
+
+	if (one->history->nlinks == 0)
+		return;
+	nesting = tex_no_jit();
+	SPI_execute_with_args(producers_query, 1, types, args, NULL, true, 0);
+	AtEOXact_GUC(false, nesting);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		int32		name = name_in_row(one, i, 1);
+		EdgeKey		key = {name_in_row(one, i, 2), name};
+		Span	   *callee = hash_search(spans, &name, HASH_FIND, NULL);
+		bool		isnull;
+		bool		same_trace = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (callee == NULL || callee->start == TEX_NO_EVENT || one->events[callee->start].kind != TEX_ASYNC_AWAIT ||
+			(same_trace && hash_search(edges, &key, HASH_FIND, NULL) != NULL))
+			continue;
+		note_call(calls, name_in_row(one, i, 4), one->events[callee->first].service, link_of(one, callee->start),
+				  callee->failed, tex_usecs_between(callee->extent.started, callee->extent.ended));
+	}
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Whether a call is known by its spans, and so was counted. */
@@ -266,7 +317,8 @@ note_parent_calls(const TexOneTrace *one, HTAB *spans, HTAB *calls)
 			event->kind == TEX_ASYNC_AWAIT || event->kind == TEX_LOCK_RELEASE ||
 			is_span_call(one, spans, event))
 			continue;
-		goes_on = event->kind != TEX_HTTP_REQUEST && before != TEX_NO_EVENT &&
+		/* A span of OpenTelemetry is work of its own, though its caller waits. */
+		goes_on = event->kind != TEX_HTTP_REQUEST && !(event->flags & TEX_EVENT_OTLP) && before != TEX_NO_EVENT &&
 			nesting.enter[before] <= nesting.enter[event->parent] &&
 			nesting.enter[event->parent] < nesting.leave[before];
 		if (!goes_on)
@@ -307,7 +359,7 @@ tex_dependency_rows(const TexOneTrace *one, TexSink *sink)
 	Dependency **sorted;
 	int32		n = 0;
 
-	note_span_calls(one, spans, calls);
+	note_link_calls(one, spans, note_span_calls(one, spans, calls), calls);
 	note_parent_calls(one, spans, calls);
 	sorted = palloc(sizeof(Dependency *) * (hash_get_num_entries(calls) + 1));
 	hash_seq_init(&scan, calls);

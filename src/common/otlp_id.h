@@ -60,6 +60,28 @@ tex_otlp_span_text(const pg_uuid_t *id, char *text)
 	text[2 * TEX_OTLP_SPAN_ID_LEN] = '\0';
 }
 
+/* The id of a span from such text; false where that is none. */
+static inline bool
+tex_otlp_span_bytes(const char *text, int len, uint8 *bytes)
+{
+	if (len != 2 * TEX_OTLP_SPAN_ID_LEN)
+		return false;
+	memset(bytes, 0, TEX_OTLP_SPAN_ID_LEN);
+	for (int i = 0; i < len; i++)
+	{
+		uint8		digit;
+
+		if (text[i] >= '0' && text[i] <= '9')
+			digit = text[i] - '0';
+		else if (text[i] >= 'a' && text[i] <= 'f')
+			digit = text[i] - 'a' + 10;
+		else
+			return false;
+		bytes[i / 2] = bytes[i / 2] << 4 | digit;
+	}
+	return true;
+}
+
 /* Whether an event of a trace has an id that ingest_otlp() gives to events of a span. */
 static inline bool
 tex_otlp_is_id_of(const pg_uuid_t *id, const pg_uuid_t *trace_id, const char *span)

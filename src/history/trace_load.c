@@ -51,6 +51,10 @@ static const char load_query[] =
 	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
 	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
 
+static const char links_query[] =
+	"SELECT trace_id, span_id, linked_trace_id, linked_span_id FROM trace_ext.trace_links "
+	"WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1)";
+
 typedef struct TraceEntry
 {
 	pg_uuid_t	id;
@@ -461,7 +465,7 @@ kind_of(TexHistory *history, Oid label)
  * overlaps. Its end was rounded to microseconds in the extent.
  */
 static void
-read_otlp(TexEvent *event, Row *row)
+read_otlp(TexHistory *history, TexEvent *event, Row *row)
 {
 	Jsonb	   *attributes = ROW_IS_NULL(row, COL_ATTRIBUTES) ? NULL : DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
 	JsonbValue	buffer;
@@ -469,6 +473,7 @@ read_otlp(TexEvent *event, Row *row)
 	int			rest;
 
 	event->flags |= TEX_EVENT_OTLP;
+	history->has_consumers |= event->kind == TEX_ASYNC_AWAIT;
 	if (ns && ns->type == jbvNumeric)
 	{
 		bool		not_int;
@@ -527,7 +532,7 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	read_kind(history, event, row);
 	if (event->span == event->thread_name &&
 		tex_otlp_is_id_of(&event->id, &history->traces[trace].id, tex_history_text(history, event->span)))
-		read_otlp(event, row);
+		read_otlp(history, event, row);
 	if (!ROW_IS_NULL(row, COL_CLOCK))
 	{
 		MemoryContext old = MemoryContextSwitchTo(history->context);
@@ -565,6 +570,37 @@ tex_history_ranges(TexHistory *history)
 	return history->ranges;
 }
 
+/* The links of the spans of some traces; the query plan is the caller's to choose. */
+static void
+load_links(TexHistory *history, Datum ids)
+{
+	Oid			types[1] = {UUIDARRAYOID};
+
+	SPI_execute_with_args(links_query, 1, types, &ids, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		Row			row;
+		TexSpanLink *link;
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
+		if (history->nlinks == history->links_room)
+		{
+			history->links_room = Max(64, history->links_room * 2);
+			history->links = enlarge(history, history->links, sizeof(TexSpanLink) * (Size) history->links_room);
+		}
+		link = &history->links[history->nlinks++];
+		link->trace = tex_history_trace(history, DatumGetUUIDP(row.values[0]));
+		link->span = name_of_datum(history, &row, 2);
+		link->linked_trace = *DatumGetUUIDP(row.values[2]);
+		link->linked_span = name_of_datum(history, &row, 4);
+		/* Its trace may have left. */
+		if (link->trace < 0)
+			history->nlinks--;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
 /*
  * Adds the events of some traces, by one query. It is planned with these values: partitions
  * outside the range are never opened, and none is where the range is empty. A cursor, so that the
@@ -579,8 +615,10 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	Datum		args[3];
 	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
 	Portal		portal;
+	bool		had_consumers = history->has_consumers;
 	int			nesting;
 
+	history->has_consumers = false;
 	args[0] = tex_uuid_array(ids, n);
 	args[1] = TimestampTzGetDatum(range.first);
 	args[2] = TimestampTzGetDatum(range.last);
@@ -610,6 +648,13 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(portal);
 	MemoryContextDelete(row_context);
+	if (history->has_consumers)
+	{
+		nesting = tex_no_jit();
+		load_links(history, args[0]);
+		AtEOXact_GUC(false, nesting);
+	}
+	history->has_consumers |= had_consumers;
 }
 
 /* A trace and when it may begin. */

@@ -84,6 +84,15 @@ typedef struct TexEvent
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;
 
+/* A span that names one of another trace, as a consumer its producer does. */
+typedef struct TexSpanLink
+{
+	int32		trace;			/* of the span that has the link */
+	int32		span;
+	pg_uuid_t	linked_trace;	/* of the other one, which need not be loaded */
+	int32		linked_span;
+} TexSpanLink;
+
 /* Why a trace is loaded. */
 typedef enum TexRole
 {
@@ -116,6 +125,9 @@ typedef struct TexHistory
 	TexTrace   *traces;
 	int32		ntraces;
 	int32		traces_room;
+	TexSpanLink *links;
+	int32		nlinks;
+	int32		links_room;
 	int32		nthreads;
 	int32		nstrands;
 	TexRanges  *ranges;			/* where in time traces may lie; read at need */
@@ -123,6 +135,7 @@ typedef struct TexHistory
 	struct HTAB *thread_index;
 	Oid			kinds[TEX_KIND_COUNT];	/* labels of the enum, while this is loaded */
 	bool		has_locks;
+	bool		has_consumers;	/* of OpenTelemetry, so that links count */
 } TexHistory;
 
 extern TexHistory *tex_history_create(void);

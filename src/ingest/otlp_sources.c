@@ -278,8 +278,12 @@ tex_sources_store(TexSources *sources)
 		   " $2 ->> 'schemaUrl') ON CONFLICT DO NOTHING",
 		   2, source_types);
 	insert(&sources->links, &links,
-		   "INSERT INTO trace_ext.trace_links (trace_id, span_id, linked_trace_id, linked_span_id, \"timestamp\", attributes)"
-		   " VALUES ($1, $2, $3, $4, $5, $6 -> 'attributes') ON CONFLICT DO NOTHING",
+		   /* Where the span is there already, its trace has to be looked at again. */
+		   "WITH new AS (INSERT INTO trace_ext.trace_links (trace_id, span_id, linked_trace_id, linked_span_id, \"timestamp\", attributes)"
+		   " VALUES ($1, $2, $3, $4, $5, $6 -> 'attributes') ON CONFLICT DO NOTHING RETURNING trace_id, span_id, \"timestamp\")"
+		   " INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)"
+		   " SELECT n.trace_id, 0, 0, 0, true FROM new n WHERE EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = n.trace_id"
+		   " AND e.id = trace_ext_internal.otlp_start_id(n.trace_id, n.span_id) AND e.\"timestamp\" = n.\"timestamp\")",
 		   6, link_types);
 	SPI_finish();
 	tex_become_caller(&owner);

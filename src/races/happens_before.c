@@ -32,6 +32,7 @@
 #include "races/causal_sequence.h"
 #include "races/client_clocks.h"
 #include "races/happens_before.h"
+#include "races/links.h"
 #include "races/locks.h"
 #include "races/messages.h"
 #include "races/strands.h"
@@ -83,6 +84,7 @@ tex_order_create(TexHistory *history)
 	by_parents = tex_strands_assign(history, order->edges);
 	tex_add_task_edges(history, by_parents, order->edges);
 	tex_add_message_edges(history, by_parents, order->edges);
+	tex_add_link_edges(history, order->edges);
 	pfree(by_parents);
 
 	order->norders = history->has_locks ? TEX_NORDERS : 1;

@@ -16,7 +16,7 @@
  * spare.  A message that fits nothing adds no order: a false alarm is better than
  * a hidden race.
  *
- * Between two spans of OpenTelemetry their intervals decide (spans.c).
+ * Between two spans of OpenTelemetry their intervals decide (spans.c), and links.
  */
 #include "postgres.h"
 

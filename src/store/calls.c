@@ -9,26 +9,37 @@
  *	 an error. What carried it is told by the event that started the span: of those that
  *	 name the caller and that no other event of the span caused, an HttpRequest, whatever
  *	 its timestamp says, as clocks of clients step backwards; else the first one.
+ * - A span of kind CONSUMER of OpenTelemetry is linked to one of kind PRODUCER, mostly of another
+ *	 trace: one call for each such pair that the first rule did not find. It is the consumer's
+ *	 trace that has it; so who changes a trace changes those that are linked to it as well.
  * - An event has a parent of another service: one call, which is the event, unless the
- *	 event is of a span to which the first rule found a call between the same services.
+ *	 event is of a span to which the rules before found a call between the same services.
  *	 Where events of several times have the id of the parent, it is the first one.
  *
- * All of it depends on nothing but the events that a snapshot sees, not on their order.
+ * All of it depends on nothing but the events and links that a snapshot sees, not on their order.
  * A trace takes 100 bytes an event here, and as much for a span.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "common/hashfn.h"
 #include "common/int.h"
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "common/event.h"
 #include "common/extent.h"
+#include "common/otlp_id.h"
+#include "common/reads.h"
 #include "store/calls.h"
 #include "store/summary.h"
 #include "store/trace_range.h"
@@ -169,6 +180,14 @@ typedef struct Edge
 	Standing	standing;		/* of that */
 } Edge;
 
+/* A consumer and the service of a producer that it is linked to. */
+typedef struct Link
+{
+	int32		from;			/* service */
+	int32		from_span;		/* of the same trace, or NONE */
+	int32		to;				/* span */
+} Link;
+
 /* A trace in memory. */
 typedef struct Trace
 {
@@ -186,6 +205,11 @@ typedef struct Trace
 	Edge	   *edges;
 	int			edge_count;
 	int			edge_room;
+	pair_hash  *known_edges;
+	Link	   *links;
+	int			link_count;
+	int			link_room;
+	bool		has_consumers;	/* spans that may be linked to a producer */
 	pair_hash  *said;			/* span and service that a link between spans says called it */
 	TexCalls   *calls;
 } Trace;
@@ -313,6 +337,7 @@ add_event(const Datum *values, const bool *isnull, void *arg)
 	event->upstream = isnull[COL_UPSTREAM_SPAN_ID] ? NONE : span_number(trace, values[COL_UPSTREAM_SPAN_ID]);
 	if (event->span != NONE)
 		add_to_span(&trace->spans[event->span], event);
+	trace->has_consumers |= event->kind == TEX_ASYNC_AWAIT;
 }
 
 /* ----------------------------------------------------------------
@@ -397,6 +422,121 @@ service_of_parent(const Trace *trace, const CallEvent *event)
 }
 
 /* ----------------------------------------------------------------
+ *		Links
+ * ----------------------------------------------------------------
+ */
+/* The columns of trace_links, from 1. */
+enum
+{
+	LINK_TRACE_ID = 1, LINK_SPAN_ID, LINK_LINKED_TRACE_ID, LINK_LINKED_SPAN_ID
+};
+
+/* The start of a span of this trace that is of a kind, or NONE. */
+static int32
+start_of_span(const Trace *trace, const pg_uuid_t *trace_id, const text *span, TexKind kind)
+{
+	uint8		bytes[TEX_OTLP_SPAN_ID_LEN];
+	pg_uuid_t	id;
+	int32		event;
+
+	if (!tex_otlp_span_bytes(VARDATA_ANY(span), VARSIZE_ANY_EXHDR(span), bytes))
+		return NONE;
+	tex_otlp_make_id(&id, trace_id->data, bytes, 0);
+	event = *slot_of(trace, &id);
+	return event != NONE && trace->events[event].kind == kind && trace->events[event].span != NONE ? event : NONE;
+}
+
+/* What is looked for in another trace: the service of a producer. */
+typedef struct Producer
+{
+	Trace	   *trace;
+	int32		service;		/* or NONE */
+} Producer;
+
+/* The start of a span of another trace; for tex_trace_reader_run_event(). */
+static void
+note_producer(const Datum *values, const bool *isnull, void *arg)
+{
+	Producer   *producer = arg;
+
+	if (tex_kind_by_oid(DatumGetObjectId(values[COL_KIND])) == TEX_ASYNC_SPAWN && !isnull[COL_SERVICE_NAME])
+		producer->service = number_of(producer->trace, &producer->trace->services, values[COL_SERVICE_NAME]);
+}
+
+/* The service of a producer in another trace, or NONE. */
+static int32
+service_of_producer(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id, const text *span)
+{
+	uint8		bytes[TEX_OTLP_SPAN_ID_LEN];
+	pg_uuid_t	id;
+	Producer	producer = {trace, NONE};
+
+	if (!tex_otlp_span_bytes(VARDATA_ANY(span), VARSIZE_ANY_EXHDR(span), bytes))
+		return NONE;
+	tex_otlp_make_id(&id, trace_id->data, bytes, 0);
+	tex_trace_reader_run_event(reader, trace_id, &id, note_producer, &producer);
+	return producer.service;
+}
+
+/* A row of trace_links: kept if it leads from a consumer to a producer. */
+static void
+add_link(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id, const Datum *values)
+{
+	const text *span = DatumGetTextPP(values[LINK_SPAN_ID - 1]);
+	const text *linked_span = DatumGetTextPP(values[LINK_LINKED_SPAN_ID - 1]);
+	const pg_uuid_t *linked_trace = DatumGetUUIDP(values[LINK_LINKED_TRACE_ID - 1]);
+	int32		consumer = start_of_span(trace, trace_id, span, TEX_ASYNC_AWAIT);
+	Link		link = {NONE, NONE, NONE};
+
+	if (consumer == NONE)
+		return;
+	link.to = trace->events[consumer].span;
+	if (memcmp(linked_trace, trace_id, UUID_LEN) == 0)
+	{
+		int32		producer = start_of_span(trace, trace_id, linked_span, TEX_ASYNC_SPAWN);
+
+		if (producer != NONE)
+		{
+			link.from_span = trace->events[producer].span;
+			link.from = trace->spans[link.from_span].service;
+		}
+	}
+	else
+		link.from = service_of_producer(trace, reader, linked_trace, linked_span);
+	if (link.from == NONE)
+		return;
+	trace->links = with_room(trace->links, trace->link_count, &trace->link_room, sizeof(Link), trace->context);
+	trace->links[trace->link_count++] = link;
+}
+
+/* Collects the links of the trace's consumers; its events are indexed. */
+static void
+find_links(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id)
+{
+	Relation	rel = table_open(tex_relation_oid("trace_links"), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, LINK_TRACE_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(trace_id));
+	tex_note_read(RelationGetRelid(rel));
+	scan = systable_beginscan(rel, tex_relation_oid("trace_links_pkey"), true, GetActiveSnapshot(), 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum	   *values = palloc(sizeof(Datum) * RelationGetDescr(rel)->natts);
+		bool	   *isnull = palloc(sizeof(bool) * RelationGetDescr(rel)->natts);
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, isnull);
+		add_link(trace, reader, trace_id, values);
+		pfree(values);
+		pfree(isnull);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* ----------------------------------------------------------------
  *		Calls
  * ----------------------------------------------------------------
  */
@@ -424,7 +564,7 @@ tells_better(const Trace *trace, const Edge *edge, Standing standing, const Call
 static void
 find_edges(Trace *trace)
 {
-	pair_hash  *known = pair_create(trace->context, 16, NULL);
+	pair_hash  *known = trace->known_edges = pair_create(trace->context, 16, NULL);
 
 	for (int i = 0; i < trace->event_count; i++)
 	{
@@ -488,6 +628,24 @@ add_calls_of_spans(Trace *trace)
 	}
 }
 
+/* The calls that links tell of, and spans did not. */
+static void
+add_calls_of_links(Trace *trace)
+{
+	for (int i = 0; i < trace->link_count; i++)
+	{
+		const Link *link = &trace->links[i];
+		const Span *called = &trace->spans[link->to];
+		bool		found;
+
+		if (called->service == NONE || called->service == link->from ||
+			(link->from_span != NONE && pair_lookup(trace->known_edges, pair_of(link->from_span, link->to)) != NULL))
+			continue;
+		add_call(trace, link->from, called->service, TEX_ASYNC_AWAIT, called->is_error, called->extent);
+		(void) pair_insert(trace->said, pair_of(link->to, link->from), &found);
+	}
+}
+
 /* Does a link between spans say that the service called the event's span and service? */
 static bool
 is_said_by_spans(const Trace *trace, int32 from, const CallEvent *event)
@@ -532,14 +690,21 @@ tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id)
 
 	trace->context = CurrentMemoryContext;
 	tex_trace_reader_run(reader, trace_id, add_event, trace);
+	if (trace->has_consumers)
+	{
+		index_events(trace);
+		find_links(trace, reader, trace_id);
+	}
 	/* Nobody calls himself. */
 	if (trace->services.count < 2)
 		return NULL;
 	trace->calls = palloc0(sizeof(TexCalls));
 	trace->said = pair_create(trace->context, 16, NULL);
-	index_events(trace);
+	if (!trace->has_consumers)
+		index_events(trace);
 	find_edges(trace);
 	add_calls_of_spans(trace);
+	add_calls_of_links(trace);
 	add_calls_of_parents(trace);
 	trace->calls->services = trace->services.texts;
 	trace->calls->service_count = trace->services.count;

@@ -8,9 +8,10 @@
  * reader.
  *
  * Invariant: in every snapshot, the calls of a trace are those that trace_call_rows has of
- * it, which are in the rollups, unless the trace is in calls_queue or in summary_deltas.
+ * it, which are in the rollups, unless the trace is in calls_queue or in summary_deltas, or is
+ * linked to one in summary_deltas.
  * Whoever changes events appends a delta in the same transaction; the fold that takes
- * the delta queues the trace, in the same statement; what takes a trace from the queue
+ * the delta queues the trace and what is linked to it, in the same statement; what takes a trace from the queue
  * computes its calls and replaces them everywhere, in one statement as well. So a
  * snapshot sees one of the three.
  */
@@ -23,6 +24,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -40,6 +42,9 @@
 /* Columns of trace_call_rows, from 1; the first one is that of the other tables too. */
 #define COL_TRACE_ID 1
 #define COL_CALLS 2
+
+/* Of trace_links. */
+#define LINK_LINKED_TRACE_ID 3
 
 PG_FUNCTION_INFO_V1(tex_trace_calls);
 PG_FUNCTION_INFO_V1(tex_outstanding_calls);
@@ -103,17 +108,66 @@ add_trace(TupleTableSlot *slot, void *arg)
 	(void) hash_search(arg, DatumGetUUIDP(slot_getattr(slot, COL_TRACE_ID, &isnull)), HASH_ENTER, NULL);
 }
 
+/* Adds the traces that are linked to some to a set. */
+static void
+add_linked(const pg_uuid_t *ids, int n, HTAB *traces)
+{
+	Relation	rel = table_open(tex_relation_oid("trace_links"), AccessShareLock);
+	Oid			index = tex_relation_oid("trace_links_linked_idx");
+
+	tex_note_read(RelationGetRelid(rel));
+	for (int i = 0; i < n && RelationGetNumberOfBlocks(rel) > 0; i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple	tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		ScanKeyInit(&key, LINK_LINKED_TRACE_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&ids[i]));
+		scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 1, &key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			bool		isnull;
+
+			(void) hash_search(traces, DatumGetUUIDP(heap_getattr(tuple, COL_TRACE_ID, RelationGetDescr(rel), &isnull)),
+							   HASH_ENTER, NULL);
+		}
+		systable_endscan(scan);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+/* The elements of a set of traces. */
+static pg_uuid_t *
+list_traces(HTAB *traces, int *n)
+{
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (hash_get_num_entries(traces) + 1));
+	HASH_SEQ_STATUS all;
+	pg_uuid_t  *id;
+
+	*n = 0;
+	hash_seq_init(&all, traces);
+	while ((id = hash_seq_search(&all)) != NULL)
+		ids[(*n)++] = *id;
+	return ids;
+}
+
 /* The traces whose calls the rollups may not have, in the active snapshot. */
 static HTAB *
 outstanding_traces(void)
 {
+	pg_uuid_t  *changed;
+	int			n;
 	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(pg_uuid_t),
 	.hcxt = CurrentMemoryContext};
 	HTAB	   *traces = hash_create("traces with outstanding calls", 64, &ctl,
 									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 
-	tex_scan_own("calls_queue", add_trace, traces);
 	tex_scan_own("summary_deltas", add_trace, traces);
+	changed = list_traces(traces, &n);
+	add_linked(changed, n, traces);
+	pfree(changed);
+	tex_scan_own("calls_queue", add_trace, traces);
 	return traces;
 }
 

@@ -35,6 +35,7 @@ typedef struct Layout
 	Oid			partition;
 	Oid			index;			/* its part of the key of events */
 	AttrNumber	trace_id;
+	AttrNumber	id;
 	AttrNumber *columns;		/* those that were asked for */
 } Layout;
 
@@ -83,6 +84,7 @@ learn_layout(TexTraceReader *reader, Relation rel)
 	layout->partition = RelationGetRelid(rel);
 	layout->index = index_get_partition(rel, reader->key);
 	layout->trace_id = get_attnum(layout->partition, "trace_id");
+	layout->id = get_attnum(layout->partition, "id");
 	layout->columns = palloc(sizeof(AttrNumber) * reader->count);
 	for (int i = 0; i < reader->count; i++)
 		layout->columns[i] = get_attnum(layout->partition, reader->names[i]);
@@ -134,20 +136,22 @@ pass_event(TexTraceReader *reader, const Layout *layout, HeapTuple tuple, TupleD
 	MemoryContextReset(reader->event_context);
 }
 
-/* The events of a trace in one partition, which is locked. */
+/* The events of a trace in one partition, which is locked; or only those of an id. */
 static void
-read_partition(TexTraceReader *reader, Relation rel, const pg_uuid_t *trace_id,
+read_partition(TexTraceReader *reader, Relation rel, const pg_uuid_t *trace_id, const pg_uuid_t *id,
 			   TexEventCallback each, void *arg)
 {
 	const Layout *layout = layout_of(reader, rel);
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, layout->trace_id, BTEqualStrategyNumber, F_UUID_EQ,
+	ScanKeyInit(&keys[0], layout->trace_id, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(trace_id));
+	if (id)
+		ScanKeyInit(&keys[1], layout->id, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	tex_note_read(layout->partition);
-	scan = systable_beginscan(rel, layout->index, true, GetActiveSnapshot(), 1, &key);
+	scan = systable_beginscan(rel, layout->index, true, GetActiveSnapshot(), id ? 2 : 1, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -156,14 +160,9 @@ read_partition(TexTraceReader *reader, Relation rel, const pg_uuid_t *trace_id,
 	systable_endscan(scan);
 }
 
-/*
- * Calls back for each event of a trace, in no order; never where it has none. Locks
- * events and the partitions that may have some in AccessShareLock until the transaction
- * ends.
- */
-void
-tex_trace_reader_run(TexTraceReader *reader, const pg_uuid_t *trace_id,
-					 TexEventCallback each, void *arg)
+/* Calls back for each event of a trace, or only for those of an id. */
+static void
+run(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *id, TexEventCallback each, void *arg)
 {
 	TexRange	range = tex_range_of(reader->ranges, trace_id, 1);
 	List	   *partitions;
@@ -178,8 +177,28 @@ tex_trace_reader_run(TexTraceReader *reader, const pg_uuid_t *trace_id,
 
 		if (rel == NULL)
 			continue;			/* it was detached and dropped just now */
-		read_partition(reader, rel, trace_id, each, arg);
+		read_partition(reader, rel, trace_id, id, each, arg);
 		table_close(rel, NoLock);
 	}
 	list_free(partitions);
+}
+
+/*
+ * Calls back for each event of a trace, in no order; never where it has none. Locks
+ * events and the partitions that may have some in AccessShareLock until the transaction
+ * ends.
+ */
+void
+tex_trace_reader_run(TexTraceReader *reader, const pg_uuid_t *trace_id,
+					 TexEventCallback each, void *arg)
+{
+	run(reader, trace_id, NULL, each, arg);
+}
+
+/* The same for the events of a trace that have an id, mostly one: a probe of an index. */
+void
+tex_trace_reader_run_event(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *id,
+						   TexEventCallback each, void *arg)
+{
+	run(reader, trace_id, id, each, arg);
 }

@@ -19,5 +19,7 @@ typedef void (*TexEventCallback) (const Datum *values, const bool *isnull, void 
 extern TexTraceReader *tex_trace_reader_create(const char *const *columns, int count);
 extern void tex_trace_reader_run(TexTraceReader *reader, const pg_uuid_t *trace_id,
 								 TexEventCallback each, void *arg);
+extern void tex_trace_reader_run_event(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *id,
+									   TexEventCallback each, void *arg);
 
 #endif							/* TEX_TRACE_READER_H */
