@@ -146,7 +146,7 @@ BEGIN
     END LOOP;
 END
 $$;
-CALL pg_temp.try(:'seed', 150);
+CALL pg_temp.try(:'seed', 80);
 SELECT count(*) > 5 AS many, sum(call_count) > 30 AS calls FROM service_calls;
 TRUNCATE events, findings, race_pairs, detect_queue;
 SELECT count(*) AS deltas FROM summary_deltas;
