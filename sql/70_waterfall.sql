@@ -9,7 +9,7 @@ COMMENT ON FUNCTION waterfall(uuid, bigint, boolean, boolean) IS
 
 -- What is shown of an id is its begin; so it is enough to say that.
 CREATE FUNCTION trace_ext_internal.trace_named(id text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     found uuid[];

@@ -33,7 +33,7 @@ COMMENT ON FUNCTION trace_ext_internal.ago_text(timestamptz, timestamptz) IS 'ho
 CREATE FUNCTION trace_ext_internal.span_text(span interval) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (SELECT CASE WHEN s.seconds % 86400 = 0 AND s.seconds > 86400 THEN s.seconds::bigint / 86400 || ' days' WHEN s.seconds = 3600 THEN '1 hour'
-                        WHEN s.seconds % 3600 = 0 THEN s.seconds::bigint / 3600 || ' hours' WHEN s.seconds % 60 = 0 THEN s.seconds::bigint / 60 || ' min' ELSE span::text END
+                        WHEN s.seconds % 3600 = 0 THEN s.seconds::bigint / 3600 || ' hours' WHEN s.seconds % 60 = 0 THEN s.seconds::bigint / 60 || ' min' WHEN s.seconds % 1 = 0 THEN s.seconds::bigint || ' s' ELSE span::text END
               FROM (SELECT extract(epoch FROM span) AS seconds WHERE extract(month FROM span) = 0 AND extract(year FROM span) = 0 UNION ALL SELECT 0.5 LIMIT 1) AS s);
 COMMENT ON FUNCTION trace_ext_internal.span_text(interval) IS 'an interval as people say it, and type interval reads it';
 
@@ -49,46 +49,54 @@ COMMENT ON FUNCTION trace_ext_internal.place_text(text) IS 'a place in the code 
 -- What the alerts sampled of the last 5 minutes: every 15 seconds, by service. Where
 -- nothing was sampled, as without workers, the hour tells, without a sparkline.
 CREATE FUNCTION trace_ext_internal.services_lately(at timestamptz)
-    RETURNS TABLE (service text, per_second double precision, error_rate double precision, latency histogram, p50 double precision, p95 double precision, p99 double precision,
+    RETURNS TABLE (service text, per_second double precision, error_rate double precision, p50 double precision, p95 double precision, p99 double precision,
                    history double precision[])
     LANGUAGE plpgsql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE
-    from_time constant timestamptz := trace_ext_internal.shifted(at, '-5 min');
-    sampled_since constant timestamptz := (SELECT min(s.since) FROM trace_ext.alert_samples s WHERE s.service_name IS NULL AND s.at > from_time AND s.at <= services_lately.at);
-    seconds constant double precision := least(extract(epoch FROM at - sampled_since), 300);
+    last_sample timestamptz := (SELECT max(s.at) FROM trace_ext.alert_samples s
+                                 WHERE s.service_name IS NULL AND s.at > trace_ext_internal.shifted(services_lately.at, '-5 min') AND s.at <= services_lately.at);
+    from_time timestamptz;
+    seconds double precision;
 BEGIN
-    IF sampled_since IS NULL THEN
+    IF last_sample IS NULL THEN
         RETURN QUERY
-        SELECT h.service_name, h.per_second, h.error_rate, NULL::trace_ext.histogram, h.p50_ms, h.p95_ms, h.p99_ms, NULL::double precision[]
+        SELECT h.service_name, h.per_second, h.error_rate, h.p50_ms, h.p95_ms, h.p99_ms, NULL::double precision[]
           FROM trace_ext_internal.service_health_at(services_lately.at, '5 min') h
          WHERE h.requests > 0 OR h.last_seen > trace_ext_internal.shifted(services_lately.at, '-1 hour');
         RETURN;
     END IF;
+    -- Slots of 15 seconds end with the last sample, as long as that is not long ago.
+    IF last_sample < trace_ext_internal.shifted(services_lately.at, '-20 s') THEN
+        last_sample := services_lately.at;
+    END IF;
+    from_time := trace_ext_internal.shifted(last_sample, '-5 min');
+    seconds := least(300, (SELECT extract(epoch FROM last_sample - min(s.since)) FROM trace_ext.alert_samples s
+                            WHERE s.service_name IS NULL AND s.at > from_time AND s.at <= services_lately.at));
     RETURN QUERY
-    WITH sample AS MATERIALIZED (
-        SELECT s.service_name, s.events, s.errors, s.answers, s.failures, s.latency,
-               least(19, greatest(0, floor(extract(epoch FROM services_lately.at - s.at) / 15)))::int AS back
+    WITH slot AS MATERIALIZED (
+        SELECT s.service_name, least(19, greatest(0, round(extract(epoch FROM last_sample - s.at) / 15)))::int AS back,
+               sum(s.events)::double precision AS events, sum(s.errors)::double precision AS errors,
+               sum(s.answers)::double precision AS answers, sum(s.failures)::double precision AS failures
           FROM trace_ext.alert_samples s
          WHERE s.service_name IS NOT NULL AND s.at > from_time AND s.at <= services_lately.at
-    ), summed AS (
-        SELECT s.service_name, sum(s.events)::double precision AS events, sum(s.errors)::double precision AS errors,
-               sum(s.answers)::double precision AS answers, sum(s.failures)::double precision AS failures, trace_ext.merge(s.latency) AS latency
-          FROM sample s GROUP BY s.service_name
-    ), slot AS (
-        SELECT s.service_name, s.back, sum(s.answers)::double precision AS answers, sum(s.events)::double precision AS events FROM sample s GROUP BY s.service_name, s.back
-    ), measured AS (
-        SELECT v.service_name, m.*, trace_ext.quantiles(m.latency, '{0.5, 0.95, 0.99}') AS q
-          FROM trace_ext_internal.services_seen(services_lately.at) v LEFT JOIN summed m USING (service_name)
-         WHERE m.service_name IS NOT NULL OR v.last_seen > trace_ext_internal.shifted(services_lately.at, '-1 hour')
+         GROUP BY 1, 2
+    ), summed AS MATERIALIZED (
+        SELECT s.service_name, sum(s.events) AS events, sum(s.errors) AS errors, sum(s.answers) AS answers, sum(s.failures) AS failures,
+               array_agg(s.back) AS backs, array_agg(s.answers) AS answered, array_agg(s.events) AS happened
+          FROM slot s GROUP BY s.service_name
+    ), lasted AS MATERIALIZED (
+        SELECT s.service_name, trace_ext.quantiles(trace_ext.merge(s.latency), '{0.5, 0.95, 0.99}') AS q
+          FROM trace_ext.alert_samples s
+         WHERE s.service_name IS NOT NULL AND s.at > from_time AND s.at <= services_lately.at
+         GROUP BY 1
     )
-    SELECT m.service_name, coalesce(CASE WHEN m.answers > 0 THEN m.answers ELSE m.events END, 0) / nullif(seconds, 0),
-           least(CASE WHEN m.answers > 0 THEN m.failures / m.answers ELSE m.errors / nullif(m.events, 0) END, 1), m.latency,
-           m.q[1] / 1e6, m.q[2] / 1e6, m.q[3] / 1e6,
-           ARRAY(SELECT coalesce((SELECT CASE WHEN m.answers > 0 THEN s.answers ELSE s.events END FROM slot s WHERE s.service_name = m.service_name AND s.back = b), 0)
-                   FROM generate_series(19, 0, -1) AS b)
-      FROM (SELECT * FROM measured) AS m (service_name, of_service, events, errors, answers, failures, latency, q);
+    SELECT v.service_name, coalesce(CASE WHEN m.answers > 0 THEN m.answers ELSE m.events END, 0) / nullif(seconds, 0),
+           least(CASE WHEN m.answers > 0 THEN m.failures / m.answers ELSE m.errors / nullif(m.events, 0) END, 1), d.q[1] / 1e6, d.q[2] / 1e6, d.q[3] / 1e6,
+           ARRAY(SELECT coalesce((CASE WHEN m.answers > 0 THEN m.answered ELSE m.happened END)[array_position(m.backs, b)], 0) FROM generate_series(19, 0, -1) AS b)
+      FROM trace_ext_internal.services_seen(services_lately.at) v LEFT JOIN summed m USING (service_name) LEFT JOIN lasted d USING (service_name)
+     WHERE m.service_name IS NOT NULL OR v.last_seen > trace_ext_internal.shifted(services_lately.at, '-1 hour');
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.services_lately(timestamptz) IS
@@ -96,8 +104,10 @@ COMMENT ON FUNCTION trace_ext_internal.services_lately(timestamptz) IS
 
 -- Whose race is it? Of the service whose request it was.
 CREATE FUNCTION trace_ext_internal.races_of_services() RETURNS TABLE (service text, races bigint, critical bigint)
-    LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp SET jit = off
-    BEGIN ATOMIC
+    LANGUAGE plpgsql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
+    AS $$
+BEGIN
+    RETURN QUERY
     WITH finding AS MATERIALIZED (
         SELECT f.id, f.severity, f.event1_trace_id, f.event2_trace_id FROM trace_ext.findings f
          WHERE f.status = 'open' AND f.occurrences > 0 ORDER BY f.last_seen DESC NULLS LAST LIMIT 500
@@ -108,17 +118,22 @@ CREATE FUNCTION trace_ext_internal.races_of_services() RETURNS TABLE (service te
     SELECT s.root_service, count(*), count(*) FILTER (WHERE s.severity = 'CRITICAL')
       FROM (SELECT DISTINCT f.id, f.severity, r.root_service FROM finding f JOIN root r ON r.trace_id IN (f.event1_trace_id, f.event2_trace_id)) AS s
      GROUP BY s.root_service;
-    END;
+END
+$$;
 COMMENT ON FUNCTION trace_ext_internal.races_of_services() IS 'open findings by the service that got the request in which they happened; of the last 500 that were seen';
 
 CREATE FUNCTION trace_ext_internal.top_at(at timestamptz)
     RETURNS TABLE (service text, "req/s" numeric, "err %" numeric, "p50 ms" numeric, "p95 ms" numeric, "p99 ms" numeric, "last 5 min" text, races text, "slowest now" text)
-    LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp SET jit = off
-    BEGIN ATOMIC
+    LANGUAGE plpgsql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
+    AS $$
+#variable_conflict use_column
+BEGIN
+    -- Planned once a session: \watch asks again and again.
+    RETURN QUERY
     WITH slowest AS MATERIALIZED (
         SELECT DISTINCT ON (t.root_service) t.root_service, t.root_name, t.duration_ms
-          FROM trace_ext.list_traces(1000, since => trace_ext_internal.shifted(top_at.at, '-5 min'), until => top_at.at) t
-         WHERE t.root_service IS NOT NULL
+          FROM trace_ext.list_traces(300, since => trace_ext_internal.shifted(top_at.at, '-5 min'), until => top_at.at) t
+         WHERE t.root_service IS NOT NULL AND t.duration_ms > 0
          ORDER BY t.root_service, t.duration_ms DESC NULLS LAST, t.trace_id
     )
     SELECT rtrim(trace_ext_internal.cell(l.service, 20)), round(l.per_second::numeric, CASE WHEN l.per_second < 1 THEN 2 ELSE 1 END), round(100 * l.error_rate::numeric, 1),
@@ -129,7 +144,8 @@ CREATE FUNCTION trace_ext_internal.top_at(at timestamptz)
       LEFT JOIN trace_ext_internal.races_of_services() r ON r.service = l.service
       LEFT JOIN slowest s ON s.root_service = l.service
      ORDER BY l.per_second DESC NULLS LAST, l.service;
-    END;
+END
+$$;
 COMMENT ON FUNCTION trace_ext_internal.top_at(timestamptz) IS 'top as of a time';
 
 CREATE VIEW top AS
@@ -143,7 +159,7 @@ COMMENT ON COLUMN top."p95 ms" IS 'the same';
 COMMENT ON COLUMN top."p99 ms" IS 'the same';
 COMMENT ON COLUMN top."last 5 min" IS 'requests of each 15 seconds; NULL where nothing was sampled';
 COMMENT ON COLUMN top.races IS 'open findings in its requests; ! if one is CRITICAL: see races()';
-COMMENT ON COLUMN top."slowest now" IS 'the slowest of the newest 1,000 traces that ran in the last 5 minutes: its request and how long it took';
+COMMENT ON COLUMN top."slowest now" IS 'the slowest of the newest 300 traces of the last 5 minutes: its request and how long it took';
 
 --
 -- races()
@@ -198,9 +214,10 @@ COMMENT ON FUNCTION trace_ext_internal.report_head(text, text) IS 'the head of a
 CREATE FUNCTION trace_ext_internal.report_lines(lines text[], n bigint) RETURNS SETOF text
     LANGUAGE sql STABLE ROWS 5
     BEGIN ATOMIC
-    SELECT l.line FROM (SELECT 1 AS part, u.place, rtrim(u.line) AS line FROM unnest(lines) WITH ORDINALITY AS u (line, place)
-                        UNION ALL SELECT 2, 0, '    none' WHERE lines IS NULL
-                        UNION ALL SELECT 3, 0, format('    and %s more', n - cardinality(lines)) WHERE n > cardinality(lines)) AS l ORDER BY l.part, l.place;
+    SELECT l.line FROM (SELECT 1 AS part, u.place, s.place AS below, rtrim(s.line) AS line
+                          FROM unnest(lines) WITH ORDINALITY AS u (line, place), string_to_table(u.line, E'\n') WITH ORDINALITY AS s (line, place)
+                        UNION ALL SELECT 2, 0, 0, '    none' WHERE lines IS NULL
+                        UNION ALL SELECT 3, 0, 0, format('    and %s more', n - cardinality(lines)) WHERE n > cardinality(lines)) AS l ORDER BY l.part, l.place, l.below;
     END;
 COMMENT ON FUNCTION trace_ext_internal.report_lines(text[], bigint) IS 'the lines of a section of report(), and how many more of n there are';
 
@@ -248,12 +265,13 @@ BEGIN
 
     SELECT array_agg(t.line ORDER BY t.place), max(t.n) INTO lines, n
       FROM (SELECT row_number() OVER () AS place, count(*) OVER () AS n,
-                   format('  %s %s %s %s/s %s err %s p95 %s',
+                   format('  %s %s %s %s/s %s err  p95 %s  %s',
                           CASE h.status WHEN 'healthy' THEN ' ' ELSE '!' END, trace_ext_internal.cell(h.service_name, 16), trace_ext_internal.cell(h.status, 9),
                           trace_ext_internal.cell(trace_ext_internal.number_text(h.per_second), -6),
                           trace_ext_internal.cell(coalesce(trace_ext_internal.percent_text(h.error_rate), '-'), -7),
                           trace_ext_internal.cell(coalesce(trace_ext_internal.duration_text(h.p95_ms), '-'), -8),
-                          CASE WHEN h.change_p95 IS NULL THEN '' ELSE trace_ext_internal.times_text(h.change_p95) END) AS line
+                          CASE WHEN h.change_p95 IS NULL THEN '' ELSE trace_ext_internal.times_text(h.change_p95) END)
+                   || coalesce(E'\n      ' || trace_ext_internal.cell(h.reasons[1], 72), '') AS line
               FROM trace_ext_internal.service_health_at(at, within) h) AS t
      WHERE t.place <= most;
     RETURN NEXT '';
@@ -273,8 +291,8 @@ BEGIN
 
     SELECT array_agg(t.line ORDER BY t.place), max(t.n) INTO lines, n
       FROM (SELECT row_number() OVER () AS place, count(*) OVER () AS n,
-                   format('  %s %s %s %s %s', CASE r.severity WHEN 'CRITICAL' THEN '!' ELSE ' ' END, trace_ext_internal.cell(r.kind, 14),
-                          trace_ext_internal.cell(r.variable, 24), trace_ext_internal.cell(r.count || ' x, ' || r.last_seen, 17), format('incident(%L)', r.finding)) AS line
+                   format('  %s %s %s %s %s', CASE r.severity WHEN 'CRITICAL' THEN '!' ELSE ' ' END, trace_ext_internal.cell(r.kind, 12),
+                          trace_ext_internal.cell(r.variable, 22), trace_ext_internal.cell(r.count || ' x, ' || r.last_seen, 16), format('incident(%L)', r.finding)) AS line
               FROM trace_ext_internal.races_at(at, within) r) AS t
      WHERE t.place <= most;
     RETURN NEXT '';
@@ -284,7 +302,7 @@ BEGIN
     SELECT array_agg(t.line ORDER BY t.place), max(t.n) INTO lines, n
       FROM (SELECT row_number() OVER (ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], a.severity), a.last_seen DESC, a.id) AS place, count(*) OVER () AS n,
                    format('  %s %s %s %s %s', CASE a.severity WHEN 'CRITICAL' THEN '!' ELSE ' ' END, trace_ext_internal.cell(a.kind, 16), trace_ext_internal.cell(a.service_name, 12),
-                          trace_ext_internal.cell(a.operation, 24), a.occurrences || ' x, ' || trace_ext_internal.ago_text(a.last_seen, at)) AS line
+                          trace_ext_internal.cell(a.operation, 24), trace_ext_internal.cell(a.occurrences || ' x, ' || trace_ext_internal.ago_text(a.last_seen, at), 19)) AS line
               FROM trace_ext.anomalies a
              WHERE a.status = 'open' AND a.occurrences > 0 AND a.last_seen >= trace_ext_internal.shifted(at, -within) AND a.last_seen <= at) AS t
      WHERE t.place <= most;

@@ -1,7 +1,7 @@
 -- incident(): one finding as a page that can be printed.
 
 CREATE FUNCTION trace_ext_internal.finding_named(id text) RETURNS uuid
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     found uuid[];
@@ -110,13 +110,13 @@ BEGIN
     RETURN QUERY SELECT * FROM trace_ext_internal.wrap(format('%s of %s', upper(f.kind), f.variable), 78);
     RETURN NEXT format('finding %s  %s, %s  %s', left(f.id::text, 8), f.severity,
                        CASE WHEN f.confirmed THEN 'proved by the values' ELSE 'confidence ' || trace_ext_internal.percent_text(f.confidence) END, f.status);
-    RETURN NEXT format('seen %s, %s', CASE f.occurrences WHEN 0 THEN 'no more: later events showed that it was none' WHEN 1 THEN 'once' ELSE f.occurrences || ' times' END,
-                       CASE WHEN f.first_seen = f.last_seen THEN to_char(f.last_seen, 'YYYY-MM-DD HH24:MI:SS.MS TZ')
-                            ELSE 'from ' || to_char(f.first_seen, 'YYYY-MM-DD HH24:MI:SS.MS') || ' to ' || to_char(f.last_seen, 'YYYY-MM-DD HH24:MI:SS.MS TZ') END);
+    RETURN NEXT concat_ws(', ', CASE f.occurrences WHEN 0 THEN 'seen no more: later events showed that it was none' WHEN 1 THEN 'seen once' ELSE 'seen ' || f.occurrences || ' times' END,
+                          CASE WHEN f.first_seen = f.last_seen THEN to_char(f.last_seen, 'YYYY-MM-DD HH24:MI:SS.MS TZ')
+                               ELSE 'from ' || to_char(f.first_seen, 'YYYY-MM-DD HH24:MI:SS.MS') || ' to ' || to_char(f.last_seen, 'YYYY-MM-DD HH24:MI:SS.MS TZ') END);
 
     RETURN NEXT '';
     RETURN NEXT 'what happened';
-    RETURN QUERY SELECT '  ' || w FROM trace_ext_internal.wrap(f.evidence, 76) AS w;
+    RETURN QUERY SELECT '  ' || w FROM trace_ext_internal.wrap(coalesce(f.evidence, 'no sentence about it is kept'), 76) AS w;
 
     RETURN NEXT '';
     RETURN NEXT 'who';
@@ -128,6 +128,9 @@ BEGIN
         RETURN NEXT CASE WHEN side.started_at IS NULL THEN '     has left the store'
                          ELSE format('     %s, took %s', to_char(side.started_at, 'YYYY-MM-DD HH24:MI:SS.MS TZ'), trace_ext_internal.duration_text(side.duration_ms)) END;
     END LOOP;
+    IF f.event1_trace_id IS NULL AND f.event2_trace_id IS NULL THEN
+        RETURN NEXT '  not known';
+    END IF;
 
     lanes := ARRAY(SELECT * FROM trace_ext_internal.incident_lanes(f));
     IF cardinality(lanes) > 0 THEN

@@ -13,6 +13,8 @@
 SET client_min_messages = notice;
 SET timezone = 'UTC';
 SET search_path = trace_ext, public;
+\set VERBOSITY default
+\set SHOW_CONTEXT never
 
 -- How many columns a terminal gives a line, by rules of its own: enough for what is sent here.
 CREATE FUNCTION pg_temp.columns(line text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
@@ -158,6 +160,11 @@ SELECT * FROM waterfall(:'transfer', 39);
 SELECT * FROM waterfall(:'transfer', 1001);
 SELECT * FROM waterfall(NULL::uuid, -1);
 SELECT * FROM waterfall('no id');
+SELECT * FROM waterfall(NULL::text);
+-- The begin of an id is enough, as it is shown.
+SELECT count(*) AS differences FROM (SELECT * FROM waterfall(left(:'transfer', 8)) EXCEPT ALL SELECT * FROM waterfall(:'transfer')) AS d;
+SELECT * FROM waterfall('000000dd');
+SELECT * FROM waterfall('fffffff0');
 -- Readers may look.
 SET ROLE trace_ext_reader;
 SELECT count(*) > 3 AS shown FROM waterfall(:'transfer');
