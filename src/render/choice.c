@@ -114,7 +114,7 @@ tex_span_remark(const TexSpans *spans, int32 span)
 	if (bar->flags & TEX_SPAN_ERROR)
 		return status ? psprintf("error %s", status) : pstrdup("error");
 	if (bar->flags & TEX_SPAN_CYCLE)
-		return pstrdup("parents in a cycle, cut here");
+		return pstrdup("cycle, cut here");
 	if (bar->flags & TEX_SPAN_ORPHAN)
 		return pstrdup("parent missing");
 	if (bar->flags & TEX_SPAN_OUTLIVES)

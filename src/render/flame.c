@@ -142,7 +142,7 @@ tex_flame_picture(StringInfo out, TexFrames *frames, bool in_page)
 	{
 		y += 16;
 		tex_svg_text(flame.svg, MARGIN, y, WIDTH - 2 * MARGIN, TEX_SMALL, TEX_START, "dim",
-					 psprintf("%d more are too narrow to be drawn: folded() has them all", flame.hidden));
+					 psprintf("%d more %s too narrow to be drawn: folded() has all", flame.hidden, flame.hidden == 1 ? "is" : "are"));
 	}
 	tex_svg_end(flame.svg, out, y + 14, "Where the time went",
 				"Boxes as wide as the time in them, each below what called it.");

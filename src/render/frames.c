@@ -23,6 +23,7 @@
 #include "races/arrays.h"
 #include "render/escape.h"
 #include "render/frames.h"
+#include "render/text.h"
 #include "render/trace_picture.h"
 
 PG_FUNCTION_INFO_V1(tex_folded);
@@ -120,6 +121,15 @@ enter(TexFrames *frames, int32 parent, const char *text, int32 service, bool is_
 	return entry->number;
 }
 
+/* A name as a frame has it: clean, and never empty. */
+static char *
+frame_name(const char *name, const char *unless)
+{
+	char	   *clean = tex_clean_label(name);
+
+	return clean[0] != '\0' ? clean : pstrdup(unless);
+}
+
 /* Adds the stacks of a trace; "frames" is TexFrames. */
 void
 tex_frames_add(const TexSpans *spans, void *arg)
@@ -131,23 +141,19 @@ tex_frames_add(const TexSpans *spans, void *arg)
 	{
 		const TexSpan *bar = &spans->spans[i];
 		int32		parent = bar->parent == TEX_NO_SPAN ? TEX_NO_FRAME : frame_of[bar->parent];
-		const char *service = tex_span_service(spans, i);
-		MemoryContext old = MemoryContextSwitchTo(frames->context);
-		int32		number;
-		char	   *label;
+		char	   *service = frame_name(tex_span_service(spans, i), "(no service)");
+		char	   *label = frame_name(tex_span_label(spans, i), "(no name)");
+		int32		number = service_number(frames, tex_strings_add(frames->names, service, strlen(service)));
 
 		CHECK_FOR_INTERRUPTS();
-		service = service && service[0] != '\0' ? service : "(no service)";
-		number = service_number(frames, tex_strings_add(frames->names, service, strlen(service)));
-		MemoryContextSwitchTo(old);
-		label = tex_span_label(spans, i);
 		if (parent == TEX_NO_FRAME || frames->frames[parent].service != number)
 			parent = enter(frames, parent, service, number, true);
-		frame_of[i] = enter(frames, parent, label[0] != '\0' ? label : "(no name)", number, false);
+		frame_of[i] = enter(frames, parent, label, number, false);
 		frames->left_out += frame_of[i] == parent;
 		frames->frames[frame_of[i]].self += bar->self;
 		frames->frames[frame_of[i]].count++;
 		pfree(label);
+		pfree(service);
 	}
 	pfree(frame_of);
 }

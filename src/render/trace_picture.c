@@ -319,7 +319,7 @@ put_trace(const TexSpans *spans, void *arg)
 	{
 		picture->y += 14;
 		tex_svg_text(svg, MARGIN, picture->y, WIDTH - 2 * MARGIN, TEX_TEXT, TEX_START, "dim",
-					 psprintf("%lld more bars are not drawn, the shortest: trace_tree() has them all", (long long) spans->n - picture->choice.n));
+					 psprintf("%d of %d bars are not drawn, the shortest: trace_tree() has all", spans->n - picture->choice.n, spans->n));
 	}
 	picture->y += 12;
 }
