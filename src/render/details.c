@@ -114,7 +114,10 @@ put_event(StringInfo out, const TexSpans *spans, int32 event, const char *kind, 
 
 	appendStringInfo(out, "%s ", kind);
 	tex_clean(out, tex_event_label(spans, event), strlen(tex_event_label(spans, event)), TEX_LONGEST_LABEL);
-	appendStringInfo(out, "\n%s after the begin", tex_usecs_words(tex_since_start(one, one->extents[event].started)));
+	if (one->extents[event].started > one->extent.started)
+		appendStringInfo(out, "\n%s after the begin", tex_usecs_words(tex_since_start(one, one->extents[event].started)));
+	else
+		appendStringInfoString(out, "\nat the begin");
 	if (tex_lasted(one, event) > 0)
 		appendStringInfo(out, ", %s long", tex_usecs_words(tex_lasted(one, event)));
 	appendStringInfoChar(out, '\n');

@@ -99,7 +99,7 @@ put_box(Flame *flame, int32 number)
 	tex_put_clean(body, name);
 	appendStringInfo(body, "&#10;%s, %.3g %% of all", tex_usecs_words(frame->total), 100.0 * frame->total / flame->frames->total);
 	if (frame->count > 0)
-		appendStringInfo(body, "&#10;%s of its own, %lld times", tex_usecs_words(frame->self), (long long) frame->count);
+		appendStringInfo(body, "&#10;%s of its own, %lld time%s", tex_usecs_words(frame->self), (long long) frame->count, frame->count == 1 ? "" : "s");
 	appendStringInfoString(body, "</title>\n");
 	tex_svg_rect(flame->svg, flame->left[number], y, width, BOX, 2, psprintf("s%d pale", frame->service % TEX_COLORS));
 	if (width > 30)

@@ -84,8 +84,9 @@ collect_rows(TracePage *page)
 {
 	const TexSpans *spans = page->spans;
 	bool		all = (int64) spans->n + spans->nmarks <= MOST_ROWS;
-	TexChoice	choice = tex_choose_bars(spans, all ? spans->n : MOST_ROWS / 2);
+	TexChoice	choice = tex_choose_bars(spans, all ? spans->n : Max(MOST_ROWS / 2, MOST_ROWS - spans->nmarks));
 	int32		room = MOST_ROWS - choice.n;
+	int32		kept = room / 2;
 
 	page->row = tex_new_array(sizeof(Row), Min(MOST_ROWS, spans->n + spans->nmarks) + 1, 0);
 	for (int32 i = 0; i < spans->n; i++)
@@ -99,7 +100,7 @@ collect_rows(TracePage *page)
 			bool		told = mark->race != TEX_NO_RACE || spans->one->events[mark->event].kind == TEX_ERROR;
 
 			/* Half of the room is kept for marks that tell something. */
-			if (!all && room <= (told ? 0 : MOST_ROWS / 4))
+			if (!all && room <= (told ? 0 : kept))
 				continue;
 			room--;
 			page->row[page->nrows++] = (Row) {.event = mark->event,.span = i,.mark = mark,.detail = -1};
