@@ -6,6 +6,7 @@
 \i :plain
 \set ECHO all
 SET search_path = trace_ext;
+TRUNCATE findings, race_pairs, detect_queue;
 SET timezone = 'UTC';
 SET datestyle = iso;
 
