@@ -24,7 +24,7 @@ CREATE FUNCTION grafana_edges(since timestamptz = now() - interval '1 hour', unt
                    "detail__calls" bigint, "detail__errors" bigint, "detail__p50_ms" double precision, "detail__p95_ms" double precision, "detail__type" text)
     LANGUAGE sql STABLE ROWS 100
     BEGIN ATOMIC
-    SELECT coalesce(m.from_service, '') || ' > ' || coalesce(m.to_service, '') || ' ' || m.link_type, coalesce(m.from_service, ''), coalesce(m.to_service, ''),
+    SELECT coalesce(m.from_service, '(no name)') || ' > ' || coalesce(m.to_service, '(no name)') || ' ' || m.link_type, coalesce(m.from_service, '(no name)'), coalesce(m.to_service, '(no name)'),
            m.calls || CASE m.calls WHEN 1 THEN ' call' ELSE ' calls' END,
            coalesce('p95 ' || trace_ext_internal.duration_text(m.p95_ms), ''),
            1 + 4 * m.calls / max(m.calls) OVER ()::double precision,
@@ -40,20 +40,20 @@ CREATE FUNCTION grafana_nodes(since timestamptz = now() - interval '1 hour', unt
     LANGUAGE sql STABLE ROWS 30
     BEGIN ATOMIC
     WITH service AS (
-        SELECT coalesce(k.service_name, '') AS id, sum(k.calls)::bigint AS events, least(sum(k.errors), sum(k.calls))::bigint AS errors,
+        SELECT coalesce(k.service_name, '(no name)') AS id, sum(k.calls)::bigint AS events, least(sum(k.errors), sum(k.calls))::bigint AS errors,
                trace_ext.quantile(coalesce(trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(k.latency) > 0),
                                            trace_ext.merge(k.latency)), 0.95) / 1e6 AS p95
           FROM trace_ext.kind_latencies k
          WHERE k.hour >= coalesce(date_bin('1 hour', grafana_nodes.since, '2000-01-01 00:00:00+00'), '-infinity') AND k.hour <= coalesce(grafana_nodes.until, 'infinity')
-         GROUP BY coalesce(k.service_name, '')
+         GROUP BY coalesce(k.service_name, '(no name)')
     ), called AS (
         -- An edge without its nodes is not drawn, nor is any other then.
         SELECT e.source AS id FROM trace_ext.grafana_edges(grafana_nodes.since, grafana_nodes.until) e
         UNION
         SELECT e.target FROM trace_ext.grafana_edges(grafana_nodes.since, grafana_nodes.until) e
     )
-    SELECT n.id, CASE n.id WHEN '' THEN '(no name)' ELSE n.id END, coalesce('p95 ' || trace_ext_internal.duration_text(s.p95), ''),
-           coalesce(s.events, 0) || ' events', coalesce(s.errors, 0) || ' errors',
+    SELECT n.id, n.id, coalesce('p95 ' || trace_ext_internal.duration_text(s.p95), ''),
+           coalesce(s.events, 0) || CASE s.events WHEN 1 THEN ' event' ELSE ' events' END, coalesce(s.errors, 0) || CASE s.errors WHEN 1 THEN ' error' ELSE ' errors' END,
            1 - coalesce(s.errors / nullif(s.events, 0)::double precision, 0), coalesce(s.errors / nullif(s.events, 0)::double precision, 0),
            coalesce(s.events, 0), coalesce(s.errors, 0), s.p95
       FROM (SELECT id FROM service UNION SELECT id FROM called) AS n LEFT JOIN service s USING (id)

@@ -1,7 +1,7 @@
 # otlp_equal.py
 #		Is what export_otlp() gives equal to the bodies that came in?
 #
-# otlp_equal.py EXPORTED BODY...: reads the bodies (protobuf or JSON, with or without gzip) and the
+# otlp_equal.py EXPORTED BODY... [-- EXPORTED BODY...]...: reads the bodies (protobuf or JSON, with or without gzip) and the
 # exported document with the official generated code, and compares the sets of their spans and log
 # records, each with its resource and scope.  Attributes are a set, as they are in OpenTelemetry; a
 # NUL or lone surrogate cannot be stored and is U+FFFD.  Prints what is missing and what is too much,
@@ -116,15 +116,26 @@ def read(path):
     return max((records([r]) for r in from_wire(data)), key=lambda found: sum(len(r[2][1]) == 16 and len(r[2][2]) == 8 for r in found), default=set())
 
 
-def main(exported, bodies):
+def compare(exported, bodies):
     with open(exported) as file:
         out = records(from_json(file.read(), exported=True))
     came = set().union(*(read(b) for b in bodies))
-    print(f'{len(came)} records in {len(bodies)} bodies, {len(out)} exported')
     for name, some in (('missing', came - out), ('too much', out - came)):
         for record in sorted(some, key=repr)[:5]:
-            print(re.sub('(.)\\1{20,}', '\\1\\1...', f'{name}: {record}')[:3000])
-    sys.exit(came != out or not came)
+            print(re.sub('(.)\\1{20,}', '\\1\\1...', f'{exported}: {name}: {record}')[:3000])
+    return len(came), came != out
 
 
-main(sys.argv[1], sys.argv[2:])
+def main(arguments):
+    pairs = [[]]
+    for argument in arguments:
+        if argument == '--':
+            pairs.append([])
+        else:
+            pairs[-1].append(argument)
+    results = [compare(exported, bodies) for exported, *bodies in pairs]
+    print(f'{sum(n for n, _ in results)} records in {sum(len(p) - 1 for p in pairs)} bodies, {sum(different for _, different in results)} not equal')
+    sys.exit(any(different for _, different in results) or sum(n for n, _ in results) == 0)
+
+
+main(sys.argv[1:])

@@ -146,6 +146,27 @@ tex_out_int(JsonbContainer *object, const char *key, int64 otherwise)
 	return otherwise;
 }
 
+/* A member that is a whole number within limits, else 0: OTLP's numbers of 32 bits. */
+int64
+tex_out_within(JsonbContainer *object, const char *key, int64 least, int64 most)
+{
+	int64		number = tex_out_int(object, key, 0);
+
+	return number >= least && number <= most ? number : 0;
+}
+
+/* A member that is an id in hexadecimal digits, else nothing. */
+TexOtlpString
+tex_out_id(JsonbContainer *object, const char *key, int len)
+{
+	TexOtlpString id = tex_out_string(object, key);
+	int			digits = 0;
+
+	while (digits < id.len && strchr("0123456789abcdef", id.data[digits]) != NULL)
+		digits++;
+	return id.len == 2 * len && digits == id.len ? id : tex_string("");
+}
+
 /* A member that is a whole number of 64 bits without a sign, else 0. */
 uint64
 tex_out_unsigned(JsonbContainer *object, const char *key)

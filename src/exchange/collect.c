@@ -259,12 +259,12 @@ add_link(TexOutSpan *span, JsonbContainer *kept)
 {
 	TexOutLink *link = &span->links[span->nlinks++];
 
-	link->trace_id = tex_out_string(kept, "traceId");
-	link->span_id = tex_out_string(kept, "spanId");
+	link->trace_id = tex_out_id(kept, "traceId", TEX_TRACE_ID_LEN);
+	link->span_id = tex_out_id(kept, "spanId", TEX_SPAN_ID_LEN);
 	link->trace_state = tex_out_string(kept, "traceState");
 	tex_out_add_members(&link->attributes, tex_out_object(kept, "attributes"), true);
-	link->dropped_attributes = tex_out_int(kept, "droppedAttributesCount", 0);
-	link->flags = tex_out_int(kept, "flags", 0);
+	link->dropped_attributes = tex_out_within(kept, "droppedAttributesCount", 0, PG_UINT32_MAX);
+	link->flags = tex_out_within(kept, "flags", 0, PG_UINT32_MAX);
 }
 
 /* The links of a span. */
@@ -338,18 +338,18 @@ add_otlp_span(TexOutTrace *trace, TexOutSources *sources, TexOutRow *row)
 		span->name = tex_out_string(otlp, "name");
 	else
 		span->name = row->name;
-	span->kind = tex_out_int(otlp, "kind", 0);
+	span->kind = tex_out_within(otlp, "kind", PG_INT32_MIN, PG_INT32_MAX);
 	span->start = tex_out_time(row);
 	span->end = end_of(row, otlp, span->start);
 	span->trace_state = tex_out_string(otlp, "traceState");
-	span->flags = tex_out_int(otlp, "flags", 0);
+	span->flags = tex_out_within(otlp, "flags", 0, PG_UINT32_MAX);
 	tex_out_add_members(&span->attributes, tex_out_object(otlp, "attributes"), true);
 	if (row->kind == TEX_DATABASE_QUERY)
 		put_back_query(span, row, otlp);
-	span->dropped_attributes = tex_out_int(otlp, "droppedAttributesCount", 0);
-	span->dropped_events = tex_out_int(otlp, "droppedEventsCount", 0);
-	span->dropped_links = tex_out_int(otlp, "droppedLinksCount", 0);
-	span->status_code = tex_out_int(status, "code", 0);
+	span->dropped_attributes = tex_out_within(otlp, "droppedAttributesCount", 0, PG_UINT32_MAX);
+	span->dropped_events = tex_out_within(otlp, "droppedEventsCount", 0, PG_UINT32_MAX);
+	span->dropped_links = tex_out_within(otlp, "droppedLinksCount", 0, PG_UINT32_MAX);
+	span->status_code = tex_out_within(status, "code", PG_INT32_MIN, PG_INT32_MAX);
 	span->status_message = tex_out_string(status, "message");
 	add_links(span, otlp);
 	span->resource = tex_out_resource(sources, source_of(row, "resource"), row);
@@ -385,9 +385,9 @@ add_log(TexOutTrace *trace, TexOutSources *sources, TexOutRow *row)
 	else
 		log->name = row->name;
 	log->observed_time = tex_out_unsigned(otlp, "observedTimeUnixNano");
-	log->severity_number = tex_out_int(otlp, "severityNumber", 0);
+	log->severity_number = tex_out_within(otlp, "severityNumber", PG_INT32_MIN, PG_INT32_MAX);
 	log->severity_text = tex_out_string(otlp, "severityText");
-	log->flags = tex_out_int(otlp, "flags", 0);
+	log->flags = tex_out_within(otlp, "flags", 0, PG_UINT32_MAX);
 	if (tex_out_member(otlp, "body", &value) || tex_out_member(fields, "data", &value))
 	{
 		log->body = palloc0(sizeof(TexOutValue));

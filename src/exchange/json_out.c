@@ -223,6 +223,20 @@ is_base64(const JsonbValue *text)
 	return text->val.string.len == 0 || len >= 0;
 }
 
+/* Is it one of the doubles that JSON has no word for? */
+static bool
+is_double_word(const JsonbValue *text)
+{
+	static const char *const words[] = {"NaN", "Infinity", "-Infinity", "-0"};
+
+	for (Size i = 0; i < lengthof(words); i++)
+	{
+		if (is_mark((TexOtlpString) {text->val.string.val, text->val.string.len}, words[i]))
+			return true;
+	}
+	return false;
+}
+
 /* A member of AnyValue whose value is a string. */
 static void
 append_any(StringInfo out, const char *type, const JsonbValue *text)
@@ -317,7 +331,7 @@ append_container(StringInfo out, const TexOutValue *value)
 
 	if (get_mark(value, &mark, &marked))
 	{
-		if (is_mark(mark, "@double") && marked.type == jbvString)
+		if (is_mark(mark, "@double") && marked.type == jbvString && is_double_word(&marked))
 			append_any(out, "doubleValue", &marked);
 		else if (is_mark(mark, "@bytes") && marked.type == jbvString && is_base64(&marked))
 			append_any(out, "bytesValue", &marked);

@@ -160,6 +160,8 @@ extern JsonbContainer *tex_out_object(JsonbContainer *object, const char *key);
 extern bool tex_out_member(JsonbContainer *object, const char *key, JsonbValue *value);
 extern TexOtlpString tex_out_string(JsonbContainer *object, const char *key);
 extern int64 tex_out_int(JsonbContainer *object, const char *key, int64 otherwise);
+extern int64 tex_out_within(JsonbContainer *object, const char *key, int64 least, int64 most);
+extern TexOtlpString tex_out_id(JsonbContainer *object, const char *key, int len);
 extern uint64 tex_out_unsigned(JsonbContainer *object, const char *key);
 
 /* points.c */

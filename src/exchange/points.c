@@ -157,11 +157,13 @@ tex_out_point(TexOutPoint *point, const TexOutRow *row, bool is_otlp)
 	if (is_otlp)
 	{
 		tex_out_add_members(&point->attributes, tex_out_object(otlp, "attributes"), true);
-		point->dropped_attributes = tex_out_int(otlp, "droppedAttributesCount", 0);
+		point->dropped_attributes = tex_out_within(otlp, "droppedAttributesCount", 0, PG_UINT32_MAX);
 		restore(point, row, fields);
 		return;
 	}
-	restore(point, row, fields);
+	/* A lock without a name is none to ingest_otlp(). */
+	if ((row->kind != TEX_LOCK_ACQUIRE && row->kind != TEX_LOCK_RELEASE) || row->name.len > 0)
+		restore(point, row, fields);
 	if (row->kind == TEX_STATE_CHANGE || row->kind == TEX_LOCK_ACQUIRE || row->kind == TEX_LOCK_RELEASE)
 		add_location(&point->attributes, fields);
 	add_fields(&point->attributes, fields, restored, lengthof(restored));

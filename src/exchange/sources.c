@@ -110,7 +110,7 @@ read_source(TexOutSource *source, const char *query, MemoryContext context)
 			tex_out_add_members(&source->attributes, &attributes->root, true);
 	}
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-	source->dropped_attributes = isnull ? 0 : DatumGetInt64(value);
+	source->dropped_attributes = isnull ? 0 : Max(0, Min(DatumGetInt64(value), (int64) PG_UINT32_MAX));
 	source->schema_url = text_column(3);
 	source->name = text_column(4);
 	source->version = text_column(5);

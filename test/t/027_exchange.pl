@@ -1,0 +1,196 @@
+# 027_exchange.pl
+#		What goes out is what its format is, by the parsers of others: the official code of
+#		OpenTelemetry, promtool, Perfetto's trace processor, and checks of Jaeger's, Zipkin's and
+#		Chrome's JSON (exchange_check.py).  What cannot be fetched here is said, and the others run.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use TraceExtTest;
+
+my $node = new_node('exchange', shared_preload_libraries => 'trace_ext', 'trace_ext.workers' => 'off');
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $test = "$FindBin::RealBin/..";
+my $data = "$test/data/otlp";
+my $seed = $ENV{SEED} // int(rand(2**31));
+my @bodies = map { "$data/$_" } grep { !/^[.]|[.]txt$/ } sort(slurp_dir($data));
+diag("seed $seed");
+
+sub write_file
+{
+	my ($path, $text) = @_;
+	open(my $file, '>', $path) or die "$path: $!";
+	print $file $text, "\n";
+	close($file);
+	return $path;
+}
+
+sub ingest_all
+{
+	return join("\n", map { "SELECT trace_ext.ingest_otlp(pg_read_binary_file('$_'));" } @_);
+}
+
+# export FORMAT, NAME: all traces that there are, into a file; returns its path.
+sub export
+{
+	my ($format, $name) = @_;
+	return write_file("$dir/$name.$format.json", $node->safe_psql('postgres', "SELECT trace_ext.export_$format((SELECT coalesce(array_agg(DISTINCT trace_id), '{}') FROM trace_ext.events))"));
+}
+
+my $empty = 'TRUNCATE trace_ext.events, trace_ext.ingest_errors, trace_ext.trace_links, trace_ext.otlp_resources, trace_ext.otlp_scopes;';
+
+# check_formats NAME: all formats of what is stored.
+sub check_formats
+{
+	my ($name) = @_;
+	my $events = write_file("$dir/$name.events.json", $node->safe_psql('postgres', q{SELECT jsonb_agg(jsonb_build_object('trace_id', trace_id, 'id', id, 'kind', kind,
+		'otlp', trace_id IN (SELECT trace_id FROM trace_ext.events WHERE attributes ? 'otlp'))) FROM trace_ext.events}));
+	my $log = "$dir/$name.log";
+	my $paths = join(' ', map { "'$_'" } $events, map { export($_, $name) } qw(otlp jaeger zipkin chrome));
+	is(system("python3 '$test/exchange_check.py' $paths >'$log' 2>&1"), 0, "$name: all formats") or diag(slurp_file($log));
+	note(slurp_file($log));
+}
+
+# Each captured body alone, and all together.
+my @pairs;
+for my $body (@bodies)
+{
+	my ($name) = $body =~ m{([^/]+)$};
+	my $export = 'SELECT trace_ext.export_otlp((SELECT array_agg(DISTINCT trace_id) FROM trace_ext.events))';
+	push @pairs, '--' if @pairs;
+	push @pairs, write_file("$dir/$name.out", (split /\n/, $node->safe_psql('postgres', "$empty " . ingest_all($body) . "\n$export"))[-1]), $body;
+}
+$node->safe_psql('postgres', ingest_all(@bodies));
+push @pairs, '--', export('otlp', 'bodies'), @bodies;
+check_formats('bodies');
+
+# Event JSON, and whatever can be stored.
+$node->safe_psql('postgres', "$empty SELECT trace_ext.ingest_events(pg_read_file('$test/data/express-banking.json'))");
+check_formats('events');
+my $races = q{SELECT count(*), count(DISTINCT name), string_agg(DISTINCT name, ',' ORDER BY name) FROM trace_ext.events WHERE kind = 'StateChange'};
+my $before = $node->safe_psql('postgres', $races);
+my $again = export('otlp', 'events');
+$node->safe_psql('postgres', "$empty SELECT trace_ext.ingest_otlp(pg_read_file('$again'))");
+is($node->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.ingest_errors'), '0', 'an export goes in again');
+is($node->safe_psql('postgres', $races), $before, 'with all accesses');
+
+$node->safe_psql('postgres', "$empty\n\\set seed $seed\n\\i $test/hostile_events.sql");
+check_formats('hostile');
+my $hostile = "$dir/hostile.otlp.json";
+$node->safe_psql('postgres', "$empty SELECT trace_ext.ingest_otlp(pg_read_file('$hostile'))");
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT reason, ', ') FROM trace_ext.ingest_errors}), '', 'what was hostile goes in again');
+
+# Strings that no JSON has: lone surrogates and NUL, in an invalid body.
+$node->safe_psql('postgres', "$empty SELECT trace_ext.ingest_otlp('" . '{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "startTimeUnixNano": "5", "name": "\\ud800a\\u0000", "kind": 2,
+	"attributes": [{"key": "http.request.method", "value": {"stringValue": "GET\\udfff"}}]}]}]}]}' . "'::text)");
+check_formats('surrogates');
+
+# By the official code: equal.
+SKIP:
+{
+	my $venv = $ENV{OTLP_VENV} // "$dir/venv";
+	my $log = "$dir/pip.log";
+	if (!-x "$venv/bin/python" && (system("python3 -m venv '$venv' >'$log' 2>&1") != 0
+			|| system("'$venv/bin/pip' install --quiet opentelemetry-proto perfetto >>'$log' 2>&1") != 0))
+	{
+		diag('SKIPPED: opentelemetry-proto and perfetto cannot be installed here: ' . slurp_file($log));
+		skip 'no opentelemetry-proto', 4;
+	}
+	my $made = "$dir/official";
+	mkdir $made;
+	is(system("$venv/bin/python", "$test/otlp_official.py", $seed, 150, $made), 0, "150 requests, seed $seed");
+	for my $encoding ('bin', 'json')
+	{
+		my @made = map { "$made/$_.$encoding" } 0 .. 149;
+		$node->safe_psql('postgres', "$empty " . ingest_all(@made));
+		push @pairs, '--', export('otlp', "official-$encoding"), @made;
+	}
+	check_formats('official');
+	is(system("'$venv/bin/python' '$test/otlp_equal.py' " . join(' ', map { "'$_'" } @pairs) . " >'$dir/equal.log' 2>&1"), 0, 'what came in goes out equal, by the official parser') or diag(slurp_file("$dir/equal.log"));
+	note(slurp_file("$dir/equal.log"));
+	# The document of hostile names is what the official parser takes, without any unknown field.
+	is(system("'$venv/bin/python' '$test/otlp_equal.py' '$hostile' '$hostile' >'$dir/equal.log' 2>&1"), 0, 'as is what never was OpenTelemetry') or diag(slurp_file("$dir/equal.log"));
+
+	# Perfetto's own loader. Its program is fetched at the first use.
+	my $perfetto = "$dir/perfetto.py";
+	write_file($perfetto, <<'PY');
+import json, sys
+from perfetto.trace_processor import TraceProcessor, TraceProcessorConfig
+for path in sys.argv[1:]:
+    tp = TraceProcessor(trace=path)
+    events = json.load(open(path))['traceEvents']
+    slices = next(iter(tp.query('select count(*) as n from slice'))).n
+    errors = [(r.name, r.value) for r in tp.query("select name, value from stats where severity = 'error' and value > 0")]
+    flows = next(iter(tp.query('select count(*) as n from flow'))).n
+    wanted = sum(e['ph'] in 'Xbi' for e in events)
+    print(path, slices, wanted, flows, errors)
+    assert slices == wanted and not errors, (slices, wanted, errors)
+    tp.close()
+PY
+	if (system("timeout 30 '$venv/bin/python' '$perfetto' '$dir/events.chrome.json' >'$dir/perfetto.log' 2>&1") != 0 && slurp_file("$dir/perfetto.log") =~ /curl|URLError|urlopen|download|ModuleNotFound/i)
+	{
+		diag('SKIPPED: Perfetto\'s trace processor cannot be fetched here');
+		skip 'no trace processor', 1;
+	}
+	is(system("timeout 60 '$venv/bin/python' '$perfetto' '$dir/events.chrome.json' '$dir/bodies.chrome.json' '$dir/hostile.chrome.json' >'$dir/perfetto.log' 2>&1"), 0, 'Perfetto loads all slices') or diag(slurp_file("$dir/perfetto.log"));
+}
+
+# What is scraped, of services of any name.
+SKIP:
+{
+	my $promtool = $ENV{PROMTOOL} // (grep { -x } map { "$_/promtool" } split /:/, $ENV{PATH})[0];
+	if (!$promtool)
+	{
+		system("cd '$dir' && apt-get download prometheus >apt.log 2>&1 && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - ./usr/bin/promtool >>apt.log 2>&1");
+		$promtool = "$dir/usr/bin/promtool";
+	}
+	if (!-x $promtool)
+	{
+		diag('SKIPPED: promtool, of the package prometheus, cannot be fetched here');
+		skip 'no promtool', 2;
+	}
+	$node->safe_psql('postgres', "$empty\n\\set seed $seed\n\\i $test/hostile_events.sql");
+	$node->safe_psql('postgres', 'SELECT trace_ext.fold()');
+	write_file("$dir/metrics.txt", $node->safe_psql('postgres', 'SELECT * FROM trace_ext.prometheus_metrics()'));
+	is(system("'$promtool' check metrics <'$dir/metrics.txt' >'$dir/promtool.log' 2>&1"), 0, 'promtool has no words about the metrics') or diag(slurp_file("$dir/promtool.log"));
+	like(slurp_file("$dir/metrics.txt"), qr/_bucket\{le="\+Inf",service="/, 'of services as well');
+}
+
+# The dashboard: each panel's query runs, in the range of what is there.
+{
+	my $dashboard = decode_json(slurp_file("$test/../grafana/trace_ext.json"));
+	my $trace = $node->safe_psql('postgres', 'SELECT trace_id FROM trace_ext.events LIMIT 1');
+	my %variables = (service => join(', ', map { "'" . s/'/''/gr . "'" } split /\n/, $node->safe_psql('postgres', q{SELECT service_name FROM trace_ext.services WHERE service_name !~ '[\n\r]' ORDER BY 1})), trace_id => "'$trace'");
+	my $queries = 0;
+	my %ids;
+	for my $panel (@{ $dashboard->{panels} })
+	{
+		ok(!$ids{ $panel->{id} }++, "panel $panel->{id} has an id of its own") if $ids{ $panel->{id} };
+		for my $target (@{ $panel->{targets} // [] })
+		{
+			my $sql = $target->{rawSql};
+			unlike($sql =~ s/\$\{(service|trace_id):sqlstring\}|\$__timeFilter\(|\$__time(From|To)\(\)//gr, qr/\$/, "$panel->{title}: no macro that is not known");
+			$sql =~ s/\$\{(\w+):sqlstring\}/$variables{$1}/g;
+			$sql =~ s/\$__timeFilter\(([^)]*)\)/$1 BETWEEN '1990-01-01T00:00:00Z' AND '2600-01-01T00:00:00Z'/g;
+			$sql =~ s/\$__timeFrom\(\)/'2026-01-01T00:00:00Z'/g;
+			$sql =~ s/\$__timeTo\(\)/'2027-01-01T00:00:00Z'/g;
+			my ($ret, $out, $err) = $node->psql('postgres', "SET ROLE trace_ext_reader;\n$sql");
+			is($ret, 0, "$panel->{title}: its query runs for a reader") or diag("$sql\n$err");
+			# Operations and requests depend on what was made up; these are always there.
+			isnt($out, '', "$panel->{title}: and finds something") if $panel->{type} =~ /^(stat|nodeGraph|traces)$/ && $target->{refId} ne 'edges';
+			$queries++;
+		}
+	}
+	cmp_ok($queries, '>', 10, "$queries queries");
+	like($node->safe_psql('postgres', $_->{query}), qr/./, "variable $_->{name}") for grep { $_->{type} eq 'query' } @{ $dashboard->{templating}{list} };
+}
+
+$node->stop;
+done_testing();
