@@ -50,9 +50,9 @@ DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
         'detect', 'detect_step', 'detect_all', 'set_finding_status', 'cache_reset', 'cache_refresh',
-        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls'];
+        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls', 'job_watch'];
     -- Of those that are not IMMUTABLE; a writer reads nothing of others, and may be told nothing of them.
-    for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate'];
+    for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate', 'watch', 'unwatch'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
         'reconcile_partitions', 'make_partition', 'make_by_moving', 'make_by_turning', 'move_rows', 'attach_partition', 'partition_table',
         'partition_settings', 'partition_begin', 'default_rows',
@@ -65,7 +65,7 @@ DECLARE
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement',
         'judge_alert_rule', 'keep_alert_rule', 'note_alert_rule', 'remove_alert_rule', 'sample_counts', 'find_services', 'alert_value', 'lately', 'note_transition',
-        'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept', 'forget_hours', 'forget_baselines', 'hours_of_rows', 'baseline_step', 'baselines_needed', 'baseline_hours', 'odd_events', 'odd_traces', 'anomalies_of', 'refresh_anomalies', 'examine_anomalies', 'sweep_anomaly_parts', 'append_stamp', 'note_version', 'take_anomaly_queue', 'anomaly_step', 'anomalies_needed', 'nothing_found_yet', 'keep_anomaly', 'keep_anomaly_part', 'add_up_anomalies'];
+        'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept', 'forget_hours', 'forget_baselines', 'hours_of_rows', 'baseline_step', 'baselines_needed', 'baseline_hours', 'odd_events', 'odd_traces', 'anomalies_of', 'refresh_anomalies', 'examine_anomalies', 'sweep_anomaly_parts', 'append_stamp', 'note_version', 'take_anomaly_queue', 'anomaly_step', 'anomalies_needed', 'nothing_found_yet', 'keep_anomaly', 'keep_anomaly_part', 'add_up_anomalies', 'watch_row', 'watch_forget', 'judge_watch', 'watch_columns', 'unwatch_table', 'watch_trigger', 'store_watched', 'watch_waiting', 'watch_needed'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)
@@ -84,3 +84,7 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- A partition that its owner makes or attaches gets a clone of the trigger of a watched table: then he must
+-- be allowed to name its function. It can be called as a trigger only, and tells nothing.
+GRANT EXECUTE ON FUNCTION trace_ext_internal.watch_row() TO PUBLIC;

@@ -46,6 +46,14 @@ int			tex_horizon = 3600;
 char	   *tex_global_locks = NULL;
 bool		tex_potential_races = false;
 
+bool		tex_watch_on = true;
+bool		tex_watch_always = false;
+int			tex_watch_untraced = TEX_UNTRACED_SESSION;
+int			tex_watch_buffer = 8 * 1024;
+int			tex_watch_max_rows = 100;
+char	   *tex_traceparent = NULL;
+char	   *tex_service_name = NULL;
+
 int			tex_cache_size = 64 * 1024;
 int			tex_cache_entry_size = 1024;
 int			tex_cache_relations = 2048;
@@ -60,6 +68,13 @@ static const struct config_enum_entry cache_modes[] = {
 	{"on", TEX_CACHE_ON, false},
 	{"bypass", TEX_CACHE_BYPASS, false},
 	{"off", TEX_CACHE_OFF, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry untraced_kinds[] = {
+	{"session", TEX_UNTRACED_SESSION, false},
+	{"transaction", TEX_UNTRACED_TRANSACTION, false},
+	{"off", TEX_UNTRACED_OFF, false},
 	{NULL, 0, false}
 };
 
@@ -350,6 +365,46 @@ define_detection(void)
 							 "They have a confidence of 0.3.",
 							 &tex_potential_races, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+/* What is taken of watched tables, and for whom. */
+static void
+define_watch(void)
+{
+	DefineCustomBoolVariable("trace_ext.watch",
+							 "Whether accesses of this session to watched tables are taken.",
+							 NULL, &tex_watch_on, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("trace_ext.watch_always",
+							 "Whether they are taken whatever trace_ext.watch says.",
+							 NULL, &tex_watch_always, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("trace_ext.watch_untraced",
+							 "To which trace accesses belong that no traceparent names one for.",
+							 "\"session\": one of the session, \"transaction\": one each, \"off\": they are not taken.",
+							 &tex_watch_untraced, TEX_UNTRACED_SESSION, untraced_kinds,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.watch_max_rows",
+							"Rows of a watched table that are taken of what one statement reads.",
+							"Of a statement that reads more, no reads of the table are taken.",
+							&tex_watch_max_rows, 100, 0, 1000000,
+							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("trace_ext.watch_buffer",
+							"Shared memory for accesses that the worker has not stored yet.",
+							"Where it is full accesses are dropped and counted.",
+							&tex_watch_buffer, 8 * 1024, 256, 1024 * 1024,
+							process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.traceparent",
+							   "The request that this session works for, as W3C Trace Context writes it.",
+							   "One that is malformed is ignored, and counted.",
+							   &tex_traceparent, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("trace_ext.service_name",
+							   "The service that accesses to watched tables are those of.",
+							   "Empty: application_name.",
+							   &tex_service_name, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 /* What is usual, and from when on something is unusual. */
@@ -697,6 +752,7 @@ tex_guc_init(void)
 	define_detection();
 	define_anomalies();
 	define_cache();
+	define_watch();
 	define_workers();
 	define_receiver();
 	define_retention();

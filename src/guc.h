@@ -43,6 +43,14 @@ extern int	tex_job_processes;
 extern int	tex_cache_processes;
 extern int	tex_cache_refresh_timeout;	/* in seconds */
 
+/* What the accesses of a session that nobody traces belong to. */
+typedef enum TexUntraced
+{
+	TEX_UNTRACED_SESSION,
+	TEX_UNTRACED_TRANSACTION,
+	TEX_UNTRACED_OFF
+} TexUntraced;
+
 /* What a thread id names. */
 typedef enum TexThreadKind
 {
@@ -67,6 +75,15 @@ extern int	tex_horizon;		/* in seconds */
 extern char *tex_global_locks;
 extern const char *tex_next_lock_prefix(const char **rest, size_t *len);
 extern bool tex_potential_races;
+
+/* Watched tables. */
+extern bool tex_watch_on;
+extern bool tex_watch_always;
+extern int	tex_watch_untraced;
+extern int	tex_watch_buffer;	/* kB */
+extern int	tex_watch_max_rows;
+extern char *tex_traceparent;
+extern char *tex_service_name;
 
 static inline int64
 tex_clock_skew_usecs(void)

@@ -22,6 +22,7 @@
 #include "common/worker_slots.h"
 #include "ingest/quota.h"
 #include "shmem.h"
+#include "watch/shared.h"
 
 typedef struct SharedPart
 {
@@ -38,6 +39,7 @@ static const SharedPart parts[] = {
 	{tex_workers_size, tex_workers_attach},
 	{tex_quota_size, tex_quota_attach},
 	{tex_receiver_size, tex_receiver_attach},
+	{tex_watch_shmem_size, tex_watch_shmem_attach},
 	{NULL, NULL}
 };
 

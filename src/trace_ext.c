@@ -16,6 +16,7 @@
 #include "common/xact.h"
 #include "shmem.h"
 #include "store/truncate.h"
+#include "watch/watch.h"
 
 PG_MODULE_MAGIC;
 
@@ -32,6 +33,7 @@ _PG_init(void)
 	tex_deltas_init();
 	tex_truncate_init();
 	tex_make_way_init();
+	tex_watch_init();
 	tex_shmem_init();
 	tex_launcher_init();
 }

@@ -34,6 +34,12 @@ typedef enum TexXactSlot
 	 */
 	TEX_XACT_CACHE_WRITES,
 
+	/*
+	 * watch/collect.c: takes the time that stands for the commit, so it is the last before
+	 * it.  After it, it hands on what was collected, and wakes the worker.
+	 */
+	TEX_XACT_WATCH,
+
 	TEX_XACT_SLOTS
 } TexXactSlot;
 

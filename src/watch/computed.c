@@ -1,0 +1,172 @@
+/*
+ * computed.c
+ *		Which columns a statement computes from themselves: SET balance = balance - 100.
+ *
+ * Such a write loses nothing: where the row was changed meanwhile the executor computes it anew
+ * from the new version.  That holds for columns of the row that is written, not for what a
+ * subquery reads of the same table.
+ *
+ * Expressions of a plan refer to what is below by place, so these are followed down to the
+ * columns of tables.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+
+#include "watch/computed.h"
+
+typedef struct Search
+{
+	const PlannedStmt *statement;
+	const Plan *plan;			/* whose expression it is; NULL: nothing is below */
+	const Plan *inner;			/* what INNER_VAR means in it */
+	const char *column;
+} Search;
+
+static bool expression_reads(Node *node, void *arg);
+
+/* Whether the output of a plan in a place is made of the column. */
+static bool
+output_reads(const Search *search, const Plan *plan, AttrNumber place)
+{
+	Search		below = *search;
+	TargetEntry *entry;
+
+	if (plan == NULL || place < 1 || place > list_length(plan->targetlist))
+		return false;
+	entry = list_nth(plan->targetlist, place - 1);
+	below.plan = plan;
+	below.inner = innerPlan(plan);
+	return expression_reads((Node *) entry->expr, &below);
+}
+
+/* The same of a node that hands on what one of several plans below returns. */
+static bool
+any_output_reads(const Search *search, List *plans, AttrNumber place)
+{
+	ListCell   *lc;
+
+	foreach(lc, plans)
+		if (output_reads(search, lfirst(lc), place))
+			return true;
+	return false;
+}
+
+static bool
+below_reads(const Search *search, const Var *var)
+{
+	if (var->varno == INNER_VAR)
+		return output_reads(search, search->inner, var->varattno);
+	if (search->plan == NULL)
+		return false;
+	if (IsA(search->plan, Append))
+		return any_output_reads(search, ((Append *) search->plan)->appendplans, var->varattno);
+	if (IsA(search->plan, MergeAppend))
+		return any_output_reads(search, ((MergeAppend *) search->plan)->mergeplans, var->varattno);
+	return output_reads(search, outerPlan(search->plan), var->varattno);
+}
+
+/* Whether an expression reads the column of the row that is written. */
+static bool
+expression_reads(Node *node, void *arg)
+{
+	Search	   *search = arg;
+
+	if (node == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(node, Var))
+	{
+		const Var  *var = (Var *) node;
+		RangeTblEntry *entry;
+		char	   *name;
+
+		if (var->varno == OUTER_VAR || var->varno == INNER_VAR)
+			return below_reads(search, var);
+		if (IS_SPECIAL_VARNO(var->varno) || var->varattno <= 0 ||
+			!list_member_int(search->statement->resultRelations, var->varno))
+			return false;
+		entry = rt_fetch(var->varno, search->statement->rtable);
+		name = get_attname(entry->relid, var->varattno, true);
+		return name != NULL && strcmp(name, search->column) == 0;
+	}
+	return expression_tree_walker(node, expression_reads, arg);
+}
+
+/* Adds the names of those columns of a target list that are computed from themselves. */
+static List *
+add_computed(List *names, Search *search, Oid relation, List *targets, List *columns)
+{
+	ListCell   *target;
+	ListCell   *column;
+
+	forboth(target, targets, column, columns)
+	{
+		char	   *name = get_attname(relation, lfirst_int(column), true);
+
+		search->column = name;
+		if (name && expression_reads((Node *) ((TargetEntry *) lfirst(target))->expr, search))
+			names = lappend(names, name);
+	}
+	return names;
+}
+
+/* Adds those of what writes a table. */
+static List *
+add_of_node(List *names, const PlannedStmt *statement, const ModifyTable *node)
+{
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, node->resultRelations)
+	{
+		Oid			relation = rt_fetch(lfirst_int(lc), statement->rtable)->relid;
+		const Plan *below = outerPlan(&node->plan);
+		Search		search = {.statement = statement,.plan = below,.inner = below ? innerPlan(below) : NULL};
+
+		if (node->operation == CMD_UPDATE && i < list_length(node->updateColnosLists))
+			names = add_computed(names, &search, relation, below->targetlist, list_nth(node->updateColnosLists, i));
+		/* There EXCLUDED is what is inner, and no column of the row. */
+		search = (Search) {.statement = statement};
+		if (node->onConflictSet)
+			names = add_computed(names, &search, relation, node->onConflictSet, node->onConflictCols);
+		/* There what is inner is the plan below. */
+		search.inner = below;
+		if (i < list_length(node->mergeActionLists))
+		{
+			ListCell   *action;
+
+			foreach(action, (List *) list_nth(node->mergeActionLists, i))
+			{
+				MergeAction *of = lfirst(action);
+
+				if (of->commandType == CMD_UPDATE)
+					names = add_computed(names, &search, relation, of->targetList, of->updateColnos);
+			}
+		}
+		i++;
+	}
+	return names;
+}
+
+/* Names of columns that a statement computes from themselves, in the current memory context. */
+List *
+tex_computed_columns(const PlannedStmt *statement)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	if (IsA(statement->planTree, ModifyTable))
+		names = add_of_node(names, statement, (ModifyTable *) statement->planTree);
+	foreach(lc, statement->subplans)
+	{
+		Plan	   *plan = lfirst(lc);
+
+		if (plan && IsA(plan, ModifyTable))
+			names = add_of_node(names, statement, (ModifyTable *) plan);
+	}
+	return names;
+}

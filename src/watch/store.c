@@ -1,0 +1,410 @@
+/*
+ * store.c
+ *		Records of the ring become events, by the ordinary ingest.
+ *
+ * Each statement is a DatabaseQuery, its accesses are StateChange events below it, its row
+ * locks LockAcquire, and LockRelease when the transaction has ended.  A read happened when its
+ * snapshot was taken; a write from the time before the commit to the time by which everybody
+ * sees it.  So times of one transaction do not ascend as its statements do: a client clock of
+ * the backend, which counts its events, says what came after what.
+ *
+ * The records are given up when the transaction that stored them has committed.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "common/md5.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "common/event.h"
+#include "ingest/batch.h"
+#include "ingest/otlp_attributes.h"
+#include "store/template.h"
+#include "vclock/vclock.h"
+#include "watch/collect.h"
+#include "watch/record.h"
+#include "watch/shared.h"
+#include "watch/store.h"
+
+PG_FUNCTION_INFO_V1(tex_store_watched);
+PG_FUNCTION_INFO_V1(tex_watch_waiting);
+
+/* Until where this transaction has taken records; 0: none. */
+static uint64 taken_to = 0;
+static uint64 taken_accesses = 0;
+
+/* A statement of the record that is being read. */
+typedef struct Statement
+{
+	pg_uuid_t	trace;
+	pg_uuid_t	id;
+	char	   *by;				/* who ran it; NULL: its trace says so */
+	char	   *location;
+} Statement;
+
+/* The record that is being read. */
+typedef struct Record
+{
+	TexRecordReader reader;
+	TexBatch   *batch;
+	TimestampTz commit_at;
+	TimestampTz visible_at;
+	int			pid;
+	const char *isolation;
+	uint8		id_base[8];
+	char	   *service;
+	char	   *transaction;
+	char	   *clock;			/* name of the backend's component */
+	Statement  *statements;
+	int			nstatements;
+} Record;
+
+static const char *
+isolation_name(int level)
+{
+	switch (level)
+	{
+		case XACT_SERIALIZABLE:
+			return "SERIALIZABLE";
+		case XACT_REPEATABLE_READ:
+			return "REPEATABLE READ";
+		default:
+			return "READ COMMITTED";
+	}
+}
+
+static char *
+read_text(TexRecordReader *reader)
+{
+	int			len;
+	const char *text = tex_get_text(reader, &len);
+
+	return pnstrdup(text, len);
+}
+
+/* The id of an event: the backend's own base, and its number. */
+static void
+make_id(pg_uuid_t *id, const Record *record, uint64 tick)
+{
+	memcpy(id->data, record->id_base, 8);
+	for (int i = 0; i < 8; i++)
+		id->data[8 + i] = (uint8) (tick >> (56 - 8 * i));
+}
+
+/* ----------------------------------------------------------------
+ *		Rows
+ * ----------------------------------------------------------------
+ */
+static void
+set(TexEventRow *row, int column, Datum value)
+{
+	row->values[column] = value;
+	row->isnull[column] = false;
+}
+
+static void
+set_text(TexEventRow *row, int column, const char *text)
+{
+	if (text && text[0])
+		set(row, column, CStringGetTextDatum(text));
+}
+
+/* Begins a row with what all events of a record have. */
+static void
+begin_row(TexEventRow *row, const Record *record, const pg_uuid_t *trace, uint64 tick, TexKind kind, TimestampTz at)
+{
+	memset(row, 0, sizeof(TexEventRow));
+	memset(row->isnull, true, sizeof(row->isnull));
+	row->trace_id = *trace;
+	row->timestamp = at;
+	make_id(&row->id, record, tick);
+	set(row, COL_TRACE_ID, UUIDPGetDatum(&row->trace_id));
+	set(row, COL_ID, UUIDPGetDatum(&row->id));
+	set(row, COL_TIMESTAMP, TimestampTzGetDatum(at));
+	set(row, COL_KIND, ObjectIdGetDatum(tex_kind_oid(kind)));
+	set_text(row, COL_SERVICE_NAME, record->service);
+	set_text(row, COL_INSTANCE_ID, get_database_name(MyDatabaseId));
+	set(row, COL_PROCESS_ID, Int32GetDatum(record->pid));
+}
+
+/* What an event below a statement has besides. */
+static void
+set_below(TexEventRow *row, const Record *record, const Statement *statement, uint64 tick)
+{
+	TexVclockComponent component = {.name = record->clock,.len = strlen(record->clock),.count = (int64) tick};
+	const char *problem;
+
+	row->parent_id = statement->id;
+	set(row, COL_PARENT_ID, UUIDPGetDatum(&row->parent_id));
+	set(row, COL_THREAD_ID, CStringGetTextDatum(psprintf("%d", record->pid)));
+	set(row, COL_CAUSALITY_VECTOR, PointerGetDatum(tex_vclock_build(&component, 1, &problem)));
+}
+
+static void
+add_string(TexObject *object, const char *key, const char *text)
+{
+	if (text && text[0])
+		tex_object_string(object, key, (TexOtlpString) {text, strlen(text)});
+}
+
+/* Adds a value as JSON has it: what is no number there is a string. */
+static void
+add_value(TexObject *object, const char *key, char kind, const char *text, int len)
+{
+	JsonbValue	value = {.type = jbvString};
+
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = len;
+	if (kind == 0)
+		return;
+	if (kind == TEX_VALUE_NULL)
+		value.type = jbvNull;
+	else if (kind == TEX_VALUE_BOOLEAN)
+	{
+		value.type = jbvBool;
+		value.val.boolean = len > 0 && text[0] == 't';
+	}
+	else if (kind == TEX_VALUE_NUMBER && len > 0 && strspn(text, "0123456789+-.eE") >= (size_t) len)
+	{
+		value.type = jbvNumeric;
+		value.val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(pnstrdup(text, len)),
+																ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	}
+	tex_object_jsonb(object, key, &value);
+}
+
+/* The text of a statement with its constants as parameters: where accesses happen. */
+static char *
+template_of(const char *text, int len)
+{
+	TexTemplate template = {0};
+
+	tex_query_template(&template, text, len);
+	return pnstrdup(template.text, template.len);
+}
+
+/* Sixteen digits that tell statements apart, whatever their constants. */
+static char *
+fingerprint_of(const char *location)
+{
+	char		digits[33];
+	const char *problem;
+
+	if (!pg_md5_hash(location, strlen(location), digits, &problem))
+		elog(ERROR, "could not compute a hash: %s", problem);
+	digits[16] = '\0';
+	return pstrdup(digits);
+}
+
+/* Reads a statement, and adds its event. */
+static void
+read_statement(Record *record, Statement *statement)
+{
+	TexRecordReader *reader = &record->reader;
+	bool		traced;
+	pg_uuid_t	parent;
+	uint64		tick;
+	char	   *name;
+	char	   *text;
+	int			len;
+	const char *raw;
+	TimestampTz started;
+	TimestampTz ended;
+	bool		is_private;
+	TexEventRow row;
+	TexObject	attributes;
+
+	memcpy(&statement->trace, tex_get_bytes(reader, UUID_LEN), UUID_LEN);
+	traced = tex_get_int(reader) != 0;
+	memcpy(&parent, tex_get_bytes(reader, UUID_LEN), UUID_LEN);
+	tick = (uint64) tex_get_int(reader);
+	name = read_text(reader);
+	raw = tex_get_text(reader, &len);
+	started = tex_get_int(reader);
+	ended = tex_get_int(reader);
+	is_private = tex_get_int(reader) != 0;
+
+	make_id(&statement->id, record, tick);
+	statement->location = template_of(raw, len);
+	statement->by = name[0] ? psprintf("request \"%s\"", name) :
+		traced ? NULL : psprintf("session %d", record->pid);
+	text = is_private ? statement->location : pnstrdup(raw, len);
+
+	begin_row(&row, record, &statement->trace, tick, TEX_DATABASE_QUERY, started);
+	set_text(&row, COL_NAME, text);
+	if (traced)
+	{
+		row.parent_id = parent;
+		set(&row, COL_PARENT_ID, UUIDPGetDatum(&row.parent_id));
+	}
+	set(&row, COL_DURATION_NS, Int64GetDatum(Max(ended - started, 0) * 1000));
+	tex_object_begin(&attributes);
+	add_string(&attributes, "database", get_database_name(MyDatabaseId));
+	add_string(&attributes, "fingerprint", fingerprint_of(statement->location));
+	add_string(&attributes, "isolation", record->isolation);
+	add_string(&attributes, "request", name);
+	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
+	tex_batch_add(record->batch, &row);
+}
+
+/* The lock of a row, and that it ends with the transaction. */
+static void
+add_lock(Record *record, const Statement *statement, uint64 tick, TimestampTz at, const char *name, const char *type)
+{
+	for (int end = 0; end < 2; end++)
+	{
+		TexEventRow row;
+		TexObject	attributes;
+		/* It comes after all that the transaction did: ticks of records do not interleave. */
+		uint64		count = end ? tick | UINT64CONST(1) << 62 : tick;
+
+		begin_row(&row, record, &statement->trace, count, end ? TEX_LOCK_RELEASE : TEX_LOCK_ACQUIRE,
+				  end ? record->visible_at : at);
+		set_below(&row, record, statement, tick);
+		if (end)
+			row.isnull[COL_CAUSALITY_VECTOR] = true;
+		set_text(&row, COL_NAME, name);
+		tex_object_begin(&attributes);
+		add_string(&attributes, "lock_type", type);
+		add_string(&attributes, "location", statement->location);
+		set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
+		tex_batch_add(record->batch, &row);
+	}
+}
+
+static const char *
+access_type_of(char what)
+{
+	return what == TEX_TAKEN_READ ? "Read" : what == TEX_TAKEN_WRITE ? "Write" : "AtomicRMW";
+}
+
+/* Reads an access, and adds its event. */
+static void
+read_access(Record *record)
+{
+	TexRecordReader *reader = &record->reader;
+	const Statement *statement = &record->statements[tex_get_int(reader)];
+	uint64		tick = (uint64) tex_get_int(reader);
+	char		what = (char) tex_get_int(reader);
+	bool		incomplete = tex_get_int(reader) != 0;
+	TimestampTz at = tex_get_int(reader);
+	char	   *variable = read_text(reader);
+	char		old_kind = (char) tex_get_int(reader);
+	int			old_len;
+	const char *old_text = tex_get_text(reader, &old_len);
+	char		new_kind = (char) tex_get_int(reader);
+	int			new_len;
+	const char *new_text = tex_get_text(reader, &new_len);
+	TexEventRow row;
+	TexObject	attributes;
+
+	if (what == TEX_TAKEN_LOCK)
+	{
+		add_lock(record, statement, tick, at, variable, pnstrdup(new_text, new_len));
+		return;
+	}
+	begin_row(&row, record, &statement->trace, tick, TEX_STATE_CHANGE,
+			  what == TEX_TAKEN_READ ? at : record->commit_at);
+	set_below(&row, record, statement, tick);
+	set_text(&row, COL_NAME, variable);
+	if (what != TEX_TAKEN_READ)
+		set(&row, COL_DURATION_NS, Int64GetDatum(Max(record->visible_at - record->commit_at, 0) * 1000));
+	tex_object_begin(&attributes);
+	add_string(&attributes, "access_type", access_type_of(what));
+	if (what != TEX_TAKEN_READ)
+		add_value(&attributes, "old_value", old_kind, old_text, old_len);
+	add_value(&attributes, "new_value", new_kind, new_text, new_len);
+	add_string(&attributes, "location", statement->location);
+	add_string(&attributes, "isolation", record->isolation);
+	add_string(&attributes, "transaction", record->transaction);
+	add_string(&attributes, "by", statement->by);
+	if (incomplete)
+		add_string(&attributes, "incomplete", "true");
+	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
+	tex_batch_add(record->batch, &row);
+}
+
+/* Reads a record, and adds the events of its transaction. */
+static void
+read_record(TexBatch *batch, const char *data)
+{
+	Record		record = {.reader = {data},.batch = batch};
+	TexRecordReader *reader = &record.reader;
+	int			n;
+
+	record.commit_at = tex_get_int(reader);
+	record.visible_at = tex_get_int(reader);
+	record.pid = (int) tex_get_int(reader);
+	record.isolation = isolation_name((int) tex_get_int(reader));
+	memcpy(record.id_base, tex_get_bytes(reader, 8), 8);
+	record.service = read_text(reader);
+	if (record.service[0] == '\0')
+		record.service = pstrdup("postgresql");
+	record.clock = psprintf("backend %d/%02x%02x", record.pid, record.id_base[0], record.id_base[1]);
+	record.nstatements = (int) tex_get_int(reader);
+	record.statements = palloc(sizeof(Statement) * Max(record.nstatements, 1));
+	record.transaction = psprintf("%d/" INT64_FORMAT, record.pid, record.commit_at);
+	for (int i = 0; i < record.nstatements; i++)
+		read_statement(&record, &record.statements[i]);
+	n = (int) tex_get_int(reader);
+	for (int i = 0; i < n; i++)
+		read_access(&record);
+	taken_accesses += n;
+}
+
+/*
+ * store_watched(): makes events of the records that wait, about 256 kB of them; returns how many
+ * were inserted, were there already, and were refused, which none is.  As the owner.
+ */
+Datum
+tex_store_watched(PG_FUNCTION_ARGS)
+{
+	TexBatch   *batch = tex_batch_begin();
+	Size		size = 0;
+	char	   *data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
+
+	for (Size at = 0; at < size;)
+	{
+		uint64		record_size = *(uint64 *) (data + at);
+		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
+
+		CHECK_FOR_INTERRUPTS();
+		read_record(batch, data + at + sizeof(uint64));
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch->event_context);
+		at += sizeof(uint64) + MAXALIGN(record_size);
+	}
+	return tex_batch_finish(fcinfo, batch);
+}
+
+/* The transaction that stored records has ended: they are given up, or found again. Throws nothing. */
+void
+tex_watch_store_ended(bool committed)
+{
+	if (taken_to == 0)
+		return;
+	if (committed)
+	{
+		tex_ring_release(taken_to);
+		tex_watch_count(TEX_WATCH_STORED, taken_accesses);
+	}
+	taken_to = taken_accesses = 0;
+}
+
+/* watch_waiting(): whether accesses of this database wait in the ring. */
+Datum
+tex_watch_waiting(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(tex_ring_has_mine());
+}
