@@ -358,7 +358,7 @@ define_detection(void)
 	DefineCustomStringVariable("trace_ext.global_locks",
 							   "Prefixes of the names of locks that all processes share.",
 							   "Separated by commas.",
-							   &tex_global_locks, "redis:,db:",
+							   &tex_global_locks, "redis:,db:,row:",
 							   PGC_USERSET, 0, check_global_locks, NULL, NULL);
 	DefineCustomBoolVariable("trace_ext.potential_races",
 							 "Whether pairs are reported that only the hand-over of a lock ordered.",

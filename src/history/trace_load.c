@@ -309,8 +309,21 @@ make_data(TexHistory *history)
 {
 	TexAccessData *data = MemoryContextAllocZero(history->context, sizeof(TexAccessData));
 
-	data->variable = data->location = TEX_NO_NAME;
+	data->variable = data->location = data->isolation = data->transaction = data->by = TEX_NO_NAME;
 	return data;
+}
+
+/* What is known of an access to a watched table, which the database took itself. */
+static void
+read_watched(TexHistory *history, TexAccessData *data, Jsonb *attributes)
+{
+	data->isolation = string_field(history, attributes, "isolation");
+	if (data->isolation == TEX_NO_NAME)
+		return;
+	data->transaction = string_field(history, attributes, "transaction");
+	data->by = string_field(history, attributes, "by");
+	data->incomplete = string_field(history, attributes, "incomplete") != TEX_NO_NAME;
+	data->row_locked = string_field(history, attributes, "row_lock") != TEX_NO_NAME;
 }
 
 /* An access: what it was about, its values, and the locks that the client says were held. */
@@ -329,6 +342,7 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 	event->data->old_value = value_field(history, attributes, "old_value", &ignored);
 	event->data->new_value = value_field(history, attributes, "new_value",
 										 &event->data->value_left_out);
+	read_watched(history, event->data, attributes);
 	if (!ROW_IS_NULL(row, COL_LOCK_SET))
 	{
 		Datum	   *elements;

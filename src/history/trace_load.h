@@ -49,6 +49,11 @@ typedef struct TexAccessData
 	bool		value_left_out; /* new_value is there but was not kept */
 	int32		variable;		/* identity, under trace_ext.variable_scope */
 	int32		location;		/* of a function call: its file and line; of an acquire, either */
+	int32		isolation;		/* of an access that a database took itself, else TEX_NO_NAME */
+	int32		transaction;	/* the same: which transaction of the backend it was */
+	int32		by;				/* the same: who ran it, where its trace has no request */
+	bool		incomplete;		/* the same: some reads of its trace before it were not taken */
+	bool		row_locked;		/* the same: it read under a row lock */
 	int			nlocks;			/* client-supplied lock set, identities */
 	int32	   *locks;
 } TexAccessData;

@@ -113,13 +113,31 @@ put_strand(Sentence *s, const TexEvent *event)
 	appendStringInfoChar(&s->text, '"');
 }
 
+/* Who made an access of a watched table: its request, or whom the database knows. */
+static void
+put_watched_who(Sentence *s, const TexEvent *event)
+{
+	const TexTrace *trace = &s->races->history->traces[event->trace];
+
+	if (trace->request != TEX_NO_EVENT || event->data->by == TEX_NO_NAME)
+	{
+		put_request(s, trace);
+		return;
+	}
+	put_name(s, event->data->by);
+	appendStringInfo(&s->text, " (trace %.8s)",
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&trace->id))));
+}
+
 /* Who made an access: the request, or inside one trace the task or thread. */
 static void
 put_who(Sentence *s, int32 access)
 {
 	const TexEvent *event = tex_access_event(s->races, access);
 
-	if (s->one_trace)
+	if (tex_is_watched(event))
+		put_watched_who(s, event);
+	else if (s->one_trace)
 		put_strand(s, event);
 	else
 		put_request(s, &s->races->history->traces[event->trace]);
@@ -292,6 +310,62 @@ say_changed(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 	appendStringInfoString(&s->text, " in between");
 }
 
+/* " by "statement" under ISOLATION LEVEL". */
+static void
+put_statement(Sentence *s, int32 access)
+{
+	const TexEvent *event = tex_access_event(s->races, access);
+
+	if (event->data->location != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, " by \"");
+		put_name(s, event->data->location);
+		appendStringInfoChar(&s->text, '"');
+	}
+	appendStringInfoString(&s->text, " under ");
+	put_name(s, event->data->isolation);
+}
+
+/* Of a watched table: what was read, what was written over, and what would have prevented it. */
+static void
+say_watched(Sentence *s, const TexPair *pair)
+{
+	const TexEvent *read = tex_access_event(s->races, pair->third);
+	const TexEvent *last = tex_access_event(s->races, pair->second);
+	const TexEvent *remote = tex_access_event(s->races, pair->first);
+	bool		lost = tex_is_write(last);
+
+	put_who(s, pair->second);
+	appendStringInfoString(&s->text, " read ");
+	put_name(s, read->name);
+	put_is(s, read);
+	put_statement(s, pair->third);
+	appendStringInfoString(&s->text, lost ? ", found " : " and then ");
+	put_value(s, lost ? last->data->old_value : tex_value_of(last));
+	if (lost)
+	{
+		appendStringInfoString(&s->text, " when it wrote ");
+		put_value(s, tex_value_of(last));
+	}
+	put_statement(s, pair->second);
+	appendStringInfoString(&s->text, ": the update ");
+	if (remote->data->old_value)
+	{
+		appendStringInfoString(&s->text, "from ");
+		put_value(s, remote->data->old_value);
+		appendStringInfoChar(&s->text, ' ');
+	}
+	appendStringInfoString(&s->text, "to ");
+	put_value(s, tex_value_of(remote));
+	appendStringInfoString(&s->text, " of ");
+	put_who(s, pair->first);
+	put_statement(s, pair->first);
+	appendStringInfoString(&s->text, lost ?
+						   " was lost; read it FOR UPDATE, have one UPDATE compute it, check a version column when "
+						   "writing, or use REPEATABLE READ and retry" :
+						   " came in between; REPEATABLE READ shows one state of the database to the whole transaction");
+}
+
 /* A value that was read and that its own trace wrote over. */
 static void
 say_intermediate(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
@@ -427,6 +501,11 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 	s.one_trace = first->trace == tex_access_event(races, pair->second)->trace;
 	s.one_thread = s.one_trace && first->thread == tex_access_event(races, pair->second)->thread;
 	s.first_strand = -1;
+	if (pair->watched)
+	{
+		say_watched(&s, pair);
+		return s.text.data;
+	}
 	if (s.one_trace)
 	{
 		appendStringInfoString(&s.text, "in ");

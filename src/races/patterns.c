@@ -286,6 +286,15 @@ tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pai
 	bool		second_writes = tex_is_write(tex_access_event(races, pair->second));
 	TexVerdict	verdict = {.third = TEX_NO_ACCESS};
 
+	/* Of a database nobody need be shown that requests share it. */
+	if (pair->watched)
+	{
+		verdict.pattern = second_writes ? TEX_LOST_UPDATE : TEX_NON_REPEATABLE_READ;
+		verdict.third = pair->third;
+		verdict.confirmed = true;
+		verdict.confidence = 10;
+		return verdict;
+	}
 	if (pair->tier == TEX_TIER_POTENTIAL)
 	{
 		verdict.pattern = TEX_POTENTIAL_RACE;

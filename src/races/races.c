@@ -15,6 +15,9 @@
  * are wanted: between home traces, and between these and their rivals.  Traces that
  * are context only order.
  *
+ * Accesses that a database took itself, of watched tables, are not compared here: it keeps single
+ * ones apart, and watched.c says what of that is harm.
+ *
  * Apart from races, a write may provably have lost an update although locks ordered
  * it after: each access was locked, the read and the write together were not.  Such
  * pairs are reported in a tier of their own.
@@ -30,6 +33,7 @@
 #include "races/arrays.h"
 #include "races/proof.h"
 #include "races/races.h"
+#include "races/watched.h"
 
 /* From how many strands on a trace is counted by the clock's entries, if those are few. */
 #define MANY_STRANDS 128
@@ -204,7 +208,7 @@ keep_pair(Comparison *c, int32 other, TexTier tier)
 		c->kept->n++;
 	}
 	add_pair(c->races->tables->context, &c->races->tables->plain,
-			 (TexPair) {other, c->access, tier, false});
+			 (TexPair) {.first = other,.second = c->access,.tier = tier});
 }
 
 /* Whether accesses of a kind conflict with the new one and no common lock protects. */
@@ -480,8 +484,8 @@ settle_proved(Comparison *c)
 		races->accesses[c->access].raced = remote->raced = true;
 	if (races->tables->proved.n < races->options.max_pairs)
 		add_pair(races->tables->context, &races->tables->proved,
-				 (TexPair) {c->reversed ? c->access : c->proved, c->reversed ? c->proved : c->access,
-				 is_race ? TEX_TIER_RACE : TEX_TIER_PROVED, true});
+				 (TexPair) {.first = c->reversed ? c->access : c->proved,.second = c->reversed ? c->proved : c->access,
+				 .tier = is_race ? TEX_TIER_RACE : TEX_TIER_PROVED,.proved = true});
 }
 
 /* Finds what the trace of an access did before to the variable, and links the two. */
@@ -492,8 +496,12 @@ link_before(TexRaces *races, int32 access, const TexVarStrand *strand)
 	int32		latest = strand->trace->last_access;
 
 	this->before = strand->last_access;
-	/* What another strand did counts as the trace's own if it caused this one. */
-	if (latest >= 0 && tex_happens_before(races, latest, access, TEX_WEAK_ORDER))
+	/*
+	 * What another strand did counts as the trace's own if it caused this one.  A request may be
+	 * served by several backends of a database in turn, and nothing says so but time.
+	 */
+	if (latest >= 0 && (tex_is_watched(tex_access_event(races, access)) ||
+						tex_happens_before(races, latest, access, TEX_WEAK_ORDER)))
 		this->before = latest;
 	if (this->before >= 0 && races->accesses[this->before].after == TEX_NO_ACCESS)
 		races->accesses[this->before].after = access;
@@ -556,17 +564,31 @@ visit_access(const TexPoint *point, void *arg)
 	variable = tex_accesses_variable(races->tables->accesses, event->data->variable);
 	strand = tex_accesses_enter(races->tables->accesses, variable, event);
 	link_before(races, access, strand);
-	if (tex_is_write(event))
-		c.proved = lost_update_of(races, variable, access, &c.reversed);
-	c.variable = variable;
-	compare(&c);
-	settle_proved(&c);
+	if (!tex_is_watched(event))
+	{
+		if (tex_is_write(event))
+			c.proved = lost_update_of(races, variable, access, &c.reversed);
+		c.variable = variable;
+		compare(&c);
+		settle_proved(&c);
+	}
 	tex_accesses_append(races->tables->accesses, strand,
 						(TexEntry) {event->sequence, access,
 						tex_accesses_kind(races->tables->accesses, variable, c.class,
 										  point->lock_set)});
 	if (tex_is_write(event))
 		variable->last_write = access;
+}
+
+/* Counts a pair that values prove, and keeps it as far as pairs are wanted. */
+void
+tex_races_add_proved(TexRaces *races, TexPair pair)
+{
+	races->count++;
+	if (races->options.mark)
+		races->accesses[pair.first].raced = races->accesses[pair.second].raced = true;
+	if (races->tables->proved.n < races->options.max_pairs)
+		add_pair(races->tables->context, &races->tables->proved, pair);
 }
 
 /* The kept pairs, those first that values prove. */
@@ -611,6 +633,7 @@ tex_races_find(TexHistory *history, const TexRacesOptions *options)
 	races->tables->kept = hash_create("kept pairs", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	races->tables->last_in_strand = tex_new_array(sizeof(int32), history->nstrands, 0xff);
 	tex_order_run(races->order, visit_access, races);
+	tex_watched_find(races);
 	merge_pairs(races);
 	return races;
 }

@@ -42,6 +42,8 @@ typedef struct TexPair
 	int32		second;
 	TexTier		tier;
 	bool		proved;			/* second provably lost the update of first */
+	bool		watched;		/* of a database's own accesses (watched.c): proved, with "third" */
+	int32		third;			/* what the trace of the second read before; only if watched */
 } TexPair;
 
 typedef struct TexRacesOptions
@@ -76,10 +78,19 @@ extern struct TexVarStrand *tex_races_of_strand(const TexRaces *races, const str
 												int32 strand);
 extern bool tex_traces_overlap(const TexHistory *history, int32 a, int32 b);
 
+extern void tex_races_add_proved(TexRaces *races, TexPair pair);
+
 static inline const TexEvent *
 tex_access_event(const TexRaces *races, int32 access)
 {
 	return &races->history->events[races->accesses[access].event];
+}
+
+/* Whether a database took the access itself, of a watched table. */
+static inline bool
+tex_is_watched(const TexEvent *event)
+{
+	return event->data->isolation != TEX_NO_NAME;
 }
 
 static inline bool

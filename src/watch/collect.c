@@ -162,6 +162,13 @@ tex_guard_failed(TexGuard *guard)
  *		Taking
  * ----------------------------------------------------------------
  */
+/* Whether it was taken where a row was read. */
+static bool
+is_of_read(char what)
+{
+	return what == TEX_TAKEN_READ || what == TEX_TAKEN_LOCKED_READ || what == TEX_TAKEN_LOCK;
+}
+
 /* Whether this session's accesses are left out. */
 bool
 tex_watch_is_off(void)
@@ -362,7 +369,7 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 	copy_value(&access->new_value, new_value);
 	statement->private_text |= watch->values != TEX_WATCH_PLAIN;
 	collected.n++;
-	if (what == TEX_TAKEN_READ || what == TEX_TAKEN_LOCK)
+	if (is_of_read(what))
 		collected.has_reads = true;
 	if (MemoryContextMemAllocated(collected.context, false) > MOST_MEMORY)
 	{
@@ -387,7 +394,7 @@ tex_watch_untake(const TexStatement *statement, const TexWatch *watch)
 	{
 		Access	   *access = &collected.accesses[i];
 
-		if (access->statement == statement && access->root == watch->root && access->what == TEX_TAKEN_READ)
+		if (access->statement == statement && access->root == watch->root && is_of_read(access->what))
 			access->what = 0;
 	}
 	tex_watch_count(TEX_WATCH_TOO_MANY_ROWS, 1);
@@ -570,7 +577,7 @@ hand_on(void)
 	{
 		const Access *access = &collected.accesses[i];
 
-		if (access->what == TEX_TAKEN_READ)
+		if (access->what == TEX_TAKEN_READ || access->what == TEX_TAKEN_LOCKED_READ)
 			pg_atomic_fetch_add_u64(&access->counts->reads, 1);
 		else if (access->what == TEX_TAKEN_WRITE || access->what == TEX_TAKEN_RMW)
 			pg_atomic_fetch_add_u64(&access->counts->writes, 1);
@@ -632,7 +639,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransaction
 		{
 			char		what = collected.accesses[--collected.n].what;
 
-			if (what == TEX_TAKEN_READ || what == TEX_TAKEN_LOCK)
+			if (is_of_read(what))
 				collected.gap = true;
 		}
 		tex_scans_forget(level);

@@ -34,6 +34,7 @@ typedef struct TexStatement
 typedef enum TexTaken
 {
 	TEX_TAKEN_READ = 'r',
+	TEX_TAKEN_LOCKED_READ = 'k',	/* under a row lock */
 	TEX_TAKEN_WRITE = 'w',
 	TEX_TAKEN_RMW = 'm',
 	TEX_TAKEN_LOCK = 'l'		/* a row lock, to the end of the transaction */

@@ -145,7 +145,8 @@ take_row(TexStatement *statement, Source *source, TupleTableSlot *slot)
 		datum = slot_getattr(slot, source->column_slots[i], &null);
 		tex_watch_variable(&variable, &row, &watch->columns[i]);
 		tex_watch_value(&value, watch, &watch->columns[i], variable.data, datum, null);
-		tex_watch_take(statement, watch, TEX_TAKEN_READ, variable.data, variable.len, NULL, &value);
+		tex_watch_take(statement, watch, source->mark ? TEX_TAKEN_LOCKED_READ : TEX_TAKEN_READ,
+					   variable.data, variable.len, NULL, &value);
 	}
 }
 

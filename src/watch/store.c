@@ -283,10 +283,16 @@ add_lock(Record *record, const Statement *statement, uint64 tick, TimestampTz at
 	}
 }
 
+static bool
+is_read(char what)
+{
+	return what == TEX_TAKEN_READ || what == TEX_TAKEN_LOCKED_READ;
+}
+
 static const char *
 access_type_of(char what)
 {
-	return what == TEX_TAKEN_READ ? "Read" : what == TEX_TAKEN_WRITE ? "Write" : "AtomicRMW";
+	return is_read(what) ? "Read" : what == TEX_TAKEN_WRITE ? "Write" : "AtomicRMW";
 }
 
 /* Reads an access, and adds its event. */
@@ -315,20 +321,22 @@ read_access(Record *record)
 		return;
 	}
 	begin_row(&row, record, &statement->trace, tick, TEX_STATE_CHANGE,
-			  what == TEX_TAKEN_READ ? at : record->commit_at);
+			  is_read(what) ? at : record->commit_at);
 	set_below(&row, record, statement, tick);
 	set_text(&row, COL_NAME, variable);
-	if (what != TEX_TAKEN_READ)
+	if (!is_read(what))
 		set(&row, COL_DURATION_NS, Int64GetDatum(Max(record->visible_at - record->commit_at, 0) * 1000));
 	tex_object_begin(&attributes);
 	add_string(&attributes, "access_type", access_type_of(what));
-	if (what != TEX_TAKEN_READ)
+	if (!is_read(what))
 		add_value(&attributes, "old_value", old_kind, old_text, old_len);
 	add_value(&attributes, "new_value", new_kind, new_text, new_len);
 	add_string(&attributes, "location", statement->location);
 	add_string(&attributes, "isolation", record->isolation);
 	add_string(&attributes, "transaction", record->transaction);
 	add_string(&attributes, "by", statement->by);
+	if (what == TEX_TAKEN_LOCKED_READ)
+		add_string(&attributes, "row_lock", "true");
 	if (incomplete)
 		add_string(&attributes, "incomplete", "true");
 	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));

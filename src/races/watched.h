@@ -1,0 +1,12 @@
+/*
+ * watched.h
+ *		Harm that the values of a database's own accesses prove.
+ */
+#ifndef TEX_WATCHED_H
+#define TEX_WATCHED_H
+
+#include "races/races.h"
+
+extern void tex_watched_find(TexRaces *races);
+
+#endif							/* TEX_WATCHED_H */
