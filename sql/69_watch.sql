@@ -185,8 +185,19 @@ COMMENT ON COLUMN watched_tables.dropped IS 'accesses, and statements that read 
 -- What the worker does
 --
 
+-- Its ids mean nothing elsewhere, so it is not dumped.
+CREATE TABLE trace_ext_internal.watch_prepared (
+    xid     xid8        PRIMARY KEY,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    record  bytea       NOT NULL
+);
+COMMENT ON TABLE trace_ext_internal.watch_prepared IS 'accesses of prepared transactions, which become events when these have committed';
+COMMENT ON COLUMN trace_ext_internal.watch_prepared.xid IS 'the prepared transaction';
+COMMENT ON COLUMN trace_ext_internal.watch_prepared.kept_at IS 'when the worker took its accesses';
+COMMENT ON COLUMN trace_ext_internal.watch_prepared.record IS 'the accesses, as they were in shared memory';
+
 CREATE FUNCTION trace_ext_internal.store_watched(OUT inserted bigint, OUT duplicates bigint, OUT rejected bigint)
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_store_watched';
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_store_watched';
 COMMENT ON FUNCTION trace_ext_internal.store_watched() IS 'makes events of some of the accesses that wait in shared memory';
 
 CREATE FUNCTION trace_ext_internal.watch_waiting() RETURNS boolean
@@ -196,9 +207,13 @@ COMMENT ON FUNCTION trace_ext_internal.watch_waiting() IS 'whether accesses of t
 CREATE FUNCTION trace_ext_internal.watch_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT CASE WHEN trace_ext_internal.watch_waiting() THEN '-infinity'::timestamptz END;
+    SELECT CASE
+        WHEN trace_ext_internal.watch_waiting() THEN '-infinity'
+        WHEN EXISTS (SELECT FROM trace_ext_internal.watch_prepared)
+        THEN coalesce((SELECT j.last_started + interval '1 second' FROM trace_ext.jobs j WHERE j.name = 'watch'), '-infinity')
+        END;
     END;
-COMMENT ON FUNCTION trace_ext_internal.watch_needed() IS 'whether there is something to do for job_watch()';
+COMMENT ON FUNCTION trace_ext_internal.watch_needed() IS 'when there is something to do for job_watch(): at once where accesses wait; a second after the last look where transactions are prepared';
 
 CREATE PROCEDURE job_watch(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

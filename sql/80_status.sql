@@ -68,6 +68,8 @@ SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ex
        (SELECT c.hit_ratio FROM trace_ext.cache_stats c) AS cache_hit_ratio,
        (SELECT c.bytes FROM trace_ext.cache_stats c) AS cache_bytes,
        (SELECT count(*) FROM trace_ext.cache_failures f WHERE f.database = current_database() AND f.state <> 'closed') AS cache_open_failures,
+       (SELECT count(*) FROM trace_ext.watched_tables) AS watched_tables,
+       (SELECT w.buffer_full + w.too_many_rows + w.too_much_memory + w.not_covered + w.errors FROM trace_ext_internal.watch_counts() w) AS watch_dropped,
        r.state AS receiver_state,
        r.address AS receiver_address,
        r.error AS receiver_error,
@@ -137,3 +139,5 @@ COMMENT ON COLUMN status.receiver_rejected IS 'of these spans, log records and e
 COMMENT ON COLUMN status.receiver_refused IS 'requests that it has refused, by reason';
 COMMENT ON COLUMN status.receiver_p99 IS 'time that 99 of 100 bodies took at most from their last byte to their answer, of the last few thousand';
 COMMENT ON COLUMN status.cache_open_failures IS 'cached queries that kept failing and are not tried for a while; see cache_failures';
+COMMENT ON COLUMN status.watched_tables IS 'tables of this database that are watched; see watched_tables';
+COMMENT ON COLUMN status.watch_dropped IS 'accesses to watched tables, and statements, that were not taken since the server started, of all databases; NULL without preload';

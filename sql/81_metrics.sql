@@ -58,6 +58,14 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_worker_state', 'gauge', '1 for the state that the worker of this database is in',
               jsonb_build_object('state', s.state), (s.state = mine.state)::int
               FROM mine, unnest(ARRAY['none', 'not looked at yet', 'starting', 'waiting', 'busy', 'asleep', 'failed', 'no slot', 'kept out', 'off']) AS s (state)
+    UNION ALL SELECT 'trace_ext_watched_tables', 'gauge', 'Tables that are watched', '{}', (SELECT count(*) FROM trace_ext.watched_tables)
+    UNION ALL SELECT 'trace_ext_watch_accesses_total', 'counter', 'Accesses to watched tables that were taken, and stored, of all databases', jsonb_build_object('step', w.step), coalesce(w.n, 0)
+              FROM trace_ext_internal.watch_counts() c, LATERAL (VALUES ('taken', c.taken), ('stored', c.stored)) AS w (step, n)
+    UNION ALL SELECT 'trace_ext_watch_dropped_total', 'counter', 'Accesses to watched tables, or statements, that were not taken, of all databases', jsonb_build_object('reason', w.reason), coalesce(w.n, 0)
+              FROM trace_ext_internal.watch_counts() c,
+                   LATERAL (VALUES ('buffer full', c.buffer_full), ('too many rows', c.too_many_rows), ('too much memory', c.too_much_memory),
+                                   ('not covered', c.not_covered), ('error', c.errors)) AS w (reason, n)
+    UNION ALL SELECT 'trace_ext_watch_bad_requests_total', 'counter', 'Statements with a malformed traceparent', '{}', (SELECT coalesce(c.bad_requests, 0) FROM trace_ext_internal.watch_counts() c)
     UNION ALL SELECT 'trace_ext_job_enabled', 'gauge', '1 where the job runs by itself', label, enabled::int FROM job
     UNION ALL SELECT 'trace_ext_job_runs_total', 'counter', 'Runs that ended, well or not', label, runs FROM job
     UNION ALL SELECT 'trace_ext_job_failures_total', 'counter', 'Runs that failed, timed out or were lost', label, failures FROM job

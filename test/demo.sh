@@ -61,7 +61,7 @@ start()
 	CONF
 	cluster_start "$DEMO"
 	cd "$ROOT"
-	export PGHOST=$DEMO PGPORT=$PORT PGUSER=postgres PGCLIENTENCODING=UTF8
+	export PGHOST=$DEMO PGPORT=$PORT PGUSER=postgres PGCLIENTENCODING=UTF8 BINDIR
 	"$BINDIR/createdb" demo
 	"$BINDIR/psql" -X -d demo -c "ALTER DATABASE demo SET search_path = trace_ext, public" -q
 	"$BINDIR/psql" -X -d demo -f test/demo.sql ||

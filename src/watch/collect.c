@@ -339,11 +339,7 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 	Access	   *access;
 
 	if (collected.dropped)
-	{
-		tex_watch_count(TEX_WATCH_TOO_MUCH_MEMORY, 1);
-		pg_atomic_fetch_add_u64(&watch->counts->dropped, 1);
 		return;
-	}
 	old = MemoryContextSwitchTo(context_of_transaction());
 	keep_text(statement);
 	if (collected.n == collected.room)
@@ -379,11 +375,11 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 	MemoryContextSwitchTo(old);
 }
 
-/* How many accesses were taken so far. */
-int
-tex_watch_taken(void)
+/* Whether nothing is taken any more in this transaction. */
+bool
+tex_watch_is_full(void)
 {
-	return collected.n;
+	return collected.dropped;
 }
 
 /* Takes back what a statement read of a table: its rows are more than the limit. */
@@ -490,9 +486,9 @@ number_statements(TexStatement **statements)
 	return n;
 }
 
-/* The record of the transaction, which is about to commit. */
+/* The record of the transaction, which is about to commit or to be prepared: then it is told by its id, if it wrote. */
 static void
-make_record(void)
+make_record(bool prepare)
 {
 	MemoryContext old = MemoryContextSwitchTo(context_of_transaction());
 	TexStatement **statements = palloc(sizeof(TexStatement *) * collected.n);
@@ -509,6 +505,7 @@ make_record(void)
 		elog(ERROR, "could not generate a random id");
 	tex_put_int(to, now);
 	tex_put_int(to, now);		/* TEX_RECORD_VISIBLE_AT: filled in after the commit */
+	tex_put_int(to, prepare ? (int64) U64FromFullTransactionId(GetTopFullTransactionIdIfAny()) : 0);
 	tex_put_int(to, MyProcPid);
 	tex_put_int(to, XactIsoLevel);
 	tex_put_bytes(to, id_base, sizeof(id_base));
@@ -528,7 +525,7 @@ make_record(void)
 }
 
 static void
-before_commit(void)
+before_commit(bool prepare)
 {
 	TexGuard	guard;
 
@@ -537,7 +534,7 @@ before_commit(void)
 	tex_guard_begin(&guard);
 	PG_TRY();
 	{
-		make_record();
+		make_record(prepare);
 		tex_guard_end(&guard);
 	}
 	PG_CATCH();
@@ -603,16 +600,15 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			before_commit();
+			before_commit(false);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			drop_all(TEX_WATCH_NOT_COVERED);
+			before_commit(true);
 			break;
 		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
 			tex_watch_store_ended(true);
 			hand_on();
-			/* FALLTHROUGH */
-		case XACT_EVENT_PREPARE:
 			end_gap();
 			forget_transaction();
 			break;

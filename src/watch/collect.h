@@ -55,7 +55,7 @@ extern TexStatement *tex_watch_current_statement(void);
 extern void tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 						   const char *variable, int variable_len,
 						   const TexWatchValue *old_value, const TexWatchValue *new_value);
-extern int	tex_watch_taken(void);
+extern bool tex_watch_is_full(void);
 extern void tex_watch_untake(const TexStatement *statement, const TexWatch *watch);
 extern void tex_watch_gap(void);
 extern void tex_watch_collect_init(void);

@@ -69,6 +69,25 @@ below_reads(const Search *search, const Var *var)
 	return output_reads(search, outerPlan(search->plan), var->varattno);
 }
 
+/* SET (a, b) = (SELECT ...): whether the row's column is given to the subquery that a parameter comes from. */
+static bool
+parameter_reads(Search *search, const Param *param)
+{
+	ListCell   *lc;
+
+	if (search->plan == NULL || param->paramkind != PARAM_EXEC)
+		return false;
+	foreach(lc, search->plan->targetlist)
+	{
+		SubPlan    *subplan = (SubPlan *) ((TargetEntry *) lfirst(lc))->expr;
+
+		if (IsA(subplan, SubPlan) && subplan->subLinkType == MULTIEXPR_SUBLINK &&
+			list_member_int(subplan->setParam, param->paramid))
+			return expression_reads((Node *) subplan->args, search);
+	}
+	return false;
+}
+
 /* Whether an expression reads the column of the row that is written. */
 static bool
 expression_reads(Node *node, void *arg)
@@ -93,6 +112,8 @@ expression_reads(Node *node, void *arg)
 		name = get_attname(entry->relid, var->varattno, true);
 		return name != NULL && strcmp(name, search->column) == 0;
 	}
+	if (IsA(node, Param))
+		return parameter_reads(search, (Param *) node);
 	return expression_tree_walker(node, expression_reads, arg);
 }
 

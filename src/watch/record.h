@@ -11,6 +11,9 @@
 /* Where the time stands by which everybody sees the transaction. */
 #define TEX_RECORD_VISIBLE_AT sizeof(int64)
 
+/* Where the id of a prepared transaction stands; 0: it has committed. */
+#define TEX_RECORD_PREPARED (2 * sizeof(int64))
+
 /* A record that is being read. */
 typedef struct TexRecordReader
 {

@@ -8,14 +8,21 @@
  * sees it.  So times of one transaction do not ascend as its statements do: a client clock of
  * the backend, which counts its events, says what came after what.
  *
+ * A transaction that was prepared is known by its id: its record waits in the table watch_prepared until
+ * that has committed, or was rolled back, and its commit is when that was seen, unless
+ * the server keeps the times of commits.
+ *
  * The records are given up when the transaction that stored them has committed.
  */
 #include "postgres.h"
 
+#include "access/commit_ts.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/md5.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -343,9 +350,9 @@ read_access(Record *record)
 	tex_batch_add(record->batch, &row);
 }
 
-/* Reads a record, and adds the events of its transaction. */
+/* Reads a record, and adds the events of its transaction; committed_at is known where it had been prepared. */
 static void
-read_record(TexBatch *batch, const char *data)
+read_record(TexBatch *batch, const char *data, TimestampTz committed_at)
 {
 	Record		record = {.reader = {data},.batch = batch};
 	TexRecordReader *reader = &record.reader;
@@ -353,6 +360,9 @@ read_record(TexBatch *batch, const char *data)
 
 	record.commit_at = tex_get_int(reader);
 	record.visible_at = tex_get_int(reader);
+	(void) tex_get_int(reader);
+	if (committed_at != 0)
+		record.commit_at = record.visible_at = committed_at;
 	record.pid = (int) tex_get_int(reader);
 	record.isolation = isolation_name((int) tex_get_int(reader));
 	memcpy(record.id_base, tex_get_bytes(reader, 8), 8);
@@ -371,6 +381,71 @@ read_record(TexBatch *batch, const char *data)
 	taken_accesses += n;
 }
 
+/* The same, in the memory of one record. */
+static void
+take_record(TexBatch *batch, const char *data, TimestampTz committed_at)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->event_context);
+
+	read_record(batch, data, committed_at);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(batch->event_context);
+}
+
+/* Keeps the record of a transaction that was prepared. */
+static void
+keep_prepared(const char *data, Size size, uint64 xid)
+{
+	Oid			types[] = {XID8OID, BYTEAOID};
+	bytea	   *record = palloc(VARHDRSZ + size);
+	Datum		values[2];
+
+	SET_VARSIZE(record, VARHDRSZ + size);
+	memcpy(VARDATA(record), data, size);
+	values[0] = UInt64GetDatum(xid);
+	values[1] = PointerGetDatum(record);
+	if (SPI_execute_with_args("INSERT INTO trace_ext_internal.watch_prepared (xid, record) VALUES ($1, $2)",
+							  2, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not keep the accesses of a prepared transaction");
+	pfree(record);
+}
+
+/* When a transaction that is known to have committed did so, as far as it is known. */
+static TimestampTz
+commit_time(uint64 xid)
+{
+	TimestampTz at = 0;
+	RepOriginId origin;
+
+	if (!track_commit_timestamp ||
+		!TransactionIdGetCommitTsData(XidFromFullTransactionId(FullTransactionIdFromU64(xid)), &at, &origin))
+		at = GetCurrentTimestamp();
+	return at;
+}
+
+/* Takes the records of transactions that had been prepared and have committed; forgets those rolled back. */
+static void
+take_prepared(TexBatch *batch)
+{
+	if (SPI_execute("DELETE FROM trace_ext_internal.watch_prepared"
+					" WHERE coalesce(pg_catalog.pg_xact_status(xid), 'aborted') OPERATOR(pg_catalog.<>) 'in progress'"
+					" RETURNING coalesce(pg_catalog.pg_xact_status(xid), 'aborted') OPERATOR(pg_catalog.=) 'committed', xid, record",
+					false, 0) != SPI_OK_DELETE_RETURNING)
+		elog(ERROR, "could not look at prepared transactions");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		uint64		xid = DatumGetUInt64(SPI_getbinval(row, desc, 2, &isnull));
+		bytea	   *record = DatumGetByteaP(SPI_getbinval(row, desc, 3, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetBool(SPI_getbinval(row, desc, 1, &isnull)))
+			take_record(batch, VARDATA(record), commit_time(xid));
+	}
+}
+
 /*
  * store_watched(): makes events of the records that wait, about 256 kB of them; returns how many
  * were inserted, were there already, and were refused, which none is.  As the owner.
@@ -382,17 +457,23 @@ tex_store_watched(PG_FUNCTION_ARGS)
 	Size		size = 0;
 	char	   *data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
 
+	SPI_connect();
+	take_prepared(batch);
 	for (Size at = 0; at < size;)
 	{
 		uint64		record_size = *(uint64 *) (data + at);
-		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
+		const char *record = data + at + sizeof(uint64);
+		int64		xid;
 
 		CHECK_FOR_INTERRUPTS();
-		read_record(batch, data + at + sizeof(uint64));
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch->event_context);
+		memcpy(&xid, record + TEX_RECORD_PREPARED, sizeof(xid));
+		if (xid != 0)
+			keep_prepared(record, record_size, (uint64) xid);
+		else
+			take_record(batch, record, 0);
 		at += sizeof(uint64) + MAXALIGN(record_size);
 	}
+	SPI_finish();
 	return tex_batch_finish(fcinfo, batch);
 }
 

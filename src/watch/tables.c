@@ -20,6 +20,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/partition.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -52,6 +53,7 @@ typedef struct Entry
 } Entry;
 
 static HTAB *entries = NULL;
+static int	nwatched = 0;		/* entries that are watched */
 static TexWatch *retired = NULL;
 
 /* Forgets what is known of a relation; who uses it may go on. */
@@ -64,10 +66,14 @@ forget(Entry *entry)
 		entry->watch->next_retired = retired;
 		retired = entry->watch;
 		entry->watch = NULL;
+		nwatched--;
 	}
 }
 
-/* Forgets the relation, and partitions of which it is the root; InvalidOid: all of them. */
+/*
+ * Forgets the relation, and partitions of which it is the root; InvalidOid: all of them.  Temporary
+ * tables come and go in sessions that watch nothing: they pay one look-up.
+ */
 static void
 forget_relation(Datum arg, Oid relation)
 {
@@ -76,6 +82,11 @@ forget_relation(Datum arg, Oid relation)
 
 	if (entries == NULL)
 		return;
+	if (OidIsValid(relation) && nwatched == 0)
+	{
+		hash_search(entries, &relation, HASH_REMOVE, NULL);
+		return;
+	}
 	hash_seq_init(&scan, entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 		if (!OidIsValid(relation) || entry->relation == relation ||
@@ -175,11 +186,20 @@ kind_of_type(Oid type)
 	}
 }
 
+/* Whether a table has a column of that number, and not only had it; its name then, else NULL. */
+static char *
+name_of_column(Oid table, AttrNumber attribute)
+{
+	char	   *name = attribute > 0 ? get_attname(table, attribute, true) : NULL;
+
+	return name && get_attnum(table, name) == attribute ? name : NULL;
+}
+
 /* Fills in a column of the root as it is in the relation; false where that has none of this name. */
 static bool
 add_column(Relation relation, Oid root, AttrNumber root_attribute, TexWatchColumn *column, MemoryContext context)
 {
-	char	   *name = get_attname(root, root_attribute, true);
+	char	   *name = name_of_column(root, root_attribute);
 	AttrNumber	attribute;
 	Form_pg_attribute form;
 	Oid			output;
@@ -191,6 +211,11 @@ add_column(Relation relation, Oid root, AttrNumber root_attribute, TexWatchColum
 	if (attribute <= 0)
 		return false;
 	form = TupleDescAttr(RelationGetDescr(relation), attribute - 1);
+#ifdef ATTRIBUTE_GENERATED_VIRTUAL
+	/* It is computed when it is read; a row does not have it. */
+	if (form->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+		return false;
+#endif
 	column->attribute = attribute;
 	column->root_attribute = root_attribute;
 	namestrcpy(&column->name, name);
@@ -217,7 +242,7 @@ attribute_of_argument(const char *argument, Oid root, bool same_table)
 		return attribute > 0 ? attribute : 0;
 	}
 	attribute = (AttrNumber) atoi(argument);
-	return attribute > 0 && get_attname(root, attribute, true) ? attribute : 0;
+	return name_of_column(root, attribute) ? attribute : 0;
 }
 
 /* Whether an attribute of the root is one of the key. */
@@ -364,5 +389,6 @@ tex_watch_of(Oid relation_id)
 	forget(entry);
 	entry->watch = watch;
 	entry->known = true;
+	nwatched += watch != NULL;
 	return watch;
 }

@@ -23,7 +23,11 @@
 #include "common/md5.h"
 #include "common/sha2.h"
 #include "compat.h"
+#include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/float.h"
 
 #include "watch/values.h"
 
@@ -32,6 +36,48 @@
 
 /* Of a table's own names, at most so much stands around the key. */
 #define AROUND_KEY (4 * NAMEDATALEN * 2)
+
+/*
+ * A value as its type prints it, the same in each session: what settings a session has for
+ * the output of times, floating-point numbers and bytes must not make equal values differ.
+ */
+static char *
+print(const FmgrInfo *output, Datum value)
+{
+	static pg_tz *utc = NULL;
+	int			date_style = DateStyle;
+	int			date_order = DateOrder;
+	int			interval_style = IntervalStyle;
+	int			float_digits = extra_float_digits;
+	int			bytes_as = bytea_output;
+	pg_tz	   *zone = session_timezone;
+	char	   *text;
+
+	if (utc == NULL)
+		utc = pg_tzset("UTC");
+	PG_TRY();
+	{
+		DateStyle = USE_ISO_DATES;
+		DateOrder = DATEORDER_YMD;
+		IntervalStyle = INTSTYLE_POSTGRES;
+		extra_float_digits = 1;
+		bytea_output = BYTEA_OUTPUT_HEX;
+		if (utc)
+			session_timezone = utc;
+		text = OutputFunctionCall(unconstify(FmgrInfo *, output), value);
+	}
+	PG_FINALLY();
+	{
+		DateStyle = date_style;
+		DateOrder = date_order;
+		IntervalStyle = interval_style;
+		extra_float_digits = float_digits;
+		bytea_output = bytes_as;
+		session_timezone = zone;
+	}
+	PG_END_TRY();
+	return text;
+}
 
 /* A part of a key of several columns. */
 static void
@@ -83,7 +129,7 @@ tex_watch_row_name(StringInfo name, const TexWatch *watch, const Datum *values, 
 
 		if (isnull[i])
 			return false;
-		text = OutputFunctionCall(&watch->keys[i].output, values[i]);
+		text = print(&watch->keys[i].output, values[i]);
 		if (i > 0)
 			appendStringInfoChar(name, ',');
 		if (watch->nkeys == 1)
@@ -172,11 +218,7 @@ tex_watch_value(TexWatchValue *to, const TexWatch *watch, const TexWatchColumn *
 		to->kind = TEX_VALUE_TEXT;
 	}
 	else
-	{
-		FmgrInfo   *output = unconstify(FmgrInfo *, &column->output);
-
-		text = OutputFunctionCall(output, value);
-	}
+		text = print(&column->output, value);
 	to->text = text;
 	to->len = strlen(text);
 	if (watch->values == TEX_WATCH_HASH)

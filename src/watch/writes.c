@@ -195,6 +195,11 @@ tex_watch_row(PG_FUNCTION_ARGS)
 		tex_watch_gap();
 		return PointerGetDatum(NULL);
 	}
+	if (tex_watch_is_full())
+	{
+		tex_watch_count(TEX_WATCH_TOO_MUCH_MEMORY, 1);
+		return PointerGetDatum(NULL);
+	}
 	tex_guard_begin(&guard);
 	scratch = AllocSetContextCreate(guard.context, "trace_ext watched row", ALLOCSET_SMALL_SIZES);
 	PG_TRY();

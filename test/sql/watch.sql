@@ -1,0 +1,226 @@
+-- Watched tables: what is taken of what statements read and write, and what values prove.
+SET client_min_messages = warning;
+SET TimeZone = 'UTC';
+SET trace_ext.lateness = 0;
+SET application_name = 'shop';
+CREATE SCHEMA w;
+CREATE TABLE w.accounts (id int PRIMARY KEY, owner text, balance numeric, seen boolean, version int DEFAULT 0);
+INSERT INTO w.accounts VALUES (1, 'ann', 1000, true), (2, 'bob', 1000, NULL), (3, 'cy', 1000, false);
+
+-- What was taken since the last call, in the order of the backend.
+CREATE FUNCTION w.taken(OUT kind text, OUT access text, OUT name text, OUT old jsonb, OUT new jsonb, OUT rest text) RETURNS SETOF record
+    LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE (SELECT inserted > 0 FROM trace_ext_internal.store_watched()) LOOP END LOOP;
+    RETURN QUERY
+        SELECT e.kind::text, e.attributes ->> 'access_type', e.name, e.attributes -> 'old_value', e.attributes -> 'new_value',
+               nullif(concat_ws(' ', e.attributes ->> 'lock_type', 'row_lock: ' || (e.attributes ->> 'row_lock'), 'incomplete: ' || (e.attributes ->> 'incomplete')), '')
+          FROM trace_ext.events e WHERE e.service_name = 'shop'
+         ORDER BY e.id;
+    DELETE FROM trace_ext.events WHERE service_name = 'shop';
+END
+$$;
+
+-- Who may watch what, and how it is said.
+SELECT trace_ext.watch('w.accounts', '{balance}');
+SELECT * FROM trace_ext.watched_tables;
+SELECT trace_ext.watch(NULL);
+SELECT trace_ext.watch('w.accounts', '{nothing}');
+SELECT trace_ext.watch('w.accounts', '{balance,balance}');
+SELECT trace_ext.watch('w.accounts', '{}');
+SELECT trace_ext.watch('w.accounts', key => '{}');
+SELECT trace_ext.watch('w.accounts', "values" => 'secret');
+SELECT trace_ext.watch('pg_class');
+SELECT trace_ext.watch('trace_ext.events');
+SELECT trace_ext.watch('trace_ext.watched_tables');
+CREATE TABLE w.keyless (a int, b int);
+SELECT trace_ext.watch('w.keyless');
+SELECT trace_ext.watch('w.keyless', key => '{a}');
+SELECT trace_ext.unwatch('w.keyless'), trace_ext.unwatch('w.keyless');
+CREATE TEMP TABLE passing (id int PRIMARY KEY);
+SELECT trace_ext.watch('passing');
+
+-- Reads: the columns that a statement names, of the rows that it is given.
+SELECT owner FROM w.accounts WHERE id = 1;
+SELECT count(*) FROM w.accounts;
+SELECT balance FROM w.accounts WHERE id = 1;
+SELECT id FROM w.accounts WHERE balance > 5000;
+SELECT a.owner FROM w.accounts a JOIN w.accounts b ON a.balance = b.balance AND a.id < b.id WHERE a.id = 2;
+SELECT * FROM w.taken();
+-- In functions, cursors, prepared statements, CTEs, views, subqueries.
+CREATE FUNCTION w.balance_of(int) RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT balance FROM w.accounts WHERE id = $1); END $$;
+CREATE FUNCTION w.sql_balance_of(int) RETURNS numeric LANGUAGE sql VOLATILE AS $$ SELECT balance FROM w.accounts WHERE id = $1 $$;
+CREATE VIEW w.rich AS SELECT id, balance FROM w.accounts WHERE balance > 10;
+SELECT w.balance_of(1), w.sql_balance_of(2);
+BEGIN; DECLARE c CURSOR FOR SELECT balance FROM w.accounts ORDER BY id; FETCH 2 FROM c; COMMIT;
+PREPARE p (int) AS SELECT balance FROM w.accounts WHERE id = $1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE p (3); EXECUTE p (2);
+RESET plan_cache_mode;
+WITH c AS MATERIALIZED (SELECT balance FROM w.accounts WHERE id = 1) SELECT * FROM c;
+SELECT balance FROM w.rich WHERE id = 2;
+SELECT 1 AS one WHERE 1000 = (SELECT balance FROM w.accounts WHERE id = 3);
+EXPLAIN (COSTS OFF) SELECT balance FROM w.accounts WHERE id = 3;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+
+-- Writes: what is set, with old and new value.
+INSERT INTO w.accounts VALUES (4, 'dee', 'NaN');
+UPDATE w.accounts SET owner = 'eve' WHERE id = 4;
+UPDATE w.accounts SET balance = 5 WHERE id = 4;
+UPDATE w.accounts SET balance = balance - 1, owner = owner WHERE id = 4;
+UPDATE w.accounts SET balance = NULL WHERE id = 4;
+UPDATE w.accounts SET balance = 5, id = 5 WHERE id = 4;
+DELETE FROM w.accounts WHERE id = 5;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+-- What is computed from itself in one statement loses nothing; from a subquery it may.
+UPDATE w.accounts a SET balance = a.balance + d.more FROM (VALUES (1, 10), (2, 20)) AS d (id, more) WHERE a.id = d.id;
+UPDATE w.accounts SET balance = (SELECT b.balance FROM w.accounts b WHERE b.id = 3) WHERE id = 1;
+UPDATE w.accounts SET (balance, owner) = (SELECT balance * 2, 'x') WHERE id = 3;
+INSERT INTO w.accounts VALUES (1, 'ann', 7) ON CONFLICT (id) DO UPDATE SET balance = w.accounts.balance + EXCLUDED.balance;
+INSERT INTO w.accounts VALUES (1, 'ann', 8) ON CONFLICT (id) DO UPDATE SET balance = EXCLUDED.balance;
+INSERT INTO w.accounts VALUES (1, 'ann', 9) ON CONFLICT DO NOTHING;
+MERGE INTO w.accounts a USING (VALUES (1, 5), (9, 5)) AS s (id, more) ON a.id = s.id
+ WHEN MATCHED THEN UPDATE SET balance = a.balance + s.more WHEN NOT MATCHED THEN INSERT (id, balance) VALUES (s.id, s.more);
+MERGE INTO w.accounts a USING (VALUES (1, 5), (9, 5)) AS s (id, more) ON a.id = s.id
+ WHEN MATCHED AND s.id = 9 THEN DELETE WHEN MATCHED THEN UPDATE SET balance = s.more;
+WITH moved AS (UPDATE w.accounts SET balance = balance + 1 WHERE id = 2 RETURNING balance) SELECT * FROM moved;
+COPY w.accounts (id, balance) FROM stdin;
+10	42
+\.
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+-- A trigger changes what is not set; a foreign key's cascade writes as well, and its checks read nothing.
+CREATE TABLE w.orders (id int PRIMARY KEY, account int REFERENCES w.accounts ON UPDATE CASCADE ON DELETE CASCADE, total numeric);
+SELECT trace_ext.watch('w.orders');
+CREATE FUNCTION w.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.balance := NEW.balance + 1; RETURN NEW; END $$;
+CREATE TRIGGER stamp BEFORE UPDATE ON w.accounts FOR EACH ROW EXECUTE FUNCTION w.stamp();
+INSERT INTO w.orders VALUES (1, 10, 5);
+UPDATE w.accounts SET owner = 'kim' WHERE id = 10;
+DROP TRIGGER stamp ON w.accounts;
+DELETE FROM w.accounts WHERE id = 10;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+SELECT trace_ext.unwatch('w.orders');
+
+-- Row locks: held to the end of the transaction.
+BEGIN;
+SELECT balance FROM w.accounts WHERE id = 2 FOR UPDATE;
+SELECT owner FROM w.accounts WHERE id = 3 FOR SHARE;
+COMMIT;
+SELECT kind, access, name, new, rest FROM w.taken();
+
+-- What was rolled back never happened.
+BEGIN; UPDATE w.accounts SET balance = 1 WHERE id = 2; ROLLBACK;
+BEGIN;
+UPDATE w.accounts SET balance = 2 WHERE id = 2;
+SAVEPOINT a;
+UPDATE w.accounts SET balance = 3 WHERE id = 2;
+SAVEPOINT b;
+UPDATE w.accounts SET balance = 4 WHERE id = 2;
+RELEASE b;
+ROLLBACK TO a;
+UPDATE w.accounts SET balance = 5 WHERE id = 2;
+SAVEPOINT c;
+UPDATE w.accounts SET balance = 6 WHERE id = 2;
+RELEASE c;
+COMMIT;
+DO $$
+BEGIN
+    UPDATE w.accounts SET balance = 7 WHERE id = 2;
+    BEGIN
+        UPDATE w.accounts SET balance = 8 WHERE id = 2;
+        PERFORM 1 / 0;
+    EXCEPTION WHEN division_by_zero THEN
+        UPDATE w.accounts SET balance = 9 WHERE id = 2;
+    END;
+END $$;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+
+-- More rows than the limit: not taken, and counted.
+SET trace_ext.watch_max_rows = 2;
+SELECT dropped FROM trace_ext.watched_tables;
+SELECT count(balance) FROM w.accounts;
+SELECT dropped FROM trace_ext.watched_tables;
+-- A write after such a gap says so within its transaction.
+BEGIN; SELECT count(balance) FROM w.accounts; UPDATE w.accounts SET balance = 1000 WHERE id = 1; COMMIT;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+RESET trace_ext.watch_max_rows;
+-- A session may leave its own out, unless that is forced.
+SET trace_ext.watch = off;
+SELECT balance FROM w.accounts WHERE id = 1;
+UPDATE w.accounts SET balance = 1001 WHERE id = 1;
+SET trace_ext.watch_always = on;
+UPDATE w.accounts SET balance = 1002 WHERE id = 1;
+RESET trace_ext.watch; RESET trace_ext.watch_always;
+SET trace_ext.watch_untraced = off;
+UPDATE w.accounts SET balance = 1003 WHERE id = 1;
+RESET trace_ext.watch_untraced;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+
+-- Values: of each type, long ones, ones out of line; hashed; none.
+CREATE TABLE w.kinds (a int, b text COLLATE "C", n float8, t timestamptz, j jsonb, l text, PRIMARY KEY (a, b));
+ALTER TABLE w.kinds ALTER l SET STORAGE EXTERNAL;
+SELECT trace_ext.watch('w.kinds');
+INSERT INTO w.kinds VALUES (1, 'x', 1e300, '2001-02-03', '{"k": 1}', repeat('l', 300)), (2, 'a,"b]\', '-Infinity', NULL, '5', repeat('l', 256)), (3, repeat('k', 1000), 0, NULL, NULL, '');
+INSERT INTO w.kinds (a, b, l) VALUES (4, '', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i));
+SELECT name, left(new::text, 40) ~ '^"toasted' AS toasted, CASE WHEN new::text !~ '^"toasted' THEN left(new::text, 60) END AS new, length(new::text) FROM w.taken() WHERE kind = 'StateChange';
+-- How a session has values printed makes no difference.
+SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = 0; SET IntervalStyle = iso_8601; SET bytea_output = escape;
+CREATE TABLE w.printed (t timestamptz PRIMARY KEY, d date, f float8, i interval, b bytea, a timestamptz[]);
+SELECT trace_ext.watch('w.printed');
+INSERT INTO w.printed VALUES ('2001-02-03 04:05:06+00', '2001-02-03', 0.1::float8 + 0.2, '1 day 2 hours', 'abc', '{2001-02-03 04:05:06+00}');
+SELECT name, new FROM w.taken() WHERE kind = 'StateChange';
+SELECT t, d, f, i, b FROM w.printed;
+RESET DateStyle; SET TimeZone = 'UTC'; RESET extra_float_digits; RESET IntervalStyle; RESET bytea_output;
+SELECT trace_ext.watch('w.accounts', '{balance}', "values" => 'hash');
+UPDATE w.accounts SET balance = 77 WHERE id = 1;
+UPDATE w.accounts SET balance = 77 WHERE id = 1;
+UPDATE w.accounts SET balance = 77 WHERE id = 2;
+WITH t AS (SELECT * FROM w.taken())
+SELECT kind, access, name, length(new #>> '{}') AS length, count(*), count(DISTINCT new) AS different FROM t GROUP BY kind, access, name, length ORDER BY 1, 2, 3;
+UPDATE w.accounts SET balance = 78 WHERE id IN (1, 2);
+SELECT count(DISTINCT new) AS different FROM w.taken();
+SELECT trace_ext.watch('w.accounts', '{balance}', "values" => 'none');
+UPDATE w.accounts SET balance = 78 WHERE id = 1;
+SELECT * FROM w.taken();
+
+-- Renamed, with a column dropped and one added, it is watched as before.
+SELECT trace_ext.watch('w.accounts');
+ALTER TABLE w.accounts RENAME COLUMN balance TO credit;
+ALTER TABLE w.accounts DROP COLUMN seen;
+ALTER TABLE w.accounts ADD COLUMN "Added" int;
+ALTER TABLE w.accounts RENAME TO "Accounts";
+ALTER SCHEMA w RENAME TO w2;
+SELECT "table", columns, key FROM trace_ext.watched_tables ORDER BY 1;
+UPDATE w2."Accounts" SET credit = 1, "Added" = 2 WHERE id = 1;
+ALTER SCHEMA w2 RENAME TO w;
+ALTER TABLE w."Accounts" RENAME TO accounts;
+ALTER TABLE w.accounts RENAME COLUMN credit TO balance;
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+-- A table whose key is gone is not watched any more, and nothing fails.
+SELECT trace_ext.watch('w.kinds', '{n}', '{t}');
+ALTER TABLE w.kinds DROP COLUMN t;
+UPDATE w.kinds SET n = 1;
+SELECT "table", columns FROM trace_ext.watched_tables ORDER BY 1;
+SELECT trace_ext.unwatch('w.kinds');
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+
+-- Partitions, attached later too: rows are those of the table, wherever they are.
+CREATE TABLE w.parts (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE w.parts1 PARTITION OF w.parts FOR VALUES FROM (0) TO (10);
+SELECT trace_ext.watch('w.parts');
+CREATE TABLE w.parts2 (dropped int, v int, id int NOT NULL);
+ALTER TABLE w.parts2 DROP COLUMN dropped;
+ALTER TABLE w.parts ATTACH PARTITION w.parts2 FOR VALUES FROM (10) TO (20);
+INSERT INTO w.parts VALUES (1, 1), (11, 11);
+SELECT v FROM w.parts WHERE id IN (1, 11) ORDER BY id;
+UPDATE w.parts SET v = v + 1 WHERE id IN (1, 11);
+UPDATE w.parts SET id = 12 WHERE id = 1;
+SELECT v FROM w.parts WHERE id = 11 FOR UPDATE;
+UPDATE w.parts2 SET v = 0;
+ALTER TABLE w.parts DETACH PARTITION w.parts2;
+UPDATE w.parts2 SET v = 1;
+SELECT kind, access, name, old, new FROM w.taken() WHERE kind <> 'DatabaseQuery';
+SELECT "table" FROM trace_ext.watched_tables ORDER BY 1;
+
+-- Dropping the extension leaves the tables.
+DROP SCHEMA w CASCADE;
+SELECT * FROM trace_ext.watched_tables;
