@@ -358,7 +358,8 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 	access->what = what;
 	access->after_gap = collected.gap;
 	access->level = GetCurrentTransactionNestLevel();
-	access->at = what == TEX_TAKEN_LOCK ? GetCurrentTimestamp() : statement->snapshot_at;
+	/* A version that was locked may be newer than the snapshot. */
+	access->at = what == TEX_TAKEN_LOCK || what == TEX_TAKEN_LOCKED_READ ? GetCurrentTimestamp() : statement->snapshot_at;
 	access->variable = memcpy(palloc(variable_len), variable, variable_len);
 	access->variable_len = variable_len;
 	copy_value(&access->old_value, old_value);

@@ -158,7 +158,7 @@ sql(q{BEGIN; SELECT balance FROM accounts WHERE id = 3; PREPARE TRANSACTION 'r'}
 store_all();
 my $stored = q{SELECT string_agg(substring(name FROM '\d+') || ': ' || (attributes ->> 'new_value'), ', ' ORDER BY name) FROM trace_ext.events WHERE kind = 'StateChange' AND attributes ->> 'access_type' <> 'Read'};
 is(sql($stored), '', 'a prepared transaction has not happened yet');
-is(sql('SELECT count(*) FROM trace_ext_internal.watch_prepared'), 2, 'and is remembered');
+is(sql('SELECT count(*) FROM trace_ext_internal.watch_prepared'), 3, 'and is remembered');
 $node->restart;
 sql(q{COMMIT PREPARED 'p'});
 sql(q{ROLLBACK PREPARED 'q'});
@@ -186,11 +186,9 @@ my $load = IPC::Run::start(['pgbench', '-n', '-h', $node->host, '-p', $node->por
 	'>', '/dev/null', '2>', '/dev/null');
 sleep 1;
 store_all();
-my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE '%program%' AND pid <> pg_backend_pid() LIMIT 1});
-if ($pid =~ /^\d+$/)
-{
-	kill 'KILL', $pid;
-}
+my $busy = q{FROM pg_stat_activity WHERE query LIKE '%program%' AND pid <> pg_backend_pid()};
+$node->poll_query_until('postgres', "SELECT count(*) > 0 $busy") or die 'there is no load';
+kill('KILL', sql("SELECT pid $busy LIMIT 1"));
 $load->finish;
 $node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
 store_all();
@@ -234,9 +232,9 @@ sub fails_with
 	like($err, $reason, $what);
 	return;
 }
-fails_with('other', q{SELECT trace_ext.watch('stock')}, qr/permission denied for table stock/, 'not a table of others');
-fails_with('other', q{SELECT trace_ext.unwatch('stock')}, qr/permission denied for table stock/, 'nor unwatch it');
-fails_with('admin', q{SELECT trace_ext.watch('stock')}, qr/permission denied for table stock/, 'nor an administrator who may not read it');
+fails_with('other', q{SELECT trace_ext.watch('stock')}, qr/permission denied for table public.stock/, 'not a table of others');
+fails_with('other', q{SELECT trace_ext.unwatch('stock')}, qr/permission denied for table public.stock/, 'nor unwatch it');
+fails_with('admin', q{SELECT trace_ext.watch('stock')}, qr/permission denied for table public.stock/, 'nor an administrator who may not read it');
 fails_with('other', q{SELECT trace_ext_internal.store_watched()}, qr/permission denied for function/, 'what the worker does is not for others');
 sql('GRANT SELECT ON stock, hidden TO admin');
 is(sql(q{SET ROLE admin; SELECT trace_ext.watch('stock', '{n}')}), '', 'one who may read it may watch it');
