@@ -38,6 +38,8 @@
 #define GLUED_DIGITS 3
 #define STANDARD_DIGITS 5
 #define UUID_BYTES 36
+/* An HTTP status, an SQLSTATE. */
+#define ERROR_CODE_BYTES 5
 
 /* What a byte can be. */
 #define IS_DIGIT	0x01
@@ -567,6 +569,20 @@ is_plain(const char *p, const char *end)
 	return true;
 }
 
+/* A status or an SQLSTATE is what an error is, not one of many. */
+static bool
+is_error_code(const char *p, const char *end)
+{
+	if (end - p > ERROR_CODE_BYTES)
+		return false;
+	for (; p < end; p++)
+	{
+		if (!BYTE_IS(*p, IS_DIGIT | IS_UPPER))
+			return false;
+	}
+	return true;
+}
+
 /*
  * The operation of an event of that kind and name: at most TEX_OPERATION_BYTES
  * bytes of whole characters, allocated in the current memory context.  Never
@@ -591,7 +607,8 @@ tex_operation(TexKind kind, text *name)
 	{
 		if (kind == TEX_DATABASE_QUERY)
 			p += tex_sql_start(p, end - p);
-		if (kind == TEX_HTTP_RESPONSE || (end - p <= TEX_OPERATION_BYTES && is_plain(p, end)))
+		if (kind == TEX_HTTP_RESPONSE || (kind == TEX_ERROR && is_error_code(p, end)) ||
+			(end - p <= TEX_OPERATION_BYTES && is_plain(p, end)))
 			tex_template_add_clipped(&out, p, end - p);
 		else
 			add_text(&out, p, end, false);

@@ -74,6 +74,8 @@ BEGIN
 END $$;
 SELECT what, kind, took FROM hostile, LATERAL pg_temp.took(kind, what, 1000000) took WHERE took > '5 s';
 
+-- The code of an error is what it is.
+SELECT string_agg(operation('Error', name), ', ') FROM unnest(ARRAY['500', '22012', '40P01', '123456', 'user 42', 'ABCDE']) name;
 -- Random names whose template is known. Rows are faults.
 CREATE TEMP TABLE seed AS SELECT (random() * 2 - 1)::numeric(8, 7)::double precision AS seed;
 SELECT setseed(seed) IS NOT NULL AS seeded FROM seed;
