@@ -55,6 +55,7 @@ $(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
 $(OBJS) $(RECEIVER_OBJS): $(wildcard src/*.h src/*/*.h)
 
 # The second library, by the rules of the first.
+ifneq ($(PGXS),)
 ifneq ($(RECEIVER),)
 all: $(RECEIVER)$(DLSUFFIX)
 $(RECEIVER)$(DLSUFFIX): $(RECEIVER_OBJS)
@@ -74,6 +75,7 @@ all: no-receiver
 .PHONY: no-receiver
 no-receiver:
 	@echo "trace_ext_otlp, the receiver of OpenTelemetry, is not built: libmicrohttpd's header was not found (Debian: libmicrohttpd-dev)"
+endif
 endif
 
 # Commands. Each works on a copy of the source and installs what it needs.

@@ -40,16 +40,16 @@ def field(number, value):
 
 
 def as_protobuf(spans):
-    body = b""
+    body = []
     for trace, span, parent, name, start, end, attributes in spans:
         one = field(1, bytes.fromhex(trace)) + field(2, bytes.fromhex(span)) + (field(4, bytes.fromhex(parent)) if parent else b"") + field(5, name.encode())
         one += b"\x30\x01\x39" + struct.pack("<Q", start) + b"\x41" + struct.pack("<Q", end)
         for key, value in attributes:
             any_value = b"\x18" + varint(value) if isinstance(value, int) else field(1, value.encode())
             one += field(9, field(1, key.encode()) + field(2, any_value))
-        body += field(2, one)
+        body.append(field(2, one))
     resource = field(1, field(1, field(1, b"service.name") + field(2, field(1, b"bench"))))
-    return field(1, resource + field(2, body))
+    return field(1, resource + field(2, b"".join(body)))
 
 
 def as_json(spans):

@@ -6,5 +6,5 @@ CREATE FUNCTION trace_ext_internal.receiver(
     OUT events bigint, OUT rejected bigint, OUT bytes bigint, OUT batches bigint, OUT seconds double precision, OUT p99 double precision, OUT refused jsonb)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_receiver_row';
 COMMENT ON FUNCTION trace_ext_internal.receiver() IS
-    'the receiver, of all databases: state is off, starting, listening, failed or not preloaded; numbers since the server started: bodies stored by door, '
+    'the receiver, of all databases: state is off, starting, listening, failed, standby or not preloaded; numbers since the server started: bodies stored by door, '
     'the records in them and those of these that were rejected, seconds that they took, the 99th percentile of that for the last few thousand, and requests refused, by reason';

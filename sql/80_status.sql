@@ -126,7 +126,7 @@ COMMENT ON COLUMN status.alerts_firing IS 'alerts that fire; see alerts';
 COMMENT ON COLUMN status.cache_state IS 'trace_ext.cache_mode, or why there is no result cache';
 COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answered, by all calls, of all databases';
 COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';
-COMMENT ON COLUMN status.receiver_state IS 'of the receiver for OpenTelemetry, which is one of the whole server, as are its numbers: off, starting, listening, failed, or not preloaded';
+COMMENT ON COLUMN status.receiver_state IS 'of the receiver for OpenTelemetry, which is one of the whole server, as are its numbers: off, starting, listening, failed, standby (there is none before it is promoted), or not preloaded';
 COMMENT ON COLUMN status.receiver_address IS 'where it listens';
 COMMENT ON COLUMN status.receiver_error IS 'why it failed, or why it could not store a body lately';
 COMMENT ON COLUMN status.receiver_connections IS 'connections that are open';

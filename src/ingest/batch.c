@@ -33,6 +33,7 @@
 #define BATCH_NAME "trace_ext_batch"
 
 TexLastBatch tex_last_batch;
+Size		tex_batch_most_memory = 0;
 
 struct TexBatchRow
 {
@@ -133,6 +134,12 @@ tex_batch_add(TexBatch *batch, TexEventRow *row)
 	r->timestamp = row->timestamp;
 	r->tuple = heap_form_tuple(batch->desc, row->values, row->isnull);
 	MemoryContextSwitchTo(old);
+	/* A short body may have many events. */
+	if (tex_batch_most_memory > 0 && MemoryContextMemAllocated(batch->context, false) > tex_batch_most_memory)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the events of the body take more than %zu MB of memory", tex_batch_most_memory >> 20),
+				 errhint("Send fewer at once.")));
 }
 
 /* Takes back the rows after the first row_count. */

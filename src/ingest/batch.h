@@ -40,6 +40,9 @@ typedef struct TexLastBatch
 
 extern PGDLLEXPORT TexLastBatch tex_last_batch;
 
+/* Memory that the rows of a batch may take in this process; 0: no limit.  The receiver sets one. */
+extern PGDLLEXPORT Size tex_batch_most_memory;
+
 extern TexBatch *tex_batch_begin(void);
 extern void tex_batch_add(TexBatch *batch, TexEventRow *row);
 extern void tex_batch_cut(TexBatch *batch, int row_count);

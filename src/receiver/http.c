@@ -239,6 +239,13 @@ judge_head(TexRequest *request, struct MHD_Connection *connection, const char *p
 		else
 			refuse(request, 404, TEX_REFUSED_WRONG, "there are /v1/traces, /v1/logs and /events");
 	}
+	/* Two lengths: a proxy may have gone by the other one, and take the rest for another request. */
+	if (header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) != NULL &&
+		header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL)
+	{
+		refuse(request, 400, TEX_REFUSED_MALFORMED, "the body has two lengths");
+		request->wants_close = true;
+	}
 	if (client_count > most_clients)
 	{
 		refuse(request, 503, TEX_REFUSED_OVERLOAD, "there are too many connections");
@@ -458,6 +465,7 @@ tex_http_start(int listen_fd, int most)
 									 MHD_OPTION_CONNECTION_LIMIT, (unsigned int) (most + MORE_CLIENTS),
 									 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CONNECTION_BYTES,
 									 MHD_OPTION_CONNECTION_TIMEOUT, 0U,
+									 MHD_OPTION_STRICT_FOR_CLIENT, 1,
 									 MHD_OPTION_NOTIFY_COMPLETED, forget_request, NULL,
 									 MHD_OPTION_NOTIFY_CONNECTION, note_connection, NULL,
 									 MHD_OPTION_END);

@@ -67,6 +67,7 @@ PGDLLEXPORT void tex_receiver_main(Datum argument);
 static char *listens_on;
 static char *database;
 static char *role;
+static bool asks_for_token;
 
 /* How it is left at exit. */
 static bool failed = true;
@@ -338,10 +339,13 @@ follow_settings(void)
 		return false;
 	/* Whether none is allowed depends on the address. */
 	if (tex_otlp_token_file[0] == '\0')
-		return false;
+		return !asks_for_token;
 	token = tex_token_read(tex_otlp_token_file, &problem);
 	if (token != NULL)
+	{
 		tex_http_set_token(token);
+		asks_for_token = true;
+	}
 	else
 		ereport(LOG,
 				(errmsg("the receiver of trace_ext goes on with its old token: that in \"%s\" cannot be used: %s",
@@ -453,6 +457,7 @@ receive(void)
 	token = read_token();
 	fd = take_address(token != NULL);
 	tex_http_set_token(token);
+	asks_for_token = token != NULL;
 	tex_store_init();
 	if (!tex_http_start(fd, provide()))
 		give_up("libmicrohttpd could not be started", NULL);

@@ -15,6 +15,9 @@
 #define TEX_MOST_BODY (16 * 1024 * 1024)
 #define TEX_MOST_BODIES (48 * 1024 * 1024)
 
+/* What the rows of a body may take beside it. */
+#define TEX_MOST_ROWS_MEMORY ((Size) 64 * 1024 * 1024)
+
 #define TEX_ANSWER_TEXT 256
 
 struct MHD_Connection;

@@ -26,6 +26,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "ingest/batch.h"
 #include "ingest/gunzip.h"
 #include "receiver/answers.h"
@@ -289,6 +290,7 @@ void
 tex_store_init(void)
 {
 	batch_context = AllocSetContextCreate(TopMemoryContext, "trace_ext receiver", ALLOCSET_DEFAULT_SIZES);
+	tex_batch_most_memory = TEX_MOST_ROWS_MEMORY;
 	/* No child of the other, whose reset would delete it. */
 	body_context = AllocSetContextCreate(TopMemoryContext, "trace_ext body", ALLOCSET_DEFAULT_SIZES);
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
@@ -65,7 +66,7 @@ state_name(const TexReceiver *r)
 	switch (r->state)
 	{
 		case TEX_RECEIVER_OFF:
-			return tex_otlp_listen[0] == '\0' ? "off" : "starting";
+			return tex_otlp_listen[0] == '\0' ? "off" : RecoveryInProgress() ? "standby" : "starting";
 		case TEX_RECEIVER_STARTING:
 			return "starting";
 		case TEX_RECEIVER_LISTENING:

@@ -238,6 +238,7 @@ for my $case (
 	[ 'no batch of events', 400, qr/"this is not a batch of events/, '/events', $json, '{"a": 1}' ],
 	[ 'events that are not UTF-8', 400, qr/"invalid byte sequence/, '/events', $json, "[\"\xff\"]" ],
 	[ 'no body of events', 400, qr/"the body is not JSON/, '/events', $json, '' ],
+	[ 'a short body of many events', 413, qr/take more than 64 MB of memory/, '/v1/traces', $proto, zip(field(0x0a, field(0x12, join('', map { my $n = $_; field(0x12, field(0x0a, pack('H32', sprintf('%032x', 500 + $n))) . field(0x12, pack('H16', sprintf('%016x', $n))) . "\x39" . pack('Q<', 1767225600000000000) . "\x5a\x00" x 90_000) } 1 .. 12)))), 'Content-Encoding' => 'gzip' ],
 	[ 'events in protobuf', 415, qr/"code":3/, '/events', $proto, proto_span(9) ],
 	[ 'another type', 415, qr/"code":3/, '/v1/traces', 'text/plain', json_span(9) ],
 	[ 'no type', 415, qr/"code":3/, '/v1/traces', undef, json_span(9) ],
@@ -303,6 +304,7 @@ for my $garbage ("GARBAGE\r\n\r\n", join('', map { chr(int(rand(256))) } 1 .. 10
 }
 for my $garbage ("\0\1\2\3\r\n\r\n", "POST /v1/traces HTTP/9.9\r\n\r\n",
 	request('/v1/traces', $json, "zz\r\nabc\r\n", 'Transfer-Encoding' => 'chunked'), request('/v1/traces', $json, "ffffffffffffffffffff\r\nabc\r\n", 'Transfer-Encoding' => 'chunked'),
+	request('/v1/traces', $json, chunked('{}'), 'Transfer-Encoding' => 'chunked', 'Content-Length' => 3), "POST /v1/traces HTTP/1.1\r\nContent-Type: $json\r\nContent-Length: 2\r\n\r\n{}",
 	request('/v1/traces', $json, 'abc', 'Content-Length' => '-1'), request('/v1/traces', $json, 'abc', 'Content-Length' => '99999999999999999999999'))
 {
 	my $socket = dial();
@@ -557,8 +559,14 @@ unlink("$dir/token");
 sql('SELECT pg_reload_conf()');
 sleep(0.5);
 is((post('/v1/traces', $json, '{}', Authorization => 'Bearer other'))[0], 200, 'a token file that is gone leaves the old one');
+my $pid = sql('SELECT pid FROM trace_ext_internal.receiver()');
+sql('SELECT pg_reload_conf()');
+sleep(1);
+is(sql('SELECT pid FROM trace_ext_internal.receiver()'), $pid, 'a reload that changes nothing leaves the process');
 set(token_file => undef, listen => "127.0.0.1:$port");
 listens_ok('for this machine alone');
+becomes("SELECT pid <> $pid FROM trace_ext_internal.receiver()", 'by another process');
+sql(q{SELECT pg_reload_conf() FROM trace_ext_internal.receiver()});
 $tries = 0;
 sleep(0.1) while (post('/v1/traces', $json, '{}'))[0] != 200 && ++$tries < 100;
 is((post('/v1/traces', $json, '{}'))[0], 200, 'without a token');
@@ -655,6 +663,7 @@ SKIP:
 	$standby->start;
 	sleep(2);
 	is(dial($its_port), undef, 'a standby has no receiver');
+	is($standby->safe_psql('postgres', 'SELECT receiver_state FROM trace_ext.status'), 'standby', 'and says so');
 	$standby->promote;
 	ok($standby->poll_query_until('postgres', q{SELECT receiver_state = 'listening' FROM trace_ext.status}), 'it has one when it is promoted');
 	my $socket = dial($its_port);
