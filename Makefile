@@ -79,7 +79,7 @@ endif
 endif
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop test sanitize assert bench
+.PHONY: demo demo-stop test sanitize assert fuzz bench
 demo:
 	@test/demo.sh start
 
@@ -96,6 +96,10 @@ sanitize:
 # The SQL tests on a server built with assertions.
 assert:
 	@test/assert.sh
+
+# A million damaged and random bodies for the readers, with the sanitizers; COUNT and SEED are told.
+fuzz:
+	@test/fuzz.sh
 
 # Ours against the usual ways, with the ratio and the goal of each.
 bench:
