@@ -45,9 +45,9 @@ refuse_unread(TexBatch *batch, const char *reason, const char *id, const char *t
 static void
 take_redacted(TexBatch *batch, TexRedaction *redaction, JsonbContainer *event)
 {
-	Jsonb	   *redacted = tex_redact_event(redaction, event);
+	JsonbContainer *redacted = tex_redact_event(redaction, event);
 	TexEventRow row;
-	char	   *reason = tex_event_from_json(&redacted->root, &row);
+	char	   *reason = tex_event_from_json(redacted, &row);
 	char	   *text;
 
 	if (reason == NULL)
@@ -55,9 +55,9 @@ take_redacted(TexBatch *batch, TexRedaction *redaction, JsonbContainer *event)
 		tex_batch_add(batch, &row);
 		return;
 	}
-	text = JsonbToCString(NULL, &redacted->root, VARSIZE(redacted));
-	tex_batch_refuse(batch, tex_redact_loose(redaction, reason), tex_event_text(&redacted->root, "id"),
-					 tex_event_text(&redacted->root, "trace_id"), text, strlen(text));
+	text = JsonbToCString(NULL, redacted, 0);
+	tex_batch_refuse(batch, tex_redact_loose(redaction, reason), tex_event_text(redacted, "id"),
+					 tex_event_text(redacted, "trace_id"), text, strlen(text));
 }
 
 /* Reads one event of a text. */

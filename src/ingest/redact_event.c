@@ -42,8 +42,27 @@ static const char *const format_names[] = {
 	"task_id", "spawned_by", "future_id", "awaited_at", "ordering", "error_type", "message", "stack_trace", "name", "data"
 };
 
-static bool redact_value(TexRedaction *redaction, JsonbParseState **state, JsonbValue *value, Place place,
-						 const JsonbValue *key, JsonbIteratorToken token);
+/*
+ * An event is walked over once to see whether a rule changes anything, which is seldom so, and then
+ * once more to build it anew.
+ */
+typedef struct Walk
+{
+	TexRedaction *redaction;
+	bool		builds;
+	bool		changed;
+	JsonbParseState *state;
+	JsonbValue *result;
+} Walk;
+
+static void redact_value(Walk *walk, JsonbValue *value, Place place, const JsonbValue *key, JsonbIteratorToken token);
+
+static void
+push(Walk *walk, JsonbIteratorToken token, JsonbValue *value)
+{
+	if (walk->builds)
+		walk->result = pushJsonbValue(&walk->state, token, value);
+}
 
 static bool
 is_key(const JsonbValue *key, const char *name)
@@ -123,7 +142,7 @@ inside(Place place, const JsonbValue *key)
 
 /* A string or number; false where it is dropped. */
 static bool
-redact_scalar(TexRedaction *redaction, JsonbValue *value, Place place, const JsonbValue *key)
+redact_scalar(Walk *walk, JsonbValue *value, Place place, const JsonbValue *key)
 {
 	const char *text;
 	int			len;
@@ -140,11 +159,12 @@ redact_scalar(TexRedaction *redaction, JsonbValue *value, Place place, const Jso
 		text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 		len = strlen(text);
 	}
-	switch (tex_redact_text(redaction, &text, &len))
+	switch (tex_redact_text(walk->redaction, &text, &len))
 	{
 		case TEX_KEPT:
 			return true;
 		case TEX_DROPPED:
+			walk->changed = true;
 			if (!must_stay(place, key))
 				return false;
 			text = "[redacted]";
@@ -153,71 +173,91 @@ redact_scalar(TexRedaction *redaction, JsonbValue *value, Place place, const Jso
 		case TEX_CHANGED:
 			break;
 	}
+	walk->changed = true;
 	value->type = jbvString;
 	value->val.string.val = unconstify(char *, text);
 	value->val.string.len = len;
 	return true;
 }
 
-/* One member of an object, unless it is dropped. */
-static void
-redact_member(TexRedaction *redaction, JsonbParseState **state, JsonbValue *key, JsonbValue *value, Place place)
+/* The name of a member, unless it is dropped; false then. */
+static bool
+redact_name(Walk *walk, JsonbValue *name, Place place)
 {
-	JsonbValue	name = *key;
-	const char *text = key->val.string.val;
-	bool		keep = true;
+	const char *text = name->val.string.val;
+	int			len = name->val.string.len;
+	TexRedacted redacted = tex_redact_name(walk->redaction, &text, &len);
 
-	if (!is_format_name(key, place))
-		keep = tex_redact_name(redaction, &text, &name.val.string.len) != TEX_DROPPED;
-	name.val.string.val = unconstify(char *, text);
-	if (place == ROOT && is_key(key, "kind"))
-		tex_redaction_stay(redaction);
-	else if (!tex_redaction_enter(redaction, key->val.string.val, key->val.string.len) && !must_stay(place, key))
-		keep = false;
-	if (keep && value->type != jbvBinary)
-		keep = redact_scalar(redaction, value, place, key);
-	if (keep)
-	{
-		pushJsonbValue(state, WJB_KEY, &name);
-		(void) redact_value(redaction, state, value, place, key, WJB_VALUE);
-	}
-	tex_redaction_leave(redaction);
+	if (redacted == TEX_KEPT || is_format_name(name, place))
+		return true;
+	walk->changed = true;
+	name->val.string.val = unconstify(char *, text);
+	name->val.string.len = len;
+	return redacted == TEX_CHANGED;
 }
 
-/* Builds a value anew; key is that of the member, or of the array that it is in. False where it is dropped. */
-static bool
-redact_value(TexRedaction *redaction, JsonbParseState **state, JsonbValue *value, Place place,
-			 const JsonbValue *key, JsonbIteratorToken token)
+/* One member of an object, unless it is dropped. */
+static void
+redact_member(Walk *walk, JsonbValue *key, JsonbValue *value, Place place)
 {
-	JsonbIterator *iterator;
+	JsonbValue	name = *key;
+	bool		keep = redact_name(walk, &name, place);
+
+	if (place == ROOT && is_key(key, "kind"))
+		tex_redaction_stay(walk->redaction);
+	else if (!tex_redaction_enter(walk->redaction, key->val.string.val, key->val.string.len) && !must_stay(place, key))
+	{
+		walk->changed = true;
+		keep = false;
+	}
+	if (keep && value->type != jbvBinary)
+		keep = redact_scalar(walk, value, place, key);
+	if (keep)
+	{
+		push(walk, WJB_KEY, &name);
+		redact_value(walk, value, place, key, WJB_VALUE);
+	}
+	tex_redaction_leave(walk->redaction);
+}
+
+/* The rest of an object or array, whose begin the iterator is behind, and its end. */
+static void
+redact_rest(Walk *walk, JsonbIterator **iterator, Place place)
+{
 	JsonbValue	first;
 	JsonbValue	second;
 	JsonbIteratorToken next;
+
+	while ((next = JsonbIteratorNext(iterator, &first, true)) == WJB_KEY || next == WJB_ELEM)
+	{
+		if (next == WJB_KEY)
+		{
+			JsonbIteratorNext(iterator, &second, true);
+			redact_member(walk, &first, &second, place);
+		}
+		else if (first.type == jbvBinary || redact_scalar(walk, &first, place, NULL))
+			redact_value(walk, &first, place, NULL, WJB_ELEM);
+	}
+	push(walk, next, NULL);
+}
+
+/* A value whose scalars are redacted; key is that of the member, NULL for an element. */
+static void
+redact_value(Walk *walk, JsonbValue *value, Place place, const JsonbValue *key, JsonbIteratorToken token)
+{
+	JsonbIterator *iterator;
+	JsonbValue	v;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
 	if (value->type != jbvBinary)
 	{
-		pushJsonbValue(state, token, value);
-		return true;
+		push(walk, token, value);
+		return;
 	}
-	if (key != NULL)
-		place = inside(place, key);
 	iterator = JsonbIteratorInit(value->val.binary.data);
-	next = JsonbIteratorNext(&iterator, &first, true);
-	pushJsonbValue(state, next, NULL);
-	while ((next = JsonbIteratorNext(&iterator, &first, true)) == WJB_KEY || next == WJB_ELEM)
-	{
-		if (next == WJB_KEY)
-		{
-			JsonbIteratorNext(&iterator, &second, true);
-			redact_member(redaction, state, &first, &second, place);
-		}
-		else if (first.type == jbvBinary || redact_scalar(redaction, &first, place, NULL))
-			(void) redact_value(redaction, state, &first, place, NULL, WJB_ELEM);
-	}
-	pushJsonbValue(state, next, NULL);
-	return true;
+	push(walk, JsonbIteratorNext(&iterator, &v, true), NULL);
+	redact_rest(walk, &iterator, key == NULL ? place : inside(place, key));
 }
 
 /* The service of an event; NULL where it says none, which is none of a rule. */
@@ -231,44 +271,54 @@ service_of(JsonbContainer *event)
 	return service == NULL || service->type != jbvString ? NULL : service;
 }
 
-/* An event, which is an object within the limits of tex_check_event(), without what the rules take out. */
-Jsonb *
-tex_redact_event(TexRedaction *redaction, JsonbContainer *event)
+/* Walks over an event from its beginning. */
+static void
+walk_over(Walk *walk, JsonbContainer *event, const JsonbValue *service)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue *service = service_of(event);
 	JsonbIterator *iterator = JsonbIteratorInit(event);
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue	v;
 
 	if (service == NULL)
-		tex_redaction_begin(redaction, "", 0);
+		tex_redaction_begin(walk->redaction, "", 0);
 	else
-		tex_redaction_begin(redaction, service->val.string.val, service->val.string.len);
-	JsonbIteratorNext(&iterator, &key, true);
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
-	{
-		JsonbIteratorNext(&iterator, &value, true);
-		redact_member(redaction, &state, &key, &value, ROOT);
-	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		tex_redaction_begin(walk->redaction, service->val.string.val, service->val.string.len);
+	push(walk, JsonbIteratorNext(&iterator, &v, true), NULL);
+	redact_rest(walk, &iterator, ROOT);
+}
+
+/*
+ * An event, which is an object within the limits of tex_check_event(), without what the rules take
+ * out; itself where that is nothing.
+ */
+JsonbContainer *
+tex_redact_event(TexRedaction *redaction, JsonbContainer *event)
+{
+	JsonbValue *service = service_of(event);
+	Walk		walk = {.redaction = redaction};
+
+	walk_over(&walk, event, service);
+	if (!walk.changed)
+		return event;
+	walk.builds = true;
+	walk_over(&walk, event, service);
+	return &JsonbValueToJsonb(walk.result)->root;
 }
 
 /* A value of JSON that stands where the reader is, redacted in place or made anew; NULL where it is dropped. */
 JsonbValue *
 tex_redact_json(TexRedaction *redaction, JsonbValue *value)
 {
-	JsonbParseState *state = NULL;
+	Walk		walk = {.redaction = redaction,.builds = true};
 	JsonbIterator *iterator;
 	JsonbValue	element;
 
 	if (value->type != jbvBinary)
-		return redact_scalar(redaction, value, FREE, NULL) ? value : NULL;
+		return redact_scalar(&walk, value, FREE, NULL) ? value : NULL;
 	/* Within an array, as a container must be in one to be pushed. */
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	(void) redact_value(redaction, &state, value, FREE, NULL, WJB_ELEM);
-	iterator = JsonbIteratorInit(&JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL))->root);
+	push(&walk, WJB_BEGIN_ARRAY, NULL);
+	redact_value(&walk, value, FREE, NULL, WJB_ELEM);
+	push(&walk, WJB_END_ARRAY, NULL);
+	iterator = JsonbIteratorInit(&JsonbValueToJsonb(walk.result)->root);
 	JsonbIteratorNext(&iterator, &element, true);
 	JsonbIteratorNext(&iterator, &element, true);
 	*value = element;

@@ -150,6 +150,13 @@ known_of(TexOtlpString key)
 	return known;
 }
 
+/* Could a key be one of those that are treated apart below? */
+static bool
+is_ours(TexOtlpString key)
+{
+	return key.len > 10 && memcmp(key.data, "trace_ext.", 10) == 0;
+}
+
 /* Is a value one that the mapping needs as it is? */
 static bool
 is_needed(TexKnown known, const TexOtlpValue *value)
@@ -165,12 +172,17 @@ is_needed(TexKnown known, const TexOtlpValue *value)
 static bool
 redact_pair(TexRedaction *redaction, TexOtlpValue *pair)
 {
-	TexKnown	known = known_of(pair->key);
 	TexOtlpString key = pair->key;
+	TexOtlpString name = key;
+	TexKnown	known = is_ours(key) ? known_of(key) : ATTR_COUNT;
+	TexRedacted redacted = tex_redact_name(redaction, &name.data, &name.len);
 	bool		keep = true;
 
-	if (known == ATTR_COUNT)
-		keep = tex_redact_name(redaction, &pair->key.data, &pair->key.len) != TEX_DROPPED;
+	if (redacted != TEX_KEPT && known_of(key) == ATTR_COUNT)
+	{
+		keep = redacted == TEX_CHANGED;
+		pair->key = name;
+	}
 	keep = tex_redaction_enter(redaction, key.data, key.len) && keep;
 	if (is_needed(known, pair))
 		keep = true;

@@ -56,7 +56,7 @@ extern char *tex_redact_loose(TexRedaction *redaction, const char *text);
 #define TEX_WITHHELD "(not kept: what cannot be read cannot be redacted)"
 
 /* redact_event.c */
-extern Jsonb *tex_redact_event(TexRedaction *redaction, JsonbContainer *event);
+extern JsonbContainer *tex_redact_event(TexRedaction *redaction, JsonbContainer *event);
 extern JsonbValue *tex_redact_json(TexRedaction *redaction, JsonbValue *value);
 
 /* redact_otlp.c */

@@ -130,9 +130,13 @@ static bool
 matches_alternative(const char *pattern, const char *name, int len)
 {
 	const char *star = NULL;
+	char		last = pattern[strlen(pattern) - 1];
 	int			at = 0;
 	int			resume = 0;
 
+	/* Most names are told from most alternatives by their last letters. */
+	if (last != '*' && (len == 0 || fold(name[len - 1]) != last))
+		return false;
 	while (at < len)
 	{
 		if (*pattern == '*')
