@@ -53,11 +53,18 @@ static const char *const action_names[ACTION_COUNT] = {
 	[DROP] = "drop",[MASK_IT] = "mask",[HASH] = "hash",[TRUNCATE] = "truncate"
 };
 
-/* One name of a path: an alternative, in lower case and with "-" for "_", ends at its '\0', the last one is empty. */
+/* One of the alternatives for a name, in lower case and with "-" for "_". */
+typedef struct Alternative
+{
+	char	   *text;
+	char		last;			/* its last letter, by which most names are told from it */
+} Alternative;
+
 typedef struct PathName
 {
 	bool		any_number;		/* ** */
-	char	   *alternatives;
+	int			count;
+	Alternative *alternatives;
 } PathName;
 
 struct TexRule
@@ -88,19 +95,23 @@ fold(char c)
 static const char *
 parse_name(PathName *name, const char *text, int len)
 {
-	char	   *to;
-
 	name->any_number = len == 2 && text[0] == '*' && text[1] == '*';
-	name->alternatives = to = palloc(len + 2);
-	for (int i = 0; i < len; i++)
+	name->count = 0;
+	name->alternatives = palloc(sizeof(Alternative) * (len + 1));
+	for (int from = 0, to; from <= len; from = to + 1)
 	{
-		if (text[i] == '|' && (i == 0 || i + 1 == len || text[i + 1] == '|'))
-			return "An alternative is empty.";
-		*to++ = text[i] == '|' ? '\0' : fold(text[i]);
+		Alternative *alternative = &name->alternatives[name->count++];
+
+		for (to = from; to < len && text[to] != '|';)
+			to++;
+		if (to == from)
+			return len == 0 ? "A name is empty." : "An alternative is empty.";
+		alternative->text = pnstrdup(text + from, to - from);
+		for (int i = 0; i < to - from; i++)
+			alternative->text[i] = fold(alternative->text[i]);
+		alternative->last = alternative->text[to - from - 1];
 	}
-	*to++ = '\0';
-	*to = '\0';
-	return len == 0 ? "A name is empty." : NULL;
+	return NULL;
 }
 
 /* Reads a path into a rule; NULL, or what is wrong. The "kind" of event JSON may be said or not. */
@@ -127,15 +138,14 @@ parse_path(TexRule *rule, const char *path)
 
 /* Does a name match an alternative, with "*" for any part? */
 static bool
-matches_alternative(const char *pattern, const char *name, int len)
+matches_alternative(const Alternative *alternative, const char *name, int len)
 {
+	const char *pattern = alternative->text;
 	const char *star = NULL;
-	char		last = pattern[strlen(pattern) - 1];
 	int			at = 0;
 	int			resume = 0;
 
-	/* Most names are told from most alternatives by their last letters. */
-	if (last != '*' && (len == 0 || fold(name[len - 1]) != last))
+	if (alternative->last != '*' && (len == 0 || fold(name[len - 1]) != alternative->last))
 		return false;
 	while (at < len)
 	{
@@ -165,9 +175,9 @@ matches_alternative(const char *pattern, const char *name, int len)
 static bool
 matches(const PathName *wanted, const char *name, int len)
 {
-	for (const char *alternative = wanted->alternatives; *alternative != '\0'; alternative += strlen(alternative) + 1)
+	for (int i = 0; i < wanted->count; i++)
 	{
-		if (matches_alternative(alternative, name, len))
+		if (matches_alternative(&wanted->alternatives[i], name, len))
 			return true;
 	}
 	return false;
