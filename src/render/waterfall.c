@@ -295,24 +295,13 @@ clipped(const Waterfall *w, const char *text, int width)
 	return shown.data;
 }
 
-/* A place in the code: where there is no room for it, its end says most. */
+/* A place in the code without its directories, as people say it. */
 static char *
 say_location(const Waterfall *w, const char *location)
 {
-	char	   *clean = tex_clean_label(location);
-	char	   *rest = clean;
+	const char *slash = strrchr(location, '/');
 
-	if (w->cells.plain)
-		rest = clean = clipped(w, clean, TEX_LONGEST_LABEL);
-	while (tex_width(rest) > STEP_WIDTH - 2)
-	{
-		char	   *slash = strchr(rest + 1, '/');
-
-		if (slash == NULL)
-			return clipped(w, rest, STEP_WIDTH);
-		rest = slash;
-	}
-	return rest == clean ? clean : psprintf("%s%s", w->cells.glyphs->cut, rest);
+	return clipped(w, slash && slash[1] ? slash + 1 : location, STEP_WIDTH);
 }
 
 /* What an error says, or NULL. */
