@@ -58,8 +58,11 @@ SELECT row_number() OVER (ORDER BY path) AS "#",
 FROM tree
 ORDER BY path;
 
+\echo '5. The same as a person looks at it: SELECT waterfall(''ID'')'
+SELECT waterfall(:'trace_id');
+
 SELECT count_variable_races('accounts.alice.balance') AS races \gset
-\echo '5. Which two requests raced on a balance, proved by the values: SELECT ... FROM find_variable_races(''accounts.alice.balance'')'
+\echo '6. Which two requests raced on a balance, proved by the values: SELECT ... FROM find_variable_races(''accounts.alice.balance'')'
 \echo '   (the first of' :races 'pairs that nothing orders; "count_variable_races" tells how many there are)'
 \pset format wrapped
 \pset columns 118
@@ -67,13 +70,13 @@ SELECT kind, severity, confidence, evidence
 FROM find_variable_races('accounts.alice.balance') LIMIT 1 \gx
 \pset format aligned
 
-\echo '6. The same batch once more, as after a lost answer: nothing is stored twice'
+\echo '7. The same batch once more, as after a lost answer: nothing is stored twice'
 -- Two statements: the second sees what the first did.
 SELECT * FROM ingest_events(:'batch') \gset
 SELECT :inserted AS inserted, :duplicates AS duplicates, :rejected AS rejected,
        count_events() AS events, count_traces() AS traces;
 
-\echo '7. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
+\echo '8. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
 \pset footer on
 SELECT * FROM verify_summaries();
 
@@ -88,7 +91,7 @@ END
 $$;
 
 \pset footer off
-\echo '8. The same question twice, and once more after a write: SELECT ... FROM cached(''SELECT ... FROM event_counts'')'
+\echo '9. The same question twice, and once more after a write: SELECT ... FROM cached(''SELECT ... FROM event_counts'')'
 \echo '   (the second answer is the kept one; the write makes it stale when it commits, and no sooner)'
 SELECT 'first' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
 SELECT 'again' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
