@@ -50,11 +50,25 @@ static const short ascii_widths[] = {
 	500, 613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612,
 	635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838};
 
-/* What is not ASCII: by the columns it takes. */
-#define WIDTH_OF_COLUMN 800
+/* What is not ASCII: accented letters, what takes two columns of a terminal, and the rest, symbols among them. */
+#define WIDTH_OF_LATIN	700
+#define WIDTH_OF_TWO	1100
+#define WIDTH_OF_ONE	1050
+#define LAST_LATIN		0x24f
 #define WIDTH_OF_DOTS	1000
 /* Bold is wider by about as much. */
 #define BOLD			1.1
+
+/* How wide a character that is not ASCII is at most. */
+static int
+character_width(const char *at)
+{
+	int			columns = pg_dsplen(at);
+
+	if (GetDatabaseEncoding() == PG_UTF8 && utf8_to_unicode((const unsigned char *) at) <= LAST_LATIN)
+		return WIDTH_OF_LATIN;
+	return columns <= 0 ? 0 : columns == 1 ? WIDTH_OF_ONE : WIDTH_OF_TWO;
+}
 
 /* How wide a clean text is at most, in pixels. */
 double
@@ -69,7 +83,7 @@ tex_text_width(const char *text, int len, int size)
 		if (*at >= ' ' && *at <= '~')
 			width += ascii_widths[*at - ' '];
 		else
-			width += Max(0, pg_dsplen(at)) * WIDTH_OF_COLUMN;
+			width += character_width(at);
 		at += bytes;
 	}
 	return width * size / 1000.0;
