@@ -112,8 +112,7 @@ put_event(StringInfo out, const TexSpans *spans, int32 event, const char *kind, 
 	const char *instance = tex_text_of(one, e->instance_name);
 	const char *thread = tex_text_of(one, e->thread_name);
 
-	appendStringInfo(out, "%s ", kind);
-	tex_clean(out, tex_event_label(spans, event), strlen(tex_event_label(spans, event)), TEX_LONGEST_LABEL);
+	appendStringInfo(out, "%s %s", kind, tex_event_label(spans, event));
 	if (one->extents[event].started > one->extent.started)
 		appendStringInfo(out, "\n%s after the begin", tex_usecs_words(tex_since_start(one, one->extents[event].started)));
 	else

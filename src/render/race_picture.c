@@ -362,7 +362,10 @@ remark(const Story *story, const Row *row)
 		case LOST:
 			return "this update is lost";
 		case OVERWRITES:
-			return "made from what it read before";
+			for (int i = 0; i < story->n; i++)
+				if (story->rows[i].part == STALE_READ)
+					return psprintf("made from the %s that it read", value_words(tex_value_of(&story->history->events[story->rows[i].event])));
+			return "over a value that it had not read";
 		case ONE_OF_TWO:
 			return story->about_locks ? "while it holds another lock" : "nothing orders this and the other one";
 		default:

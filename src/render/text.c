@@ -123,6 +123,17 @@ length_at(const char *at, const char *end)
 	return Min(pg_mblen(at), (int) (end - at));
 }
 
+/* How many characters of ASCII that are shown as they are come next: most texts are nothing else, and blanks. */
+static int
+plain_run(const char *at, const char *end)
+{
+	const char *from = at;
+
+	while (at < end && *at > ' ' && *at < 0x7f)
+		at++;
+	return at - from;
+}
+
 /*
  * Adds a text to a line, as the head of the file has it: no more than "most" bytes of
  * it are looked at, and three points say that there were more.  Neither begins nor ends
@@ -138,8 +149,8 @@ tex_clean(StringInfo line, const char *text, int len, int most)
 
 	for (const char *at = text; at < end;)
 	{
-		int			bytes = length_at(at, end);
-		Manner		manner = manner_of(at, bytes);
+		int			bytes = plain_run(at, end);
+		Manner		manner = bytes > 0 ? SHOWN : manner_of(at, bytes = length_at(at, end));
 
 		marks = manner == MARK ? marks + 1 : 0;
 		if (manner == BLANK)
