@@ -1,0 +1,20 @@
+# exchange.sh
+#		What a scrape costs, with 30 services.
+#
+# shellcheck shell=bash
+
+bench_exchange()
+{
+	local ours peer
+	empty_events
+	load_days 1
+	run_sql -c "INSERT INTO trace_ext.events (trace_id, id, \"timestamp\", kind, name, service_name, duration_ns)
+		SELECT md5('scrape' || i / 10)::uuid, md5('scrape' || i)::uuid, now(), k.kind, 'GET /' || i % 50, 'service-' || i % 20, i * 1000
+		FROM generate_series(1, 20000) i, (VALUES ('HttpRequest'::trace_ext.event_kind), ('FunctionCall')) AS k (kind) ON CONFLICT DO NOTHING"
+	run_sql -c 'SELECT trace_ext.fold()' -c 'VACUUM ANALYZE' >/dev/null
+	ours=$(quick_query exchange.sql 5)
+	peer=$(quick_query exchange_peer.sql 10)
+	result "prometheus_metrics(), 30 services" "$(milliseconds "$ours")" "$(milliseconds "$peer")" "$(calc "$peer / $ours")" -
+	result "the same, of a budget of 20 ms" "$(milliseconds "$ours")" "20 ms" "$(calc "$ours / 20")" '<=' 1
+	must_be_exact exchange
+}

@@ -1,0 +1,1 @@
+SELECT count(*) FROM trace_ext.prometheus_metrics();
