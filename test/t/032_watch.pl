@@ -182,11 +182,14 @@ store_all();
 
 # kill -9 under load: what is stored is whole.
 sql('TRUNCATE trace_ext.events');
-my $load = IPC::Run::start(['pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', 4, '-T', 60, '-f', "$dir/READ COMMITTED", 'postgres'],
+open(my $script, '>', "$dir/load") or die;
+print $script "\\set i random(1, 4)\nBEGIN;\nSELECT balance FROM accounts WHERE id = :i;\nUPDATE accounts SET balance = balance + 1 WHERE id = :i;\nCOMMIT;\n";
+close($script);
+my $load = IPC::Run::start(['pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', 4, '-T', 60, '-f', "$dir/load", 'postgres'],
 	'>', '/dev/null', '2>', '/dev/null');
 sleep 1;
 store_all();
-my $busy = q{FROM pg_stat_activity WHERE query LIKE '%program%' AND pid <> pg_backend_pid()};
+my $busy = q{FROM pg_stat_activity WHERE query ~ '^(SELECT balance|UPDATE accounts)' AND pid <> pg_backend_pid()};
 $node->poll_query_until('postgres', "SELECT count(*) > 0 $busy") or die 'there is no load';
 kill('KILL', sql("SELECT pid $busy LIMIT 1"));
 $load->finish;
