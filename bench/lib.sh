@@ -130,7 +130,7 @@ print_results()
 empty_events()
 {
 	run_sql -c 'TRUNCATE trace_ext.events' -c 'SELECT trace_ext.fold()' \
-		-c 'VACUUM trace_ext.summary_base, trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.count_base, trace_ext.operation_base, trace_ext.operation_totals, trace_ext.totals, trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals' \
+		-c 'VACUUM trace_ext.summary_base, trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.count_base, trace_ext.operation_base, trace_ext.operation_totals, trace_ext.totals, trace_ext.version_deltas, trace_ext.service_traces, trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals' \
 		-c CHECKPOINT >/dev/null
 	LOADED_DAYS=0
 }

@@ -112,6 +112,13 @@ CREATE TABLE gone_totals (
     latency       histogram   NOT NULL,
     UNIQUE NULLS NOT DISTINCT (service_name, kind)
 );
+-- In how many traces a service takes part: by the services of summary_base.
+CREATE TABLE service_traces (
+    service_name  text        PRIMARY KEY,
+    trace_count   bigint      NOT NULL
+);
+-- Few rows, rewritten by each fold.
+ALTER TABLE service_traces SET (fillfactor = 20);
 
 -- Hours know a service's last event to the hour only.
 CREATE TABLE service_seen (
@@ -173,6 +180,7 @@ COMMENT ON TABLE kind_totals IS 'counts and latencies by service and kind over a
 COMMENT ON TABLE gone_totals IS 'counts and latencies of events that were counted in kind_totals and have left since: deleted, or with their partition';
 COMMENT ON TABLE service_seen IS
     'when a service was seen last, as of the last fold: the last event of a trace that it took part in, as far as that had come with it, but no later than it came';
+COMMENT ON TABLE service_traces IS 'in how many traces each service takes part, as of the last fold; read services instead';
 COMMENT ON INDEX count_base_slowest_idx IS 'hours by their slowest event';
 COMMENT ON TABLE operation_names IS
     'operations of a service ("=" and its name, or nothing for events without one) that have rows of their own in operation_base; with "(other)" among them, all others are counted there';

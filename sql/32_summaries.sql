@@ -197,6 +197,33 @@ COMMENT ON COLUMN kind_latencies.calls IS 'number of events';
 COMMENT ON COLUMN kind_latencies.errors IS 'number of those for which is_error(kind, attributes)';
 COMMENT ON COLUMN kind_latencies.latency IS 'duration_ns of those that have one, as a histogram';
 
+-- Of traces with deltas the services are known before (the base) and after, and the
+-- difference is added. Plans as in count_traces().
+CREATE FUNCTION trace_ext_internal.traces_of_services() RETURNS TABLE (service_name text, trace_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT p.service_name, sum(p.traces)::bigint
+      FROM (SELECT t.service_name, t.trace_count AS traces FROM trace_ext.service_traces t
+            UNION ALL
+            SELECT s.service_name, c.traces
+              FROM (SELECT d.trace_id, bool_or(d.recompute) AS recompute, trace_ext_internal.text_set(d.services) AS services
+                      FROM trace_ext.summary_deltas d GROUP BY d.trace_id) AS m
+              LEFT JOIN LATERAL (SELECT b.services FROM trace_ext.summary_base b WHERE b.trace_id = m.trace_id) AS known ON true
+              LEFT JOIN LATERAL (SELECT r.services FROM trace_ext_internal.recompute_summary(m.trace_id) r WHERE m.recompute) AS again ON true,
+                   LATERAL (VALUES (CASE WHEN m.recompute THEN again.services
+                                         WHEN known.services IS NULL THEN m.services
+                                         ELSE trace_ext_internal.text_set_union(known.services, m.services) END, 1),
+                                   (known.services, -1)) AS c (services, traces),
+                   LATERAL unnest(c.services) AS s (service_name)) AS p
+     GROUP BY p.service_name;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.traces_of_services() IS
+    'in how many traces each service takes part, exact in the caller''s snapshot; costs the same at every size';
+
 -- What is counted of events, in one place: for all of them, those of a partition that
 -- comes or goes, or those of an hour.
 CREATE FUNCTION trace_ext_internal.count_query(source text) RETURNS text
@@ -300,7 +327,7 @@ BEGIN
                                             (excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service))
                                     AS n (t, i, name, service)
                      ORDER BY n.t NULLS LAST, n.i LIMIT 1)
-        RETURNING b.trace_id, b.xmax = 0 AS is_new, cardinality(b.services) > 1 AS may_call
+        RETURNING b.trace_id, b.xmax = 0 AS is_new, b.services
     ), replaced AS (
         INSERT INTO trace_ext.summary_base AS b
         SELECT trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services,
@@ -312,11 +339,24 @@ BEGIN
                ROW (excluded.event_count, excluded.error_count, excluded.access_count,
                     excluded.first_timestamp, excluded.last_timestamp, excluded.started_at, excluded.ended_at, excluded.services,
                     excluded.root_timestamp, excluded.root_id, excluded.root_name, excluded.root_service)
-        RETURNING b.trace_id, b.xmax = 0 AS is_new
+        RETURNING b.trace_id, b.xmax = 0 AS is_new, b.services
     ), gone AS (
         DELETE FROM trace_ext.summary_base b USING recomputed r
          WHERE b.trace_id = r.stale_id AND r.trace_id IS NULL
-        RETURNING 1
+        RETURNING b.trace_id
+    ), serving AS (
+        -- The services that a trace has now, without those that the snapshot has, which is before.
+        INSERT INTO trace_ext.service_traces AS t
+        SELECT s.service_name, sum(n.one)
+          FROM (SELECT services, 1 AS one FROM added UNION ALL SELECT services, 1 FROM replaced
+                UNION ALL
+                SELECT b.services, -1
+                  FROM (SELECT trace_id FROM added WHERE NOT is_new UNION ALL SELECT trace_id FROM replaced WHERE NOT is_new
+                        UNION ALL SELECT trace_id FROM gone) AS known
+                  JOIN trace_ext.summary_base b ON b.trace_id = known.trace_id) AS n,
+               LATERAL unnest(n.services) AS s (service_name)
+         GROUP BY s.service_name HAVING sum(n.one) <> 0
+        ON CONFLICT (service_name) DO UPDATE SET trace_count = t.trace_count + excluded.trace_count
     ), queued AS (
         -- Whoever detects races looks at these again.
         INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp)
@@ -329,7 +369,7 @@ BEGIN
         -- Nobody calls himself, and a trace that only gained events had no calls to lose. But consumers call
         -- across traces: those of a trace that changed, and those that are linked to it.
         INSERT INTO trace_ext.calls_queue
-        SELECT trace_id FROM added WHERE may_call OR EXISTS (SELECT FROM trace_ext.trace_links l WHERE l.trace_id = added.trace_id)
+        SELECT trace_id FROM added WHERE cardinality(added.services) > 1 OR EXISTS (SELECT FROM trace_ext.trace_links l WHERE l.trace_id = added.trace_id)
         UNION ALL SELECT stale_id FROM recomputed
         UNION ALL SELECT l.trace_id FROM merged m JOIN trace_ext.trace_links l ON l.linked_trace_id = m.trace_id
         UNION ALL SELECT l.trace_id FROM recomputed r JOIN trace_ext.trace_links l ON l.linked_trace_id = r.stale_id
@@ -560,6 +600,12 @@ CREATE FUNCTION verify_summaries()
     SELECT 'count_traces()', '', to_jsonb(trace_ext.count_traces()), to_jsonb(count(DISTINCT trace_id))
       FROM trace_ext.events HAVING count(DISTINCT trace_id) <> trace_ext.count_traces()
     UNION ALL
+    SELECT 'services', coalesce(s.service_name, r.service_name), to_jsonb(s), to_jsonb(r)
+      FROM (SELECT service_name, trace_count FROM trace_ext_internal.traces_of_services() WHERE trace_count <> 0) s
+      FULL JOIN (SELECT service_name, count(DISTINCT trace_id) AS trace_count
+                   FROM trace_ext.events WHERE service_name IS NOT NULL GROUP BY service_name) r ON s.service_name = r.service_name
+     WHERE s.trace_count IS DISTINCT FROM r.trace_count
+    UNION ALL
     SELECT * FROM trace_ext_internal.verify_calls();
     END;
 COMMENT ON FUNCTION verify_summaries() IS
@@ -581,6 +627,7 @@ BEGIN
     DELETE FROM trace_ext.operation_totals;
     DELETE FROM trace_ext.kind_totals;
     DELETE FROM trace_ext.service_seen;
+    DELETE FROM trace_ext.service_traces;
     DELETE FROM trace_ext.operation_names;
     UPDATE trace_ext.totals SET event_count = 0, trace_count = 0;
     INSERT INTO trace_ext.summary_base SELECT * FROM trace_ext.summary_recomputed;
@@ -588,6 +635,8 @@ BEGIN
     SELECT s.service_name, max(least(b.last_timestamp, clock_timestamp()))
       FROM trace_ext.summary_base b, LATERAL unnest(b.services) AS s (service_name) GROUP BY s.service_name;
     UPDATE trace_ext.totals SET trace_count = (SELECT count(*) FROM trace_ext.summary_base);
+    INSERT INTO trace_ext.service_traces
+    SELECT s.service_name, count(*) FROM trace_ext.summary_base b, LATERAL unnest(b.services) AS s (service_name) GROUP BY s.service_name;
     -- As deltas: what is made of them is written down once, in the fold.
     INSERT INTO trace_ext.count_deltas
     SELECT hour, service_name, kind, operation, event_count, error_count, write_count, latency FROM trace_ext.counts_recomputed;

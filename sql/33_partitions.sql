@@ -79,6 +79,10 @@ BEGIN
     -- What they called is taken back later on: everybody waits here.
     WITH forgotten AS (
         DELETE FROM trace_ext.summary_base WHERE first_timestamp >= low AND last_timestamp < high RETURNING trace_id, services
+    ), serving AS (
+        UPDATE trace_ext.service_traces t SET trace_count = t.trace_count - f.traces
+          FROM (SELECT s.service_name, count(*) AS traces FROM forgotten, LATERAL unnest(services) AS s (service_name) GROUP BY s.service_name) AS f
+         WHERE t.service_name = f.service_name
     ), queued AS (
         INSERT INTO trace_ext.calls_queue
         SELECT f.trace_id FROM forgotten f
@@ -128,6 +132,7 @@ BEGIN
            latency = b.latency OPERATOR(trace_ext.+) excluded.latency;
     DELETE FROM trace_ext.operation_totals
      WHERE event_count = 0 AND error_count = 0 AND write_count = 0 AND latency OPERATOR(trace_ext.=) '{}'::trace_ext.histogram;
+    DELETE FROM trace_ext.service_traces WHERE trace_count = 0;
     DELETE FROM trace_ext.service_seen s WHERE NOT EXISTS (SELECT FROM trace_ext.operation_totals t WHERE t.service_name = s.service_name);
 
     INSERT INTO trace_ext.count_deltas
@@ -161,7 +166,7 @@ CREATE FUNCTION trace_ext_internal.lock_derived() RETURNS void
     AS $$
 BEGIN
     LOCK TABLE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-        trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.operation_names,
+        trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.service_traces, trace_ext.operation_names,
         trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals IN ACCESS EXCLUSIVE MODE;
 END
 $$;
@@ -181,7 +186,7 @@ BEGIN
     BEGIN
         PERFORM trace_ext_internal.lock_derived();
         TRUNCATE trace_ext.summary_deltas, trace_ext.count_deltas, trace_ext.summary_base, trace_ext.count_base,
-            trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.operation_names,
+            trace_ext.operation_base, trace_ext.operation_totals, trace_ext.kind_totals, trace_ext.gone_totals, trace_ext.service_seen, trace_ext.service_traces, trace_ext.operation_names,
             trace_ext.calls_queue, trace_ext.trace_call_rows, trace_ext.call_base, trace_ext.call_totals;
     EXCEPTION WHEN lock_not_available OR deadlock_detected OR object_in_use THEN
         DELETE FROM trace_ext.summary_deltas;
@@ -193,6 +198,7 @@ BEGIN
         DELETE FROM trace_ext.kind_totals;
         DELETE FROM trace_ext.gone_totals;
         DELETE FROM trace_ext.service_seen;
+        DELETE FROM trace_ext.service_traces;
         DELETE FROM trace_ext.operation_names;
         PERFORM trace_ext_internal.forget_calls();
     END;

@@ -111,12 +111,15 @@ COMMENT ON VIEW distributed_edges IS
     'another trace than trace_id';
 
 CREATE VIEW services AS
-SELECT service_name,
-       sum(event_count)::bigint AS event_count,
-       sum(error_count)::bigint AS error_count,
-       min(hour) AS first_hour,
-       max(hour) AS last_hour
-  FROM trace_ext.event_counts
- WHERE service_name IS NOT NULL
- GROUP BY service_name;
-COMMENT ON VIEW services IS 'one row a service: its events and errors, and the first and last hour it was seen; from the rollups';
+SELECT c.service_name, c.event_count, c.error_count, c.first_hour, c.last_hour, coalesce(t.trace_count, 0) AS trace_count
+  FROM (SELECT service_name,
+               sum(event_count)::bigint AS event_count,
+               sum(error_count)::bigint AS error_count,
+               min(hour) AS first_hour,
+               max(hour) AS last_hour
+          FROM trace_ext.event_counts
+         WHERE service_name IS NOT NULL
+         GROUP BY service_name) AS c
+  LEFT JOIN trace_ext_internal.traces_of_services() t ON t.service_name = c.service_name;
+COMMENT ON VIEW services IS 'one row a service: its events, errors and traces, and the first and last hour it was seen; from the rollups, exact inside every snapshot';
+COMMENT ON COLUMN services.trace_count IS 'number of traces that it takes part in';

@@ -134,6 +134,8 @@ LANGUAGE sql STABLE AS $$
         UNION ALL
         SELECT 'count_traces', to_jsonb(trace_ext.count_traces())
         UNION ALL
+        SELECT 'services', to_jsonb(s) FROM trace_ext.services s
+        UNION ALL
         SELECT 'service_calls', to_jsonb(c) FROM trace_ext.service_calls c
         UNION ALL
         SELECT 'calls_by_hour', to_jsonb(c) - 'latency'
@@ -166,6 +168,12 @@ LANGUAGE sql STABLE AS $$
         SELECT 'count_events', to_jsonb(count(*)) FROM trace_ext.events
         UNION ALL
         SELECT 'count_traces', to_jsonb(count(DISTINCT trace_id)) FROM trace_ext.events
+        UNION ALL
+        SELECT 'services', to_jsonb(s)
+          FROM (SELECT service_name, count(*) AS event_count, count(*) FILTER (WHERE plain.is_error(kind, attributes)) AS error_count,
+                       min(date_trunc('hour', "timestamp", 'UTC')) AS first_hour, max(date_trunc('hour', "timestamp", 'UTC')) AS last_hour,
+                       count(DISTINCT trace_id) AS trace_count
+                  FROM trace_ext.events WHERE service_name IS NOT NULL GROUP BY service_name) s
         UNION ALL
         SELECT 'service_calls', to_jsonb(c)
           FROM (SELECT from_service, to_service, link_type, count(*) AS call_count, count(DISTINCT trace_id) AS trace_count,

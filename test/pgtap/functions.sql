@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(58);
+SELECT plan(59);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc

@@ -97,7 +97,7 @@ SELECT set_has('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.events_default'),
     ('trace_ext.alert_rules'), ('trace_ext.alert_rules_removed'), ('trace_ext.admin_log'), ('trace_ext.admin_log_id_seq'), ('trace_ext.anomalies'), ('trace_ext.anomaly_parts'),
     ('trace_ext.trace_links'), ('trace_ext.otlp_resources'), ('trace_ext.otlp_scopes')$$, 'what a dump contains');
 SELECT set_hasnt('SELECT pg_temp.dumped()', $$VALUES ('trace_ext.summary_base'), ('trace_ext.summary_deltas'), ('trace_ext.count_base'), ('trace_ext.count_deltas'),
-    ('trace_ext.version_deltas'),
+    ('trace_ext.version_deltas'), ('trace_ext.service_traces'),
     ('trace_ext.totals'), ('trace_ext.partitions'), ('trace_ext.baseline_metrics'), ('trace_ext.baseline_state'), ('trace_ext.anomaly_queue')$$, 'and what it does not');
 
 -- Every table and view, and every column of those that users read, says what it is.
