@@ -604,6 +604,7 @@ compare_anomalies(const void *a, const void *b)
 	const Anomaly *x = a;
 	const Anomaly *y = b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->severity != y->severity)
 		return x->severity < y->severity ? -1 : 1;
 	if (x->actual != y->actual)

@@ -176,6 +176,7 @@ compare_rows(const void *a, const void *b)
 	const char *const *y = b;
 	int			order = strcmp(x[0], y[0]);
 
+	CHECK_FOR_INTERRUPTS();
 	return order != 0 ? order : strcmp(x[1], y[1]);
 }
 

@@ -338,6 +338,7 @@ compare_dependencies(const void *a, const void *b, void *arg)
 	const Dependency *y = *(Dependency *const *) b;
 	int			order;
 
+	CHECK_FOR_INTERRUPTS();
 	if (x->usecs != y->usecs)
 		return x->usecs > y->usecs ? -1 : 1;
 	order = strcmp(tex_text_of(one, x->key.from), tex_text_of(one, y->key.from));

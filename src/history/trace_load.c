@@ -685,6 +685,7 @@ compare_starts(const void *a, const void *b)
 	const Start *x = a;
 	const Start *y = b;
 
+	CHECK_FOR_INTERRUPTS();
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
