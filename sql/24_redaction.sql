@@ -31,7 +31,7 @@ COMMENT ON COLUMN redaction_rules.is_default IS 'whether it is as it came with t
 INSERT INTO redaction_rules (name, path, action, pattern, luhn, enabled, comment, is_default) VALUES
     ('authorization headers', '**.*authorization|*cookie|*api-key|*apikey|*auth-token|*access-token', 'mask', NULL, false, false,
      'headers and attributes that let their reader in: Authorization, Proxy-Authorization, Cookie, Set-Cookie, X-API-Key and tokens', true),
-    ('card numbers', '**', 'mask', '(?<![0-9])[2-6][0-9](?:[ -]?[0-9]){11,17}', true, false,
+    ('card numbers', '**', 'mask', '(?<![0-9])(?:[2-5][0-9](?:[ -]?[0-9]){11,14}|6[0-9](?:[ -]?[0-9]){11,17})', true, false,
      'numbers of payment cards, with blanks or hyphens or without', true),
     ('e-mail addresses', '**', 'mask', '[[:alnum:]._%+''-]+@[[:alnum:]-]+(?:\.[[:alnum:]-]+)*\.[[:alpha:]][[:alnum:]-]+', false, false,
      'addresses of e-mail, wherever they stand', true);

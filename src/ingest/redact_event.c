@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "common/event.h"
+#include "common/hex.h"
 #include "ingest/event_json.h"
 #include "ingest/redaction.h"
 #include "ingest/timestamps.h"
@@ -91,6 +92,23 @@ is_short(const JsonbValue *value)
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric))) < 1e12;
 }
 
+/* Is a string the id of a span, of 16 or 32 hexadecimal digits? One without a letter may be the number of a card. */
+static bool
+is_hex_id(const JsonbValue *value)
+{
+	bool		has_letter = false;
+
+	for (int i = 0; i < value->val.string.len; i++)
+	{
+		int			digit = tex_hex_digit(value->val.string.val[i]);
+
+		if (digit < 0)
+			return false;
+		has_letter = has_letter || digit > 9;
+	}
+	return has_letter && (value->val.string.len == 16 || value->val.string.len == 32);
+}
+
 /* Is a value what the format needs it to be? Then no rule changes it. */
 static bool
 is_needed(const JsonbValue *value, Place place, const JsonbValue *key)
@@ -108,6 +126,8 @@ is_needed(const JsonbValue *value, Place place, const JsonbValue *key)
 		return tex_parse_timestamp(value->val.string.val, value->val.string.len, &time, &nanoseconds);
 	if (place == ROOT && is_key(key, "kind"))
 		return tex_kind_by_name(value->val.string.val, value->val.string.len) != TEX_NO_KIND;
+	if (place == METADATA && (is_key(key, "distributed_span_id") || is_key(key, "upstream_span_id") || is_key(key, "thread_id")))
+		return is_hex_id(value);
 	return place == FIELDS && is_key(key, "access_type") && tex_is_access_type(value->val.string.val, value->val.string.len);
 }
 
