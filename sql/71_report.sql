@@ -39,8 +39,16 @@ COMMENT ON FUNCTION trace_ext_internal.span_text(interval) IS 'an interval as pe
 
 CREATE FUNCTION trace_ext_internal.place_text(location text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN regexp_replace(location, '^.*/', '');
+    RETURN regexp_replace(location, '^.*/(?=.)', '');
 COMMENT ON FUNCTION trace_ext_internal.place_text(text) IS 'a place in the code without its directories';
+
+CREATE FUNCTION trace_ext_internal.places_text(location1 text, location2 text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (SELECT CASE WHEN p.a = p.b THEN p.a
+                        WHEN p.a LIKE '%:%' AND regexp_replace(p.a, ':[^:]*$', '') = regexp_replace(p.b, ':[^:]*$', '') THEN p.a || ', ' || substring(p.b FROM '[^:]*$')
+                        ELSE concat_ws(', ', p.a, p.b) END
+              FROM (SELECT trace_ext_internal.place_text(location1) AS a, trace_ext_internal.place_text(location2) AS b) AS p);
+COMMENT ON FUNCTION trace_ext_internal.places_text(text, text) IS 'two places in the code, of one file as "app.js:36, 38"';
 
 --
 -- top
@@ -182,9 +190,9 @@ BEGIN
         SELECT t.trace_id, t.root_service FROM trace_ext.trace_summaries t
          WHERE t.trace_id = ANY (ARRAY(SELECT f.event1_trace_id FROM recent f UNION SELECT f.event2_trace_id FROM recent f))
     )
-    SELECT rtrim(trace_ext_internal.cell(f.kind, 22)), rtrim(trace_ext_internal.cell(f.variable, 28)),
+    SELECT rtrim(trace_ext_internal.cell(f.kind, 22)), rtrim(trace_ext_internal.cell(f.variable, 24)),
            rtrim(trace_ext_internal.cell(concat_ws(', ', nullif(least(a.root_service, b.root_service), greatest(a.root_service, b.root_service)), greatest(a.root_service, b.root_service)), 20)),
-           rtrim(trace_ext_internal.cell(concat_ws(', ', trace_ext_internal.place_text(f.location1), nullif(trace_ext_internal.place_text(f.location2), trace_ext_internal.place_text(f.location1))), 24)),
+           rtrim(trace_ext_internal.cell(trace_ext_internal.places_text(f.location1, f.location2), 24)),
            trace_ext_internal.ago_text(f.last_seen, races_at.at), f.occurrences, left(f.id::text, 8), f.severity
       FROM recent f LEFT JOIN root a ON a.trace_id = f.event1_trace_id LEFT JOIN root b ON b.trace_id = f.event2_trace_id
      ORDER BY array_position(ARRAY['CRITICAL', 'WARNING', 'INFO'], f.severity), f.last_seen DESC, f.id;

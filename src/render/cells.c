@@ -85,8 +85,8 @@ tex_cells_begin(TexCells *cells, int64 usecs, bool color)
 	cells->glyphs = tex_glyphs();
 	cells->color = color;
 	/* A client that has not the characters of the database would get an error for them. */
-	cells->plain = !has_utf8() && (pg_get_client_encoding() != GetDatabaseEncoding() ||
-								   GetDatabaseEncoding() == PG_SQL_ASCII);
+	cells->plain = GetDatabaseEncoding() == PG_SQL_ASCII ||
+		(pg_get_client_encoding() != GetDatabaseEncoding() && pg_get_client_encoding() != PG_UTF8);
 	cells->column = 0;
 	initStringInfo(&cells->line);
 }

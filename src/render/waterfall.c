@@ -59,7 +59,7 @@ measure(TexWaterfall *w)
 {
 	for (int32 i = 0; i < w->nrows; i++)
 	{
-		const TexWaterfallRow  *row = &w->rows[i];
+		const TexWaterfallRow *row = &w->rows[i];
 		const char *service = tex_span_service(w->spans, row->span);
 		int			label = label_width_of(row);
 

@@ -210,7 +210,7 @@ draw_branches(const TexWaterfall *w, int32 depth, bool ends, bool below)
 static TexWaterfallRow *
 add_row(TexWaterfall *w, int32 span)
 {
-	TexWaterfallRow		   *row;
+	TexWaterfallRow *row;
 
 	if (w->nrows == w->rows_room)
 	{
@@ -425,7 +425,7 @@ static void
 add_mark(TexWaterfall *w, const TexMark *mark, const char *branches)
 {
 	const TexEvent *e = &w->spans->one->events[mark->event];
-	TexWaterfallRow		   *row = add_row(w, mark->span);
+	TexWaterfallRow *row = add_row(w, mark->span);
 	const char *location = location_of(w->spans, mark->event);
 
 	row->mark = mark;
@@ -489,7 +489,7 @@ add_marks(TexWaterfall *w, int32 index, const char *branches)
 	w->marks_left_out += left_out;
 	if (left_out > 0)
 	{
-		TexWaterfallRow		   *row = add_row(w, index);
+		TexWaterfallRow *row = add_row(w, index);
 
 		row->branches = psprintf("%s%s ", branches, w->cells.glyphs->point);
 		row->below = row->branches;
@@ -502,7 +502,7 @@ static void
 add_bar_rows(TexWaterfall *w, int32 index, int32 race)
 {
 	const TexSpan *span = &w->spans->spans[index];
-	TexWaterfallRow		   *row = add_row(w, index);
+	TexWaterfallRow *row = add_row(w, index);
 	bool		has_more = w->last_shown[index] != TEX_NO_SPAN || w->left_out[index] > 0;
 	bool		ends = span->parent == TEX_NO_SPAN ||
 		(index == w->last_shown[span->parent] && w->left_out[span->parent] == 0);
@@ -547,7 +547,7 @@ close_lists(TexWaterfall *w, int32 index)
 	{
 		if (w->left_out[at] > 0)
 		{
-			TexWaterfallRow		   *row = add_row(w, at);
+			TexWaterfallRow *row = add_row(w, at);
 
 			row->branches = draw_branches(w, spans->spans[at].depth + 1, true, false);
 			row->below = row->branches;

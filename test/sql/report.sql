@@ -72,6 +72,7 @@ VALUES ('aaaaaaaa-0000-4000-8000-000000000001', 'lock order', E'a\nb \x1b[31m' |
 SELECT * FROM incident('aaaaaaaa-0000-4000-8000-000000000001');
 SELECT * FROM incident('aaaaaaaa-0000-4000-8000-000000000002');
 SELECT * FROM trace_ext_internal.races_at('2001-01-03 00:00+00', '3 days');
+SELECT trace_ext_internal.places_text(a, b) FROM (VALUES ('/x/a.c:1', '/y/a.c:2'), ('a.c:1', 'a.c:1'), ('a.c', 'b.c'), ('a:1', 'b:1'), (NULL, 'b:1'), ('a:1', NULL), (NULL, NULL), ('src/', 'src/'), ('m.go:9:1', 'm.go:9:7')) AS p (a, b);
 -- Unknown, none, not one.
 SELECT * FROM incident('00000000-0000-0000-0000-000000000000');
 SELECT * FROM incident(NULL::uuid);
@@ -129,3 +130,8 @@ SELECT count(*) FROM races();
 SELECT count(*) FROM incident('00000000-0000-0000-0000-000000000000');
 SELECT bar(1, 2, 4), sparkline('{1,2}');
 RESET ROLE;
+DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

@@ -169,3 +169,4 @@ SELECT * FROM waterfall('fffffff0');
 SET ROLE trace_ext_reader;
 SELECT count(*) > 3 AS shown FROM waterfall(:'transfer');
 RESET ROLE;
+DROP SCHEMA plain CASCADE;
