@@ -130,6 +130,7 @@ SELECT count(*) FROM races();
 SELECT count(*) FROM incident('00000000-0000-0000-0000-000000000000');
 SELECT bar(1, 2, 4), sparkline('{1,2}');
 RESET ROLE;
+SET client_min_messages = warning;
 DROP SCHEMA plain CASCADE;
 \set ECHO none
 \getenv workers_back PG_ABS_SRCDIR

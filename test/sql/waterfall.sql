@@ -169,4 +169,5 @@ SELECT * FROM waterfall('fffffff0');
 SET ROLE trace_ext_reader;
 SELECT count(*) > 3 AS shown FROM waterfall(:'transfer');
 RESET ROLE;
+SET client_min_messages = warning;
 DROP SCHEMA plain CASCADE;
