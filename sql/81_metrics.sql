@@ -123,33 +123,28 @@ COMMENT ON COLUMN metrics.labels IS 'labels of the sample, as an object';
 COMMENT ON COLUMN metrics.value IS 'its value';
 
 CREATE FUNCTION trace_ext_internal.metric_labels(labels jsonb) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    BEGIN ATOMIC
-    SELECT CASE WHEN count(*) = 0 THEN '' ELSE '{' || string_agg(
-               key || '="' || replace(replace(replace(value, '\', '\\'), '"', '\"'), E'\n', '\n') || '"', ',' ORDER BY key) || '}' END
-      FROM jsonb_each_text(labels);
-    END;
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_metric_labels';
 COMMENT ON FUNCTION trace_ext_internal.metric_labels(jsonb) IS 'labels as Prometheus writes them';
 
 CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
     AS $$
     WITH sample AS MATERIALIZED (
-        SELECT name, type, help, '' AS suffix, labels, 0 AS place, value FROM trace_ext.metrics
+        SELECT name, type, help, '' AS suffix, trace_ext_internal.metric_labels(labels) AS labels, '' AS service, 0 AS place, value FROM trace_ext.metrics
         UNION ALL
-        SELECT name, type, help, suffix, labels, place, value FROM trace_ext_internal.service_metrics()
+        SELECT name, type, help, suffix, trace_ext_internal.metric_labels(labels), labels ->> 'service', place, value FROM trace_ext_internal.service_metrics()
     )
     SELECT line
-      FROM (SELECT name, 0 AS part, '' AS labels, 0 AS place, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
+      FROM (SELECT name, 0 AS part, '' AS service, 0 AS place, '' AS labels, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
               FROM sample GROUP BY name, help
             UNION ALL
-            SELECT name, 1, '', 0, '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
+            SELECT name, 1, '', 0, '', '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
             UNION ALL
             -- The buckets of a histogram stand together, by their bounds.
-            SELECT name, 2, trace_ext_internal.metric_labels(labels - 'le'), place, name || suffix || trace_ext_internal.metric_labels(labels) || ' '
+            SELECT name, 2, service, place, labels, name || suffix || labels || ' '
                    || CASE value WHEN 'Infinity' THEN '+Inf' WHEN '-Infinity' THEN '-Inf' ELSE value::text END
               FROM sample) AS lines
-     ORDER BY name, part, labels, place
+     ORDER BY name COLLATE "C", part, service COLLATE "C", place, labels COLLATE "C"
     $$;
 COMMENT ON FUNCTION prometheus_metrics() IS
     'the view metrics, and of each service counters and a histogram of its latency, in the text format of Prometheus, a line a row; of more than 50 services those with most events, the others as "other"';
