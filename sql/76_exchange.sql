@@ -13,7 +13,7 @@ CREATE FUNCTION export_otlp(trace_id text) RETURNS jsonb
 COMMENT ON FUNCTION export_otlp(text) IS 'the same, with the id as text';
 
 CREATE FUNCTION export_otlp(trace_ids uuid[]) RETURNS jsonb
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_otlp';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_otlp_array';
 COMMENT ON FUNCTION export_otlp(uuid[]) IS
     'several traces in one document, each once; a NOTICE for each that is not stored, and an empty document if none is';
 
@@ -30,7 +30,7 @@ CREATE FUNCTION export_jaeger(trace_id text) RETURNS jsonb
 COMMENT ON FUNCTION export_jaeger(text) IS 'the same, with the id as text';
 
 CREATE FUNCTION export_jaeger(trace_ids uuid[]) RETURNS jsonb
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_jaeger';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_jaeger_array';
 COMMENT ON FUNCTION export_jaeger(uuid[]) IS
     'several traces in one document, each once; a NOTICE for each that is not stored, and an empty document if none is';
 
@@ -47,7 +47,7 @@ CREATE FUNCTION export_zipkin(trace_id text) RETURNS jsonb
 COMMENT ON FUNCTION export_zipkin(text) IS 'the same, with the id as text';
 
 CREATE FUNCTION export_zipkin(trace_ids uuid[]) RETURNS jsonb
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_zipkin';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_zipkin_array';
 COMMENT ON FUNCTION export_zipkin(uuid[]) IS
     'several traces in one document, each once; a NOTICE for each that is not stored, and an empty document if none is';
 
@@ -64,7 +64,7 @@ CREATE FUNCTION export_chrome(trace_id text) RETURNS jsonb
 COMMENT ON FUNCTION export_chrome(text) IS 'the same, with the id as text';
 
 CREATE FUNCTION export_chrome(trace_ids uuid[]) RETURNS jsonb
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_chrome';
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_chrome_array';
 COMMENT ON FUNCTION export_chrome(uuid[]) IS
     'several traces in one document, each once; a NOTICE for each that is not stored, and an empty document if none is';
 

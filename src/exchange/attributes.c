@@ -83,6 +83,49 @@ tex_out_add_members(TexOutList *list, JsonbContainer *object, bool is_marked)
 	}
 }
 
+/* For qsort_arg(): attributes by name, those of one name as they came. */
+static int
+compare_names(const void *a, const void *b, void *arg)
+{
+	const TexOutAttribute *items = arg;
+	int			x = *(const int *) a;
+	int			y = *(const int *) b;
+	int			result;
+
+	if (items[x].key.len != items[y].key.len)
+		return items[x].key.len < items[y].key.len ? -1 : 1;
+	result = memcmp(items[x].key.data, items[y].key.data, items[x].key.len);
+	return result != 0 ? result : x - y;
+}
+
+/* Of attributes of one name the first one stays: names of tags may be any, and there may be thousands. */
+void
+tex_out_drop_repeated(TexOutList *list)
+{
+	int		   *by_name = palloc(sizeof(int) * Max(list->n, 1));
+	bool	   *is_repeated = palloc0(sizeof(bool) * Max(list->n, 1));
+	int			kept = 0;
+
+	for (int i = 0; i < list->n; i++)
+		by_name[i] = i;
+	qsort_arg(by_name, list->n, sizeof(int), compare_names, list->items);
+	for (int i = 1; i < list->n; i++)
+	{
+		const TexOutAttribute *before = &list->items[by_name[i - 1]];
+		const TexOutAttribute *at = &list->items[by_name[i]];
+
+		is_repeated[by_name[i]] = before->key.len == at->key.len && memcmp(before->key.data, at->key.data, at->key.len) == 0;
+	}
+	for (int i = 0; i < list->n; i++)
+	{
+		if (!is_repeated[i])
+			list->items[kept++] = list->items[i];
+	}
+	list->n = kept;
+	pfree(by_name);
+	pfree(is_repeated);
+}
+
 /* The value of an attribute, or NULL. */
 const TexOutValue *
 tex_out_find(const TexOutList *list, const char *key)

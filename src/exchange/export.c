@@ -21,16 +21,17 @@
 #include "exchange/outgoing.h"
 
 PG_FUNCTION_INFO_V1(tex_export_otlp);
+PG_FUNCTION_INFO_V1(tex_export_otlp_array);
 PG_FUNCTION_INFO_V1(tex_export_jaeger);
+PG_FUNCTION_INFO_V1(tex_export_jaeger_array);
 PG_FUNCTION_INFO_V1(tex_export_zipkin);
+PG_FUNCTION_INFO_V1(tex_export_zipkin_array);
 PG_FUNCTION_INFO_V1(tex_export_chrome);
+PG_FUNCTION_INFO_V1(tex_export_chrome_array);
 
-/*
- * The ids of uuid or uuid[], each once, in their order; NULLs are none.  An array asks for whatever
- * of it there is.
- */
+/* The ids of an array, each once, in their order; NULLs are none. */
 static const pg_uuid_t *
-ids_of(FunctionCallInfo fcinfo, bool *is_array, int *count)
+ids_of_array(FunctionCallInfo fcinfo, int *count)
 {
 	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(pg_uuid_t),.hcxt = CurrentMemoryContext};
 	HTAB	   *seen;
@@ -39,10 +40,6 @@ ids_of(FunctionCallInfo fcinfo, bool *is_array, int *count)
 	pg_uuid_t  *ids;
 	int			n;
 
-	*is_array = get_fn_expr_argtype(fcinfo->flinfo, 0) == UUIDARRAYOID;
-	*count = 1;
-	if (!*is_array)
-		return PG_GETARG_UUID_P(0);
 	*count = 0;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &values, &isnull, &n);
 	ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
@@ -60,20 +57,22 @@ ids_of(FunctionCallInfo fcinfo, bool *is_array, int *count)
 	return ids;
 }
 
-/* The document of the traces asked for; NULL for one that is not stored. */
+/*
+ * The document of the traces asked for.  NULL for one that is not stored; an array asks for
+ * whatever of it there is.
+ */
 static Datum
-export_traces(FunctionCallInfo fcinfo, const TexOutFormat *format)
+export_traces(FunctionCallInfo fcinfo, const TexOutFormat *format, bool is_array)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TexOutDocument document = {.out = makeStringInfo()};
 	MemoryContext of_trace;
 	const pg_uuid_t *ids;
-	bool		is_array;
-	int			n;
+	int			n = 1;
 	int			written = 0;
 	Datum		result;
 
-	ids = ids_of(fcinfo, &is_array, &n);
+	ids = is_array ? ids_of_array(fcinfo, &n) : PG_GETARG_UUID_P(0);
 	SPI_connect();
 	document.context = CurrentMemoryContext;
 	document.sources = tex_out_sources();
@@ -105,30 +104,58 @@ export_traces(FunctionCallInfo fcinfo, const TexOutFormat *format)
 	return result;
 }
 
-/* export_otlp(trace_id uuid or uuid[]) returns jsonb */
+/* export_otlp(trace_id uuid) returns jsonb */
 Datum
 tex_export_otlp(PG_FUNCTION_ARGS)
 {
-	return export_traces(fcinfo, &tex_format_otlp);
+	return export_traces(fcinfo, &tex_format_otlp, false);
 }
 
-/* export_jaeger(trace_id uuid or uuid[]) returns jsonb */
+/* export_otlp(trace_ids uuid[]) returns jsonb */
+Datum
+tex_export_otlp_array(PG_FUNCTION_ARGS)
+{
+	return export_traces(fcinfo, &tex_format_otlp, true);
+}
+
+/* export_jaeger(trace_id uuid) returns jsonb */
 Datum
 tex_export_jaeger(PG_FUNCTION_ARGS)
 {
-	return export_traces(fcinfo, &tex_format_jaeger);
+	return export_traces(fcinfo, &tex_format_jaeger, false);
 }
 
-/* export_zipkin(trace_id uuid or uuid[]) returns jsonb */
+/* export_jaeger(trace_ids uuid[]) returns jsonb */
+Datum
+tex_export_jaeger_array(PG_FUNCTION_ARGS)
+{
+	return export_traces(fcinfo, &tex_format_jaeger, true);
+}
+
+/* export_zipkin(trace_id uuid) returns jsonb */
 Datum
 tex_export_zipkin(PG_FUNCTION_ARGS)
 {
-	return export_traces(fcinfo, &tex_format_zipkin);
+	return export_traces(fcinfo, &tex_format_zipkin, false);
 }
 
-/* export_chrome(trace_id uuid or uuid[]) returns jsonb */
+/* export_zipkin(trace_ids uuid[]) returns jsonb */
+Datum
+tex_export_zipkin_array(PG_FUNCTION_ARGS)
+{
+	return export_traces(fcinfo, &tex_format_zipkin, true);
+}
+
+/* export_chrome(trace_id uuid) returns jsonb */
 Datum
 tex_export_chrome(PG_FUNCTION_ARGS)
 {
-	return export_traces(fcinfo, &tex_format_chrome);
+	return export_traces(fcinfo, &tex_format_chrome, false);
+}
+
+/* export_chrome(trace_ids uuid[]) returns jsonb */
+Datum
+tex_export_chrome_array(PG_FUNCTION_ARGS)
+{
+	return export_traces(fcinfo, &tex_format_chrome, true);
 }

@@ -156,25 +156,6 @@ add_columns(TexOutList *list, const TexOutRow *row)
 		tex_out_add_members(list, &row->tags->root, false);
 }
 
-/* Of two attributes of one name the first one stays: tags may have any. */
-static void
-drop_repeated(TexOutList *list)
-{
-	int			kept = 0;
-
-	for (int i = 0; i < list->n; i++)
-	{
-		bool		is_new = true;
-
-		for (int k = 0; k < kept && is_new; k++)
-			is_new = list->items[k].key.len != list->items[i].key.len ||
-				memcmp(list->items[k].key.data, list->items[i].key.data, list->items[i].key.len) != 0;
-		if (is_new)
-			list->items[kept++] = list->items[i];
-	}
-	list->n = kept;
-}
-
 /* ----------------------------------------------------------------
  *		Spans
  * ----------------------------------------------------------------
@@ -264,7 +245,7 @@ add_attributes(TexOutSpan *span, const TexOutRow *row, const TexOutRow *answer)
 		tex_out_add_text(list, "trace_ext.answer_id", uuid_text(&answer->id));
 	}
 	add_columns(list, row);
-	drop_repeated(list);
+	tex_out_drop_repeated(list);
 }
 
 /* What went wrong: the span's own response, or the first error in it. */
@@ -296,7 +277,7 @@ add_point(TexOutSpan *span, const TexOutRow *row)
 
 	tex_out_point(point, row, false);
 	tex_out_add_text(&point->attributes, "trace_ext.event_id", uuid_text(&row->id));
-	drop_repeated(&point->attributes);
+	tex_out_drop_repeated(&point->attributes);
 	point->ordinal = span->npoints;
 }
 

@@ -154,6 +154,7 @@ extern void tex_out_add_text(TexOutList *list, const char *key, TexOtlpString te
 extern void tex_out_add_int(TexOutList *list, const char *key, int64 number);
 extern void tex_out_add_value(TexOutList *list, const char *key, const JsonbValue *value);
 extern void tex_out_add_members(TexOutList *list, JsonbContainer *object, bool is_marked);
+extern void tex_out_drop_repeated(TexOutList *list);
 extern const TexOutValue *tex_out_find(const TexOutList *list, const char *key);
 extern TexOtlpString tex_out_find_text(const TexOutList *list, const char *key);
 extern JsonbContainer *tex_out_object(JsonbContainer *object, const char *key);

@@ -86,7 +86,7 @@ add_location(TexOutList *list, JsonbContainer *fields)
 	}
 }
 
-/* Fields of an event of another format that have no attribute of their own yet: under their names. */
+/* Fields of an event of another format that are not said yet, under their names. */
 static void
 add_fields(TexOutList *list, JsonbContainer *fields, const char *const *known, int nknown)
 {
@@ -95,7 +95,7 @@ add_fields(TexOutList *list, JsonbContainer *fields, const char *const *known, i
 	tex_out_add_members(&all, fields, false);
 	for (int i = 0; i < all.n; i++)
 	{
-		bool		is_known = tex_out_find(list, pnstrdup(all.items[i].key.data, all.items[i].key.len)) != NULL;
+		bool		is_known = false;
 
 		for (int k = 0; k < nknown && !is_known; k++)
 			is_known = strlen(known[k]) == (size_t) all.items[i].key.len &&
@@ -169,6 +169,7 @@ tex_out_point(TexOutPoint *point, const TexOutRow *row, bool is_otlp)
 	add_fields(&point->attributes, fields, restored, lengthof(restored));
 	if (row->tags != NULL && JB_ROOT_IS_OBJECT(row->tags))
 		tex_out_add_members(&point->attributes, &row->tags->root, false);
+	tex_out_drop_repeated(&point->attributes);
 	if (point->name.len == 0)
 		point->name = tex_string(tex_kind_name(row->kind));
 }
