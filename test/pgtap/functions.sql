@@ -3,7 +3,7 @@
 \set QUIET 1
 BEGIN;
 SET client_min_messages = warning;
-SELECT plan(59);
+SELECT plan(72);
 
 CREATE FUNCTION pg_temp.signature(name text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT replace(pg_get_function_arguments(oid), 'trace_ext.', '') FROM pg_proc
@@ -55,6 +55,12 @@ SELECT is(pg_temp.signature('alter_job'),
     'priority bigint DEFAULT NULL::bigint, next_run timestamp with time zone DEFAULT NULL::timestamp with time zone', 'alter_job(...)');
 SELECT matches(pg_temp.signature('add_job'), '^name name, procedure regproc, "interval" interval, ', 'add_job(...)');
 SELECT function_returns('trace_ext', 'prometheus_metrics', ARRAY[]::text[], 'setof text');
+
+-- What goes out
+SELECT function_returns('trace_ext', f, ARRAY[a], 'jsonb')
+  FROM unnest('{export_otlp,export_jaeger,export_zipkin,export_chrome}'::text[]) f, unnest('{uuid,text,"uuid[]"}'::text[]) a;
+SELECT is(pg_temp.signature('parse_traceparent'),
+    'traceparent text, OUT version integer, OUT trace_id uuid, OUT span_id text, OUT flags integer, OUT sampled boolean', 'parse_traceparent(text)');
 SELECT is_empty($$SELECT j.name FROM trace_ext.jobs j LEFT JOIN pg_proc p ON p.oid = to_regproc(j.procedure) WHERE p.prokind IS DISTINCT FROM 'p' OR NOT p.prosecdef$$,
     'each job is a procedure that runs with the rights of its owner');
 
