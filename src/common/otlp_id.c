@@ -8,6 +8,7 @@
 #include "utils/builtins.h"
 
 #include "common/otlp_id.h"
+#include "compat.h"
 
 PG_FUNCTION_INFO_V1(tex_otlp_start_id);
 

@@ -212,7 +212,7 @@ set_times(TexOutSpan *span, const Fold *fold, const TexSpan *bar, const TexOutRo
 		span->start = tex_out_nanoseconds(begin + bar->start);
 	else
 		span->start = tex_out_time(row);
-	if (row->duration >= 0 && bar != NULL && Abs(row->duration / 1000 - usecs) <= 1)
+	if (row->duration >= 0 && bar != NULL && row->duration / 1000 - usecs <= 1 && usecs - row->duration / 1000 <= 1)
 		span->end = span->start > PG_UINT64_MAX - row->duration ? PG_UINT64_MAX : span->start + row->duration;
 	else if (bar != NULL)
 		span->end = Max(tex_out_nanoseconds(begin + bar->end), span->start);

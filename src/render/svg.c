@@ -113,7 +113,7 @@ void
 tex_put_number(StringInfo out, double number)
 {
 	int64		hundredths = llrint(Min(Max(number, -1e9), 1e9) * 100);
-	int			digits = Abs(hundredths % 100);
+	int			digits = abs((int) (hundredths % 100));
 
 	appendStringInfo(out, "%s%lld", hundredths < 0 ? "-" : "", (long long) Abs(hundredths) / 100);
 	if (digits % 10 != 0)
