@@ -30,21 +30,29 @@ send_bodies()
 	python3 "$BENCH/receiver.py" send "$1" "$2" "$3" "$RECEIVER_BODIES"
 }
 
-# Memory that the receiver has for itself, now and at most, in kB.
-receiver_memory()
+# Memory that the receiver has for itself, in kB, at most while this is awake.
+watch_memory()
 {
-	run_sql -c "SELECT (regexp_match(f, '$1:\s+(\d+)'))[1] FROM pg_read_file('/proc/' || (SELECT pid FROM trace_ext_internal.receiver()) || '/status') f"
+	local pid most=0 now
+	pid=$(receiver_row pid)
+	trap 'echo "$most" >"$WORK/receiver_memory"; exit' TERM
+	while now=$(awk '/^RssAnon:/ { print $2 }' "/proc/$pid/status"); do
+		most=$((now > most ? now : most))
+		sleep 0.02
+	done
 }
 
 bench_receiver()
 {
-	local round json=() proto=() sink=() sink_pid private
+	local round json=() proto=() sink=() sink_pid watch_pid private
 	RECEIVER_BODIES=$((EVENTS < 100000 ? 8 : 40))
 	empty_events
 	run_sql -c "ALTER SYSTEM SET trace_ext.otlp_database = 'bench'" -c "ALTER SYSTEM SET trace_ext.otlp_listen = '127.0.0.1:$RECEIVER_PORT'" -c 'SELECT pg_reload_conf()' >/dev/null
 	wait_for_receiver
 	python3 "$BENCH/receiver.py" sink $((RECEIVER_PORT + 1)) &
 	sink_pid=$!
+	watch_memory &
+	watch_pid=$!
 	sleep 1
 	for ((round = 1; round <= ROUNDS; round++)); do
 		empty_events
@@ -53,11 +61,12 @@ bench_receiver()
 		[ "$(run_sql -c 'SELECT count(*) FROM trace_ext.events')" = $((RECEIVER_BODIES * 4 * 512 * 2)) ] || die "the receiver has lost something"
 		sink+=("$(send_bodies $((RECEIVER_PORT + 1)) json "$round")")
 	done
-	kill "$sink_pid"
+	kill "$sink_pid" "$watch_pid"
+	wait "$sink_pid" "$watch_pid" || true
 	must_be_exact receiver
-	private=$(receiver_memory RssAnon)
+	private=$(cat "$WORK/receiver_memory")
 	say "    protobuf ${proto[*]}, JSON ${json[*]}, sink ${sink[*]} spans/s; p99 $(receiver_row 'p99 * 1000') ms, $(receiver_row 'bodies') bodies in $(receiver_row batches) transactions"
-	say "    memory of the receiver: private $private kB, at most $(receiver_memory VmHWM) kB with shared memory that it touched"
+	say "    private memory of the receiver: $private kB at most"
 	result "receiver, 512 spans a body, 4 clients, protobuf" "$(per_second "$(median "${proto[@]}")")" "$(per_second "$(median "${sink[@]}")")" \
 		"$(calc "$(median "${proto[@]}") / $(median "${sink[@]}")")" -
 	result "the same, JSON" "$(per_second "$(median "${json[@]}")")" "$(per_second "$(median "${sink[@]}")")" \

@@ -128,7 +128,7 @@ COMMENT ON COLUMN status.cache_hit_ratio IS 'calls that the result cache answere
 COMMENT ON COLUMN status.cache_bytes IS 'memory that cached results take';
 COMMENT ON COLUMN status.receiver_state IS 'of the receiver for OpenTelemetry, which is one of the whole server, as are its numbers: off, starting, listening, failed, standby (there is none before it is promoted), or not preloaded';
 COMMENT ON COLUMN status.receiver_address IS 'where it listens';
-COMMENT ON COLUMN status.receiver_error IS 'why it failed, or why it could not store a body lately';
+COMMENT ON COLUMN status.receiver_error IS 'why it failed, or why it could not store the last body';
 COMMENT ON COLUMN status.receiver_connections IS 'connections that are open';
 COMMENT ON COLUMN status.receiver_bodies IS 'bodies that it has stored, since the server started';
 COMMENT ON COLUMN status.receiver_bytes IS 'their bytes, as they came';

@@ -301,6 +301,7 @@ store_ready(void)
 	size_t		lengths[MOST_REQUESTS];
 	int			n = tex_http_take(requests, MOST_REQUESTS, MOST_BYTES);
 	int64		now;
+	bool		any = false;
 
 	if (n == 0)
 		return false;
@@ -317,8 +318,12 @@ store_ready(void)
 	{
 		if (requests[i]->status == 200)
 			count_stored(requests[i], lengths[i], now);
+		any |= requests[i]->status == 200;
 		tex_http_answer(requests[i]);
 	}
+	/* What stood in the way is over; only this process writes it. */
+	if (any && tex_receiver->error[0] != '\0')
+		tex_receiver_note_error("");
 	return true;
 }
 
