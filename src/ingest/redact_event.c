@@ -240,6 +240,46 @@ redact_member(Walk *walk, JsonbValue *key, JsonbValue *value, Place place)
 	tex_redaction_leave(walk->redaction);
 }
 
+/*
+ * The name of an element of an array that is ["name", value] or {"name": ..., "value": ...}, as headers are
+ * sent by some clients; "key" will do as well.  NULL where it has none.
+ */
+static JsonbValue *
+name_of_element(const JsonbValue *element)
+{
+	static const char *const names[] = {"name", "key"};
+	JsonbContainer *container = element->val.binary.data;
+	JsonbValue *name = NULL;
+
+	if (JsonContainerIsArray(container) && JsonContainerSize(container) == 2)
+		name = getIthJsonbValueFromContainer(container, 0);
+	else if (JsonContainerIsObject(container) &&
+			 getKeyJsonValueFromContainer(container, "value", strlen("value"), NULL) != NULL)
+	{
+		for (Size i = 0; name == NULL && i < lengthof(names); i++)
+			name = getKeyJsonValueFromContainer(container, names[i], strlen(names[i]), NULL);
+	}
+	return name == NULL || name->type != jbvString ? NULL : name;
+}
+
+/* An element of an array that is an object or array itself, unless it is dropped. */
+static void
+redact_element(Walk *walk, JsonbValue *element, Place place)
+{
+	JsonbValue *name = place == FREE ? name_of_element(element) : NULL;
+
+	if (name == NULL)
+	{
+		redact_value(walk, element, place, NULL, WJB_ELEM);
+		return;
+	}
+	if (tex_redaction_enter_also(walk->redaction, name->val.string.val, name->val.string.len))
+		redact_value(walk, element, place, NULL, WJB_ELEM);
+	else
+		walk->changed = true;
+	tex_redaction_leave(walk->redaction);
+}
+
 /* The rest of an object or array, whose begin the iterator is behind, and its end. */
 static void
 redact_rest(Walk *walk, JsonbIterator **iterator, Place place)
@@ -255,8 +295,10 @@ redact_rest(Walk *walk, JsonbIterator **iterator, Place place)
 			JsonbIteratorNext(iterator, &second, true);
 			redact_member(walk, &first, &second, place);
 		}
-		else if (first.type == jbvBinary || redact_scalar(walk, &first, place, NULL))
-			redact_value(walk, &first, place, NULL, WJB_ELEM);
+		else if (first.type == jbvBinary)
+			redact_element(walk, &first, place);
+		else if (redact_scalar(walk, &first, place, NULL))
+			push(walk, WJB_ELEM, &first);
 	}
 	push(walk, next, NULL);
 }

@@ -45,9 +45,9 @@ tex_redaction_begin(TexRedaction *redaction, const char *service, int len)
 		redaction->places[i] = tex_rule_start(redaction->rules[i], service, len);
 }
 
-/* Enters a member. False where a rule drops it, whatever it is; it is to be left all the same. */
-bool
-tex_redaction_enter(TexRedaction *redaction, const char *name, int len)
+/* Goes one level down by a name, and where "stays", also by none. */
+static bool
+enter(TexRedaction *redaction, const char *name, int len, bool stays)
 {
 	uint64	   *places;
 	bool		keep = true;
@@ -58,11 +58,25 @@ tex_redaction_enter(TexRedaction *redaction, const char *name, int len)
 	{
 		const TexRule *rule = redaction->rules[i];
 
-		places[i] = tex_rule_step(rule, places[i], name, len);
+		places[i] = tex_rule_step(rule, places[i], name, len) | (stays ? places[i] : 0);
 		if (tex_rule_drops(rule) && tex_rule_acts(rule, places[i]))
 			keep = false;
 	}
 	return keep;
+}
+
+/* Enters a member. False where a rule drops it, whatever it is; it is to be left all the same. */
+bool
+tex_redaction_enter(TexRedaction *redaction, const char *name, int len)
+{
+	return enter(redaction, name, len, false);
+}
+
+/* Enters an element of an array that has a name, as headers do in some clients: paths may say it or not. */
+bool
+tex_redaction_enter_also(TexRedaction *redaction, const char *name, int len)
+{
+	return enter(redaction, name, len, true);
 }
 
 void

@@ -46,6 +46,7 @@ extern TexRedacted tex_rule_apply(const TexRule *rule, const char **text, int *l
 /* redaction.c */
 extern void tex_redaction_begin(TexRedaction *redaction, const char *service, int len);
 extern bool tex_redaction_enter(TexRedaction *redaction, const char *name, int len);
+extern bool tex_redaction_enter_also(TexRedaction *redaction, const char *name, int len);
 extern void tex_redaction_stay(TexRedaction *redaction);
 extern void tex_redaction_leave(TexRedaction *redaction);
 extern TexRedacted tex_redact_text(TexRedaction *redaction, const char **text, int *len);

@@ -45,6 +45,10 @@ SELECT path, pg_temp.by_rule(path, 'mask', NULL, :call) FROM unnest(ARRAY['**', 
 SELECT action, pattern, pg_temp.by_rule('**.args', action, pattern, :call, 2) FROM unnest(ARRAY['mask', 'drop', 'hash', 'truncate']) WITH ORDINALITY a (action, n), unnest(ARRAY[NULL, '[an]', '(?i)NN|e', '^geheim$', 'zzz', 'x*']) WITH ORDINALITY p (pattern, m) ORDER BY n, m;
 SELECT pg_temp.by_rule('Custom.data', 'hash', NULL, '{"Custom": {"data": "ann"}}') = '- {"data": "sha256:' || encode(sha256('ann'), 'hex') || '"}' AS is_sha256;
 SELECT keep, pg_temp.by_rule('Custom.data', 'truncate', NULL, '{"Custom": {"data": "üß€😀x"}}', keep) FROM unnest(ARRAY[0, 1, 4, 5, 6]) AS keep;
+-- Headers as lists of pairs.
+SELECT action, pg_temp.by_rule('HttpRequest.headers.authorization', action, NULL, kind) FROM unnest(ARRAY['mask', 'drop']) AS action, unnest(ARRAY['{"HttpRequest": {"headers": [["Authorization", "x"], ["Accept", "y"], ["authorization", "z", "too long"]]}}',
+    '{"HttpRequest": {"headers": [{"name": "Authorization", "value": "x"}, {"key": "Accept", "value": "y"}, {"name": "authorization"}]}}']::jsonb[]) AS kind;
+SELECT pg_temp.by_rule('HttpRequest.headers.value', 'mask', NULL, '{"HttpRequest": {"headers": [{"name": "Accept", "value": "x"}, ["value"]]}}');
 -- Of a service; an event that says none is of none.
 SELECT service, pg_temp.by_rule('**', 'mask', 'a', '{"Custom": {"name": "ab"}}', service => service) FROM unnest(ARRAY['shop', 'Shop', 'other', NULL]) AS service;
 -- What an event needs to be one stays, whatever a rule says; what it needs but is not what it must be does not.
