@@ -30,7 +30,7 @@
 #define MOST_LEVELS		4
 
 static const char details_query[] =
-	"SELECT id, attributes, tags, kind::pg_catalog.text, span_id FROM trace_ext.events "
+	"SELECT id, attributes, tags FROM trace_ext.events "
 	"WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2) "
 	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $3 AND \"timestamp\" OPERATOR(pg_catalog.<=) $4";
 
@@ -105,20 +105,33 @@ put_object(StringInfo out, JsonbContainer *container, const char *prefix, int le
 
 /* When, how long and who. */
 static void
-put_event(StringInfo out, const TexSpans *spans, int32 event, const char *kind, const char *span_id)
+put_event(StringInfo out, const TexSpans *spans, int32 event)
 {
 	const TexOneTrace *one = spans->one;
 	const TexEvent *e = &one->events[event];
 	const char *instance = tex_text_of(one, e->instance_name);
 	const char *thread = tex_text_of(one, e->thread_name);
+	const char *span_id = tex_text_of(one, e->span);
+	char	   *label = tex_event_label(spans, event);
 
-	appendStringInfo(out, "%s %s", kind, tex_event_label(spans, event));
+	appendStringInfoString(out, tex_kind_name(e->kind));
+	appendStringInfoChar(out, ' ');
+	appendStringInfoString(out, label);
+	pfree(label);
 	if (one->extents[event].started > one->extent.started)
-		appendStringInfo(out, "\n%s after the begin", tex_usecs_words(tex_since_start(one, one->extents[event].started)));
+	{
+		appendStringInfoChar(out, '\n');
+		tex_say_usecs(out, tex_since_start(one, one->extents[event].started));
+		appendStringInfoString(out, " after the begin");
+	}
 	else
 		appendStringInfoString(out, "\nat the begin");
 	if (tex_lasted(one, event) > 0)
-		appendStringInfo(out, ", %s long", tex_usecs_words(tex_lasted(one, event)));
+	{
+		appendStringInfoString(out, ", ");
+		tex_say_usecs(out, tex_lasted(one, event));
+		appendStringInfoString(out, " long");
+	}
 	appendStringInfoChar(out, '\n');
 	if (e->service != TEX_NO_NAME)
 		tex_clean(out, tex_text_of(one, e->service), strlen(tex_text_of(one, e->service)), LONGEST_KEY);
@@ -147,7 +160,7 @@ details_of(const TexSpans *spans, int32 event, HeapTuple tuple, TupleDesc desc)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	put_event(&out, spans, event, SPI_getvalue(tuple, desc, 4), SPI_getvalue(tuple, desc, 5));
+	put_event(&out, spans, event);
 	for (int column = 2; column <= 3; column++)
 	{
 		bool		isnull;

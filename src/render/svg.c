@@ -115,7 +115,7 @@ tex_put_number(StringInfo out, double number)
 	int64		hundredths = llrint(Min(Max(number, -1e9), 1e9) * 100);
 	int			digits = abs((int) (hundredths % 100));
 
-	appendStringInfo(out, "%s%lld", hundredths < 0 ? "-" : "", (long long) Abs(hundredths) / 100);
+	appendStringInfo(out, "%s%lld", hundredths < 0 ? "-" : "", (long long) llabs(hundredths) / 100);
 	if (digits % 10 != 0)
 		appendStringInfo(out, ".%02d", digits);
 	else if (digits != 0)
