@@ -1,9 +1,10 @@
 # otlp_official.py
 #		Writes requests of OpenTelemetry at random, encoded by the official generated code.
 #
-# otlp_official.py SEED COUNT DIR: for each number the body in protobuf, n.bin, and the same in
+# otlp_official.py SEED COUNT DIR [all]: for each number the body in protobuf, n.bin, and the same in
 # JSON as OTLP has it, n.json; and spans.csv with what each span is: trace, span, parent, start in
-# nanoseconds, duration, name, and how many events and links it has.
+# nanoseconds, duration, name, and how many events and links it has.  With "all", requests and queries
+# as well, whose events have other names than their spans.
 import base64
 import csv
 import json
@@ -70,10 +71,10 @@ def span(s, table):
     s.trace_state = random.choice(['', 'a=1'])
     s.flags = random.choice([0, 1, 257, 769, 2**32 - 1])
     s.name = random.choice(STRINGS)
-    s.kind = random.randrange(6)
+    s.kind = random.choice([0, 1, 4, 5] if len(sys.argv) < 5 else range(6))
     s.start_time_unix_nano = start
     s.end_time_unix_nano = start + random.randrange(10**9)
-    pairs(s.attributes, ['a', 'b', 'thread.id', 'code.function.name', 'x', 'http.request.method', 'http.status_code', 'http.route', 'url.full', 'db.system', 'db.query.text', 'db.statement'])
+    pairs(s.attributes, ['a', 'b', 'thread.id', 'code.function.name', 'x'] if len(sys.argv) < 5 else ['a', 'thread.id', 'x', 'http.request.method', 'http.status_code', 'http.route', 'url.full', 'db.system', 'db.query.text', 'db.statement'])
     s.dropped_attributes_count = random.randrange(3)
     for _ in range(random.randrange(4)):
         e = s.events.add()

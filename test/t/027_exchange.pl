@@ -105,7 +105,7 @@ SKIP:
 	}
 	my $made = "$dir/official";
 	mkdir $made;
-	is(system("$venv/bin/python", "$test/otlp_official.py", $seed, 150, $made), 0, "150 requests, seed $seed");
+	is(system("$venv/bin/python", "$test/otlp_official.py", $seed, 150, $made, 'all'), 0, "150 requests, seed $seed");
 	for my $encoding ('bin', 'json')
 	{
 		my @made = map { "$made/$_.$encoding" } 0 .. 149;
