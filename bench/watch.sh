@@ -55,7 +55,7 @@ compare_statements()
 	local name statement table round none some nones somes ratios
 	while IFS='|' read -r name table statement; do
 		nones=() somes=() ratios=()
-		for ((round = 1; round <= ROUNDS * 3; round++)); do
+		for ((round = 1; round <= ROUNDS; round++)); do
 			watch_table
 			none=$(cpu_of_statement "$SOCKET" tpcb 1000 "$statement")
 			watch_table "$table"

@@ -105,13 +105,13 @@ SELECT query, row_count, exact, round(cost_ms::numeric, 2) AS cost_ms FROM cache
 SELECT local_hits, misses, stores FROM cache_stats;
 
 \echo '9. Second act: a table of your own. SELECT watch(''demo_accounts'', ''{balance}'')'
-\echo '   (then two sessions pay 10 at a time, ten times each; each reads the balance, thinks, and writes: test/demo_pay.sql)'
+\echo '   (then two sessions pay 10 and 20 at a time, ten times each; each reads the balance, thinks, and writes: test/demo_pay.sql)'
 DROP TABLE IF EXISTS public.demo_accounts;
 CREATE TABLE public.demo_accounts (id int PRIMARY KEY, balance int);
 INSERT INTO public.demo_accounts VALUES (1, 1000), (2, 1000);
 SELECT watch('public.demo_accounts', '{balance}') \g /dev/null
-\! for i in 1 2; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v right=false -f test/demo_pay.sql & done; wait
-SELECT 800 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 1;
+\! for i in 10 20; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=false -f test/demo_pay.sql & done; wait
+SELECT 700 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 1;
 -- The workers would do this within seconds; here nobody waits for them.
 DO $$
 BEGIN
@@ -127,8 +127,8 @@ CALL detect_all() \g /dev/null
 SELECT kind, occurrences, confidence, evidence FROM findings WHERE variable = 'public.demo_accounts[1].balance' AND kind = 'lost update' \gx
 \pset format aligned
 \echo '10. The cure: UPDATE ... SET balance = balance - 10. The same two sessions, on the second account'
-\! for i in 1 2; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v right=true -f test/demo_pay.sql & done; wait
-SELECT 800 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 2;
+\! for i in 10 20; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=true -f test/demo_pay.sql & done; wait
+SELECT 700 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 2;
 DO $$
 BEGIN
     FOR i IN 1 .. 100 LOOP

@@ -360,7 +360,11 @@ say_watched(Sentence *s, const TexPair *pair)
 	appendStringInfoString(&s->text, " of ");
 	put_who(s, pair->first);
 	put_statement(s, pair->first);
-	appendStringInfoString(&s->text, lost ?
+	if (pair->same_value)
+		appendStringInfoString(&s->text, " was lost if both computed it from what they had read; read it FOR UPDATE, have one UPDATE "
+							   "compute it, check a version column when writing, or use REPEATABLE READ and retry");
+	else
+		appendStringInfoString(&s->text, lost ?
 						   " was lost; read it FOR UPDATE, have one UPDATE compute it, check a version column when "
 						   "writing, or use REPEATABLE READ and retry" :
 						   " came in between; REPEATABLE READ shows one state of the database to the whole transaction");

@@ -32,6 +32,9 @@
 /* Of what values prove if the variable is shared, which nothing shows. */
 #define UNSHARED_CONFIDENCE 5
 
+/* Of one who read 1000 and wrote 990 over 990: both may have taken 10 off, or set it to 990. */
+#define SAME_NUMBER_CONFIDENCE 7
+
 typedef struct FailureKey
 {
 	int32		trace;
@@ -291,8 +294,8 @@ tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pai
 	{
 		verdict.pattern = second_writes ? TEX_LOST_UPDATE : TEX_NON_REPEATABLE_READ;
 		verdict.third = pair->third;
-		verdict.confirmed = true;
-		verdict.confidence = 10;
+		verdict.confirmed = !pair->same_value;
+		verdict.confidence = pair->same_value ? SAME_NUMBER_CONFIDENCE : 10;
 		return verdict;
 	}
 	if (pair->tier == TEX_TIER_POTENTIAL)

@@ -43,6 +43,7 @@ typedef struct TexPair
 	TexTier		tier;
 	bool		proved;			/* second provably lost the update of first */
 	bool		watched;		/* of a database's own accesses (watched.c): proved, with "third" */
+	bool		same_value;		/* the same: what was written over was the same number */
 	int32		third;			/* what the trace of the second read before; only if watched */
 } TexPair;
 

@@ -9,6 +9,8 @@
  *	- lost update (P4; Adya, Liskov and O'Neil, 2000): a request read 1000, another
  *	  transaction committed 800, and the request wrote 900 over it, which is not computed
  *	  from the column in the same statement;
+ *	  Where it wrote 800 over 800, both may have taken 200 off, and one of them is lost; or
+ *	  both set a state, and nothing is.  Of numbers it is reported, but not as proved;
  *	- non-repeatable read (P2): a transaction read 1000 and then 800, which another one had
  *	  committed meanwhile, and did not take a row lock to read it.
  *
@@ -83,6 +85,15 @@ read_before(const TexRaces *races, int32 access)
 	return tex_is_watched(event) && event->access == TEX_READ ? before : TEX_NO_ACCESS;
 }
 
+/* Whether a value is a number. */
+static bool
+is_number(Jsonb *value)
+{
+	JsonbValue	scalar;
+
+	return value && JB_ROOT_IS_SCALAR(value) && JsonbExtractScalar(&value->root, &scalar) && scalar.type == jbvNumeric;
+}
+
 /* Reports the update of the write before, if an access wrote over it by what it had read earlier. */
 static void
 judge_write(TexRaces *races, int32 access, int32 write_before)
@@ -90,17 +101,19 @@ judge_write(TexRaces *races, int32 access, int32 write_before)
 	const TexEvent *write = tex_access_event(races, access);
 	const TexEvent *remote = tex_access_event(races, write_before);
 	int32		before = read_before(races, access);
+	TexComparison same;
 
 	if (before == TEX_NO_ACCESS || write->access != TEX_WRITE || write->data->incomplete ||
 		races->accesses[write_before].strand == races->accesses[access].strand)
 		return;
 	if (tex_compare_values(tex_value_of(tex_access_event(races, before)), write->data->old_value) != TEX_VALUES_DIFFERENT ||
-		!put_what_was_found(remote, write->data->old_value) ||
-		tex_compare_values(tex_value_of(remote), tex_value_of(write)) != TEX_VALUES_DIFFERENT ||
-		!are_rivals(races, remote, write))
+		!put_what_was_found(remote, write->data->old_value) || !are_rivals(races, remote, write))
+		return;
+	same = tex_compare_values(tex_value_of(remote), tex_value_of(write));
+	if (same == TEX_VALUES_UNKNOWN || (same == TEX_VALUES_EQUAL && !is_number(tex_value_of(write))))
 		return;
 	tex_races_add_proved(races, (TexPair) {.first = write_before,.second = access,.tier = TEX_TIER_PROVED,
-						 .proved = true,.watched = true,.third = before});
+						 .proved = true,.watched = true,.same_value = same == TEX_VALUES_EQUAL,.third = before});
 }
 
 /* Reports the write that a transaction saw although it had read the value before; the write is one of some. */

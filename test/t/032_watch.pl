@@ -125,14 +125,14 @@ for my $round (1 .. 2)
 		)
 		SELECT id, count(*) FROM writes
 		 WHERE kind = 'set' AND kind_before IN ('read', 'locked') AND known <> old
-		   AND tx_before <> tx AND new_before = old AND new_before <> old_before AND new <> new_before
+		   AND tx_before <> tx AND new_before = old AND new_before <> old_before
 		 GROUP BY id ORDER BY id});
 	my $found = sql(q{
 		SELECT substring(variable FROM '\[(\d+)\]')::int, sum(occurrences) FROM trace_ext.findings
 		 WHERE kind = 'lost update' GROUP BY 1 ORDER BY 1});
 	isnt($expected, '', "round $round: updates were lost");
 	is($found, $expected, "round $round: those that values prove are found, and no other") or diag("seed $seed");
-	is(sql(q{SELECT count(*) FROM trace_ext.findings WHERE kind NOT IN ('lost update', 'non-repeatable read', 'lock order') OR (kind <> 'lock order' AND confidence <> 1)}), 0,
+	is(sql(q{SELECT count(*) FROM trace_ext.findings WHERE kind NOT IN ('lost update', 'non-repeatable read', 'lock order') OR (kind <> 'lock order' AND confidence NOT IN (1, 0.7))}), 0,
 		'plain pairs are no races');
 	# What was written is what is stored.
 	is(sql(q{
