@@ -1,4 +1,9 @@
 -- Links from consumers to producers, between traces of OpenTelemetry: order, edges, calls between services.
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = iso;
@@ -150,3 +155,7 @@ CALL pg_temp.try(:'seed', 80);
 SELECT count(*) > 5 AS many, sum(call_count) > 30 AS calls FROM service_calls;
 TRUNCATE events, findings, race_pairs, detect_queue;
 SELECT count(*) AS deltas FROM summary_deltas;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

@@ -1,7 +1,10 @@
 -- What came before what in traces of OpenTelemetry: by the intervals of their spans.
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set data :abs_srcdir '/data/otlp'
-\set ECHO none
 SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET search_path = trace_ext;
@@ -302,3 +305,7 @@ SELECT :'seed' AS seed, what, trace, a, b FROM (
     (SELECT 'no race' AS what, * FROM concurrent EXCEPT ALL SELECT 'no race', * FROM raced)
     UNION ALL (SELECT 'race', * FROM raced EXCEPT ALL SELECT 'race', * FROM concurrent)) d ORDER BY 3, 2, 4, 5 LIMIT 10;
 TRUNCATE events, findings, race_pairs, detect_queue;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back
