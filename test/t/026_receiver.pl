@@ -78,9 +78,9 @@ sub answer
 
 	while (1)
 	{
-		if ($bytes =~ /^HTTP\/1\.1 (\d+) [^\r]*\r\n(.*?\r\n)?\r\n/s)
+		if ($bytes =~ /^HTTP\/1\.1 (\d+) [^\r]*\r\n((?:[^\r\n]+\r\n)*)\r\n/)
 		{
-			my ($status, $head, $end) = ($1, $2 // '', $+[0]);
+			my ($status, $head, $end) = ($1, $2, $+[0]);
 			my ($length) = $head =~ /^content-length: *(\d+)/im;
 			if ($status == 100)
 			{
