@@ -44,7 +44,7 @@ otlp_storage()
 bench_otlp()
 {
 	local round wire=() json=() events=() redacted_wire=() redacted_events=() each
-	BODIES=$((EVENTS < 100000 ? 20 : EVENTS / 10000))
+	BODIES=$((EVENTS < 200000 ? 20 : EVENTS / 10000))
 	SPANS=$((BODIES * 512))
 	run_sql -v bodies="$BODIES" -v source="$SRC" -f "$BENCH/otlp_setup.sql" >/dev/null
 	otlp_rate otlp_wire.sql >/dev/null
