@@ -352,8 +352,11 @@ write_span(TexOutDocument *document, const Layout *layout, const TexOutIndex *in
 	for (int i = 0; i < span->npoints; i++)
 		write_instant(document->out, slice, span->points[i].time == 0 ? span->start : span->points[i].time, span->points[i].name, &span->points[i].attributes);
 	for (const int *log = logs_of[place]; log != NULL && *log >= 0; log++)
-		write_instant(document->out, slice, trace->logs[*log].time == 0 ? trace->logs[*log].observed_time : trace->logs[*log].time,
-					  trace->logs[*log].name, &trace->logs[*log].attributes);
+	{
+		TexOutList	fields = tex_out_log_fields(&trace->logs[*log]);
+
+		write_instant(document->out, slice, tex_out_log_time(&trace->logs[*log]), trace->logs[*log].name, &fields);
+	}
 	if (parent >= 0)
 		write_flow(document, &layout->slices[layout->slice_of[parent]], slice);
 }

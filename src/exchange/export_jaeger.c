@@ -149,7 +149,7 @@ write_span_tags(StringInfo out, const TexOutSpan *span)
 
 /* What happened at a moment: of a span, or a log record of it. */
 static void
-write_log(StringInfo out, uint64 time, TexOtlpString name, const TexOutList *attributes, const TexOutValue *body)
+write_log(StringInfo out, uint64 time, TexOtlpString name, const TexOutList *attributes)
 {
 	tex_doc_open(out, '{');
 	tex_doc_key(out, "timestamp");
@@ -157,8 +157,6 @@ write_log(StringInfo out, uint64 time, TexOtlpString name, const TexOutList *att
 	tex_doc_key(out, "fields");
 	tex_doc_open(out, '[');
 	write_text_tag(out, "event", name);
-	if (body != NULL)
-		write_text_tag(out, "message", tex_plain_text(body));
 	write_tags(out, attributes);
 	tex_doc_close(out, ']');
 	tex_doc_close(out, '}');
@@ -172,12 +170,13 @@ write_logs(StringInfo out, const TexOutTrace *trace, const TexOutSpan *span, int
 	tex_doc_open(out, '[');
 	for (int i = 0; i < span->npoints; i++)
 		write_log(out, span->points[i].time == 0 ? span->start : span->points[i].time, span->points[i].name,
-				  &span->points[i].attributes, NULL);
+				  &span->points[i].attributes);
 	for (const int *log = logs_of[place]; log != NULL && *log >= 0; log++)
 	{
 		const TexOutLog *l = &trace->logs[*log];
+		TexOutList	fields = tex_out_log_fields(l);
 
-		write_log(out, l->time == 0 ? l->observed_time : l->time, l->name, &l->attributes, l->body);
+		write_log(out, tex_out_log_time(l), l->name, &fields);
 	}
 	tex_doc_close(out, ']');
 }

@@ -68,7 +68,7 @@ write_annotation(StringInfo out, uint64 time, TexOtlpString name, const TexOutLi
 	}
 	tex_doc_open(out, '{');
 	tex_doc_key(out, "timestamp");
-	tex_doc_int(out, time / 1000);
+	tex_doc_int(out, Max(time / 1000, 1));
 	tex_doc_key(out, "value");
 	tex_doc_string(out, (TexOtlpString) {text.data, text.len});
 	tex_doc_close(out, '}');
@@ -113,8 +113,11 @@ write_span(StringInfo out, const TexOutTrace *trace, int place, int *const *logs
 		for (int i = 0; i < span->npoints; i++)
 			write_annotation(out, span->points[i].time == 0 ? span->start : span->points[i].time, span->points[i].name, &span->points[i].attributes);
 		for (const int *log = logs_of[place]; log != NULL && *log >= 0; log++)
-			write_annotation(out, trace->logs[*log].time == 0 ? trace->logs[*log].observed_time : trace->logs[*log].time,
-							 trace->logs[*log].name, &trace->logs[*log].attributes);
+		{
+			TexOutList	fields = tex_out_log_fields(&trace->logs[*log]);
+
+			write_annotation(out, tex_out_log_time(&trace->logs[*log]), trace->logs[*log].name, &fields);
+		}
 		tex_doc_close(out, ']');
 	}
 	write_tags(out, span);

@@ -98,8 +98,9 @@ logs_of(const TexOutTrace *trace, const TexOutSpan *span, const int *logs)
 	for (; logs != NULL && *logs >= 0; logs++)
 	{
 		const TexOutLog *log = &trace->logs[*logs];
+		TexOutList	fields = tex_out_log_fields(log);
 
-		write_log(out, log->time == 0 ? log->observed_time : log->time, log->name, &log->attributes);
+		write_log(out, tex_out_log_time(log), log->name, &fields);
 	}
 	tex_doc_close(out, ']');
 	return jsonb_of(out);

@@ -82,6 +82,28 @@ tex_out_logs_of(const TexOutTrace *trace)
 	return lists;
 }
 
+/* What a log record says, for formats that have it as something that happened in a span. */
+TexOutList
+tex_out_log_fields(const TexOutLog *log)
+{
+	TexOutList	fields = {0};
+
+	if (log->body != NULL && log->body->json.type != jbvNull)
+		tex_out_add(&fields, tex_string("message"))->value = *log->body;
+	tex_out_add_text(&fields, "severity", log->severity_text);
+	for (int i = 0; i < log->attributes.n; i++)
+		*tex_out_add(&fields, log->attributes.items[i].key) = log->attributes.items[i];
+	tex_out_drop_repeated(&fields);
+	return fields;
+}
+
+/* When that was; one that does not say was observed some time. */
+uint64
+tex_out_log_time(const TexOutLog *log)
+{
+	return log->time == 0 ? log->observed_time : log->time;
+}
+
 /*
  * Log records may come before their spans.  A trace that has no span gets one that lasts as long
  * as they do, under the id that the first of them names.
@@ -101,7 +123,7 @@ tex_out_stand_in(TexOutTrace *trace)
 	span->start = PG_UINT64_MAX;
 	for (int i = 0; i < trace->nlogs; i++)
 	{
-		uint64		time = trace->logs[i].time == 0 ? trace->logs[i].observed_time : trace->logs[i].time;
+		uint64		time = tex_out_log_time(&trace->logs[i]);
 
 		span->start = Min(span->start, time);
 		span->end = Max(span->end, time);

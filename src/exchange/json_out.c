@@ -433,14 +433,18 @@ append_plain_members(StringInfo out, JsonbContainer *container, bool is_marked)
 	tex_doc_close(out, JsonContainerIsArray(container) ? ']' : '}');
 }
 
-/* A value as text: a string is itself, others are JSON. */
+/* A value as text: a string is itself, as are bytes in base64 and doubles without a number; others are JSON. */
 TexOtlpString
 tex_plain_text(const TexOutValue *value)
 {
 	StringInfoData text;
+	TexOtlpString mark;
+	JsonbValue	marked;
 
 	if (value->json.type == jbvString)
 		return (TexOtlpString) {value->json.val.string.val, value->json.val.string.len};
+	if (get_mark(value, &mark, &marked) && marked.type == jbvString && (is_mark(mark, "@bytes") || is_mark(mark, "@double")))
+		return (TexOtlpString) {marked.val.string.val, marked.val.string.len};
 	initStringInfo(&text);
 	tex_doc_plain(&text, value);
 	return (TexOtlpString) {text.data, text.len};

@@ -173,6 +173,8 @@ typedef struct TexOutIndex TexOutIndex;
 extern TexOutIndex *tex_out_index(const TexOutTrace *trace);
 extern int	tex_out_index_find(const TexOutIndex *index, const uint8 *span_id);
 extern int **tex_out_logs_of(const TexOutTrace *trace);
+extern TexOutList tex_out_log_fields(const TexOutLog *log);
+extern uint64 tex_out_log_time(const TexOutLog *log);
 extern void tex_out_stand_in(TexOutTrace *trace);
 
 /* folded.c */
