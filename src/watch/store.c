@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "compat.h"
 #include "common/event.h"
 #include "ingest/batch.h"
 #include "ingest/otlp_attributes.h"

@@ -23,6 +23,7 @@
 
 #include "catalog/pg_proc.h"
 #include "access/htup_details.h"
+#include "compat.h"
 #include "watch/collect.h"
 #include "watch/values.h"
 #include "watch/writes.h"

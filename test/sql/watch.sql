@@ -170,6 +170,19 @@ INSERT INTO w.printed VALUES ('2001-02-03 04:05:06+00', '2001-02-03', 0.1::float
 SELECT name, new FROM w.taken() WHERE kind = 'StateChange';
 SELECT t, d, f, i, b FROM w.printed;
 RESET DateStyle; SET TimeZone = 'UTC'; RESET extra_float_digits; RESET IntervalStyle; RESET bytea_output;
+-- An error on the way is nothing to the user, and counted.
+CREATE TYPE w.bad;
+CREATE FUNCTION w.bad_in(cstring) RETURNS w.bad LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION w.bad_out(w.bad) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'shell_out';
+CREATE TYPE w.bad (INPUT = w.bad_in, OUTPUT = w.bad_out, INTERNALLENGTH = 4, PASSEDBYVALUE);
+CREATE TABLE w.unprintable (id int PRIMARY KEY, v w.bad);
+SELECT trace_ext.watch('w.unprintable');
+SELECT errors AS before FROM trace_ext_internal.watch_counts() \gset
+INSERT INTO w.unprintable VALUES (1, '1'), (2, NULL);
+BEGIN; SAVEPOINT a; UPDATE w.unprintable SET v = '2'; SELECT count(v) FROM w.unprintable; RELEASE a; UPDATE w.accounts SET balance = balance; COMMIT;
+SELECT errors - :before AS errors FROM trace_ext_internal.watch_counts();
+SELECT count(*) FROM w.unprintable;
+SELECT name, old, new, rest FROM w.taken() WHERE kind = 'StateChange';
 SELECT trace_ext.watch('w.accounts', '{balance}', "values" => 'hash');
 UPDATE w.accounts SET balance = 77 WHERE id = 1;
 UPDATE w.accounts SET balance = 77 WHERE id = 1;
