@@ -1,0 +1,1 @@
+SELECT trace_ext.data_version();
