@@ -3,25 +3,10 @@
 -- From the rollups of the last 24 hours, by the hour, and of the operations of those
 -- services that are ill.
 
--- Numbers as they are read aloud.
-CREATE FUNCTION trace_ext_internal.number_text(value double precision) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN trim_scale(round(value::numeric, CASE WHEN abs(value) >= 100 THEN 0 WHEN abs(value) >= 1 THEN 1 WHEN abs(value) >= 0.01 THEN 2 ELSE 4 END))::text;
-COMMENT ON FUNCTION trace_ext_internal.number_text(double precision) IS 'a number with the digits that matter';
-
 CREATE FUNCTION trace_ext_internal.percent_text(share double precision) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN trace_ext_internal.number_text(share * 100) || ' %';
 COMMENT ON FUNCTION trace_ext_internal.percent_text(double precision) IS 'a share from 0 to 1 in per cent';
-
-CREATE FUNCTION trace_ext_internal.duration_text(ms double precision) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ms < 1 THEN trace_ext_internal.number_text(ms * 1000) || ' us'
-                WHEN ms < 1000 THEN trace_ext_internal.number_text(ms) || ' ms'
-                WHEN ms < 120000 THEN trace_ext_internal.number_text(ms / 1000) || ' s'
-                WHEN ms < 7200000 THEN trace_ext_internal.number_text(ms / 60000) || ' min'
-                ELSE trace_ext_internal.number_text(ms / 3600000) || ' h' END;
-COMMENT ON FUNCTION trace_ext_internal.duration_text(double precision) IS 'milliseconds in the unit that fits';
 
 CREATE FUNCTION trace_ext_internal.rate_text(per_second double precision) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -116,19 +116,13 @@ COMMENT ON FUNCTION trace_ext_internal.anomaly_id(text, text, text) IS 'the id o
 -- What is slow
 --
 
-CREATE FUNCTION trace_ext_internal.shown_ms(ms double precision) RETURNS text
-    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-    RETURN CASE WHEN ms >= 100 THEN to_char(round(ms::numeric), 'FM999,999,999,999,999,990')
-                ELSE trim_scale(round(ms::numeric, CASE WHEN ms >= 10 THEN 1 WHEN ms >= 1 THEN 2 ELSE 3 END))::text END || ' ms';
-COMMENT ON FUNCTION trace_ext_internal.shown_ms(double precision) IS 'milliseconds as people read them';
-
 -- The answer of a request has its status for a name, and the time that the request took.
 CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation text, answer text, actual_ms double precision,
                                                  p99_ms double precision, calls bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres'
     RETURN format('%s%s took %s; 99 of 100 %stake at most %s (%s calls in %s)',
-                  coalesce(operation, 'a request'), ' of ' || service_name, trace_ext_internal.shown_ms(actual_ms),
-                  'answers with ' || answer || ' ', trace_ext_internal.shown_ms(p99_ms), to_char(calls, 'FM999,999,999,999,999,990'),
+                  coalesce(operation, 'a request'), ' of ' || service_name, trace_ext_internal.duration_text(actual_ms),
+                  'answers with ' || answer || ' ', trace_ext_internal.duration_text(p99_ms), trace_ext_internal.number_text(calls),
                   justify_hours(current_setting('trace_ext.baseline_window')::interval));
 COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
     'evidence for a slow call; answer: the status of an HttpResponse, by which it is judged';

@@ -471,13 +471,11 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.next_alert_state(alert_state, timestamptz, timestamptz, boolean, interval, timestamptz) IS
     'the state that follows one that began at "since", where the condition is true or not at a time, and since when it is';
 
-CREATE FUNCTION trace_ext_internal.short_number(value double precision) RETURNS text
+CREATE FUNCTION trace_ext_internal.alert_amount(value double precision, scale double precision, unit text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    BEGIN ATOMIC
-    SELECT CASE WHEN abs(value) < 1e-300 THEN '0' WHEN abs(value) BETWEEN 0.001 AND 1e15 THEN trim_scale(round(value::numeric, 3))::text
-                ELSE to_char(value, 'FM9.99EEEE') END;
-    END;
-COMMENT ON FUNCTION trace_ext_internal.short_number(double precision) IS 'a number to read';
+    RETURN CASE unit WHEN ' ms' THEN trace_ext_internal.duration_text(value) WHEN ' s' THEN trace_ext_internal.duration_text(1000 * value)
+                     ELSE trace_ext_internal.number_text(value * scale) || unit END;
+COMMENT ON FUNCTION trace_ext_internal.alert_amount(double precision, double precision, text) IS 'a value or threshold of a metric, with its unit';
 
 CREATE FUNCTION trace_ext_internal.alert_summary(s alert_states, enabled boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -488,8 +486,8 @@ DECLARE
     what text;
 BEGIN
     SELECT * INTO m FROM trace_ext_internal.alert_metrics() k WHERE k.metric = s.metric;
-    "limit" := format('%s %s%s', CASE s.comparison WHEN '>' THEN 'more than' WHEN '>=' THEN 'at least' WHEN '<' THEN 'less than' ELSE 'at most' END,
-                    trace_ext_internal.short_number(s.threshold * m.scale), m.unit);
+    "limit" := format('%s %s', CASE s.comparison WHEN '>' THEN 'more than' WHEN '>=' THEN 'at least' WHEN '<' THEN 'less than' ELSE 'at most' END,
+                    trace_ext_internal.alert_amount(s.threshold, m.scale, m.unit));
     what := coalesce(m.noun, s.metric) || CASE WHEN NOT m.by_service THEN '' WHEN s.service IS NULL THEN ' in all services'
                                                ELSE format(' in service "%s"', s.service) END;
     IF s.error IS NOT NULL THEN
@@ -503,7 +501,7 @@ BEGIN
     ELSIF s.value IS NULL THEN
         RETURN format('%s: no data', what);
     END IF;
-    what := format('%s: %s%s, ', what, trace_ext_internal.short_number(s.value * m.scale), m.unit);
+    what := format('%s: %s, ', what, trace_ext_internal.alert_amount(s.value, m.scale, m.unit));
     RETURN what || CASE s.state WHEN 'firing' THEN format('%s since %s', "limit", s.true_since)
                                 WHEN 'pending' THEN format('%s since %s, fires after %s', "limit", s.true_since, s.hold)
                                 ELSE 'not ' || "limit" END;

@@ -7,9 +7,9 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/timestamp.h"
 
 #include "analysis/words.h"
+#include "common/amounts.h"
 
 /* A name is shown up to this many bytes. */
 #define LONGEST_NAME 80
@@ -101,20 +101,7 @@ tex_event_words(const TexOneTrace *one, int32 event)
 void
 tex_say_usecs(StringInfo text, int64 usecs)
 {
-	double		seconds = usecs / 1e6;
-
-	if (usecs < 1000)
-		appendStringInfo(text, "%lld us", (long long) usecs);
-	else if (usecs < USECS_PER_SEC)
-		appendStringInfo(text, "%.4g ms", usecs / 1e3);
-	else if (usecs < USECS_PER_MINUTE)
-		appendStringInfo(text, "%.4g s", seconds);
-	else if (usecs < USECS_PER_HOUR)
-		appendStringInfo(text, "%.4g min", seconds / SECS_PER_MINUTE);
-	else if (usecs < 2 * USECS_PER_DAY)
-		appendStringInfo(text, "%.4g h", seconds / SECS_PER_HOUR);
-	else
-		appendStringInfo(text, "%.0f days", seconds / SECS_PER_DAY);
+	tex_say_ms(text, usecs / 1e3);
 }
 
 /* The same as a string. */
