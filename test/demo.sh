@@ -64,7 +64,7 @@ start()
 	export PGHOST=$DEMO PGPORT=$PORT PGUSER=postgres PGCLIENTENCODING=UTF8 BINDIR
 	"$BINDIR/createdb" demo
 	"$BINDIR/psql" -X -d demo -c "ALTER DATABASE demo SET search_path = trace_ext, public" -q
-	"$BINDIR/psql" -X -d demo -f test/demo.sql ||
+	PAGE=$DEMO/lost-update.html "$BINDIR/psql" -X -d demo -f test/demo.sql ||
 		die "the demo failed; the server's log ends so:"$'\n'"$(tail -20 "$DEMO/log")"
 	say "The cluster is left running; \"make demo-stop\" removes it. To look around:"
 	connect_line

@@ -70,13 +70,22 @@ SELECT kind, severity, confidence, evidence
 FROM find_variable_races('accounts.alice.balance') LIMIT 1 \gx
 \pset format aligned
 
-\echo '7. The same batch once more, as after a lost answer: nothing is stored twice'
+\getenv page PAGE
+\if :{?page}
+SELECT event1_trace_id AS losing FROM find_variable_races('accounts.alice.balance') LIMIT 1 \gset
+\echo '7. The request that lost, as one page to hand to a colleague, for any browser: SELECT trace_html(''ID'')'
+SELECT trace_html(:'losing') \g (format=unaligned tuples_only=on) :page
+\echo '   written to' :page
+\echo
+\endif
+
+\echo '8. The same batch once more, as after a lost answer: nothing is stored twice'
 -- Two statements: the second sees what the first did.
 SELECT * FROM ingest_events(:'batch') \gset
 SELECT :inserted AS inserted, :duplicates AS duplicates, :rejected AS rejected,
        count_events() AS events, count_traces() AS traces;
 
-\echo '8. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
+\echo '9. Stored counts and summaries against recomputed ones; a row here would be an error: verify_summaries()'
 \pset footer on
 SELECT * FROM verify_summaries();
 
@@ -91,7 +100,7 @@ END
 $$;
 
 \pset footer off
-\echo '9. The same question twice, and once more after a write: SELECT ... FROM cached(''SELECT ... FROM event_counts'')'
+\echo '10. The same question twice, and once more after a write: SELECT ... FROM cached(''SELECT ... FROM event_counts'')'
 \echo '   (the second answer is the kept one; the write makes it stale when it commits, and no sooner)'
 SELECT 'first' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
 SELECT 'again' AS asked, n AS "StateChange events" FROM cached('SELECT sum(event_count) FROM event_counts WHERE kind = ''StateChange''') AS t (n numeric);
@@ -104,7 +113,7 @@ SELECT 'without it' AS asked, n AS "StateChange events" FROM cached('SELECT sum(
 SELECT query, row_count, exact, round(cost_ms::numeric, 2) AS cost_ms FROM cache_entries WHERE query LIKE '%event_counts%';
 SELECT local_hits, misses, stores FROM cache_stats;
 
-\echo '9. Second act: a table of your own. SELECT watch(''demo_accounts'', ''{balance}'')'
+\echo '11. Second act: a table of your own. SELECT watch(''demo_accounts'', ''{balance}'')'
 \echo '   (then two sessions pay 10 and 20 at a time, ten times each; each reads the balance, thinks, and writes: test/demo_pay.sql)'
 DROP TABLE IF EXISTS public.demo_accounts;
 CREATE TABLE public.demo_accounts (id int PRIMARY KEY, balance int);
@@ -126,7 +135,7 @@ CALL detect_all() \g /dev/null
 \pset format wrapped
 SELECT kind, occurrences, confidence, evidence FROM findings WHERE variable = 'public.demo_accounts[1].balance' AND kind = 'lost update' \gx
 \pset format aligned
-\echo '10. The cure: UPDATE ... SET balance = balance - 10. The same two sessions, on the second account'
+\echo '12. The cure: UPDATE ... SET balance = balance - 10. The same two sessions, on the second account'
 \! for i in 10 20; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=true -f test/demo_pay.sql & done; wait
 SELECT 700 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 2;
 DO $$
