@@ -79,7 +79,8 @@ take_scope(TexOtlpReader *reader)
 {
 	Body	   *body = reader->taker;
 
-	if (body->redaction != NULL)
+	/* Of a resource that was refused the service is not known, and no record is taken. */
+	if (body->redaction != NULL && reader->resource_reason == NULL)
 	{
 		tex_redaction_begin(body->redaction, body->service.data, body->service.len);
 		tex_redact_scope(body->redaction, &reader->scope);

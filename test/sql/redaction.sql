@@ -128,6 +128,15 @@ SELECT pg_temp.otlp_by('events', 'drop', NULL);
 SELECT pg_temp.otlp_by('**', 'drop', 'secret');
 SELECT pg_temp.otlp_by('resource', 'truncate', NULL);
 
+-- A service whose resource is refused, or says none, has nothing of the one before.
+INSERT INTO redaction_rules (name, path, action, service) VALUES ('tried', '**', 'mask', 'shop');
+SELECT rejected, inserted FROM request, ingest_otlp(jsonb_set(jsonb_insert(jsonb_insert(request, '{resourceSpans,1}', jsonb_set(request #> '{resourceSpans,0}', '{resource,attributes,0,value,stringValue}', to_jsonb(repeat('x', 600)))), '{resourceSpans,2}', (request #> '{resourceSpans,0}') - 'resource'),
+    '{resourceSpans,2,scopeSpans,0,spans,0,spanId}', '"0102030405060709"'));
+SELECT count(*), count(*) FILTER (WHERE e::text ~ 'redacted') AS redacted, span_id FROM events e GROUP BY span_id ORDER BY span_id;
+SELECT DISTINCT reason FROM ingest_errors ORDER BY 1;
+DELETE FROM redaction_rules WHERE name = 'tried';
+TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes, trace_links;
+
 -- At random: secrets of three kinds at places that are drawn, sent by every function in every encoding. None of them is anywhere afterwards.
 CREATE TEMP TABLE seed AS SELECT (random() * 2 - 1)::numeric(8, 7)::double precision AS seed;
 SELECT setseed(seed) IS NOT NULL AS seeded FROM seed;
