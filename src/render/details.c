@@ -103,15 +103,22 @@ put_object(StringInfo out, JsonbContainer *container, const char *prefix, int le
 	}
 }
 
+/* A name with what it is the name of, if there is one. */
+static void
+put_named(StringInfo out, const char *what, const char *name)
+{
+	if (name == NULL)
+		return;
+	appendStringInfoString(out, what);
+	tex_clean(out, name, strlen(name), LONGEST_KEY);
+}
+
 /* When, how long and who. */
 static void
 put_event(StringInfo out, const TexSpans *spans, int32 event)
 {
 	const TexOneTrace *one = spans->one;
 	const TexEvent *e = &one->events[event];
-	const char *instance = tex_text_of(one, e->instance_name);
-	const char *thread = tex_text_of(one, e->thread_name);
-	const char *span_id = tex_text_of(one, e->span);
 	char	   *label = tex_event_label(spans, event);
 
 	appendStringInfoString(out, tex_kind_name(e->kind));
@@ -133,23 +140,10 @@ put_event(StringInfo out, const TexSpans *spans, int32 event)
 		appendStringInfoString(out, " long");
 	}
 	appendStringInfoChar(out, '\n');
-	if (e->service != TEX_NO_NAME)
-		tex_clean(out, tex_text_of(one, e->service), strlen(tex_text_of(one, e->service)), LONGEST_KEY);
-	if (instance)
-	{
-		appendStringInfoString(out, ", instance ");
-		tex_clean(out, instance, strlen(instance), LONGEST_KEY);
-	}
-	if (thread)
-	{
-		appendStringInfoString(out, ", thread ");
-		tex_clean(out, thread, strlen(thread), LONGEST_KEY);
-	}
-	if (span_id)
-	{
-		appendStringInfoString(out, ", span ");
-		tex_clean(out, span_id, strlen(span_id), LONGEST_KEY);
-	}
+	put_named(out, "", tex_text_of(one, e->service));
+	put_named(out, ", instance ", tex_text_of(one, e->instance_name));
+	put_named(out, ", thread ", tex_text_of(one, e->thread_name));
+	put_named(out, ", span ", tex_text_of(one, e->span));
 	appendStringInfoChar(out, '\n');
 }
 

@@ -26,6 +26,7 @@
 
 #include "analysis/words.h"
 #include "common/reads.h"
+#include "compat.h"
 #include "races/arrays.h"
 #include "races/evidence.h"
 #include "races/proof.h"

@@ -20,6 +20,7 @@
 
 #include "analysis/anomalies.h"
 #include "analysis/words.h"
+#include "compat.h"
 #include "races/arrays.h"
 #include "races/proof.h"
 #include "render/choice.h"
