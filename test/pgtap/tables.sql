@@ -54,7 +54,7 @@ SELECT has_view('trace_ext', v, 'view ' || v)
 SELECT columns_are('trace_ext', 'status', ARRAY['version', 'events', 'traces', 'summary_backlog', 'count_backlog', 'partitions', 'partitioned_until',
     'events_in_default', 'far_events', 'oldest_far_event', 'newest_far_event', 'partitions_to_make', 'partition_advice', 'traces_to_leave', 'rejected_events', 'last_rejection', 'last_rejection_at', 'refused_by_quota', 'preloaded', 'worker_state', 'worker_advice', 'worker_error',
     'running_jobs', 'fold_lag', 'last_fold', 'last_detection', 'detect_queue', 'detect_lag', 'anomalies_open', 'anomaly_queue', 'baselines_until', 'failing_jobs', 'last_job_error', 'last_job_error_at', 'alerts_firing',
-    'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures',
+    'cache_state', 'cache_hit_ratio', 'cache_bytes', 'cache_open_failures', 'watched_tables', 'watch_dropped',
     'receiver_state', 'receiver_address', 'receiver_error', 'receiver_connections', 'receiver_bodies', 'receiver_bytes', 'receiver_spans', 'receiver_log_records',
     'receiver_events', 'receiver_rejected', 'receiver_refused', 'receiver_p99']);
 

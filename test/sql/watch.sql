@@ -63,6 +63,31 @@ SELECT 1 AS one WHERE 1000 = (SELECT balance FROM w.accounts WHERE id = 3);
 EXPLAIN (COSTS OFF) SELECT balance FROM w.accounts WHERE id = 3;
 SELECT * FROM w.taken() WHERE kind = 'StateChange';
 
+-- An index-only scan, if the key is in the index; a parallel plan: not taken, and counted.
+CREATE INDEX with_key ON w.accounts (balance) INCLUDE (id);
+VACUUM ANALYZE w.accounts;
+SET enable_seqscan = off; SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT balance FROM w.accounts WHERE balance = 1000;
+SELECT count(balance) FROM w.accounts WHERE balance = 1000;
+SELECT not_covered AS before FROM trace_ext_internal.watch_counts() \gset
+DROP INDEX w.with_key;
+CREATE INDEX without_key ON w.accounts (balance);
+VACUUM w.accounts;
+SELECT count(balance) FROM w.accounts WHERE balance = 1000;
+SELECT not_covered - :before AS index_only FROM trace_ext_internal.watch_counts();
+RESET enable_seqscan; RESET enable_bitmapscan;
+DROP INDEX w.without_key;
+CREATE TABLE w.many (id int PRIMARY KEY, v int) WITH (parallel_workers = 2);
+INSERT INTO w.many SELECT i, 0 FROM generate_series(1, 1000) i;
+SELECT trace_ext.watch('w.many');
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM w.many WHERE v = 1;
+SELECT count(*) FROM w.many WHERE v = 1;
+SELECT dropped FROM trace_ext.watched_tables WHERE "table" = 'w.many'::regclass;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
+SELECT trace_ext.unwatch('w.many');
+SELECT * FROM w.taken() WHERE kind = 'StateChange';
+
 -- Writes: what is set, with old and new value.
 INSERT INTO w.accounts VALUES (4, 'dee', 'NaN');
 UPDATE w.accounts SET owner = 'eve' WHERE id = 4;
