@@ -111,7 +111,7 @@ find_lost(TimestampTz now)
 	reported |= lost;
 }
 
-/* Has it started now? Called without a process, in no one's way. */
+/* Asks for the process, and shows that it is on its way. Only called where there is none. */
 static void
 start(TimestampTz now)
 {
