@@ -48,7 +48,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('ingest spans', $$SELECT trace_ext.ingest_otlp('{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "000000a1000000000000000000000000", "spanId": "00000000000000a1", "startTimeUnixNano": 1, "links": [{"traceId": "000000a2000000000000000000000000", "spanId": "00000000000000a2"}]}, {}]}]}]}')$$),
     ('ingest bytes', $$SELECT trace_ext.ingest_otlp('\x'::bytea)$$),
     ('SELECT redaction rules', $$SELECT * FROM trace_ext.redaction_rules$$),
-    ('redact', $$INSERT INTO trace_ext.redaction_rules (name, path) VALUES ('x' || current_user, 'x')$$),
+    ('redact', $$INSERT INTO trace_ext.redaction_rules (name) SELECT 'x' WHERE false$$),
     ('check a rule', $$SELECT trace_ext_internal.check_redaction_rule('x', 'mask', 'x')$$),
     ('write links', $$INSERT INTO trace_ext.trace_links VALUES (gen_random_uuid(), '', gen_random_uuid(), '', now())$$),
     ('SELECT links', $$SELECT * FROM trace_ext.trace_links$$),
