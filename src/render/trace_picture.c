@@ -242,6 +242,23 @@ put_name(Picture *picture, int32 span)
 		tex_svg_text(svg, x, picture->y + 14, right - x, TEX_SMALL, TEX_START, "dim", service);
 }
 
+/* How long a bar lasted, after it and after the marks that would be in the way. */
+static void
+put_duration(Picture *picture, const TexSpan *bar, double x)
+{
+	char	   *words = tex_usecs_words(bar->end - bar->start);
+	double		width = tex_text_width(words, strlen(words), TEX_SMALL);
+
+	tex_foreach_mark(mark, picture->spans, bar)
+	{
+		double		at = x_of(picture, mark->at);
+
+		if (at > x - 8 && at < x + width + 6)
+			x = at + 9;
+	}
+	tex_svg_text(picture->svg, x, picture->y + 14, WIDTH - x, TEX_SMALL, TEX_START, "dim", words);
+}
+
 /* A row. */
 static void
 put_bar(Picture *picture, int32 span)
@@ -255,11 +272,10 @@ put_bar(Picture *picture, int32 span)
 	put_name(picture, span);
 	tex_svg_rect(svg, x, picture->y + 4, width, BAR, 2,
 				 psprintf("s%d%s%s", Max(0, tex_color_of(picture->spans, picture->colors, span)), bad ? " err" : "",
-						  bar->flags & (TEX_SPAN_OUTLIVES | TEX_SPAN_ASYNC) ? " out" : ""));
+						  width > 6 && (bar->flags & (TEX_SPAN_OUTLIVES | TEX_SPAN_ASYNC)) ? " out" : ""));
 	put_marks(picture, span, picture->y + 4 + BAR / 2.0);
 	if (bar->end > bar->start)
-		tex_svg_text(svg, x + width + 8, picture->y + 14, DURATION - 10, TEX_SMALL, TEX_START, "dim",
-					 tex_usecs_words(bar->end - bar->start));
+		put_duration(picture, bar, x + width + 8);
 	picture->row[span] = picture->y;
 	picture->y += ROW;
 }
