@@ -8,7 +8,8 @@
  * and what a backend knows of it becomes invalid by the same messages as the rest of the
  * relation cache.  Columns are named in the arguments by number and name: the number
  * counts in the table for which the trigger was made, whose oid is there as well, so a
- * column may be renamed; the name counts where a dump has made the table anew.
+ * column may be renamed; the name counts where a dump has made the table anew (where it may
+ * not be, until watch() is called again).
  *
  * What a relation is known to be is kept in a hash by oid: most are not watched, and
  * cost one look-up a statement.
