@@ -16,7 +16,7 @@
 
 -- Who adds a metric adds a row here and a branch to alert_value().
 CREATE FUNCTION trace_ext_internal.alert_metrics() RETURNS TABLE (metric text, by_service boolean, noun text, scale double precision, unit text)
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 9
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
     BEGIN ATOMIC
     VALUES ('error_rate',        true,  'requests or events that failed', 100::double precision, ' %'),
            ('p50_ms',            true,  'p50 latency', 1, ' ms'),
@@ -24,6 +24,7 @@ CREATE FUNCTION trace_ext_internal.alert_metrics() RETURNS TABLE (metric text, b
            ('p99_ms',            true,  'p99 latency', 1, ' ms'),
            ('per_second',        true,  'events a second', 1, ''),
            ('critical_findings', false, 'open CRITICAL findings', 1, ''),
+           ('anomalies',         true,  'open anomalies', 1, ''),
            ('rejected',          false, 'events rejected within 5 minutes', 1, ''),
            ('fold_lag',          false, 'time that deltas wait', 1, ' s'),
            ('silent',            true,  'time without an event', 1, ' s');
@@ -47,7 +48,7 @@ CREATE TABLE alert_rules (
 );
 COMMENT ON TABLE alert_rules IS 'when to alert; INSERT, UPDATE and DELETE change it, the view alerts shows what became of each rule';
 COMMENT ON COLUMN alert_rules.name IS 'name of the alert';
-COMMENT ON COLUMN alert_rules.metric IS 'what is watched: error_rate, p50_ms, p95_ms, p99_ms, per_second, critical_findings, rejected, fold_lag, silent';
+COMMENT ON COLUMN alert_rules.metric IS 'what is watched: error_rate, p50_ms, p95_ms, p99_ms, per_second, critical_findings, anomalies, rejected, fold_lag, silent';
 COMMENT ON COLUMN alert_rules.service IS 'the service, for metrics that have services; NULL: all services together, as one';
 COMMENT ON COLUMN alert_rules.comparison IS '>, >=, < or <=: how the value must compare with the threshold';
 COMMENT ON COLUMN alert_rules.threshold IS 'the limit: a share from 0 to 1 (error_rate), milliseconds (p50_ms, p95_ms, p99_ms), a number, or seconds (fold_lag, silent)';
@@ -368,6 +369,10 @@ BEGIN
                  WHERE l.at = l.last OR l.at - l.since <= interval '5 minutes');
     WHEN 'critical_findings' THEN
         RETURN (SELECT count(*) FROM trace_ext.findings f WHERE f.severity = 'CRITICAL' AND f.status = 'open');
+    WHEN 'anomalies' THEN
+        -- Also those of events that name no service, where all are asked for.
+        RETURN (SELECT count(*) FROM trace_ext.anomalies a
+                 WHERE a.status = 'open' AND a.occurrences > 0 AND (alert_value.service IS NULL OR a.service_name = alert_value.service));
     WHEN 'rejected' THEN
         RETURN (SELECT count(*) FROM trace_ext.ingest_errors e
                  WHERE e.received_at > alert_value.at - interval '5 minutes' AND e.received_at <= alert_value.at);
@@ -694,9 +699,9 @@ BEGIN
         due := s.since + interval '15 minutes';
     END IF;
     RETURN least(due, CASE
-        WHEN rule.metric = 'critical_findings' THEN
-            -- Writes of findings wake the worker.
-            CASE WHEN trace_ext_internal.alert_is_true(trace_ext_internal.alert_value(rule.metric, NULL, clock_timestamp()), rule.comparison, rule.threshold)
+        WHEN rule.metric IN ('critical_findings', 'anomalies') THEN
+            -- Writes of findings and anomalies wake the worker.
+            CASE WHEN trace_ext_internal.alert_is_true(trace_ext_internal.alert_value(rule.metric, rule.service, clock_timestamp()), rule.comparison, rule.threshold)
                       <> (s.state IN ('pending', 'firing')) THEN at_once END
         WHEN rule.metric = 'silent' AND may_rise THEN
             CASE WHEN s.state IN ('inactive', 'resolved') THEN
@@ -767,7 +772,10 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.wake_for_alerts() IS 'statement trigger on findings: has a worker look at alerts';
+COMMENT ON FUNCTION trace_ext_internal.wake_for_alerts() IS 'statement trigger on findings and anomalies: has a worker look at alerts';
 CREATE TRIGGER trace_ext_wake AFTER INSERT OR UPDATE OF status OR DELETE ON findings
     FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.wake_for_alerts();
 COMMENT ON TRIGGER trace_ext_wake ON findings IS 'has a worker look at alerts';
+CREATE TRIGGER trace_ext_wake AFTER INSERT OR UPDATE OF status OR DELETE ON anomalies
+    FOR EACH STATEMENT EXECUTE FUNCTION trace_ext_internal.wake_for_alerts();
+COMMENT ON TRIGGER trace_ext_wake ON anomalies IS 'has a worker look at alerts';

@@ -327,6 +327,17 @@ SELECT name, state, value FROM plain.look('10:05:00');
 SELECT name, summary FROM alerts ORDER BY name;
 SELECT set_finding_status(plain.id('f1'), 'open');
 SELECT name, state, value FROM plain.look('10:05:15');
+-- Anomalies: of a service, or all; those that are decided about, or were none, do not count.
+BEGIN;
+INSERT INTO alert_rules (name, metric, service, threshold) VALUES ('odd', 'anomalies', NULL, 1), ('odd pay', 'anomalies', 'pay', 0), ('odd ship', 'anomalies', 'ship', 0);
+INSERT INTO anomalies (id, kind, severity, service_name, operation, occurrences, status) VALUES
+    (plain.id('a1'), 'slow', 'WARNING', 'pay', 'x', 3, 'open'), (plain.id('a2'), 'slow', 'WARNING', NULL, 'x', 1, 'open'), (plain.id('a3'), 'slow', 'WARNING', 'ship', 'x', 0, 'open'),
+    (plain.id('a4'), 'slow', 'WARNING', 'ship', 'y', 1, 'ignored');
+SELECT name, state, value FROM plain.look('10:05:30') WHERE name LIKE 'odd%';
+SELECT name, summary FROM alerts WHERE name LIKE 'odd%' ORDER BY name;
+SELECT set_anomaly_status(plain.id('a1'), 'acknowledged');
+SELECT name, state, value FROM plain.look('10:05:45') WHERE name LIKE 'odd%';
+ROLLBACK;
 -- One that fails shows why, keeps its state, and keeps no other from being judged.
 BEGIN;
 ALTER TABLE findings RENAME TO findings_gone;
