@@ -216,7 +216,9 @@ SELECT fold(), plain.pages() > 0 AS warm;
 SELECT plain.pages() AS few \gset
 INSERT INTO events (trace_id, id, "timestamp", kind) SELECT gen_random_uuid(), gen_random_uuid(), '2001-01-01 12:00:00+00', 'Custom' FROM generate_series(1, 20000);
 SELECT fold();
-SELECT plain.pages() - :few < 10 AS flat, :few AS few, plain.pages() AS many WHERE plain.pages() - :few >= 10;
+-- The least of three: a first one may read the catalog anew.
+SELECT min(plain.pages() + 0 * n) AS many FROM generate_series(1, 3) n \gset
+SELECT :few AS few, :many AS many WHERE :many - :few >= 10;
 SELECT * FROM verify_summaries();
 DROP TABLE last;
 DROP SCHEMA plain CASCADE;

@@ -7,6 +7,7 @@
 \set ECHO all
 SET client_min_messages = warning;
 SET search_path = trace_ext;
+TRUNCATE events, ingest_errors;
 CREATE TEMP TABLE bodies AS
 SELECT name, pg_read_binary_file(:'data' || '/' || name) AS body FROM unnest(ARRAY['go-proto-3.bin', 'python-proto-3.bin', 'python-json-5.json', 'python-json-6.json', 'node-proto-4.bin.gz', 'python-json-3.json.gz']) AS name;
 INSERT INTO bodies SELECT 'logs in protobuf', pg_temp.wire(convert_from(body, 'UTF8')::jsonb) FROM bodies WHERE name = 'python-json-6.json';

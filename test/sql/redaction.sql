@@ -8,6 +8,7 @@
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
 SET search_path = trace_ext;
+TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes;
 
 -- They come disabled, and then nothing is changed.
 SELECT name, path, action, luhn, enabled, is_default FROM redaction_rules ORDER BY name;

@@ -13,6 +13,7 @@ SET datestyle = iso;
 SET search_path = trace_ext, public;
 \set VERBOSITY default
 \set SHOW_CONTEXT never
+SELECT fold() >= 0 AS folded;
 DELETE FROM findings;
 DELETE FROM anomalies;
 TRUNCATE alert_states, alert_samples, alert_counters, alert_services;
