@@ -1,4 +1,4 @@
-# 032_job_kills.pl
+# 034_job_kills.pl
 #		What baselines, anomalies and alerts come to does not depend on whether their
 #		backend was killed on the way, by an administrator or by the kernel.
 #

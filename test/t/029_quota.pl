@@ -1,4 +1,4 @@
-# 026_quota.pl
+# 029_quota.pl
 #		trace_ext.ingest_quota: no second of a role has more events than its quota, in all its
 #		sessions together, and no role gets rid of its own.
 

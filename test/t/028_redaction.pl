@@ -1,4 +1,4 @@
-# 027_redaction.pl
+# 028_redaction.pl
 #		Redaction rules reach every session, survive a dump, end when they are cancelled, and need no
 #		encoding of their own.
 
