@@ -164,43 +164,69 @@ psql()
 	as_server "$BINDIR/psql" -XAtq -v ON_ERROR_STOP=1 "$@"
 }
 
-# pg_regress prints "test x ... ok" until 15 and "ok 1 - x" from 16 on.
-# A test that it never came to is a failed one.
+# Tests at random, or of much, of what is a function of the stored events alone: neither
+# shared memory nor workers have a part in them, so they run in one pass of the three.
+ONCE=(critical_path exchange histogram lock_order operation otlp_order otlp_wire pages pictures proof
+	races_across races_random waterfall)
+
+# Names of the SQL tests; of those without the ones that run once, where it is "most".
+sql_tests()
+{
+	local file name
+	while read -r file; do
+		name=$(basename "$file" .sql)
+		if [ "$1" = all ] || [[ " ${ONCE[*]} " != *" $name "* ]]; then
+			echo "$name"
+		fi
+	done < <(files 'sql/*.sql')
+}
+
+specs()
+{
+	files 'specs/*.spec' | xargs -rn1 basename -s .spec
+}
+
+# pg_regress_suite NAME VARIABLE TEST...: pg_regress prints "test x ... ok" until 15 and
+# "ok 1 - x" from 16 on. A test that it never came to is a failed one.
 pg_regress_suite()
 {
-	local total passed status=0 failed_names
-	total=$(files "$2" | wc -l)
-	[ "$total" -gt 0 ] || return 0
-	begin "$1"
+	local name=$1 variable=$2 passed status=0 failed_names
 	shift 2
+	[ $# -gt 0 ] || return 0
+	begin "$name"
 	rm -f "$SRC/regression.diffs"
-	make_source as_server_timed "$@" installcheck >"$OUTPUT" 2>&1 || status=$?
+	make_source as_server_timed REGRESS= ISOLATION= "$variable=$*" installcheck >"$OUTPUT" 2>&1 || status=$?
 	passed=$(grep -cE '^ok [0-9]+ |^(test|    ) .*\.\.\. ok ' "$OUTPUT") || true
-	if [ "$status" -ne 0 ] || [ "$passed" -ne "$total" ]; then
+	if [ "$status" -ne 0 ] || [ "$passed" -ne $# ]; then
 		show "$OUTPUT" "$DIFF_LINES"
 		show "$SRC/regression.diffs" "$DIFF_LINES" head
 		mapfile -t failed_names < <(sed -nE 's/^not ok [0-9]+ +[-+] ([^ ]+).*/\1/p; s/^(test|    ) ([^ ]+) +\.\.\. FAILED.*/\2/p' "$OUTPUT")
 		note_failed "${failed_names[@]}"
 	fi
-	end_in_cluster "$passed" "$(at_least_one_if "$status" $((total - passed)))"
+	end_in_cluster "$passed" "$(at_least_one_if "$status" $(($# - passed)))"
 }
 
 # Without its shared memory, with it, and with workers that fold, look for races and
 # make partitions meanwhile: all must give the same.
 suite_regress()
 {
+	local most all
+	mapfile -t most < <(sql_tests most)
+	mapfile -t all < <(sql_tests all)
 	restart
-	pg_regress_suite "regress, not preloaded" 'sql/*.sql' ISOLATION=
+	pg_regress_suite "regress, not preloaded" REGRESS "${most[@]}"
 	restart shared_preload_libraries=trace_ext trace_ext.workers=off
-	pg_regress_suite "regress, preloaded" 'sql/*.sql' ISOLATION=
+	pg_regress_suite "regress, preloaded" REGRESS "${all[@]}"
 	restart shared_preload_libraries=trace_ext
-	pg_regress_suite "regress, beside workers" 'sql/*.sql' ISOLATION=
+	pg_regress_suite "regress, beside workers" REGRESS "${most[@]}"
 	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 }
 
 suite_isolation()
 {
-	pg_regress_suite isolation 'specs/*.spec' REGRESS=
+	local specs
+	mapfile -t specs < <(specs)
+	pg_regress_suite isolation ISOLATION "${specs[@]}"
 }
 
 # prove_suite NAME GLOB PROVE_ARGUMENT...

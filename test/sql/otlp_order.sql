@@ -9,7 +9,7 @@ SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET search_path = trace_ext;
 SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed,
-       coalesce(current_setting('test.traces', true), '200') AS traces \gset
+       coalesce(current_setting('test.traces', true), '100') AS traces \gset
 \set ECHO all
 TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes;
 

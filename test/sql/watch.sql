@@ -1,4 +1,13 @@
 -- Watched tables: what is taken of what statements read and write, and what values prove.
+-- Without preload there is nothing to try but what it says.
+SELECT current_setting('shared_preload_libraries') ~ 'trace_ext' AS preloaded \gset
+\if :preloaded
+\else
+CREATE TABLE public.unwatched (id int PRIMARY KEY);
+SELECT trace_ext.watch('unwatched');
+DROP TABLE public.unwatched;
+\quit
+\endif
 SET client_min_messages = warning;
 SET TimeZone = 'UTC';
 SET trace_ext.lateness = 0;

@@ -1,4 +1,13 @@
 -- For which request a statement was run: the setting, a comment as sqlcommenter writes it, or nobody says.
+-- Without preload there is nothing to try but what it says.
+SELECT current_setting('shared_preload_libraries') ~ 'trace_ext' AS preloaded \gset
+\if :preloaded
+\else
+CREATE TABLE public.unwatched (id int PRIMARY KEY);
+SELECT trace_ext.watch('unwatched');
+DROP TABLE public.unwatched;
+\quit
+\endif
 SET client_min_messages = warning;
 SET trace_ext.service_name = 'shop';
 CREATE TABLE public.requested (id int PRIMARY KEY, v int);
