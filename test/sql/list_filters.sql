@@ -132,7 +132,7 @@ BEGIN
     END LOOP;
 END $$;
 
-SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed, coalesce(current_setting('test.calls', true), '40') AS calls \gset
+SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed, coalesce(current_setting('test.calls', true), '25') AS calls \gset
 SELECT setseed(:seed / 1e9);
 
 -- Deltas only.

@@ -332,7 +332,7 @@ CALL make_part('p4', '2001-02-04 00:00:00+00', '2001-02-05 00:00:00+00');
 CALL make_part('p5', '2001-02-05 00:30:00+00', '2001-02-05 06:30:00+00');      -- cuts hours
 
 SELECT coalesce(current_setting('test.seed', true), floor(random() * 1e9)::text) AS seed,
-       coalesce(current_setting('test.steps', true), '600') AS steps \gset
+       coalesce(current_setting('test.steps', true), '350') AS steps \gset
 CALL run(:seed, :steps) \gset
 
 -- It did what it was to do: each action at least once, and there was something to get wrong.
