@@ -77,29 +77,33 @@ cmp_ok($node->safe_psql('undisturbed', 'SELECT count(*) FROM trace_ext.anomalies
 like($expected, qr/^critical finding\|firing/m, 'and to alert');
 
 my $hits = 0;
-my @kills = (('pg_terminate_backend()') x 4, ('kill -9') x 2);
+my @kills = ('pg_terminate_backend()', 'kill -9') x 3;
 foreach my $how (@kills)
 {
 	my ($out, $err) = ('', '');
+	my $wait = rand($takes * 0.4);
+	# Within the server, as the run takes tenths of a second only.
+	my $killer = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', sprintf(q{
+		DO $$
+		DECLARE
+			victim int;
+		BEGIN
+			FOR i IN 1 .. 4000 LOOP
+				SELECT pid INTO victim FROM pg_stat_activity WHERE application_name = 'victim' AND query = 'CALL work()' AND state = 'active';
+				EXIT WHEN victim IS NOT NULL;
+				PERFORM pg_stat_clear_snapshot(), pg_sleep(0.002);
+			END LOOP;
+			PERFORM pg_sleep(%s);
+			%s
+		END
+		$$}, $wait, $how eq 'kill -9' ? q{EXECUTE format('COPY (SELECT) TO PROGRAM %L', 'kill -9 ' || victim);} : 'PERFORM pg_terminate_backend(victim);') ],
+		'<', \undef, '>', \my $ignored, '2>', \my $complaints);
 	my $victim = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $node->connstr('killed') . " application_name=victim", '-c', 'CALL work()' ],
 		'<', \undef, '>', \$out, '2>', \$err);
-	my $query = q{SELECT pid FROM pg_stat_activity WHERE application_name = 'victim' AND query = 'CALL work()'};
-
-	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($query) v") or die 'it did not begin';
-	my $pid = $node->safe_psql('postgres', $query);
-	sleep(rand($takes * 0.5));
-	if ($how eq 'kill -9')
-	{
-		kill('KILL', $pid);
-		$victim->finish;
-		$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
-	}
-	else
-	{
-		$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-		$victim->finish;
-	}
+	$victim->finish;
+	$killer->finish;
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
 	$hits++ if $err =~ /terminat|closed the connection|reset/;
 	note "$how: " . ($err =~ /(.*)/)[0];
 }
