@@ -8,6 +8,11 @@ SELECT trace_ext.watch('unwatched');
 DROP TABLE public.unwatched;
 \quit
 \endif
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
 SET client_min_messages = warning;
 SET TimeZone = 'UTC';
 SET trace_ext.lateness = 0;
@@ -271,3 +276,7 @@ SELECT "table" FROM trace_ext.watched_tables ORDER BY 1;
 -- Dropping the extension leaves the tables.
 DROP SCHEMA w CASCADE;
 SELECT * FROM trace_ext.watched_tables;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

@@ -8,6 +8,11 @@ SELECT trace_ext.watch('unwatched');
 DROP TABLE public.unwatched;
 \quit
 \endif
+\set ECHO none
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
+\set ECHO all
 SET client_min_messages = warning;
 SET trace_ext.service_name = 'shop';
 CREATE TABLE public.requested (id int PRIMARY KEY, v int);
@@ -88,3 +93,7 @@ SELECT count(DISTINCT trace_id) FROM trace_ext.events WHERE service_name = 'shop
 DROP TABLE requested, counted, named CASCADE;
 DROP FUNCTION requests();
 DELETE FROM trace_ext.events WHERE service_name = 'shop';
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back
