@@ -18,7 +18,7 @@ use TraceExtTest;
 
 # A machine that runs other tests beside may take ten times as long as an idle one.
 my $LONGEST_MS = 1000;
-my $MOMENTS = 15;
+my $MOMENTS = 10;
 
 my $seed = seed_random();
 my $node = new_node('race_cancel', fsync => 'off', 'trace_ext.lateness' => 0);

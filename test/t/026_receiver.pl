@@ -480,7 +480,7 @@ listens_ok('and comes back with the setting');
 	for my $child (1 .. 3)
 	{
 		push @children, psql_child(sub {
-			my $until = time() + 25;
+			my $until = time() + 18;
 			open(my $log, '>', "$dir/sent.$child") or die;
 			$log->autoflush(1);
 			for (my $n = $child * 1_000_000; time() < $until; $n++)

@@ -95,7 +95,7 @@ for my $round (1 .. 2)
 	sql('TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue, log');
 	local $ENV{PGOPTIONS} = '-c trace_ext.watch_untraced=transaction';
 	# Each client ends at the first transaction that fails, so there are many short ones.
-	for my $n (1 .. 20)
+	for my $n (1 .. 10)
 	{
 		my @clients = map {
 			my $level = (('READ COMMITTED') x 3, 'REPEATABLE READ', 'SERIALIZABLE')[int(rand(5))];
