@@ -3,6 +3,9 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \set ECHO all
 -- Whether it is another one than when it was asked last.
 CREATE TEMP TABLE last (version text);
@@ -223,3 +226,7 @@ SELECT * FROM verify_summaries();
 DROP TABLE last;
 DROP SCHEMA plain CASCADE;
 TRUNCATE trace_ext.events;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back

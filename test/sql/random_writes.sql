@@ -265,12 +265,15 @@ BEGIN
                       (SELECT string_agg(e::text, E'\n' ORDER BY e::text) FROM trace_ext.ingest_errors e)));
 END $$;
 -- A version is of one content, whatever became of it since; returns the versions known.
+-- Beside workers what is seen changes by itself, from one statement to the next.
+CREATE FUNCTION alone() RETURNS boolean LANGUAGE sql AS $$
+    SELECT current_setting('shared_preload_libraries') !~ 'trace_ext' OR NOT current_setting('trace_ext.workers')::boolean $$;
 CREATE FUNCTION check_version(versions jsonb, seed text, step int, history text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     version constant text := trace_ext.data_version();
     content constant text := content();
 BEGIN
-    IF versions ->> version <> content THEN
+    IF versions ->> version <> content AND alone() THEN
         RAISE EXCEPTION E'data_version() did not change with what it is of\ntest.seed=%, step %\nsince the last good one:%', seed, step, history;
     END IF;
     RETURN versions || jsonb_build_object(version, content);
@@ -297,7 +300,7 @@ BEGIN
             history := history || action;
             -- What was rolled back, or only folded, leaves it as it was.
             IF action ~ '^[^)]*\)rolled back$' OR action ~ '^( (fold|fold-some|take-some-calls))+\)$' THEN
-                IF trace_ext.data_version() <> before THEN
+                IF trace_ext.data_version() <> before AND alone() THEN
                     RAISE EXCEPTION E'data_version() changed\ntest.seed=%, step %:%', seed, done, action;
                 END IF;
                 unmoved := unmoved + 1;
@@ -315,7 +318,7 @@ BEGIN
         END LOOP;
         IF random() < 0.15 THEN
             ROLLBACK;
-            IF trace_ext.data_version() <> at_first THEN
+            IF trace_ext.data_version() <> at_first AND alone() THEN
                 RAISE EXCEPTION E'data_version() changed with what was rolled back\ntest.seed=%, step %:%', seed, done, history;
             END IF;
             PERFORM check_exact(seed::text, done, history || ' ROLLBACK');
