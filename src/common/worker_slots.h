@@ -126,9 +126,9 @@ extern void tex_workers_attach(void);
 extern TexDatabaseSlot *tex_slot_of(Oid database, bool create);
 extern TexDatabaseSlot *tex_my_slot(void);
 extern const char *tex_worker_state_name(TexWorkerState state);
-extern void tex_copy_error(char *to, const char *message);
+extern PGDLLEXPORT void tex_copy_error(char *to, const char *message);
 
-extern void tex_wake_launcher(void);
+extern PGDLLEXPORT void tex_wake_launcher(void);
 extern void tex_worker_wake(Oid database);
 extern bool tex_worker_folds(void);
 

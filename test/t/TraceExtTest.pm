@@ -33,7 +33,8 @@ sub new_node
 	my $init = delete $settings{init} // [];
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(@$init);
+	# Whatever the locale of who runs the tests.
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ], @$init);
 	# The module logs every statement; thousands here would hide what matters.
 	$node->append_conf('postgresql.conf', "log_statement = none\n");
 	$node->append_conf('postgresql.conf', "$_ = '$settings{$_}'\n")
