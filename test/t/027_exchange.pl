@@ -143,6 +143,8 @@ PY
 }
 
 # What is scraped, of services of any name.
+$node->safe_psql('postgres', "$empty\n\\set seed $seed\n\\i $test/hostile_events.sql");
+$node->safe_psql('postgres', 'SELECT trace_ext.fold()');
 SKIP:
 {
 	my $promtool = $ENV{PROMTOOL} // (grep { -x } map { "$_/promtool" } split /:/, $ENV{PATH})[0];
@@ -156,8 +158,6 @@ SKIP:
 		diag('SKIPPED: promtool, of the package prometheus, cannot be fetched here');
 		skip 'no promtool', 2;
 	}
-	$node->safe_psql('postgres', "$empty\n\\set seed $seed\n\\i $test/hostile_events.sql");
-	$node->safe_psql('postgres', 'SELECT trace_ext.fold()');
 	write_file("$dir/metrics.txt", $node->safe_psql('postgres', 'SELECT * FROM trace_ext.prometheus_metrics()'));
 	is(system("'$promtool' check metrics <'$dir/metrics.txt' >'$dir/promtool.log' 2>&1"), 0, 'promtool has no words about the metrics') or diag(slurp_file("$dir/promtool.log"));
 	like(slurp_file("$dir/metrics.txt"), qr/_bucket\{le="\+Inf",service="/, 'of services as well');
