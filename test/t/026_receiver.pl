@@ -5,6 +5,7 @@
 use strict;
 use warnings FATAL => 'all';
 
+use File::Basename;
 use FindBin;
 use lib $FindBin::RealBin;
 
@@ -594,7 +595,12 @@ listens_ok('its own role');
 }
 like((try_psql($node, "ALTER SYSTEM SET trace_ext.otlp_listen = '$_'"))[2], qr/invalid value for parameter "trace_ext.otlp_listen"/, "no address: $_")
   for '127.0.0.1:x', '127.0.0.1', '4318', ':4318', '127.0.0.1:0', '127.0.0.1:65536', '::1:4318', '[::1:4318', '127.0.0.1:4318 ';
-sql(q{ALTER SYSTEM SET dynamic_library_path = '/nowhere'});
+# All libraries but that one: 18 looks for those of extensions there too.
+my $libdir = `pg_config --pkglibdir`;
+chomp($libdir);
+my $without = PostgreSQL::Test::Utils::tempdir();
+symlink($_, "$without/" . basename($_)) for grep { !/trace_ext_otlp/ } glob("$libdir/*.so");
+sql(qq{ALTER SYSTEM SET dynamic_library_path = '$without'});
 set(listen => "127.0.0.1:$port");
 becomes(q{SELECT receiver_state = 'failed' AND receiver_error LIKE '%is the library trace_ext_otlp installed?%' FROM trace_ext.status}, 'without its library');
 like(slurp_file($node->logfile), qr/WARNING:  the receiver of trace_ext did not start/, 'the log says so');
