@@ -48,10 +48,17 @@ sub becomes
 
 sub listens_ok { becomes(q{SELECT receiver_state = 'listening' FROM trace_ext.status}, shift) }
 
+# What came after the answer that was read last, by socket.
+my %rest;
+
 sub dial
 {
 	my ($to) = @_;
-	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to // $port, Proto => 'tcp');
+	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to // $port, Proto => 'tcp');
+
+	# It may have the address of one that is gone.
+	delete $rest{$socket} if defined $socket;
+	return $socket;
 }
 
 # Sends all of it, while answers may come; false where the other side has closed.
@@ -70,7 +77,6 @@ sub put
 }
 
 # The next answer on a connection: status, header, body; status 0 where it was closed or none came in time.
-my %rest;
 sub answer
 {
 	my ($socket, $seconds) = @_;
