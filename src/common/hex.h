@@ -33,4 +33,19 @@ tex_hex4(const char *p, const char *end)
 	return code;
 }
 
+/* Reads bytes of digits in lower case, as ids of OpenTelemetry are written; false where one is none. */
+static inline bool
+tex_hex_bytes(const char *text, uint8 *bytes, int n)
+{
+	for (int i = 0; i < 2 * n; i++)
+	{
+		int			digit = text[i] >= 'A' && text[i] <= 'F' ? -1 : tex_hex_digit(text[i]);
+
+		if (digit < 0)
+			return false;
+		bytes[i / 2] = i % 2 == 0 ? digit << 4 : bytes[i / 2] | digit;
+	}
+	return true;
+}
+
 #endif							/* TEX_HEX_H */

@@ -13,7 +13,10 @@
 #ifndef TEX_OTLP_ID_H
 #define TEX_OTLP_ID_H
 
+#include "utils/builtins.h"
 #include "utils/uuid.h"
+
+#include "common/hex.h"
 
 #define TEX_OTLP_SPAN_ID_LEN 8
 
@@ -50,13 +53,7 @@ tex_otlp_ordinal(const pg_uuid_t *id)
 static inline void
 tex_otlp_span_text(const pg_uuid_t *id, char *text)
 {
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < TEX_OTLP_SPAN_ID_LEN; i++)
-	{
-		text[2 * i] = digits[id->data[i] >> 4];
-		text[2 * i + 1] = digits[id->data[i] & 0xF];
-	}
+	hex_encode((const char *) id->data, TEX_OTLP_SPAN_ID_LEN, text);
 	text[2 * TEX_OTLP_SPAN_ID_LEN] = '\0';
 }
 
@@ -64,23 +61,11 @@ tex_otlp_span_text(const pg_uuid_t *id, char *text)
 static inline bool
 tex_otlp_span_bytes(const char *text, int len, uint8 *bytes)
 {
-	if (len != 2 * TEX_OTLP_SPAN_ID_LEN)
-		return false;
-	memset(bytes, 0, TEX_OTLP_SPAN_ID_LEN);
-	for (int i = 0; i < len; i++)
-	{
-		uint8		digit;
-
-		if (text[i] >= '0' && text[i] <= '9')
-			digit = text[i] - '0';
-		else if (text[i] >= 'a' && text[i] <= 'f')
-			digit = text[i] - 'a' + 10;
-		else
-			return false;
-		bytes[i / 2] = bytes[i / 2] << 4 | digit;
-	}
-	return true;
+	return len == 2 * TEX_OTLP_SPAN_ID_LEN && tex_hex_bytes(text, bytes, TEX_OTLP_SPAN_ID_LEN);
 }
+
+/* The id of the first event of a span, whose id is text; false where that is none. */
+extern bool tex_otlp_start_of(pg_uuid_t *id, const pg_uuid_t *trace_id, const text *span);
 
 /* Whether an event of a trace has an id that ingest_otlp() gives to events of a span. */
 static inline bool

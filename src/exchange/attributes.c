@@ -11,6 +11,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "common/hex.h"
 #include "exchange/outgoing.h"
 
 /* A new attribute at the end of a list, whose value is to be set. */
@@ -203,11 +204,10 @@ TexOtlpString
 tex_out_id(JsonbContainer *object, const char *key, int len)
 {
 	TexOtlpString id = tex_out_string(object, key);
-	int			digits = 0;
+	uint8		bytes[TEX_TRACE_ID_LEN];
 
-	while (digits < id.len && strchr("0123456789abcdef", id.data[digits]) != NULL)
-		digits++;
-	return id.len == 2 * len && digits == id.len ? id : tex_string("");
+	Assert(len <= TEX_TRACE_ID_LEN);
+	return id.len == 2 * len && tex_hex_bytes(id.data, bytes, len) ? id : tex_string("");
 }
 
 /* A member that is a whole number of 64 bits without a sign, else 0. */

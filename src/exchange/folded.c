@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "common/otlp_id.h"
 #include "exchange/outgoing.h"
 #include "ingest/otlp_sources.h"
 #include "render/spans.h"
@@ -305,11 +306,11 @@ add_links(TexOutSpan *span, const Fold *fold, const TexSpan *bar)
 	tex_foreach_link(link, fold->bars, bar)
 	{
 		TexOtlpString hex = tex_string(link->span_id == NULL ? "" : link->span_id);
+		uint8		bytes[TEX_OTLP_SPAN_ID_LEN];
 		char	   *trace_id = palloc(2 * UUID_LEN + 1);
 
 		/* Only what has the form of an id can be linked to, and links point backwards. */
-		if (link->is_out || hex.len != 2 * TEX_SPAN_ID_LEN || strspn(hex.data, "0123456789abcdef") != (size_t) hex.len ||
-			strspn(hex.data, "0") == (size_t) hex.len)
+		if (link->is_out || !tex_otlp_span_bytes(hex.data, hex.len, bytes) || tex_otlp_is_zero(bytes, TEX_SPAN_ID_LEN))
 			continue;
 		trace_id[hex_encode((const char *) link->trace_id.data, UUID_LEN, trace_id)] = '\0';
 		span->links[n].trace_id = tex_string(trace_id);

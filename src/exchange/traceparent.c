@@ -15,9 +15,9 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
-#include "ingest/otlp.h"
+#include "common/hex.h"
+#include "exchange/traceparent.h"
 
 #define HEADER_LEN 55
 #define TRACE_ID_AT 3
@@ -27,23 +27,15 @@
 PG_FUNCTION_INFO_V1(tex_parse_traceparent);
 PG_FUNCTION_INFO_V1(tex_format_traceparent);
 
-/* Reads hexadecimal digits in lower case; false where one is none. */
-static bool
-read_hex(const char *text, uint8 *bytes, int len)
+/* The fields of a header without blanks around it; false where it is malformed. */
+bool
+tex_read_traceparent(const char *text, size_t len, TexTraceparent *header)
 {
-	for (int i = 0; i < 2 * len; i++)
-	{
-		int			digit;
-
-		if (text[i] >= '0' && text[i] <= '9')
-			digit = text[i] - '0';
-		else if (text[i] >= 'a' && text[i] <= 'f')
-			digit = text[i] - 'a' + 10;
-		else
-			return false;
-		bytes[i / 2] = i % 2 == 0 ? digit << 4 : bytes[i / 2] | digit;
-	}
-	return true;
+	return len >= HEADER_LEN && text[TRACE_ID_AT - 1] == '-' && text[SPAN_ID_AT - 1] == '-' && text[FLAGS_AT - 1] == '-' &&
+		tex_hex_bytes(text, &header->version, 1) && tex_hex_bytes(text + TRACE_ID_AT, header->trace_id.data, UUID_LEN) &&
+		tex_hex_bytes(text + SPAN_ID_AT, header->span_id, TEX_SPAN_ID_LEN) && tex_hex_bytes(text + FLAGS_AT, &header->flags, 1) &&
+		header->version != 0xFF && (len == HEADER_LEN || (header->version > 0 && text[HEADER_LEN] == '-')) &&
+		!tex_otlp_is_zero(header->trace_id.data, UUID_LEN) && !tex_otlp_is_zero(header->span_id, TEX_SPAN_ID_LEN);
 }
 
 /*
@@ -56,10 +48,7 @@ tex_parse_traceparent(PG_FUNCTION_ARGS)
 	text	   *header = PG_GETARG_TEXT_PP(0);
 	const char *data = VARDATA_ANY(header);
 	int			len = VARSIZE_ANY_EXHDR(header);
-	uint8		version;
-	uint8		span_id[TEX_SPAN_ID_LEN];
-	uint8		flags;
-	pg_uuid_t	trace_id;
+	TexTraceparent fields;
 	TupleDesc	desc;
 	Datum		values[5];
 	bool		isnull[5] = {true, true, true, true, true};
@@ -74,18 +63,14 @@ tex_parse_traceparent(PG_FUNCTION_ARGS)
 		data++;
 		len--;
 	}
-	if (len >= HEADER_LEN && data[2] == '-' && data[SPAN_ID_AT - 1] == '-' && data[FLAGS_AT - 1] == '-' &&
-		read_hex(data, &version, 1) && read_hex(data + TRACE_ID_AT, trace_id.data, UUID_LEN) &&
-		read_hex(data + SPAN_ID_AT, span_id, TEX_SPAN_ID_LEN) && read_hex(data + FLAGS_AT, &flags, 1) &&
-		version != 0xFF && (len == HEADER_LEN || (version > 0 && data[HEADER_LEN] == '-')) &&
-		!tex_otlp_is_zero(trace_id.data, UUID_LEN) && !tex_otlp_is_zero(span_id, TEX_SPAN_ID_LEN))
+	if (tex_read_traceparent(data, len, &fields))
 	{
 		memset(isnull, false, sizeof(isnull));
-		values[0] = Int32GetDatum(version);
-		values[1] = UUIDPGetDatum(&trace_id);
+		values[0] = Int32GetDatum(fields.version);
+		values[1] = UUIDPGetDatum(&fields.trace_id);
 		values[2] = PointerGetDatum(cstring_to_text_with_len(data + SPAN_ID_AT, 2 * TEX_SPAN_ID_LEN));
-		values[3] = Int32GetDatum(flags);
-		values[4] = BoolGetDatum((flags & 1) != 0);
+		values[3] = Int32GetDatum(fields.flags);
+		values[4] = BoolGetDatum((fields.flags & 1) != 0);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
 }
@@ -103,7 +88,7 @@ tex_format_traceparent(PG_FUNCTION_ARGS)
 
 	for (char *c = span; *c != '\0'; c++)
 		*c = pg_ascii_tolower((unsigned char) *c);
-	if (strlen(span) != 2 * TEX_SPAN_ID_LEN || !read_hex(span, span_id, TEX_SPAN_ID_LEN))
+	if (strlen(span) != 2 * TEX_SPAN_ID_LEN || !tex_hex_bytes(span, span_id, TEX_SPAN_ID_LEN))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("span_id is not of 16 hexadecimal digits")));

@@ -435,13 +435,11 @@ enum
 static int32
 start_of_span(const Trace *trace, const pg_uuid_t *trace_id, const text *span, TexKind kind)
 {
-	uint8		bytes[TEX_OTLP_SPAN_ID_LEN];
 	pg_uuid_t	id;
 	int32		event;
 
-	if (!tex_otlp_span_bytes(VARDATA_ANY(span), VARSIZE_ANY_EXHDR(span), bytes))
+	if (!tex_otlp_start_of(&id, trace_id, span))
 		return NONE;
-	tex_otlp_make_id(&id, trace_id->data, bytes, 0);
 	event = *slot_of(trace, &id);
 	return event != NONE && trace->events[event].kind == kind && trace->events[event].span != NONE ? event : NONE;
 }
@@ -467,13 +465,11 @@ note_producer(const Datum *values, const bool *isnull, void *arg)
 static int32
 service_of_producer(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id, const text *span)
 {
-	uint8		bytes[TEX_OTLP_SPAN_ID_LEN];
 	pg_uuid_t	id;
 	Producer	producer = {trace, NONE};
 
-	if (!tex_otlp_span_bytes(VARDATA_ANY(span), VARSIZE_ANY_EXHDR(span), bytes))
+	if (!tex_otlp_start_of(&id, trace_id, span))
 		return NONE;
-	tex_otlp_make_id(&id, trace_id->data, bytes, 0);
 	tex_trace_reader_run_event(reader, trace_id, &id, note_producer, &producer);
 	return producer.service;
 }

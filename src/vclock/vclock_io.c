@@ -30,6 +30,7 @@
 #include "utils/json.h"
 #include "utils/numeric.h"
 
+#include "common/hex.h"
 #include "compat.h"
 #include "vclock/vclock.h"
 
@@ -154,19 +155,6 @@ accept(Reader *r, char c)
 	return true;
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Read the four digits of a \u escape. */
 static bool
 read_hex4(Reader *r, pg_wchar *code)
@@ -174,7 +162,7 @@ read_hex4(Reader *r, pg_wchar *code)
 	*code = 0;
 	for (int i = 0; i < 4; i++, r->next++)
 	{
-		int			value = hex_value(*r->next);
+		int			value = tex_hex_digit(*r->next);
 
 		if (value < 0)
 			return expected(r, "four hexadecimal digits after \\u");

@@ -19,59 +19,29 @@
 #include "mb/pg_wchar.h"
 #include "parser/parser.h"
 
+#include "common/hex.h"
+#include "common/otlp_id.h"
+#include "exchange/traceparent.h"
 #include "guc.h"
 #include "watch/request.h"
 #include "watch/shared.h"
 
-#define TRACEPARENT_LEN 55
-
 /* Longest value of a comment that is looked at. */
 #define LONGEST_PAIR 256
 
-static int
-hex_value(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Reads bytes of lower-case hexadecimal digits; false where they are none or all zero. */
-static bool
-read_hex(const char *text, uint8 *bytes, int n)
-{
-	bool		any = false;
-
-	for (int i = 0; i < n; i++)
-	{
-		int			high = hex_value(text[2 * i]);
-		int			low = high < 0 ? -1 : hex_value(text[2 * i + 1]);
-
-		if (low < 0)
-			return false;
-		bytes[i] = (uint8) (high << 4 | low);
-		any |= bytes[i] != 0;
-	}
-	return any;
-}
-
 /*
  * The trace and the event that a traceparent names: the first event of that span, as
- * ingest_otlp() numbers it (ingest/otlp_map.c).  False where it is malformed.
+ * ingest_otlp() numbers it.  False where it is malformed.
  */
-bool
-tex_read_traceparent(const char *text, size_t len, pg_uuid_t *trace, pg_uuid_t *parent)
+static bool
+read_traceparent(const char *text, size_t len, pg_uuid_t *trace, pg_uuid_t *parent)
 {
-	if (len < TRACEPARENT_LEN || text[2] != '-' || text[35] != '-' || text[52] != '-' ||
-		hex_value(text[0]) < 0 || hex_value(text[1]) < 0 || hex_value(text[53]) < 0 || hex_value(text[54]) < 0 ||
-		memcmp(text, "ff", 2) == 0)
+	TexTraceparent header;
+
+	if (!tex_read_traceparent(text, len, &header))
 		return false;
-	/* Later versions may go on, behind a hyphen. */
-	if (len > TRACEPARENT_LEN && (memcmp(text, "00", 2) == 0 || text[TRACEPARENT_LEN] != '-'))
-		return false;
-	if (!read_hex(text + 3, trace->data, UUID_LEN) || !read_hex(text + 36, parent->data, 8))
-		return false;
-	memset(parent->data + 8, 0, 4);
-	for (int i = 0; i < 4; i++)
-		parent->data[12 + i] = trace->data[i] ^ trace->data[4 + i] ^ trace->data[8 + i] ^ trace->data[12 + i];
+	*trace = header.trace_id;
+	tex_otlp_make_id(parent, trace->data, header.span_id, 0);
 	return true;
 }
 
@@ -204,8 +174,8 @@ decode(const char *from, size_t len, char *to)
 			c = from[++i];
 		else if (c == '%' && i + 2 < len)
 		{
-			int			high = hex_value(pg_tolower((unsigned char) from[i + 1]));
-			int			low = hex_value(pg_tolower((unsigned char) from[i + 2]));
+			int			high = tex_hex_digit(from[i + 1]);
+			int			low = tex_hex_digit(from[i + 2]);
 
 			if (high >= 0 && low >= 0)
 			{
@@ -240,7 +210,7 @@ take_pair(Pairs *pairs, const char *key, char *value, int len)
 {
 	if (strcmp(key, "traceparent") == 0)
 	{
-		pairs->has_traceparent = len >= 0 && tex_read_traceparent(value, len, &pairs->trace, &pairs->parent);
+		pairs->has_traceparent = len >= 0 && read_traceparent(value, len, &pairs->trace, &pairs->parent);
 		pairs->malformed = !pairs->has_traceparent;
 	}
 	else if (len < 0)
@@ -316,7 +286,7 @@ tex_request_of(TexRequest *request, const char *text, size_t len)
 	memset(request, 0, sizeof(TexRequest));
 	if (setting && setting[0])
 	{
-		request->traced = tex_read_traceparent(setting, strlen(setting), &request->trace, &request->parent);
+		request->traced = read_traceparent(setting, strlen(setting), &request->trace, &request->parent);
 		if (!request->traced)
 			tex_watch_count(TEX_WATCH_BAD_REQUESTS, 1);
 	}

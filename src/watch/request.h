@@ -18,6 +18,5 @@ typedef struct TexRequest
 } TexRequest;
 
 extern void tex_request_of(TexRequest *request, const char *text, size_t len);
-extern bool tex_read_traceparent(const char *text, size_t len, pg_uuid_t *trace, pg_uuid_t *parent);
 
 #endif							/* TEX_WATCH_REQUEST_H */
