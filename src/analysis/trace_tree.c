@@ -91,8 +91,8 @@ compare_by_sequence(const void *a, const void *b, void *arg)
  * All events by start. Spans tell the order of what began in one microsecond, where all is of
  * OpenTelemetry.
  */
-static int32 *
-by_start_of(const TexOneTrace *one)
+int32 *
+tex_by_start(const TexOneTrace *one)
 {
 	int32	   *order = tex_new_array(sizeof(int32), one->n, 0);
 	bool		sorted = true;
@@ -327,7 +327,7 @@ void
 tex_tree_rows(const TexOneTrace *one, const int32 *parent, TexSink *sink)
 {
 	Tree		tree = {.one = one,.parent = parent,.more_room = 64};
-	int32	   *by_start = by_start_of(one);
+	int32	   *by_start = tex_by_start(one);
 	int32	   *stack = tex_new_array(sizeof(int32), one->n, 0);
 	int64		all = 0;
 

@@ -21,6 +21,7 @@
 
 #include "analysis/handovers.h"
 #include "analysis/linked.h"
+#include "analysis/trace_tree.h"
 #include "analysis/words.h"
 #include "guc.h"
 #include "races/arrays.h"
@@ -47,37 +48,6 @@ typedef struct Build
 	TexLists	children;		/* of each event, by start */
 	int32	   *handovers;		/* of each acquire; NULL: there are no locks */
 } Build;
-
-/* For qsort_arg(): events by start, else as the history has them. */
-static int
-compare_starts(const void *a, const void *b, void *arg)
-{
-	const TexExtent *extents = arg;
-	int32		x = *(const int32 *) a;
-	int32		y = *(const int32 *) b;
-
-	CHECK_FOR_INTERRUPTS();
-	if (extents[x].started != extents[y].started)
-		return extents[x].started < extents[y].started ? -1 : 1;
-	return x < y ? -1 : x > y;
-}
-
-/* All events by start. */
-static int32 *
-by_start_of(const TexOneTrace *one)
-{
-	int32	   *order = tex_new_array(sizeof(int32), one->n, 0);
-	bool		sorted = true;
-
-	for (int32 i = 0; i < one->n; i++)
-	{
-		order[i] = i;
-		sorted &= i == 0 || one->extents[i - 1].started <= one->extents[i].started;
-	}
-	if (!sorted)
-		qsort_arg(order, one->n, sizeof(int32), compare_starts, one->extents);
-	return order;
-}
 
 /* Whether an event is the end of another one's bar and nothing of its own. */
 static bool
@@ -511,7 +481,7 @@ build_spans(TexSpans *spans)
 {
 	TexOneTrace *one = spans->one;
 	Build		build = {.spans = spans,.one = one};
-	int32	   *by_start = by_start_of(one);
+	int32	   *by_start = tex_by_start(one);
 
 	build.parent = parents_at_home(one);
 	build.children = tex_lists_of(build.parent, one->n, by_start, one->n);
