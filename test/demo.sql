@@ -119,7 +119,7 @@ DROP TABLE IF EXISTS public.demo_accounts;
 CREATE TABLE public.demo_accounts (id int PRIMARY KEY, balance int);
 INSERT INTO public.demo_accounts VALUES (1, 1000), (2, 1000);
 SELECT watch('public.demo_accounts', '{balance}') \g /dev/null
-\! for i in 10 20; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=false -f test/demo_pay.sql & done; wait
+\! for i in 10 20; do PGAPPNAME=shop "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=false -c '\o /dev/null' -c 'SELECT pg_sleep(0.2)' -c '\o' $(printf -- '-f test/demo_pay.sql %.0s' 1 2 3 4 5 6 7 8 9 10) & done; wait
 SELECT 700 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 1;
 -- The workers would do this within seconds; here nobody waits for them.
 DO $$
@@ -136,7 +136,7 @@ CALL detect_all() \g /dev/null
 SELECT kind, occurrences, confidence, evidence FROM findings WHERE variable = 'public.demo_accounts[1].balance' AND kind = 'lost update' \gx
 \pset format aligned
 \echo '12. The cure: UPDATE ... SET balance = balance - 10. The same two sessions, on the second account'
-\! for i in 10 20; do "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=true -f test/demo_pay.sql & done; wait
+\! for i in 10 20; do PGAPPNAME=shop "${BINDIR:+$BINDIR/}psql" -X -q -d demo -v amount=$i -v right=true -c '\o /dev/null' -c 'SELECT pg_sleep(0.2)' -c '\o' $(printf -- '-f test/demo_pay.sql %.0s' 1 2 3 4 5 6 7 8 9 10) & done; wait
 SELECT 700 AS should_be, balance AS is FROM public.demo_accounts WHERE id = 2;
 DO $$
 BEGIN
