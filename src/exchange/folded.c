@@ -362,6 +362,28 @@ add_span(Fold *fold, const TexSpan *bar, const TexOutRow *row, const TexOutRow *
 	span->thread = row->thread;
 }
 
+/*
+ * A bar that came by OpenTelemetry goes out as it came: what else was folded into it, its answer
+ * and what happened in it, become spans below it.  An answer that is a bar too, as its parent is
+ * missing, is a span already.
+ */
+static void
+add_events_of_taken(Fold *fold, const TexSpan *bar, const TexOutRow *row)
+{
+	const TexOutRow *answer = row_of(fold, bar->answer);
+
+	if (answer != NULL && !answer->is_taken &&
+		fold->bars->spans[fold->bars->span_of[bar->answer]].event != bar->answer)
+		add_span(fold, NULL, answer, row);
+	tex_foreach_mark(mark, fold->bars, bar)
+	{
+		const TexOutRow *at = row_of(fold, mark->event);
+
+		if (at != NULL && !at->is_taken && at != answer)
+			add_span(fold, NULL, at, row);
+	}
+}
+
 /* The rows of events, which come in the same order; the bars may know events of other traces. */
 static void
 find_rows(Fold *fold, int n)
@@ -406,18 +428,10 @@ tex_out_fold(TexOutTrace *trace, TexOutSources *sources, const pg_uuid_t *id, co
 		CHECK_FOR_INTERRUPTS();
 		if (row == NULL)
 			continue;
-		if (!row->is_taken)
-		{
+		if (row->is_taken)
+			add_events_of_taken(&fold, bar, row);
+		else
 			add_span(&fold, bar, row, parent);
-			continue;
-		}
-		tex_foreach_mark(mark, fold.bars, bar)
-		{
-			const TexOutRow *at = row_of(&fold, mark->event);
-
-			if (at != NULL && !at->is_taken)
-				add_span(&fold, NULL, at, row);
-		}
 	}
 	qsort(trace->spans, trace->nspans, sizeof(TexOutSpan), compare_spans);
 }

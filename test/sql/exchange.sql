@@ -77,6 +77,12 @@ SELECT kind, name, duration_ns, attributes ->> 'access_type' AS access, attribut
   FROM trace_ext.events ORDER BY "timestamp", id;
 SELECT * FROM pg_temp.differences((SELECT d FROM exported), trace_ext.export_otlp(md5('t')::uuid));
 
+-- A task that a span of OpenTelemetry began, and an event of another client awaits: the await is the span's end in pictures, and a span of its own here.
+SELECT * FROM trace_ext.ingest_otlp('{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "send", "kind": 4, "startTimeUnixNano": "1796040000000000000", "endTimeUnixNano": "1796040000001000000"}]}]}]}'::jsonb);
+INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, name)
+SELECT trace_id, md5('await')::uuid, id, "timestamp" + interval '5 ms', 'AsyncAwait', name FROM trace_ext.events WHERE kind = 'AsyncSpawn' AND trace_id = '0af76519-16cd-43dd-8448-eb211c80319c';
+SELECT s ->> 'name' AS name, s ->> 'kind' AS kind, s ->> 'parentSpanId' AS parent FROM jsonb_array_elements(jsonb_path_query_array(trace_ext.export_otlp('0af76519-16cd-43dd-8448-eb211c80319c'), '$.resourceSpans[*].scopeSpans[*].spans[*]')) s ORDER BY 2;
+
 -- Several traces, each once; what is not there, and nothing at all.
 INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name) VALUES (md5('u')::uuid, md5('1')::uuid, '2026-11-30 12:00:00', 'Custom', 'x');
 SELECT jsonb_array_length(trace_ext.export_jaeger(ARRAY[md5('t'), md5('u'), md5('t'), NULL, md5('gone')]::uuid[]) -> 'data') AS traces;
