@@ -188,7 +188,8 @@ close($script);
 my $load = IPC::Run::start(['pgbench', '-n', '-h', $node->host, '-p', $node->port, '-c', 4, '-T', 60, '-f', "$dir/load", 'postgres'],
 	'>', '/dev/null', '2>', '/dev/null');
 sleep 1;
-store_all();
+# One step: beside clients that go on, there is always more.
+sql('SELECT trace_ext_internal.store_watched()');
 my $busy = q{FROM pg_stat_activity WHERE query ~ '^(SELECT balance|UPDATE accounts)' AND pid <> pg_backend_pid()};
 $node->poll_query_until('postgres', "SELECT count(*) > 0 $busy") or die 'there is no load';
 kill('KILL', sql("SELECT pid $busy LIMIT 1"));
