@@ -8,9 +8,12 @@
  *		controller='index',traceparent='00-<trace>-<span>-01'
  *
  * (https://google.github.io/sqlcommenter/spec/: pairs between commas, each value in single
- * quotes, key and value URL-encoded, a quote in them escaped by a backslash.)  A comment is
- * one only where SQL says so: what stands in a string or a name was written by whoever filled
- * it in, not by the program.  Where several comments have pairs the last one counts.
+ * quotes, key and value URL-encoded, a quote in them escaped by a backslash.)  OpenTelemetry's
+ * instrumentations of Python's drivers write numbers without quotes, and escape the encoding
+ * for the driver by doubling its percent signs, which a driver that is given no parameters
+ * leaves as they are; both are understood.  A comment is one only where SQL says so: what
+ * stands in a string or a name was written by whoever filled it in, not by the program.  Where
+ * several comments have pairs the last one counts.
  *
  * A traceparent is as W3C Trace Context says.  One that is malformed is ignored and counted.
  */
@@ -174,13 +177,14 @@ decode(const char *from, size_t len, char *to)
 			c = from[++i];
 		else if (c == '%' && i + 2 < len)
 		{
-			int			high = tex_hex_digit(from[i + 1]);
-			int			low = tex_hex_digit(from[i + 2]);
+			size_t		digits = from[i + 1] == '%' && i + 3 < len ? i + 2 : i + 1;
+			int			high = tex_hex_digit(from[digits]);
+			int			low = tex_hex_digit(from[digits + 1]);
 
 			if (high >= 0 && low >= 0)
 			{
 				c = (char) (high << 4 | low);
-				i += 2;
+				i = digits + 1;
 			}
 		}
 		if (c == '\0' || n == LONGEST_PAIR)
@@ -223,7 +227,7 @@ take_pair(Pairs *pairs, const char *key, char *value, int len)
 		strlcpy(pairs->action, value, sizeof(pairs->action));
 }
 
-/* Reads key='value' pairs between commas, up to the first that is none. */
+/* Reads key='value' pairs between commas, up to the first that is none; key=value is left out. */
 static void
 read_pairs(Pairs *pairs, const char *p, size_t n)
 {
@@ -241,8 +245,15 @@ read_pairs(Pairs *pairs, const char *p, size_t n)
 		from = p;
 		while (p < end && *p != '=' && *p != '\'' && *p != ',' && *p != ' ')
 			p++;
-		if (p + 1 >= end || p[0] != '=' || p[1] != '\'' || p == from)
+		if (p + 1 >= end || p[0] != '=' || p == from)
 			return;
+		if (p[1] != '\'')
+		{
+			/* A number: nothing that is asked for. */
+			while (p < end && *p != ',' && *p != '\'')
+				p++;
+			continue;
+		}
 		key_len = decode(from, p - from, key);
 		from = p + 2;
 		for (p = from; p < end && *p != '\''; p++)

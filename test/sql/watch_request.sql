@@ -65,6 +65,9 @@ UPDATE requested SET v = 7 /*%74raceparent='00%2Daaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 UPDATE requested SET v = 7 /*traceparent='garbage',route='kept'*/;
 UPDATE requested SET v = 7 /*traceparent='00-77777777777777777777777777777777-8888888888888888-00*/;
 UPDATE requested SET v = 7 /*,,=''*/ /*'*/ /*=*/ /*a=*/ /*a='*/ /*a='\*/ /**/;
+-- As OpenTelemetry's instrumentations of drivers write it: a number without quotes, and what is encoded escaped for a driver that did not look at it.
+UPDATE requested SET v = 7 /*db_driver='psycopg%%3A3.3.9',dbapi_level='2.0',dbapi_threadsafety=2,libpq_version=180000,route='%%2Fpay%%2Fnow',traceparent='00-77777777777777777777777777777777-9999999999999999-01'*/;
+UPDATE requested SET v = 7 /*a=1'*/ /*a=1,b=*/ /*a=,route='after%%2a'*/ /*a=1,2*/ /*route=none*/;
 SELECT * FROM requests();
 -- What somebody filled in is no comment.
 CREATE TABLE public.named (id text PRIMARY KEY, "/*route='n'*/" int);
