@@ -18,6 +18,10 @@
  * Nothing here may hurt the user's transaction: what can throw is called between
  * tex_guard_begin() and tex_guard_end(), and where it does, the error is dropped and counted.
  *
+ * A transaction that wrote nothing, and ends because the client says ROLLBACK, is taken as well:
+ * what it read was committed, and the client has it.  Connection pools and ORMs end what only read
+ * that way.  One that failed may have read rows that nobody was given, which leaves a gap.
+ *
  * Gaps.  A request whose reads were not all taken may have read anew what it wrote over:
  * a finding would be invented.  So after a gap (reads dropped, rolled back, switched off) an
  * untraced session goes on as a new trace, and the writes of a traced request say that they
@@ -81,7 +85,7 @@ typedef struct Collected
 	const char *utility_text;
 	TimestampTz utility_started;
 	TimestampTz first_snapshot_at;	/* above READ COMMITTED: of all its statements */
-	StringInfo	record;			/* before commit */
+	StringInfo	record;			/* before the end */
 	pg_uuid_t	last_traced;	/* the last request that it worked for */
 	bool		is_traced;
 } Collected;
@@ -525,8 +529,9 @@ make_record(bool prepare)
 	MemoryContextSwitchTo(old);
 }
 
+/* The end of the transaction is near: makes its record. */
 static void
-before_commit(bool prepare)
+before_end(bool prepare)
 {
 	TexGuard	guard;
 
@@ -557,7 +562,7 @@ end_gap(void)
 		incomplete_trace = collected.last_traced;
 }
 
-/* The transaction has committed: nothing here throws. */
+/* The transaction has ended: nothing here throws. */
 static void
 hand_on(void)
 {
@@ -595,16 +600,26 @@ forget_transaction(void)
 	tex_watches_free_retired();
 }
 
+/*
+ * At an abort: whether the client rolled a transaction back that only read.  The status is
+ * that of a failed one only where that was asked for: an error gets here before it is set.
+ */
+static bool
+only_read(void)
+{
+	return TransactionBlockStatusCode() == 'E' && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			before_commit(false);
+			before_end(false);
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			before_commit(true);
+			before_end(true);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
@@ -615,7 +630,13 @@ at_transaction_end(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 			tex_watch_store_ended(false);
-			collected.gap |= collected.has_reads;
+			if (only_read())
+			{
+				before_end(false);
+				hand_on();
+			}
+			else
+				collected.gap |= collected.has_reads;
 			end_gap();
 			forget_transaction();
 			break;
