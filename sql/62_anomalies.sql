@@ -127,6 +127,21 @@ CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation te
 COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
     'evidence for a slow call; answer: the status of an HttpResponse, by which it is judged';
 
+-- The one place that says what is slow, and how slow is too slow. No row: nobody knows.
+-- Of one statement, so that it becomes part of the query that asks.
+CREATE FUNCTION trace_ext_internal.slow_bound(service_name text, kind event_kind, operation text, hour timestamptz)
+    RETURNS TABLE (calls bigint, p99_ms double precision, bound_ms double precision, critical_ms double precision)
+    LANGUAGE sql STABLE ROWS 1
+    BEGIN ATOMIC
+    SELECT b.calls, b.p99_ms, s.bound_ms, 5 * s.bound_ms
+      FROM trace_ext_internal.baseline_of($1, $2, $3, $4) AS b,
+           LATERAL (SELECT greatest(b.p99_ms * current_setting('trace_ext.slow_factor')::double precision,
+                                    b.p50_ms + extract(epoch FROM current_setting('trace_ext.slow_floor')::interval)::double precision * 1000, 1e-6) AS bound_ms) AS s
+     WHERE b.calls >= current_setting('trace_ext.baseline_calls')::bigint;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.slow_bound(text, event_kind, text, timestamptz) IS
+    'what a call of an operation in an hour may take, by its baseline, before it is slow, and from where on that is CRITICAL; no row where there are too few calls to compare with';
+
 -- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not
 -- read at all. With the rights of the caller, whom trace_anomalies() shows what it finds.
 CREATE FUNCTION trace_ext_internal.slow_events(trace_ids uuid[])
@@ -157,19 +172,17 @@ BEGIN
                  WHERE e.trace_id = ANY ($1) AND e."timestamp" >= $2 AND e."timestamp" <= $3
                    AND e.duration_ns > $4 AND e.name IS NOT NULL
             ), baseline AS MATERIALIZED (
-                SELECT w.*, b.calls, b.p99_ms,
-                       greatest(b.p99_ms * $5, b.p50_ms + $4 / 1e6, 1e-6) AS bound_ms
+                SELECT w.*, b.calls, b.p99_ms, b.bound_ms, b.critical_ms
                   FROM (SELECT DISTINCT service_name, kind, operation, hour FROM candidate) AS w,
-                       LATERAL trace_ext_internal.baseline_of(w.service_name, w.kind, w.operation, w.hour) AS b
-                 WHERE b.calls >= $6
+                       LATERAL trace_ext_internal.slow_bound(w.service_name, w.kind, w.operation, w.hour) AS b
             ), slow AS MATERIALIZED (
-                SELECT c.*, b.calls, b.p99_ms, c.duration_ns / 1e6::double precision AS actual_ms, c.duration_ns / 1e6 / b.bound_ms AS score
+                SELECT c.*, b.calls, b.p99_ms, b.critical_ms, c.duration_ns / 1e6::double precision AS actual_ms, c.duration_ns / 1e6 / b.bound_ms AS score
                   FROM candidate c JOIN baseline b
                        ON coalesce('=' || b.service_name, '') = coalesce('=' || c.service_name, '')
                           AND b.kind = c.kind AND b.operation = c.operation AND b.hour = c.hour
                  WHERE c.duration_ns / 1e6 > b.bound_ms
             )
-            SELECT s.trace_id, s.id, 'slow', CASE WHEN s.score >= 5 THEN 'CRITICAL' ELSE 'WARNING' END, s.service_name, n.operation,
+            SELECT s.trace_id, s.id, 'slow', CASE WHEN s.actual_ms >= s.critical_ms THEN 'CRITICAL' ELSE 'WARNING' END, s.service_name, n.operation,
                    s.actual_ms, s.p99_ms, s.score,
                    trace_ext_internal.slow_sentence(s.service_name, n.operation, CASE WHEN s.kind = 'HttpResponse' THEN s.operation END,
                                                     s.actual_ms, s.p99_ms, s.calls)
@@ -181,8 +194,7 @@ BEGIN
                                    AND coalesce('=' || r.service_name, '') = coalesce('=' || s.service_name, '')
                                    AND coalesce('=' || r.span_id, '') = coalesce('=' || s.span_id, '')
                                  ORDER BY r."timestamp" DESC, r.id LIMIT 1) END AS operation) AS n
-            $q$ USING few, low, high, least_ms * 1000000::bigint, current_setting('trace_ext.slow_factor')::double precision,
-                      current_setting('trace_ext.baseline_calls')::bigint;
+            $q$ USING few, low, high, least_ms * 1000000::bigint;
     END LOOP;
 END
 $$;

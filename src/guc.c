@@ -43,6 +43,7 @@ int			tex_variable_scope = TEX_SCOPE_GLOBAL;
 int			tex_clock_skew = 50;
 int			tex_lateness = 10000;
 int			tex_horizon = 3600;
+int			tex_slow_floor = 10;
 char	   *tex_global_locks = NULL;
 bool		tex_potential_races = false;
 
@@ -99,7 +100,6 @@ static int	max_operations;
 static char *baseline_window;
 static int	baseline_calls;
 static double slow_factor;
-static int	slow_floor;
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -427,7 +427,7 @@ define_anomalies(void)
 	DefineCustomIntVariable("trace_ext.slow_floor",
 							"How much longer than half of the calls a call must take to be slow.",
 							"Whatever their spread: one that is nearly nothing makes no call slow.",
-							&slow_floor, 10, 0, INT_MAX,
+							&tex_slow_floor, 10, 0, INT_MAX,
 							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 

@@ -72,6 +72,7 @@ extern int	tex_variable_scope;
 extern int	tex_clock_skew;		/* in milliseconds */
 extern int	tex_lateness;		/* in milliseconds */
 extern int	tex_horizon;		/* in seconds */
+extern int	tex_slow_floor;		/* in milliseconds */
 extern char *tex_global_locks;
 extern const char *tex_next_lock_prefix(const char **rest, size_t *len);
 extern bool tex_potential_races;

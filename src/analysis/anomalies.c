@@ -25,9 +25,11 @@
 #include "analysis/clock_offsets.h"
 #include "analysis/critical_path.h"
 #include "analysis/enclosing.h"
+#include "analysis/error_messages.h"
 #include "analysis/handovers.h"
 #include "analysis/like.h"
 #include "analysis/linked.h"
+#include "analysis/slow.h"
 #include "analysis/words.h"
 #include "guc.h"
 #include "races/arrays.h"
@@ -132,29 +134,28 @@ count_errors(Search *s)
 		}
 }
 
-/* What an error says of itself, or NULL: it is in the table only. */
-static char *
-fetch_message(const TexOneTrace *one, int32 event)
+/* Whether an event is an error and encloses none; a response is one if its request encloses none but it. */
+static bool
+is_innermost_error(const Search *s, int32 event)
 {
-	const TexEvent *e = &one->events[event];
-	Oid			types[3] = {UUIDOID, UUIDOID, TIMESTAMPTZOID};
-	Datum		args[3] = {UUIDPGetDatum(&one->history->traces[e->trace].id), UUIDPGetDatum(&e->id),
-	TimestampTzGetDatum(e->at)};
+	const TexOneTrace *one = s->one;
+	int32		request = one->answers[event];
+	int32		inside;
 
-	SPI_execute_with_args("SELECT attributes OPERATOR(pg_catalog.->>) 'message' FROM trace_ext.events "
-						  "WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) $2 "
-						  "AND \"timestamp\" OPERATOR(pg_catalog.=) $3",
-						  3, types, args, NULL, true, 1);
-	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+	if (!tex_is_home(one, event) || !is_error(s, event))
+		return false;
+	inside = s->errors[event];
+	if (one->events[event].kind == TEX_HTTP_RESPONSE && request != TEX_NO_EVENT)
+		inside += s->errors[request] - (s->enclosing[event] == request);
+	return inside <= 0;
 }
 
 /* What an error means to who asks. */
 static char *
-error_evidence(const Search *s, int32 event)
+error_evidence(const Search *s, int32 event, const char *message)
 {
 	const TexOneTrace *one = s->one;
 	int32		around = s->enclosing[event];
-	char	   *message = one->events[event].kind == TEX_ERROR && s->n < MOST_MESSAGES ? fetch_message(one, event) : NULL;
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -173,30 +174,25 @@ error_evidence(const Search *s, int32 event)
 	return text.data;
 }
 
-/*
- * error: an event that is one and encloses none; a response is one if its request
- * encloses none but it.
- */
+/* error: the innermost ones. */
 static void
 find_errors(Search *s)
 {
-	const TexOneTrace *one = s->one;
+	int32	   *errors = tex_new_array(sizeof(int32), s->one->n, 0);
+	int32		n = 0;
+	char	  **messages;
 
-	for (int32 i = 0; i < one->n; i++)
+	for (int32 i = 0; i < s->one->n; i++)
+		if (s->one->events[i].kind == TEX_ERROR && n < MOST_MESSAGES && is_innermost_error(s, i))
+			errors[n++] = i;
+	messages = tex_error_messages(s->one, errors, n, PG_INT32_MAX);
+	for (int32 i = 0; i < s->one->n; i++)
 	{
-		int32		request = one->answers[i];
-		int32		inside;
-
 		CHECK_FOR_INTERRUPTS();
-		if (!tex_is_home(one, i) || !is_error(s, i))
-			continue;
-		inside = s->errors[i];
-		if (one->events[i].kind == TEX_HTTP_RESPONSE && request != TEX_NO_EVENT)
-			inside += s->errors[request] - (s->enclosing[i] == request);
-		if (inside <= 0)
+		if (is_innermost_error(s, i))
 			note(s, (Anomaly) {.event = i,.kind = "error",
 				 .severity = s->answered_well ? WARNING_ : CRITICAL,.actual = -1,.expected = -1,.score = 1,
-				 .evidence = error_evidence(s, i)});
+				 .evidence = error_evidence(s, i, messages[i])});
 	}
 }
 
@@ -531,70 +527,16 @@ find_gaps(Search *s)
 	}
 }
 
-/* An event by its id, as SQL tells of it. */
-typedef struct NamedEvent
-{
-	pg_uuid_t	id;
-	int32		event;			/* the first with that id; TEX_NO_EVENT: the caller may not see it */
-} NamedEvent;
-
-/* Finds the events of the trace that have the ids in the first column. */
-static HTAB *
-find_named(const Search *s, SPITupleTable *rows, uint64 n)
-{
-	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(NamedEvent),.hcxt = CurrentMemoryContext};
-	HTAB	   *named = hash_create("events by id", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	bool		isnull;
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		pg_uuid_t  *id = DatumGetUUIDP(SPI_getbinval(rows->vals[i], rows->tupdesc, 1, &isnull));
-
-		((NamedEvent *) hash_search(named, id, HASH_ENTER, NULL))->event = TEX_NO_EVENT;
-	}
-	for (int32 i = 0; n > 0 && i < s->one->n; i++)
-	{
-		NamedEvent *found;
-
-		CHECK_FOR_INTERRUPTS();
-		found = tex_is_home(s->one, i) ? hash_search(named, &s->one->events[i].id, HASH_FIND, NULL) : NULL;
-		if (found && found->event == TEX_NO_EVENT)
-			found->event = i;
-	}
-	return named;
-}
-
-/* What took longer than its operation usually does, as the table baseline_metrics has it. */
+/* slow: what took longer than its operation usually does. */
 static void
 find_slow(Search *s)
 {
-	Oid			types[1] = {UUIDOID};
-	Datum		args[1] = {UUIDPGetDatum(&s->one->history->traces[s->one->trace].id)};
-	HTAB	   *named;
+	int32		n;
+	const TexSlow *slow = tex_find_slow(s->one, &n);
 
-	SPI_execute_with_args("SELECT event_id, severity, actual_ms, expected_ms, score, evidence "
-						  "FROM trace_ext_internal.slow_events(ARRAY[$1])", 1, types, args, NULL, true, 0);
-	named = find_named(s, SPI_tuptable, SPI_processed);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		NamedEvent *found = hash_search(named, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)), HASH_FIND, NULL);
-
-		CHECK_FOR_INTERRUPTS();
-		if (found->event == TEX_NO_EVENT)
-			continue;
-		note(s, (Anomaly) {
-			.event = found->event,.kind = "slow",
-				.severity = strcmp(SPI_getvalue(row, desc, 2), "CRITICAL") == 0 ? CRITICAL : WARNING_,
-				.actual = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 3, &isnull)) * 1000),
-				.expected = (int64) (DatumGetFloat8(SPI_getbinval(row, desc, 4, &isnull)) * 1000),
-				.score = DatumGetFloat8(SPI_getbinval(row, desc, 5, &isnull)),
-				.evidence = SPI_getvalue(row, desc, 6)
-		});
-	}
-	hash_destroy(named);
+	for (int32 i = 0; i < n; i++)
+		note(s, (Anomaly) {.event = slow[i].event,.kind = "slow",.severity = slow[i].critical ? CRITICAL : WARNING_,
+			 .actual = slow[i].actual,.expected = slow[i].expected,.score = slow[i].score,.evidence = slow[i].evidence});
 }
 
 /* For qsort(): the worst first, then what took longest, then by time. */

@@ -86,6 +86,16 @@ tex_say_event(StringInfo text, const TexOneTrace *one, int32 event)
 		say_name(text, name);
 }
 
+/* What was put together, in no more memory than it needs, as there may be many of it. */
+char *
+tex_take_string(StringInfo text)
+{
+	char	   *string = pnstrdup(text->data, text->len);
+
+	pfree(text->data);
+	return string;
+}
+
 /* The same as a string. */
 char *
 tex_event_words(const TexOneTrace *one, int32 event)
@@ -94,7 +104,7 @@ tex_event_words(const TexOneTrace *one, int32 event)
 
 	initStringInfo(&text);
 	tex_say_event(&text, one, event);
-	return text.data;
+	return tex_take_string(&text);
 }
 
 /* A time in the unit that suits it. */
@@ -112,7 +122,7 @@ tex_usecs_words(int64 usecs)
 
 	initStringInfo(&text);
 	tex_say_usecs(&text, usecs);
-	return text.data;
+	return tex_take_string(&text);
 }
 
 /* How a trace is called in a sentence: by the begin of its id, as everywhere. */

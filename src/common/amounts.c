@@ -77,7 +77,8 @@ tex_say_ms(StringInfo text, double ms)
 	while (unit < lengthof(units) - 1 && fabs(ms) >= units[unit].until)
 		unit++;
 	tex_say_number(text, ms / units[unit].ms);
-	appendStringInfo(text, " %s", units[unit].name);
+	appendStringInfoChar(text, ' ');
+	appendStringInfoString(text, units[unit].name);
 }
 
 /* number_text(value double precision) */

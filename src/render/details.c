@@ -29,10 +29,15 @@
 #define LONGEST_DETAILS 4000	/* of an event */
 #define MOST_LEVELS		4
 
-static const char details_query[] =
-	"SELECT id, attributes, tags FROM trace_ext.events "
-	"WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2) "
-	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $3 AND \"timestamp\" OPERATOR(pg_catalog.<=) $4";
+/* Of one event in so many, or more, all are read: to look each up would cost more. */
+#define FEW				4
+
+#define EVENTS_OF_TRACE \
+	"SELECT id, attributes, tags FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) $1 " \
+	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3"
+
+static const char all_query[] = EVENTS_OF_TRACE;
+static const char some_query[] = EVENTS_OF_TRACE " AND id OPERATOR(pg_catalog.=) ANY ($4)";
 
 typedef struct IdEntry
 {
@@ -147,26 +152,23 @@ put_event(StringInfo out, const TexSpans *spans, int32 event)
 	appendStringInfoChar(out, '\n');
 }
 
-/* The text of a row that SPI has. */
+/* The text of a row that SPI has; it is put together in a buffer, which may be used again. */
 static char *
-details_of(const TexSpans *spans, int32 event, HeapTuple tuple, TupleDesc desc)
+details_of(const TexSpans *spans, int32 event, HeapTuple tuple, TupleDesc desc, StringInfo out)
 {
-	StringInfoData out;
-
-	initStringInfo(&out);
-	put_event(&out, spans, event);
+	resetStringInfo(out);
+	put_event(out, spans, event);
 	for (int column = 2; column <= 3; column++)
 	{
 		bool		isnull;
 		Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
 
 		if (!isnull && JB_ROOT_IS_OBJECT(DatumGetJsonbP(value)))
-			put_object(&out, &DatumGetJsonbP(value)->root, column == 2 ? "" : "tag", 1);
+			put_object(out, &DatumGetJsonbP(value)->root, column == 2 ? "" : "tag", 1);
 	}
-	if (out.len >= LONGEST_DETAILS)
-		appendStringInfoString(&out, "and more, which is not shown\n");
-	out.data[--out.len] = '\0';
-	return out.data;
+	if (out->len >= LONGEST_DETAILS)
+		appendStringInfoString(out, "and more, which is not shown\n");
+	return pnstrdup(out->data, out->len - 1);
 }
 
 /* A table of the places of ids. */
@@ -190,7 +192,9 @@ tex_event_details(const TexSpans *spans, const int32 *events, int32 n)
 	HTAB	   *index = index_of(spans, events, n);
 	TimestampTz from = DT_NOEND;
 	TimestampTz to = DT_NOBEGIN;
-	Oid			types[4] = {UUIDOID, UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	StringInfoData buffer;
+	bool		all = n >= spans->events / FEW;
+	Oid			types[4] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDARRAYOID};
 	Datum		values[4];
 
 	for (int32 i = 0; i < n; i++)
@@ -200,12 +204,13 @@ tex_event_details(const TexSpans *spans, const int32 *events, int32 n)
 		to = Max(to, spans->one->events[events[i]].at);
 	}
 	values[0] = UUIDPGetDatum(&spans->one->history->traces[spans->one->trace].id);
-	values[1] = tex_uuid_array(ids, n);
-	values[2] = TimestampTzGetDatum(from);
-	values[3] = TimestampTzGetDatum(to);
+	values[1] = TimestampTzGetDatum(from);
+	values[2] = TimestampTzGetDatum(to);
+	values[3] = tex_uuid_array(ids, n);
 	if (n == 0)
 		return details;
-	SPI_execute_with_args(details_query, 4, types, values, NULL, true, 0);
+	SPI_execute_with_args(all ? all_query : some_query, all ? 3 : 4, types, values, NULL, true, 0);
+	initStringInfo(&buffer);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool		isnull;
@@ -215,7 +220,7 @@ tex_event_details(const TexSpans *spans, const int32 *events, int32 n)
 
 		CHECK_FOR_INTERRUPTS();
 		if (entry)
-			details[entry->index] = details_of(spans, events[entry->index], tuple, SPI_tuptable->tupdesc);
+			details[entry->index] = details_of(spans, events[entry->index], tuple, SPI_tuptable->tupdesc, &buffer);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	hash_destroy(index);

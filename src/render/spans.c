@@ -555,6 +555,7 @@ tex_event_label(const TexSpans *spans, int32 event)
 	const char *name = tex_text_of(spans->one, e->name);
 	const char *verb = tex_event_verb(spans->one, event);
 	StringInfoData label;
+	char	   *words;
 
 	/* What has a duration of its own is called by its name, as a span is. */
 	if (e->kind == TEX_FUNCTION_CALL || e->kind == TEX_HTTP_REQUEST || e->kind == TEX_DATABASE_QUERY ||
@@ -564,8 +565,13 @@ tex_event_label(const TexSpans *spans, int32 event)
 	if (name && name[0] != '\0')
 		tex_clean(&label, name, strlen(name), TEX_LONGEST_LABEL);
 	if (label.len == 0)
-		return pstrdup(verb ? verb : e->kind == TEX_CUSTOM ? "event" : tex_event_verb(spans->one, event));
-	return verb ? psprintf("%s %s", verb, label.data) : label.data;
+		words = pstrdup(verb ? verb : e->kind == TEX_CUSTOM ? "event" : tex_event_verb(spans->one, event));
+	else if (verb)
+		words = psprintf("%s %s", verb, label.data);
+	else
+		return tex_take_string(&label);
+	pfree(label.data);
+	return words;
 }
 
 /* What a bar is called, clean. */

@@ -21,6 +21,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "analysis/words.h"
 #include "render/text.h"
 
 #define MOST_MARKS 4
@@ -180,7 +181,7 @@ tex_clean_label(const char *text)
 	initStringInfo(&line);
 	if (text)
 		tex_clean(&line, text, strlen(text), TEX_LONGEST_LABEL);
-	return line.data;
+	return tex_take_string(&line);
 }
 
 /* How many columns a text takes that was cleaned. */

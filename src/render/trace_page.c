@@ -39,6 +39,7 @@ PG_FUNCTION_INFO_V1(tex_trace_html);
 #define MOST_BYTES		1000000
 #define NOTES			500		/* of these for what is left out */
 #define MOST_ROWS		10000
+#define SAMP			13		/* the tags around what an event says */
 #define MANY_ROWS		4000	/* then only names are there, and shorter */
 #define NAME			120
 #define SHORT_NAME		24
@@ -56,15 +57,17 @@ typedef struct Row
 	int32		span;
 	const TexMark *mark;		/* NULL: it is the bar itself */
 	int			end;			/* where in the text of all rows it ends */
-	int32		detail;			/* index into what was asked for, or -1 */
+	int			details;		/* where in the text of all details its own begin */
+	int			details_end;	/* ... and end: at the same place if it has none */
 } Row;
 
 typedef struct TracePage
 {
 	const TexSpans *spans;
-	StringInfoData out;			/* what comes before the rows */
+	StringInfoData out;			/* the page: what comes before the rows, then all of it */
 	StringInfoData rows;
-	StringInfoData rest;		/* ... and after them */
+	StringInfoData details;		/* what events say, escaped */
+	StringInfoData rest;		/* ... and after the rows */
 	Row		   *row;
 	int32		nrows;
 	int32		left_out;		/* bars and marks */
@@ -95,7 +98,7 @@ collect_rows(TracePage *page)
 		CHECK_FOR_INTERRUPTS();
 		if (!choice.drawn[i])
 			continue;
-		page->row[page->nrows++] = (Row) {.event = spans->spans[i].event,.span = i,.detail = -1};
+		page->row[page->nrows++] = (Row) {.event = spans->spans[i].event,.span = i};
 		tex_foreach_mark(mark, spans, &spans->spans[i])
 		{
 			bool		told = mark->race != TEX_NO_RACE || spans->one->events[mark->event].kind == TEX_ERROR;
@@ -104,7 +107,7 @@ collect_rows(TracePage *page)
 			if (!all && room <= (told ? 0 : kept))
 				continue;
 			room--;
-			page->row[page->nrows++] = (Row) {.event = mark->event,.span = i,.mark = mark,.detail = -1};
+			page->row[page->nrows++] = (Row) {.event = mark->event,.span = i,.mark = mark};
 		}
 	}
 	page->left_out = spans->n + spans->nmarks - page->nrows;
@@ -170,8 +173,10 @@ put_bar(TracePage *page, const Row *row)
 	const TexSpan *bar = &spans->spans[row->span];
 	const char *service = tex_span_service(spans, row->span);
 	char	   *remark = tex_span_remark(spans, row->span);
+	char	   *label = tex_span_label(spans, row->span);
 
-	put_name(page, tex_span_label(spans, row->span));
+	put_name(page, label);
+	pfree(label);
 	if (page->nrows > MANY_ROWS)
 		return;
 	if (service && (bar->parent == TEX_NO_SPAN || tex_span_event(spans, bar->parent)->service != tex_span_event(spans, row->span)->service))
@@ -253,7 +258,7 @@ is_told(const TracePage *page, const Row *row)
  * more to say first.  Returns how many have none.
  */
 static int32
-choose_details(TracePage *page, char **shown)
+choose_details(TracePage *page)
 {
 	int64		room = MOST_BYTES - NOTES - page->out.len - page->rest.len - page->rows.len - 5 * (int64) page->nrows;
 	int32	   *events = tex_new_array(sizeof(int32), page->nrows, 0);
@@ -271,23 +276,26 @@ choose_details(TracePage *page, char **shown)
 				events[n++] = page->row[i].event;
 			}
 	details = tex_event_details(page->spans, events, n);
+	initStringInfo(&page->details);
 	for (int32 i = 0; i < n; i++)
 	{
-		StringInfoData text;
+		int			from = page->details.len;
+		int			length;
 
 		CHECK_FOR_INTERRUPTS();
 		if (details[i] == NULL)
 			continue;
-		initStringInfo(&text);
-		tex_put_xml(&text, details[i]);
-		if (text.len + 13 > room)
+		tex_put_xml(&page->details, details[i]);
+		length = page->details.len - from + SAMP;
+		if (length > room)
 		{
 			without++;
-			pfree(text.data);
+			page->details.data[page->details.len = from] = '\0';
 			continue;
 		}
-		room -= text.len + 13;
-		shown[rows[i]] = text.data;
+		room -= length;
+		page->row[rows[i]].details = from;
+		page->row[rows[i]].details_end = page->details.len;
 	}
 	return without + page->nrows - n;
 }
@@ -539,46 +547,52 @@ put_rest(TracePage *page)
 
 /* Joins rows and what their events say. */
 static void
-join_rows(TracePage *page, char **shown)
+join_rows(TracePage *page)
 {
 	int			from = 0;
 
 	for (int32 i = 0; i < page->nrows; i++)
 	{
+		const Row  *row = &page->row[i];
+
 		CHECK_FOR_INTERRUPTS();
-		appendBinaryStringInfo(&page->out, page->rows.data + from, page->row[i].end - from);
-		if (shown[i])
-			appendStringInfo(&page->out, "<samp>%s</samp>", shown[i]);
+		appendBinaryStringInfo(&page->out, page->rows.data + from, row->end - from);
+		if (row->details_end > row->details)
+		{
+			appendStringInfoString(&page->out, "<samp>");
+			appendBinaryStringInfo(&page->out, page->details.data + row->details, row->details_end - row->details);
+			appendStringInfoString(&page->out, "</samp>");
+		}
 		appendStringInfoString(&page->out, page->nrows > MANY_ROWS ? "</p>" : "</p>\n");
-		from = page->row[i].end;
+		from = row->end;
 	}
 }
 
-/* The page of a trace. */
-static void
-put_page(const TexSpans *spans, StringInfo result)
+/* The page of a trace, in memory that SPI_finish() may free. */
+static text *
+page_of(const TexSpans *spans)
 {
 	TracePage	page = {.spans = spans};
-	char	  **shown;
 	int32		without;
 
 	initStringInfo(&page.out);
+	appendStringInfoSpaces(&page.out, VARHDRSZ);
 	tex_page_begin(&page.out, tex_trace_title(spans), tex_trace_facts(spans));
 	put_races(&page);
 	put_waterfall_head(&page);
 	put_rest(&page);
 	collect_rows(&page);
 	put_rows(&page);
-	shown = tex_new_array(sizeof(char *), page.nrows, 0);
-	without = choose_details(&page, shown);
-	join_rows(&page, shown);
+	without = choose_details(&page);
+	join_rows(&page);
 	appendStringInfoString(&page.out, "</div>\n");
 	if (page.left_out > 0)
 		put_note(&page.out, psprintf("%d more are left out, those that matter least: trace_tree() has them all.", page.left_out));
 	if (without > 0)
 		put_note(&page.out, psprintf("Of %d rows the attributes are left out, as the page would be longer than 1 MB: the table events has them all.", without));
 	appendBinaryStringInfo(&page.out, page.rest.data, page.rest.len);
-	appendBinaryStringInfo(result, page.out.data, page.out.len);
+	SET_VARSIZE(page.out.data, page.out.len);
+	return (text *) page.out.data;
 }
 
 /* trace_html(trace_id uuid); NULL, and a NOTICE, for a trace that is not stored. */
@@ -587,23 +601,27 @@ tex_trace_html(PG_FUNCTION_ARGS)
 {
 	MemoryContext context;
 	MemoryContext old;
-	StringInfoData result;
 	TexSpans   *spans;
+	text	   *page = NULL;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	initStringInfo(&result);
 	context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext page", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	SPI_connect();
 	MemoryContextSwitchTo(context);
 	spans = tex_spans_load(PG_GETARG_UUID_P(0), TEX_SPANS_RACES);
 	if (spans)
-		put_page(spans, &result);
+	{
+		page = page_of(spans);
+		/* All of it leaves with SPI. */
+		MemoryContextSwitchTo(old);
+		page = (text *) PG_DETOAST_DATUM_COPY(PointerGetDatum(page));
+	}
 	SPI_finish();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	if (spans == NULL)
+	if (page == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(result.data, result.len));
+	PG_RETURN_TEXT_P(page);
 }

@@ -28,13 +28,6 @@ typedef struct TexWaterfallRow
 	List	   *notes;			/* strings; the first ones beside the bar, if there is room */
 } TexWaterfallRow;
 
-/* What an error says; the loader leaves such texts in the table. */
-typedef struct TexMessage
-{
-	int32		event;
-	const char *text;
-} TexMessage;
-
 typedef struct TexWaterfall
 {
 	const TexSpans *spans;
@@ -57,8 +50,7 @@ typedef struct TexWaterfall
 	int32		rows_room;
 	int32		nmarks;			/* marks that are shown */
 	int64		marks_left_out;
-	TexMessage *messages;
-	int			nmessages;
+	char	  **messages;		/* of each event: what it says as an error, or NULL */
 	int32		last_service;	/* that was written in its column; -2: none yet */
 } TexWaterfall;
 

@@ -8,20 +8,14 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/guc.h"
-#include "utils/timestamp.h"
 
+#include "analysis/error_messages.h"
 #include "analysis/words.h"
 #include "races/arrays.h"
 #include "races/proof.h"
 #include "render/text.h"
 #include "render/waterfall.h"
-#include "store/trace_range.h"
 
 #define MOST_BARS		1000	/* that are shown */
 #define MOST_MARKS		20		/* of a bar */
@@ -29,11 +23,7 @@
 #define MOST_NOTES		4		/* links and errors of a bar, each */
 #define MESSAGE_WIDTH	60
 #define MOST_MESSAGES	200
-
-static const char messages_query[] =
-	"SELECT id, pg_catalog.left(attributes OPERATOR(pg_catalog.->>) 'message', 200) FROM trace_ext.events "
-	"WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2) "
-	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $3 AND \"timestamp\" OPERATOR(pg_catalog.<=) $4";
+#define LONGEST_MESSAGE	200
 
 /* A text that a client sent, in at most some columns. */
 char *
@@ -43,7 +33,7 @@ tex_waterfall_clip(const TexWaterfall *w, const char *text, int width)
 
 	initStringInfo(&shown);
 	tex_cells_clip(&w->cells, &shown, text, width);
-	return shown.data;
+	return tex_take_string(&shown);
 }
 
 /* How a trace is called where it is not the one shown. */
@@ -56,59 +46,18 @@ tex_waterfall_trace(const TexWaterfall *w, int32 event)
 		psprintf("trace %s", tex_short_trace(&one->history->traces[one->events[event].trace].id));
 }
 
-/* The message of an error, one of the first n. */
-static void
-note_message(TexWaterfall *w, int n, const pg_uuid_t *id, const char *text)
-{
-	for (int i = 0; i < n; i++)
-		if (memcmp(&w->spans->one->events[w->messages[i].event].id, id, sizeof(pg_uuid_t)) == 0)
-			w->messages[i].text = text;
-}
-
 /* What the errors say that can be shown. */
 static void
 load_messages(TexWaterfall *w)
 {
 	const TexSpans *spans = w->spans;
-	Oid			types[4] = {UUIDOID, UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		args[4];
-	TimestampTz from = DT_NOEND;
-	TimestampTz to = DT_NOBEGIN;
-	pg_uuid_t	ids[MOST_MESSAGES];
-	int			n = 0;
-	int			nesting;
+	int32		errors[MOST_MESSAGES];
+	int32		n = 0;
 
-	w->messages = palloc0(sizeof(TexMessage) * MOST_MESSAGES);
 	for (int32 i = 0; i < spans->nmarks && n < MOST_MESSAGES; i++)
-	{
-		const TexEvent *e = &spans->one->events[spans->marks[i].event];
-
-		if (e->kind != TEX_ERROR || !w->shown[spans->marks[i].span])
-			continue;
-		w->messages[n].event = spans->marks[i].event;
-		ids[n++] = e->id;
-		from = Min(from, e->at);
-		to = Max(to, e->at);
-	}
-	if (n == 0)
-		return;
-	args[0] = UUIDPGetDatum(&spans->one->history->traces[spans->one->trace].id);
-	args[1] = tex_uuid_array(ids, n);
-	args[2] = TimestampTzGetDatum(from);
-	args[3] = TimestampTzGetDatum(to);
-	nesting = tex_no_jit();
-	SPI_execute_with_args(messages_query, 4, types, args, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Datum		message = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
-
-		if (!isnull)
-			note_message(w, n, DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)),
-						 TextDatumGetCString(message));
-	}
-	w->nmessages = n;
-	AtEOXact_GUC(false, nesting);
+		if (spans->one->events[spans->marks[i].event].kind == TEX_ERROR && w->shown[spans->marks[i].span])
+			errors[n++] = spans->marks[i].event;
+	w->messages = tex_error_messages(spans->one, errors, n, LONGEST_MESSAGE);
 }
 
 /* For qsort_arg(): what has to be seen, then the longest, then the earliest. */
@@ -203,7 +152,7 @@ draw_branches(const TexWaterfall *w, int32 depth, bool ends, bool below)
 	if (depth > 0)
 		appendStringInfoString(&branches, below ? (ends ? "   " : w->cells.glyphs->beside) :
 							   ends ? w->cells.glyphs->last : w->cells.glyphs->inner);
-	return branches.data;
+	return tex_take_string(&branches);
 }
 
 /* A new row. */
@@ -242,7 +191,7 @@ say_value(const TexWaterfall *w, Jsonb *value, int width)
 	text = JsonbToCString(NULL, &value->root, VARSIZE(value));
 	initStringInfo(&shown);
 	tex_cells_clip(&w->cells, &shown, text, width);
-	return shown.data;
+	return tex_take_string(&shown);
 }
 
 /* The value of an access: what it found, or what it wrote in which one's place. */
@@ -290,22 +239,12 @@ say_location(const TexWaterfall *w, const char *location)
 	return tex_waterfall_clip(w, slash && slash[1] ? slash + 1 : location, TEX_STEP_WIDTH);
 }
 
-/* What an error says, or NULL. */
-static const char *
-message_of(const TexWaterfall *w, int32 event)
-{
-	for (int i = 0; i < w->nmessages; i++)
-		if (w->messages[i].event == event)
-			return w->messages[i].text;
-	return NULL;
-}
-
 /* An error by name and message. */
 static char *
 say_error(const TexWaterfall *w, const TexMark *mark)
 {
 	const char *name = tex_text_of(w->spans->one, w->spans->one->events[mark->event].name);
-	const char *message = message_of(w, mark->event);
+	const char *message = w->messages[mark->event];
 	bool		named = name && name[0];
 
 	return psprintf("! %s%s%s", named ? tex_waterfall_clip(w, name, MESSAGE_WIDTH / 2) : message ? "" : "error",
