@@ -4,7 +4,7 @@
 -- away is counted until a fold has moved it there.
 
 CREATE FUNCTION trace_ext_internal.service_metrics()
-    RETURNS TABLE (name text, type text, help text, suffix text, labels jsonb, place int, value double precision)
+    RETURNS TABLE (name text, type text, help text, suffix text, service text, le text, place int, value double precision)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
@@ -29,24 +29,24 @@ BEGIN
                trace_ext.merge(p.latency) FILTER (WHERE trace_ext.total_count(p.latency) <> 0) AS latency
           FROM part_of p GROUP BY p.service, p.kind
     ), service AS MATERIALIZED (
-        SELECT k.service, jsonb_build_object('service', k.service) AS label, sum(k.events) AS events, sum(k.errors) AS errors,
+        SELECT k.service, sum(k.events) AS events, sum(k.errors) AS errors,
                -- As service_health(): requests, or what a service without them does.
                coalesce(trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse')), trace_ext.merge(k.latency), '{}') AS latency
           FROM kind k GROUP BY k.service
+    ), bound AS MATERIALIZED (
+        SELECT b.exponent, trim_scale((1::bigint << b.exponent) / 1e9)::text AS le FROM generate_series(19, 35) AS b (exponent)
     )
-    SELECT 'trace_ext_service_events_total', 'counter', 'Events received, by service', '', s.label, 0, s.events FROM service s
+    SELECT 'trace_ext_service_events_total', 'counter', 'Events received, by service', '', s.service, NULL::text, 0, s.events FROM service s
     UNION ALL
-    SELECT 'trace_ext_service_errors_total', 'counter', 'Errors among them', '', s.label, 0, s.errors FROM service s
+    SELECT 'trace_ext_service_errors_total', 'counter', 'Errors among them', '', s.service, NULL, 0, s.errors FROM service s
     UNION ALL
     -- Bounds at powers of two of nanoseconds, half a millisecond to half a minute: there buckets end, so counts are exact.
-    SELECT 'trace_ext_service_duration_seconds', 'histogram', 'How long requests took; of a service without any, how long its operations took', x.suffix, x.labels, x.place, x.value
+    SELECT 'trace_ext_service_duration_seconds', 'histogram', 'How long requests took; of a service without any, how long its operations took', x.suffix, s.service, x.le, x.place, x.value
       FROM service s, LATERAL (
-           SELECT '_bucket' AS suffix, s.label || jsonb_build_object('le', trim_scale((1::bigint << b.exponent) / 1e9)::text) AS labels, b.exponent AS place,
-                  trace_ext.count_below(s.latency, 1::bigint << b.exponent)::double precision AS value
-             FROM generate_series(19, 35) AS b (exponent)
-           UNION ALL SELECT '_bucket', s.label || '{"le": "+Inf"}', 97, trace_ext.total_count(s.latency)
-           UNION ALL SELECT '_sum', s.label, 98, (trace_ext.total_sum(s.latency) / 1e9)::double precision
-           UNION ALL SELECT '_count', s.label, 99, trace_ext.total_count(s.latency)) AS x
+           SELECT '_bucket' AS suffix, b.le, b.exponent AS place, trace_ext.count_below(s.latency, 1::bigint << b.exponent)::double precision AS value FROM bound b
+           UNION ALL SELECT '_bucket', '+Inf', 97, trace_ext.total_count(s.latency)
+           UNION ALL SELECT '_sum', NULL, 98, (trace_ext.total_sum(s.latency) / 1e9)::double precision
+           UNION ALL SELECT '_count', NULL, 99, trace_ext.total_count(s.latency)) AS x
      WHERE trace_ext.total_count(s.latency) > 0;
 END
 $$;

@@ -14,6 +14,10 @@ WITH job AS (
     SELECT * FROM trace_ext_internal.partition_backlog()
 ), receiver AS MATERIALIZED (
     SELECT * FROM trace_ext_internal.receiver()
+), detecting AS MATERIALIZED (
+    SELECT count(*) AS n, min(queued_at) AS since FROM trace_ext.detect_queue
+), looking AS MATERIALIZED (
+    SELECT count(*) AS n, min(queued_at) AS since FROM trace_ext.anomaly_queue
 )
 SELECT * FROM (
     SELECT 'trace_ext_events' AS name, 'gauge' AS type, 'Events stored' AS help, '{}'::jsonb AS labels, trace_ext.count_events()::double precision AS value
@@ -22,18 +26,18 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_outstanding_deltas', 'gauge', 'Deltas that are not folded yet', '{"of": "counts"}', (SELECT count(*) FROM trace_ext.count_deltas)
     UNION ALL SELECT 'trace_ext_fold_lag_seconds', 'gauge', 'Time that outstanding deltas may have waited; 0 without any', '{}',
               extract(epoch FROM trace_ext_internal.fold_lag())
-    UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.detect_queue)
+    UNION ALL SELECT 'trace_ext_detect_queue', 'gauge', 'Traces that detect() has not looked at yet', '{}', n FROM detecting
     UNION ALL SELECT 'trace_ext_detect_lag_seconds', 'gauge', 'How long the first of these traces has waited; 0 where none does', '{}',
-              (SELECT coalesce(extract(epoch FROM greatest(clock_timestamp() - min(queued_at), interval '0')), 0) FROM trace_ext.detect_queue)
+              coalesce(extract(epoch FROM greatest(clock_timestamp() - since, interval '0')), 0) FROM detecting
     UNION ALL SELECT 'trace_ext_traces_examined_total', 'counter', 'Traces that detect() has looked at, each time counted', '{}',
               (SELECT traces_examined FROM trace_ext.detect_state)
     UNION ALL SELECT 'trace_ext_findings', 'gauge', 'Findings, by severity and status',
               jsonb_build_object('severity', severity, 'status', status), count(*) FROM trace_ext.findings GROUP BY severity, status
     UNION ALL SELECT 'trace_ext_anomalies', 'gauge', 'Anomalies, by kind, severity and status',
               jsonb_build_object('kind', kind, 'severity', severity, 'status', status), count(*) FROM trace_ext.anomalies GROUP BY kind, severity, status
-    UNION ALL SELECT 'trace_ext_anomaly_queue', 'gauge', 'Traces that the job anomalies has not looked at yet', '{}', (SELECT count(*) FROM trace_ext.anomaly_queue)
+    UNION ALL SELECT 'trace_ext_anomaly_queue', 'gauge', 'Traces that the job anomalies has not looked at yet', '{}', n FROM looking
     UNION ALL SELECT 'trace_ext_anomaly_lag_seconds', 'gauge', 'How long the first of these traces has waited; 0 where none does', '{}',
-              (SELECT coalesce(extract(epoch FROM greatest(clock_timestamp() - min(queued_at), interval '0')), 0) FROM trace_ext.anomaly_queue)
+              coalesce(extract(epoch FROM greatest(clock_timestamp() - since, interval '0')), 0) FROM looking
     UNION ALL SELECT 'trace_ext_anomaly_traces_total', 'counter', 'Traces that the job anomalies has looked at, each time counted', '{}',
               (SELECT traces_examined FROM trace_ext.anomaly_state)
     UNION ALL SELECT 'trace_ext_baselines', 'gauge', 'Operations that have a baseline', '{}', (SELECT count(*) FROM trace_ext.baseline_metrics)
@@ -127,24 +131,7 @@ CREATE FUNCTION trace_ext_internal.metric_labels(labels jsonb) RETURNS text
 COMMENT ON FUNCTION trace_ext_internal.metric_labels(jsonb) IS 'labels as Prometheus writes them';
 
 CREATE FUNCTION prometheus_metrics() RETURNS SETOF text
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
-    AS $$
-    WITH sample AS MATERIALIZED (
-        SELECT name, type, help, '' AS suffix, trace_ext_internal.metric_labels(labels) AS labels, '' AS service, 0 AS place, value FROM trace_ext.metrics
-        UNION ALL
-        SELECT name, type, help, suffix, trace_ext_internal.metric_labels(labels), labels ->> 'service', place, value FROM trace_ext_internal.service_metrics()
-    )
-    SELECT line
-      FROM (SELECT name, 0 AS part, '' AS service, 0 AS place, '' AS labels, '# HELP ' || name || ' ' || replace(replace(help, '\', '\\'), E'\n', '\n') AS line
-              FROM sample GROUP BY name, help
-            UNION ALL
-            SELECT name, 1, '', 0, '', '# TYPE ' || name || ' ' || type FROM sample GROUP BY name, type
-            UNION ALL
-            -- The buckets of a histogram stand together, by their bounds.
-            SELECT name, 2, service, place, labels, name || suffix || labels || ' '
-                   || CASE value WHEN 'Infinity' THEN '+Inf' WHEN '-Infinity' THEN '-Inf' ELSE value::text END
-              FROM sample) AS lines
-     ORDER BY name COLLATE "C", part, service COLLATE "C", place, labels COLLATE "C"
-    $$;
+    LANGUAGE c VOLATILE ROWS 1000 SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1 SET jit = off
+    AS 'MODULE_PATHNAME', 'tex_prometheus_metrics';
 COMMENT ON FUNCTION prometheus_metrics() IS
     'the view metrics, and of each service counters and a histogram of its latency, in the text format of Prometheus, a line a row; of more than 50 services those with most events, the others as "other"';
