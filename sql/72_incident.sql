@@ -30,7 +30,8 @@ CREATE FUNCTION trace_ext_internal.cure_text(kind text) RETURNS text
         WHEN 'intermediate read' THEN 'Let others see only the last of the writes: compute the value first and write it once, or hold one lock around all the writes and around the read.'
         WHEN 'own write overwritten' THEN 'Keep the value that was written instead of reading it again, or hold a lock from the write to the last read.'
         WHEN 'aborted read' THEN 'Write only what will stay: hold the lock until the work can no longer fail, or undo it under the same lock before anyone reads.'
-        WHEN 'check-then-act' THEN 'Make check and act one step: one lock around both, or in SQL INSERT ... ON CONFLICT, a unique constraint, or an UPDATE whose WHERE has the check.'
+        WHEN 'check-then-act' THEN 'Make check and act one step: one lock around both, or in SQL SELECT ... FOR UPDATE, INSERT ... ON CONFLICT, a constraint, an UPDATE whose WHERE has the check, or SERIALIZABLE with retry.'
+        WHEN 'write skew' THEN 'Let the two see each other: read with SELECT ... FOR UPDATE all that the decision goes by, or use SERIALIZABLE in both transactions and try again when one fails, or have a constraint, or one row that both update, forbid what must not come of it.'
         WHEN 'potential race' THEN 'A lock happened to order the two in this run and need not the next time. Put both under the same lock.'
         WHEN 'lock order' THEN 'Take these locks in one order everywhere. Where that cannot be, take the second one only if it is free, else give the first one back and try again.'
         ELSE 'Put both accesses under one lock, or let one wait for the other.' END;

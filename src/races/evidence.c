@@ -370,6 +370,69 @@ say_watched(Sentence *s, const TexPair *pair)
 						   " came in between; REPEATABLE READ shows one state of the database to the whole transaction");
 }
 
+/* " changed x from 1 to 2", or what else a write did. */
+static void
+put_change(Sentence *s, int32 access)
+{
+	const TexEvent *write = tex_access_event(s->races, access);
+	bool		has_old = write->data->old_value != NULL;
+	bool		has_new = write->data->new_value != NULL || write->data->value_left_out;
+
+	appendStringInfoString(&s->text, has_old && has_new ? " changed " : has_new ? " inserted " : " deleted ");
+	put_name(s, write->name);
+	if (has_old)
+	{
+		appendStringInfoString(&s->text, has_new ? " from " : " = ");
+		put_value(s, write->data->old_value);
+	}
+	if (has_new)
+	{
+		appendStringInfoString(&s->text, has_old ? " to " : " = ");
+		put_value(s, write->data->new_value);
+	}
+	put_statement(s, access);
+}
+
+/* " read x = 1", with its statement. */
+static void
+put_read(Sentence *s, int32 access)
+{
+	const TexEvent *read = tex_access_event(s->races, access);
+
+	appendStringInfoString(&s->text, " read ");
+	put_name(s, read->name);
+	put_is(s, read);
+	put_statement(s, access);
+}
+
+/*
+ * Of a watched table: what a transaction read and what it did then, and who changed what was read; of a
+ * skew the same from the other side.
+ */
+static void
+say_check(Sentence *s, const TexPair *pair)
+{
+	bool		skew = pair->fourth != TEX_NO_ACCESS;
+
+	put_who(s, pair->first);
+	put_read(s, pair->first);
+	appendStringInfoString(&s->text, " and");
+	put_change(s, pair->third);
+	appendStringInfoString(&s->text, ", while ");
+	put_who(s, pair->second);
+	if (skew)
+	{
+		put_read(s, pair->fourth);
+		appendStringInfoString(&s->text, " and");
+	}
+	put_change(s, pair->second);
+	appendStringInfoString(&s->text, skew ?
+						   ": neither saw what the other one did, and each may have gone by what the other one changed; read both FOR UPDATE, "
+						   "use SERIALIZABLE in both and retry, or have a constraint forbid what must not come of it" :
+						   ": what was read no longer held, and the write may have gone by it; read it FOR SHARE or FOR UPDATE, use SERIALIZABLE in both "
+						   "and retry, have a constraint forbid it, or, within one row, check it in the UPDATE that writes");
+}
+
 /* A value that was read and that its own trace wrote over. */
 static void
 say_intermediate(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
@@ -507,7 +570,10 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 	s.first_strand = -1;
 	if (pair->watched)
 	{
-		say_watched(&s, pair);
+		if (tex_is_check(races, pair))
+			say_check(&s, pair);
+		else
+			say_watched(&s, pair);
 		return s.text.data;
 	}
 	if (s.one_trace)

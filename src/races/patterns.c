@@ -66,6 +66,7 @@ static const struct
 	[TEX_OWN_WRITE_OVERWRITTEN] = {"own write overwritten", "INFO", 3},
 	[TEX_ABORTED_READ] = {"aborted read", "INFO", 3},
 	[TEX_CHECK_THEN_ACT] = {"check-then-act", "INFO", 3},
+	[TEX_WRITE_SKEW] = {"write skew", "INFO", 3},
 	[TEX_POTENTIAL_RACE] = {"potential race", "INFO", 4},
 	[TEX_LOCK_ORDER] = {"lock order", "WARNING", 2},
 };
@@ -289,6 +290,13 @@ tex_judge(const TexRaces *races, const TexFailures *failures, const TexPair *pai
 	bool		second_writes = tex_is_write(tex_access_event(races, pair->second));
 	TexVerdict	verdict = {.third = TEX_NO_ACCESS};
 
+	if (tex_is_check(races, pair))
+	{
+		verdict.pattern = pair->fourth == TEX_NO_ACCESS ? TEX_CHECK_THEN_ACT : TEX_WRITE_SKEW;
+		verdict.third = pair->third;
+		verdict.confidence = TEX_POTENTIAL_CONFIDENCE;
+		return verdict;
+	}
 	/* Of a database nobody need be shown that requests share it. */
 	if (pair->watched)
 	{

@@ -17,6 +17,7 @@ typedef enum TexPattern
 	TEX_OWN_WRITE_OVERWRITTEN,
 	TEX_ABORTED_READ,
 	TEX_CHECK_THEN_ACT,
+	TEX_WRITE_SKEW,				/* of watched tables only */
 	TEX_POTENTIAL_RACE,
 	TEX_LOCK_ORDER				/* of acquires, not of accesses: no verdict of tex_judge() */
 } TexPattern;

@@ -13,6 +13,15 @@
 
 #include "races/proof.h"
 
+/* Whether a value is JSON's null. */
+static bool
+is_null(Jsonb *value)
+{
+	JsonbValue	scalar;
+
+	return JB_ROOT_IS_SCALAR(value) && JsonbExtractScalar(&value->root, &scalar) && scalar.type == jbvNull;
+}
+
 /*
  * Compares two values, either of which may be NULL. Only scalars of one type are known to be equal
  * or different; numbers are compared as numbers, 1 and 1.0 are equal.
@@ -46,6 +55,25 @@ tex_compare_values(Jsonb *a, Jsonb *b)
 			return TEX_VALUES_UNKNOWN;
 	}
 	return equal ? TEX_VALUES_EQUAL : TEX_VALUES_DIFFERENT;
+}
+
+/*
+ * The same of what a column held: SQL has NULL there, which JSON's null stands for and which is not
+ * any other value; no value at all is unknown still.
+ */
+TexComparison
+tex_compare_columns(Jsonb *a, Jsonb *b)
+{
+	bool		a_is_null;
+	bool		b_is_null;
+
+	if (a == NULL || b == NULL)
+		return TEX_VALUES_UNKNOWN;
+	a_is_null = is_null(a);
+	b_is_null = is_null(b);
+	if (a_is_null || b_is_null)
+		return a_is_null && b_is_null ? TEX_VALUES_EQUAL : TEX_VALUES_DIFFERENT;
+	return tex_compare_values(a, b);
 }
 
 /* What an access read or wrote, or NULL. Some clients give what was read as the old value. */

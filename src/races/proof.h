@@ -15,6 +15,7 @@ typedef enum TexComparison
 } TexComparison;
 
 extern TexComparison tex_compare_values(Jsonb *a, Jsonb *b);
+extern TexComparison tex_compare_columns(Jsonb *a, Jsonb *b);
 extern Jsonb *tex_value_of(const TexEvent *access);
 extern bool tex_proves_lost_update(const TexEvent *before, const TexEvent *remote,
 								   const TexEvent *write, bool remote_is_latest);

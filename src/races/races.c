@@ -16,7 +16,7 @@
  * are context only order.
  *
  * Accesses that a database took itself, of watched tables, are not compared here: it keeps single
- * ones apart, and watched.c says what of that is harm.
+ * ones apart, and watched.c and checks.c say what of that is harm.
  *
  * Apart from races, a write may provably have lost an update although locks ordered
  * it after: each access was locked, the read and the write together were not.  Such
@@ -31,6 +31,7 @@
 #include "guc.h"
 #include "races/accesses.h"
 #include "races/arrays.h"
+#include "races/checks.h"
 #include "races/proof.h"
 #include "races/races.h"
 #include "races/watched.h"
@@ -580,15 +581,17 @@ visit_access(const TexPoint *point, void *arg)
 		variable->last_write = access;
 }
 
-/* Counts a pair that values prove, and keeps it as far as pairs are wanted. */
+/* Counts a pair of watched tables, and keeps it as far as pairs are wanted. */
 void
-tex_races_add_proved(TexRaces *races, TexPair pair)
+tex_races_add_watched(TexRaces *races, TexPair pair)
 {
+	PairList   *list = pair.proved ? &races->tables->proved : &races->tables->plain;
+
 	races->count++;
 	if (races->options.mark)
 		races->accesses[pair.first].raced = races->accesses[pair.second].raced = true;
-	if (races->tables->proved.n < races->options.max_pairs)
-		add_pair(races->tables->context, &races->tables->proved, pair);
+	if (list->n < races->options.max_pairs)
+		add_pair(races->tables->context, list, pair);
 }
 
 /* The kept pairs, those first that values prove. */
@@ -634,6 +637,7 @@ tex_races_find(TexHistory *history, const TexRacesOptions *options)
 	races->tables->last_in_strand = tex_new_array(sizeof(int32), history->nstrands, 0xff);
 	tex_order_run(races->order, visit_access, races);
 	tex_watched_find(races);
+	tex_checks_find(races);
 	merge_pairs(races);
 	return races;
 }

@@ -42,9 +42,10 @@ typedef struct TexPair
 	int32		second;
 	TexTier		tier;
 	bool		proved;			/* second provably lost the update of first */
-	bool		watched;		/* of a database's own accesses (watched.c): proved, with "third" */
+	bool		watched;		/* of a database's own accesses (watched.c, checks.c), with "third" */
 	bool		same_value;		/* the same: what was written over was the same number */
-	int32		third;			/* what the trace of the second read before; only if watched */
+	int32		third;			/* only if watched: what the trace of the second read before, or of a check what it was for */
+	int32		fourth;			/* of a check: what the other transaction had read of that, or TEX_NO_ACCESS */
 } TexPair;
 
 typedef struct TexRacesOptions
@@ -79,7 +80,7 @@ extern struct TexVarStrand *tex_races_of_strand(const TexRaces *races, const str
 												int32 strand);
 extern bool tex_traces_overlap(const TexHistory *history, int32 a, int32 b);
 
-extern void tex_races_add_proved(TexRaces *races, TexPair pair);
+extern void tex_races_add_watched(TexRaces *races, TexPair pair);
 
 static inline const TexEvent *
 tex_access_event(const TexRaces *races, int32 access)
@@ -98,6 +99,13 @@ static inline bool
 tex_is_write(const TexEvent *event)
 {
 	return event->access != TEX_READ && event->access != TEX_ATOMIC_READ;
+}
+
+/* Whether a pair is a read of a watched table that a transaction acted on, and who changed what it read. */
+static inline bool
+tex_is_check(const TexRaces *races, const TexPair *pair)
+{
+	return pair->watched && !tex_is_write(tex_access_event(races, pair->first));
 }
 
 #endif							/* TEX_RACES_H */

@@ -57,8 +57,8 @@ compare_watched(const void *a, const void *b)
 }
 
 /* Whether pairs of the traces of two accesses are wanted, and these ran at the same time. */
-static bool
-are_rivals(const TexRaces *races, const TexEvent *a, const TexEvent *b)
+bool
+tex_watched_are_rivals(const TexRaces *races, const TexEvent *a, const TexEvent *b)
 {
 	return tex_traces_wanted(&races->history->traces[a->trace], &races->history->traces[b->trace]) &&
 		tex_traces_overlap(races->history, a->trace, b->trace);
@@ -68,8 +68,8 @@ are_rivals(const TexRaces *races, const TexEvent *a, const TexEvent *b)
 static bool
 put_what_was_found(const TexEvent *write, Jsonb *found)
 {
-	return tex_compare_values(tex_value_of(write), found) == TEX_VALUES_EQUAL &&
-		tex_compare_values(write->data->old_value, tex_value_of(write)) != TEX_VALUES_EQUAL;
+	return tex_compare_columns(tex_value_of(write), found) == TEX_VALUES_EQUAL &&
+		tex_compare_columns(write->data->old_value, tex_value_of(write)) != TEX_VALUES_EQUAL;
 }
 
 /* What the trace of an access read before it, or TEX_NO_ACCESS: it did something else, or nothing. */
@@ -106,13 +106,13 @@ judge_write(TexRaces *races, int32 access, int32 write_before)
 	if (before == TEX_NO_ACCESS || write->access != TEX_WRITE || write->data->incomplete ||
 		races->accesses[write_before].strand == races->accesses[access].strand)
 		return;
-	if (tex_compare_values(tex_value_of(tex_access_event(races, before)), write->data->old_value) != TEX_VALUES_DIFFERENT ||
-		!put_what_was_found(remote, write->data->old_value) || !are_rivals(races, remote, write))
+	if (tex_compare_columns(tex_value_of(tex_access_event(races, before)), write->data->old_value) != TEX_VALUES_DIFFERENT ||
+		!put_what_was_found(remote, write->data->old_value) || !tex_watched_are_rivals(races, remote, write))
 		return;
-	same = tex_compare_values(tex_value_of(remote), tex_value_of(write));
+	same = tex_compare_columns(tex_value_of(remote), tex_value_of(write));
 	if (same == TEX_VALUES_UNKNOWN || (same == TEX_VALUES_EQUAL && !is_number(tex_value_of(write))))
 		return;
-	tex_races_add_proved(races, (TexPair) {.first = write_before,.second = access,.tier = TEX_TIER_PROVED,
+	tex_races_add_watched(races, (TexPair) {.first = write_before,.second = access,.tier = TEX_TIER_PROVED,
 						 .proved = true,.watched = true,.same_value = same == TEX_VALUES_EQUAL,.third = before});
 }
 
@@ -128,16 +128,16 @@ judge_read(TexRaces *races, int32 access, const Watched *writes, int n)
 		return;
 	earlier = tex_access_event(races, before);
 	if (earlier->data->transaction != read->data->transaction ||
-		tex_compare_values(tex_value_of(earlier), tex_value_of(read)) != TEX_VALUES_DIFFERENT)
+		tex_compare_columns(tex_value_of(earlier), tex_value_of(read)) != TEX_VALUES_DIFFERENT)
 		return;
 	for (int i = n - 1; i >= 0; i--)
 	{
 		const TexEvent *remote = tex_access_event(races, writes[i].access);
 
 		if (races->accesses[writes[i].access].strand == races->accesses[access].strand ||
-			!put_what_was_found(remote, tex_value_of(read)) || !are_rivals(races, remote, read))
+			!put_what_was_found(remote, tex_value_of(read)) || !tex_watched_are_rivals(races, remote, read))
 			continue;
-		tex_races_add_proved(races, (TexPair) {.first = writes[i].access,.second = access,.tier = TEX_TIER_PROVED,
+		tex_races_add_watched(races, (TexPair) {.first = writes[i].access,.second = access,.tier = TEX_TIER_PROVED,
 							 .proved = true,.watched = true,.third = before});
 		return;
 	}

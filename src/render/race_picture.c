@@ -99,6 +99,8 @@ static const char *const meanings[][2] = {
 		"One read what the other one had written and then, as it failed, should have taken back: it went on with a value that never came to be."},
 	{"check-then-act",
 		"One looked at a value and then did something on the strength of it; in between the other one changed the value, so what was done may be wrong."},
+	{"write skew",
+		"Each looked at what the other one was about to change, and neither saw the change. Either would have been right alone; both together may break what each of them had checked."},
 	{"potential race",
 		"This time one waited for the other, by chance: they took the same lock one after the other, and the next time it can be the other way round."},
 	{"lock order",

@@ -65,7 +65,7 @@ SELECT max(length(line)) <= 78 AS fits, count(*) > 200 AS lines FROM findings f,
 DELETE FROM events WHERE trace_id IN (SELECT unnest(ARRAY[event1_trace_id, event2_trace_id]) FROM findings WHERE id = :'between_requests');
 SELECT line FROM incident(:'between_requests'::uuid) AS line WHERE line ~ '^who|left the store|trace |values';
 -- Each kind has a cure of its own.
-SELECT count(*), count(DISTINCT trace_ext_internal.cure_text(kind)) FROM unnest(ARRAY['lost update', 'write-write', 'read-write', 'non-repeatable read', 'intermediate read', 'own write overwritten', 'aborted read', 'check-then-act', 'potential race', 'lock order', 'another']) AS kind;
+SELECT count(*), count(DISTINCT trace_ext_internal.cure_text(kind)) FROM unnest(ARRAY['lost update', 'write-write', 'read-write', 'non-repeatable read', 'intermediate read', 'own write overwritten', 'aborted read', 'check-then-act', 'write skew', 'potential race', 'lock order', 'another']) AS kind;
 -- Locks in opposite orders have no values.
 INSERT INTO findings (id, kind, variable, location1, location2, severity, confidence, confirmed, occurrences, first_seen, last_seen, evidence)
 VALUES ('aaaaaaaa-0000-4000-8000-000000000001', 'lock order', E'a\nb \x1b[31m' || repeat('x', 200), NULL, '/src/b.c:2', 'WARNING', 0.7, false, 3, '2001-01-01', '2001-01-02', repeat('long sentence ', 40)),
