@@ -231,6 +231,36 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.baseline_of(text, event_kind, text, timestamptz) IS
     'the baseline that an event of an hour is judged by: of completed hours before it';
 
+-- The same for many at once, by one query: what is stored is not looked for one by one.
+CREATE FUNCTION trace_ext_internal.baselines_of(service_names text[], kinds event_kind[], operations text[], hours timestamptz[],
+                                                OUT n bigint, OUT calls bigint, OUT p50_ms double precision, OUT p99_ms double precision)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan
+    AS $$
+BEGIN
+    RETURN QUERY
+    WITH wanted AS MATERIALIZED (
+        SELECT u.service_name, u.kind, u.operation, u.hour, u.n,
+               u.service_name IS NOT NULL AND s.until_hour <= u.hour
+               AND s.until_hour >= trace_ext_internal.shifted(u.hour, '-1 hour') AS is_stored
+          FROM unnest(service_names, kinds, operations, hours) WITH ORDINALITY AS u (service_name, kind, operation, hour, n),
+               trace_ext.baseline_state s
+         WHERE u.operation <> '(other)'
+    )
+    SELECT w.n, m.count, m.p50_ms, m.p99_ms
+      FROM wanted w JOIN trace_ext.baseline_metrics m
+           ON m.service_name = w.service_name AND m.kind = w.kind AND m.operation = w.operation
+     WHERE w.is_stored
+    UNION ALL
+    SELECT w.n, b.calls, b.p50_ms, b.p99_ms
+      FROM wanted w, LATERAL trace_ext_internal.baseline_of(w.service_name, w.kind, w.operation, w.hour) AS b
+     WHERE NOT w.is_stored;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.baselines_of(text[], event_kind[], text[], timestamptz[]) IS
+    'the baselines that events of some hours are judged by, each with the number of what it is of; without those that have none';
+
 CREATE FUNCTION trace_ext_internal.baselines_needed() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC

@@ -116,121 +116,77 @@ COMMENT ON FUNCTION trace_ext_internal.anomaly_id(text, text, text) IS 'the id o
 -- What is slow
 --
 
--- The answer of a request has its status for a name, and the time that the request took.
-CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation text, answer text, actual_ms double precision,
+-- The answer to a request has the time that the request took; what it answers, its trace knows.
+CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation text, is_answer boolean, actual_ms double precision,
                                                  p99_ms double precision, calls bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres'
     RETURN format('%s%s took %s; 99 of 100 %stake at most %s (%s calls in %s)',
                   coalesce(operation, 'a request'), ' of ' || service_name, trace_ext_internal.duration_text(actual_ms),
-                  'answers with ' || answer || ' ', trace_ext_internal.duration_text(p99_ms), trace_ext_internal.number_text(calls),
+                  CASE WHEN is_answer THEN 'answers of this service ' END, trace_ext_internal.duration_text(p99_ms), trace_ext_internal.number_text(calls),
                   justify_hours(current_setting('trace_ext.baseline_window')::interval));
-COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
-    'evidence for a slow call; answer: the status of an HttpResponse, by which it is judged';
+COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, boolean, double precision, double precision, bigint) IS
+    'evidence for a slow call; is_answer: an HttpResponse, which is judged by the answers of its service';
 
--- The one place that says what is slow, and how slow is too slow. No row: nobody knows.
--- Of one statement, so that it becomes part of the query that asks.
-CREATE FUNCTION trace_ext_internal.slow_bound(service_name text, kind event_kind, operation text, hour timestamptz)
-    RETURNS TABLE (calls bigint, p99_ms double precision, bound_ms double precision, critical_ms double precision)
-    LANGUAGE sql STABLE ROWS 1
-    BEGIN ATOMIC
-    SELECT b.calls, b.p99_ms, s.bound_ms, 5 * s.bound_ms
-      FROM trace_ext_internal.baseline_of($1, $2, $3, $4) AS b,
-           LATERAL (SELECT greatest(b.p99_ms * current_setting('trace_ext.slow_factor')::double precision,
-                                    b.p50_ms + extract(epoch FROM current_setting('trace_ext.slow_floor')::interval)::double precision * 1000, 1e-6) AS bound_ms) AS s
-     WHERE b.calls >= current_setting('trace_ext.baseline_calls')::bigint;
-    END;
-COMMENT ON FUNCTION trace_ext_internal.slow_bound(text, event_kind, text, timestamptz) IS
-    'what a call of an operation in an hour may take, by its baseline, before it is slow, and from where on that is CRITICAL; no row where there are too few calls to compare with';
+-- All events of the traces are read once, in C. With the rights of the caller, whom
+-- trace_anomalies() shows what it finds.
+CREATE FUNCTION trace_ext_internal.look_through(trace_ids uuid[], slow_only boolean)
+    RETURNS TABLE (trace_id uuid, event_id uuid, "timestamp" timestamptz, kind text, service_name text, span_id text, operation text,
+                   actual_ms double precision, p99_ms double precision, calls bigint, score double precision, may_wait boolean)
+    LANGUAGE c STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_look_through';
+COMMENT ON FUNCTION trace_ext_internal.look_through(uuid[], boolean) IS
+    'what one pass over the events of some traces tells: events that took much longer than others of their operation, and, without an event, '
+    'traces with an error, five like queries, or a thread that stood still after it asked for a lock (may_wait): in others odd_events() finds nothing';
 
--- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not
--- read at all. With the rights of the caller, whom trace_anomalies() shows what it finds.
+CREATE FUNCTION trace_ext_internal.slow_of(of_trace uuid, of_event uuid, at timestamptz, of_kind text, of_service text, of_span text, called text,
+                                           took_ms double precision, p99_ms double precision, calls bigint, times double precision)
+    RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
+                   actual_ms double precision, expected_ms double precision, score double precision, evidence text)
+    LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+BEGIN
+    -- Of an answer, that of the request before it in its span.
+    IF of_kind = 'HttpResponse' THEN
+        called := NULL;
+        EXECUTE $q$
+            SELECT trace_ext.operation(r.kind, r.name) FROM trace_ext.events r
+             WHERE r.trace_id = $1 AND r."timestamp" >= $2 AND r."timestamp" <= $3 AND r.kind = 'HttpRequest'
+               AND coalesce('=' || r.service_name, '') = coalesce('=' || $4, '')
+               AND coalesce('=' || r.span_id, '') = coalesce('=' || $5, '')
+             ORDER BY r."timestamp" DESC, r.id LIMIT 1 $q$
+            INTO called USING of_trace, (SELECT r.first_timestamp FROM trace_ext.trace_range(ARRAY[of_trace]) r), at, of_service, of_span;
+    END IF;
+    RETURN QUERY SELECT of_trace, of_event, 'slow', CASE WHEN times >= 5 THEN 'CRITICAL' ELSE 'WARNING' END, of_service, called, took_ms, p99_ms, times,
+                        trace_ext_internal.slow_sentence(of_service, called, of_kind = 'HttpResponse', took_ms, p99_ms, calls);
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.slow_of(uuid, uuid, timestamptz, text, text, text, text, double precision, double precision, bigint, double precision) IS
+    'what is to be said of an event that took too long, as look_through() tells of it; an answer is named by its request';
+
+-- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not read at all.
 CREATE FUNCTION trace_ext_internal.slow_events(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
                    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
+#variable_conflict use_column
 DECLARE
     -- In C: the call loads the library, which defines the settings.
     loaded constant double precision := trace_ext_internal.duration_ms(now(), now());
-    least_ms constant int := extract(epoch FROM current_setting('trace_ext.slow_floor')::interval) * 1000;
-    few uuid[];
-    low timestamptz;
-    high timestamptz;
+    floor constant interval := current_setting('trace_ext.slow_floor');
 BEGIN
-    FOR few, low, high IN
-        SELECT n.few, n.low, n.high
-          FROM trace_ext_internal.neighbours(ARRAY(
-                   SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = u.id
-                    WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, least_ms * interval '1 ms')), 1000) n
-    LOOP
-        RETURN QUERY EXECUTE $q$
-            WITH candidate AS MATERIALIZED (
-                SELECT e.trace_id, e.id, e."timestamp", e.kind, e.service_name, e.span_id, e.duration_ns,
-                       trace_ext.operation(e.kind, e.name) AS operation,
-                       date_bin('1 hour', e."timestamp", '2000-01-01 00:00:00+00') AS hour
-                  FROM trace_ext.events e
-                 WHERE e.trace_id = ANY ($1) AND e."timestamp" >= $2 AND e."timestamp" <= $3
-                   AND e.duration_ns > $4 AND e.name IS NOT NULL
-            ), baseline AS MATERIALIZED (
-                SELECT w.*, b.calls, b.p99_ms, b.bound_ms, b.critical_ms
-                  FROM (SELECT DISTINCT service_name, kind, operation, hour FROM candidate) AS w,
-                       LATERAL trace_ext_internal.slow_bound(w.service_name, w.kind, w.operation, w.hour) AS b
-            ), slow AS MATERIALIZED (
-                SELECT c.*, b.calls, b.p99_ms, b.critical_ms, c.duration_ns / 1e6::double precision AS actual_ms, c.duration_ns / 1e6 / b.bound_ms AS score
-                  FROM candidate c JOIN baseline b
-                       ON coalesce('=' || b.service_name, '') = coalesce('=' || c.service_name, '')
-                          AND b.kind = c.kind AND b.operation = c.operation AND b.hour = c.hour
-                 WHERE c.duration_ns / 1e6 > b.bound_ms
-            )
-            SELECT s.trace_id, s.id, 'slow', CASE WHEN s.actual_ms >= s.critical_ms THEN 'CRITICAL' ELSE 'WARNING' END, s.service_name, n.operation,
-                   s.actual_ms, s.p99_ms, s.score,
-                   trace_ext_internal.slow_sentence(s.service_name, n.operation, CASE WHEN s.kind = 'HttpResponse' THEN s.operation END,
-                                                    s.actual_ms, s.p99_ms, s.calls)
-              FROM slow s,
-                   -- Of an answer, that of the request before it in its span.
-                   LATERAL (SELECT CASE WHEN s.kind <> 'HttpResponse' THEN s.operation ELSE
-                               (SELECT trace_ext.operation(r.kind, r.name) FROM trace_ext.events r
-                                 WHERE r.trace_id = s.trace_id AND r."timestamp" >= $2 AND r."timestamp" <= s."timestamp" AND r.kind = 'HttpRequest'
-                                   AND coalesce('=' || r.service_name, '') = coalesce('=' || s.service_name, '')
-                                   AND coalesce('=' || r.span_id, '') = coalesce('=' || s.span_id, '')
-                                 ORDER BY r."timestamp" DESC, r.id LIMIT 1) END AS operation) AS n
-            $q$ USING few, low, high, least_ms * 1000000::bigint;
-    END LOOP;
+    RETURN QUERY
+    SELECT s.*
+      FROM trace_ext_internal.look_through(ARRAY(
+               SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = u.id
+                WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, floor)), true) AS l,
+           LATERAL trace_ext_internal.slow_of(l.trace_id, l.event_id, l."timestamp", l.kind, l.service_name, l.span_id, l.operation,
+                                              l.actual_ms, l.p99_ms, l.calls, l.score) AS s
+     WHERE l.event_id IS NOT NULL;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.slow_events(uuid[]) IS
     'events of some traces that took much longer than others of their operation: more than trace_ext.slow_factor times what 99 of 100 of them take, '
     'and trace_ext.slow_floor longer than half of them, where there are trace_ext.baseline_calls in the completed hours before their own';
-
--- To look at one trace alone costs ten times what it costs to read it among others. So
--- only those are looked at that can have something: what failed, waits for locks, or
--- did the same five times.
-CREATE FUNCTION trace_ext_internal.odd_traces(trace_ids uuid[]) RETURNS SETOF uuid
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
-    AS $$
-DECLARE
-    few uuid[];
-    low timestamptz;
-    high timestamptz;
-BEGIN
-    FOR few, low, high IN
-        SELECT n.few, n.low, n.high FROM trace_ext_internal.neighbours(ARRAY(SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id)), 1000) n
-    LOOP
-        RETURN QUERY EXECUTE $q$
-            SELECT DISTINCT g.trace_id
-              FROM (SELECT e.trace_id
-                      FROM trace_ext.events e
-                     WHERE e.trace_id = ANY ($1) AND e."timestamp" >= $2 AND e."timestamp" <= $3
-                       AND e.kind IN ('DatabaseQuery', 'HttpRequest', 'HttpResponse', 'LockAcquire', 'Error')
-                     GROUP BY e.trace_id, e.kind, CASE WHEN e.kind IN ('DatabaseQuery', 'HttpRequest') THEN trace_ext.operation(e.kind, e.name) END
-                    HAVING e.kind IN ('LockAcquire', 'Error') OR (e.kind <> 'HttpResponse' AND count(*) >= 5)
-                           OR bool_or(trace_ext.is_error(e.kind, e.attributes))) AS g
-            $q$ USING few, low, high;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.odd_traces(uuid[]) IS
-    'those of some traces that have an error, a lock, or five like queries or requests: in others odd_events() finds nothing to keep';
 
 -- The one place where what is looked for is put together. What is told of one trace only
 -- is left out: a parent that may be on its way, clocks, and times without an event.
@@ -239,11 +195,16 @@ CREATE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
                    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     BEGIN ATOMIC
-    SELECT * FROM trace_ext_internal.slow_events(trace_ids)
+    WITH looked AS MATERIALIZED (SELECT * FROM trace_ext_internal.look_through(trace_ids, false))
+    SELECT s.*
+      FROM looked l,
+           LATERAL trace_ext_internal.slow_of(l.trace_id, l.event_id, l."timestamp", l.kind, l.service_name, l.span_id, l.operation,
+                                              l.actual_ms, l.p99_ms, l.calls, l.score) AS s
+     WHERE l.event_id IS NOT NULL
     UNION ALL
-    SELECT t.id, o.event_id, o.kind, o.severity, o.service_name, o.operation, o.actual_ms, o.expected_ms, o.score, o.evidence
-      FROM trace_ext_internal.odd_traces(trace_ids) AS t (id), trace_ext_internal.odd_events(t.id, 1000) AS o
-     WHERE o.kind IN ('error', 'lock wait', 'repeated query', 'retry storm');
+    SELECT l.trace_id, o.event_id, o.kind, o.severity, o.service_name, o.operation, o.actual_ms, o.expected_ms, o.score, o.evidence
+      FROM looked l, LATERAL trace_ext_internal.odd_events(l.trace_id, 1000, l.may_wait) AS o
+     WHERE l.event_id IS NULL;
     END;
 COMMENT ON FUNCTION trace_ext_internal.anomalies_of(uuid[]) IS 'all that is unusual in some traces: one row an event and kind';
 

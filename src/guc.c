@@ -43,6 +43,8 @@ int			tex_variable_scope = TEX_SCOPE_GLOBAL;
 int			tex_clock_skew = 50;
 int			tex_lateness = 10000;
 int			tex_horizon = 3600;
+int			tex_baseline_calls = 100;
+double		tex_slow_factor = 2.0;
 int			tex_slow_floor = 10;
 char	   *tex_global_locks = NULL;
 bool		tex_potential_races = false;
@@ -98,8 +100,6 @@ static const struct config_enum_entry variable_scopes[] = {
 
 static int	max_operations;
 static char *baseline_window;
-static int	baseline_calls;
-static double slow_factor;
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -418,11 +418,11 @@ define_anomalies(void)
 							   PGC_USERSET, 0, check_baseline_window, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.baseline_calls",
 							"Calls of an operation that a baseline must have to judge others by it.",
-							NULL, &baseline_calls, 100, 1, INT_MAX,
+							NULL, &tex_baseline_calls, 100, 1, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomRealVariable("trace_ext.slow_factor",
 							 "How many times as long as 99 of 100 calls a call must take to be slow.",
-							 NULL, &slow_factor, 2.0, 1.0, 1e6,
+							 NULL, &tex_slow_factor, 2.0, 1.0, 1e6,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.slow_floor",
 							"How much longer than half of the calls a call must take to be slow.",

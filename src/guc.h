@@ -72,10 +72,14 @@ extern int	tex_variable_scope;
 extern int	tex_clock_skew;		/* in milliseconds */
 extern int	tex_lateness;		/* in milliseconds */
 extern int	tex_horizon;		/* in seconds */
-extern int	tex_slow_floor;		/* in milliseconds */
 extern char *tex_global_locks;
 extern const char *tex_next_lock_prefix(const char **rest, size_t *len);
 extern bool tex_potential_races;
+
+/* What counts as slow: where a baseline has so many calls, so many times its p99, so long above its median. */
+extern int	tex_baseline_calls;
+extern double tex_slow_factor;
+extern int	tex_slow_floor;		/* in milliseconds */
 
 /* Watched tables. */
 extern bool tex_watch_on;

@@ -35,14 +35,10 @@
 #include "races/arrays.h"
 
 /* What is shorter is not worth a word, however short the trace. */
-#define SHORTEST_WAIT	INT64CONST(1000)
-#define LONG_WAIT		INT64CONST(10000)
 #define SHORTEST_GAP	INT64CONST(10000)
 /* Parts of a trace's extent, in percent. */
-#define LARGE_WAIT		10
 #define LARGE_GAP		20
 #define MOST_OF_IT		50
-#define FEWEST_QUERIES	5
 /* What more errors say of themselves is not read. */
 #define MOST_MESSAGES	1000
 #define FEWEST_TRIES	3
@@ -196,7 +192,7 @@ find_errors(Search *s)
 	}
 }
 
-/* lock wait: an acquire that waited LONG_WAIT, or LARGE_WAIT of the trace. */
+/* lock wait: an acquire that waited long, for itself or within the trace. */
 static void
 find_lock_waits(Search *s)
 {
@@ -215,7 +211,7 @@ find_lock_waits(Search *s)
 			continue;
 		waited = tex_usecs_between(one->extents[i].started, one->extents[release].ended);
 		percent = percent_of(s, waited);
-		if (waited < SHORTEST_WAIT || (waited < LONG_WAIT && percent < LARGE_WAIT))
+		if (!tex_waited_long(waited, percent))
 			continue;
 		initStringInfo(&text);
 		appendStringInfo(&text, "waited %s (%.0f %% of the trace) for lock %s, until ", tex_usecs_words(waited), percent,
@@ -275,13 +271,13 @@ say_like(StringInfo text, const Search *s, const Like *like)
 		appendStringInfo(text, " under %s", tex_event_words(one, like->key.enclosing));
 }
 
-/* repeated query: FEWEST_QUERIES that are alike under one event. */
+/* repeated query: TEX_FEWEST_QUERIES that are alike under one event. */
 static void
 note_repeated(Search *s, const Like *like)
 {
 	StringInfoData text;
 
-	if (like->key.kind != TEX_DATABASE_QUERY || like->n < FEWEST_QUERIES)
+	if (like->key.kind != TEX_DATABASE_QUERY || like->n < TEX_FEWEST_QUERIES)
 		return;
 	initStringInfo(&text);
 	say_like(&text, s, like);
@@ -595,17 +591,20 @@ tex_anomaly_rows(TexOneTrace *one, TexWhichAnomalies what, TexSink *sink)
 
 	s.anomalies = palloc(sizeof(Anomaly) * s.room);
 	s.parent = tex_parents(one, true);
-	find_contradictions(&s);
+	if (what == TEX_ALL_ANOMALIES)
+		find_contradictions(&s);
 	tex_adjust_clocks(one, s.parent);
 	s.enclosing = tex_enclosing(one, s.parent);
 	count_errors(&s);
 	find_errors(&s);
 	find_lock_waits(&s);
 	find_likes(&s);
-	find_missing(&s);
-	find_gaps(&s);
 	if (what == TEX_ALL_ANOMALIES)
+	{
+		find_missing(&s);
+		find_gaps(&s);
 		find_slow(&s);
+	}
 	qsort(s.anomalies, s.n, sizeof(Anomaly), compare_anomalies);
 	for (int32 i = 0; i < s.n && !tex_sink_is_full(sink); i++)
 		put_anomaly(one, &s.anomalies[i], sink);
@@ -614,7 +613,7 @@ tex_anomaly_rows(TexOneTrace *one, TexWhichAnomalies what, TexSink *sink)
 
 /* The rows for a trace_id and max_rows, the first two arguments. */
 static Datum
-anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what)
+anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what, TexBeside beside)
 {
 	int64		most;
 	TexOneTrace *one;
@@ -624,7 +623,7 @@ anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what)
 		return (Datum) 0;
 	most = tex_most_rows(fcinfo, 1, 1000);
 	SPI_connect();
-	one = tex_one_trace_load(PG_GETARG_UUID_P(0), TEX_BESIDE_LOCKS);
+	one = tex_one_trace_load(PG_GETARG_UUID_P(0), beside);
 	if (one)
 		tex_anomaly_rows(one, what, tex_sink_to_caller(fcinfo, most));
 	SPI_finish();
@@ -635,12 +634,13 @@ anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what)
 Datum
 tex_trace_anomalies(PG_FUNCTION_ARGS)
 {
-	return anomalies_of_trace(fcinfo, TEX_ALL_ANOMALIES);
+	return anomalies_of_trace(fcinfo, TEX_ALL_ANOMALIES, TEX_BESIDE_LOCKS);
 }
 
-/* odd_events(trace_id uuid, max_rows bigint) */
+/* odd_events(trace_id uuid, max_rows bigint, may_wait boolean) */
 Datum
 tex_odd_events(PG_FUNCTION_ARGS)
 {
-	return anomalies_of_trace(fcinfo, TEX_ANOMALIES_BUT_SLOW);
+	return anomalies_of_trace(fcinfo, TEX_ANOMALIES_KEPT,
+							  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ? TEX_BESIDE_LOCKS : TEX_BESIDE_NOTHING);
 }

@@ -7,6 +7,7 @@
 
 #include "history/trace_load.h"
 
+extern int32 tex_operation_name(TexHistory *history, const TexEvent *event);
 extern int32 tex_like_name(TexHistory *history, const TexEvent *event);
 
 #endif							/* TEX_LIKE_H */

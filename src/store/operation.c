@@ -40,6 +40,11 @@
 #define UUID_BYTES 36
 /* An HTTP status, an SQLSTATE. */
 #define ERROR_CODE_BYTES 5
+/*
+ * All answers to requests.  What one answers is another event, and its status is no
+ * operation: as one each, statuses would only split what is known of how long answers take.
+ */
+#define ANSWERS "(answers)"
 
 /* What a byte can be. */
 #define IS_DIGIT	0x01
@@ -599,7 +604,9 @@ tex_operation(TexKind kind, text *name)
 
 	out.len = 0;
 	out.full = false;
-	if (kind == TEX_HTTP_REQUEST)
+	if (kind == TEX_HTTP_RESPONSE)
+		tex_template_add(&out, ANSWERS, strlen(ANSWERS));
+	else if (kind == TEX_HTTP_REQUEST)
 		add_request(&out, p, end);
 	else if (kind == TEX_DATABASE_QUERY && tex_is_sql(p, end - p))
 		tex_query_template(&out, p, end - p);
@@ -607,7 +614,7 @@ tex_operation(TexKind kind, text *name)
 	{
 		if (kind == TEX_DATABASE_QUERY)
 			p += tex_sql_start(p, end - p);
-		if (kind == TEX_HTTP_RESPONSE || (kind == TEX_ERROR && is_error_code(p, end)) ||
+		if ((kind == TEX_ERROR && is_error_code(p, end)) ||
 			(end - p <= TEX_OPERATION_BYTES && is_plain(p, end)))
 			tex_template_add_clipped(&out, p, end - p);
 		else
