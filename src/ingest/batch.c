@@ -7,6 +7,9 @@
  * INSERT.  Sorted, because two clients that deliver the same events in different
  * orders at the same time would otherwise wait for each other in a circle.  What
  * was refused goes to ingest_errors, written with the rights of the extension's owner.
+ *
+ * Where memory is limited, rows beyond that are moved to a sort, which keeps them on disk, in the
+ * same order.  It cannot give a row back, so rows are moved between two records only.
  */
 #include "postgres.h"
 
@@ -20,7 +23,9 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/tuplesort.h"
 #include "utils/tuplestore.h"
+#include "utils/typcache.h"
 
 #include "common/event.h"
 #include "common/owner.h"
@@ -33,7 +38,7 @@
 #define BATCH_NAME "trace_ext_batch"
 
 TexLastBatch tex_last_batch;
-Size		tex_batch_most_memory = 0;
+TexBatchLimits tex_batch_limits;
 
 struct TexBatchRow
 {
@@ -98,7 +103,8 @@ tex_batch_begin(void)
 	TexBatch   *batch = palloc0(sizeof(TexBatch));
 
 	batch->context = CurrentMemoryContext;
-	batch->most_rejections = PG_INT64_MAX;
+	batch->row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext rows", ALLOCSET_DEFAULT_SIZES);
+	batch->most_rejections = tex_batch_limits.rejections > 0 ? tex_batch_limits.rejections : PG_INT64_MAX;
 	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												 ALLOCSET_DEFAULT_SIZES);
 	batch->desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
@@ -114,11 +120,98 @@ tex_batch_begin(void)
 	return batch;
 }
 
-/* Takes a row over into the batch's context: what it was made of goes with the event's. */
+/* ----------------------------------------------------------------
+ *		Limits of memory
+ * ----------------------------------------------------------------
+ */
+/* Throws for a batch that is more than this process takes at once. */
+static void
+too_much(const char *what, int64 limit, const char *unit)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("the %s of the body take more than " INT64_FORMAT "%s", what, limit, unit),
+			 errhint("Send fewer at once.")));
+}
+
+/* Checks what is kept beside the rows: rejections, resources, links. */
+static void
+check_rest(const TexBatch *batch)
+{
+	if (tex_batch_limits.memory > 0 && MemoryContextMemAllocated(batch->context, false) > tex_batch_limits.memory)
+		too_much("links and rejected records", tex_batch_limits.memory >> 20, " MB of memory");
+}
+
+/* Begins the sort that rows are moved to, in the order of compare_rows(). */
+static Tuplesortstate *
+begin_sort(TupleDesc desc)
+{
+	AttrNumber	columns[] = {COL_TRACE_ID + 1, COL_ID + 1, COL_TIMESTAMP + 1};
+	Oid			less[lengthof(columns)];
+	Oid			collations[lengthof(columns)] = {InvalidOid};
+	bool		nulls_first[lengthof(columns)] = {false};
+
+	for (size_t i = 0; i < lengthof(columns); i++)
+		less[i] = lookup_type_cache(TupleDescAttr(desc, columns[i] - 1)->atttypid, TYPECACHE_LT_OPR)->lt_opr;
+	return tuplesort_begin_heap(desc, lengthof(columns), columns, less, collations, nulls_first, work_mem, NULL,
+								TUPLESORT_NONE);
+}
+
+/* Moves all rows to the sort; their memory is free again. */
+static void
+move_rows(TexBatch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(batch->desc, &TTSOpsHeapTuple);
+
+	if (batch->sort == NULL)
+		batch->sort = begin_sort(batch->desc);
+	for (int i = 0; i < batch->row_count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ExecStoreHeapTuple(batch->rows[i].tuple, slot, false);
+		tuplesort_puttupleslot(batch->sort, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextSwitchTo(old);
+	batch->moved_count += batch->row_count;
+	batch->moved_bytes += batch->row_bytes;
+	batch->row_bytes = 0;
+	batch->rows = NULL;
+	batch->row_count = batch->row_room = 0;
+	MemoryContextReset(batch->row_context);
+}
+
+/* The next record is read: those before it are done with. */
+void
+tex_batch_next_record(TexBatch *batch)
+{
+	batch->position++;
+	if (tex_batch_limits.records > 0 && batch->position > tex_batch_limits.records)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the body has more than " INT64_FORMAT " records", tex_batch_limits.records),
+				 errhint("Send fewer at once.")));
+	if (tex_batch_limits.memory > 0 && batch->row_bytes > tex_batch_limits.memory)
+		move_rows(batch);
+}
+
+/* ----------------------------------------------------------------
+ *		Collecting
+ * ----------------------------------------------------------------
+ */
+/* What a row takes in memory. */
+static Size
+row_size(const TexBatchRow *row)
+{
+	return sizeof(TexBatchRow) + HEAPTUPLESIZE + row->tuple->t_len;
+}
+
+/* Takes a row over into the batch: what it was made of goes with the event's context. */
 void
 tex_batch_add(TexBatch *batch, TexEventRow *row)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	MemoryContext old = MemoryContextSwitchTo(batch->row_context);
 	TexBatchRow *r;
 
 	if (batch->row_count == batch->row_room)
@@ -133,21 +226,30 @@ tex_batch_add(TexBatch *batch, TexEventRow *row)
 	r->id = row->id;
 	r->timestamp = row->timestamp;
 	r->tuple = heap_form_tuple(batch->desc, row->values, row->isnull);
+	batch->row_bytes += row_size(r);
 	MemoryContextSwitchTo(old);
-	/* A short body may have many events. */
-	if (tex_batch_most_memory > 0 && MemoryContextMemAllocated(batch->context, false) > tex_batch_most_memory)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("the events of the body take more than %zu MB of memory", tex_batch_most_memory >> 20),
-				 errhint("Send fewer at once.")));
+	/* A short body may have many events, and a record as well. */
+	if (tex_batch_limits.bytes > 0 && batch->moved_bytes + batch->row_bytes > tex_batch_limits.bytes)
+		too_much("events", tex_batch_limits.bytes >> 20, " MB of memory");
+	check_rest(batch);
 }
 
-/* Takes back the rows after the first row_count. */
+/* Takes back the rows after the first row_count, of those in memory. */
 void
 tex_batch_cut(TexBatch *batch, int row_count)
 {
 	while (batch->row_count > row_count)
-		heap_freetuple(batch->rows[--batch->row_count].tuple);
+	{
+		batch->row_bytes -= row_size(&batch->rows[--batch->row_count]);
+		heap_freetuple(batch->rows[batch->row_count].tuple);
+	}
+}
+
+/* How many rows there are. */
+int64
+tex_batch_rows(const TexBatch *batch)
+{
+	return batch->moved_count + batch->row_count;
 }
 
 /* A copy of the beginning of a text, up to a whole character. */
@@ -179,6 +281,7 @@ tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char
 	rejection->event = clip(event, len, KEPT_TEXT);
 	batch->rejections = lappend(batch->rejections, rejection);
 	MemoryContextSwitchTo(old);
+	check_rest(batch);
 }
 
 /* ----------------------------------------------------------------
@@ -221,6 +324,33 @@ prepare_insert(void)
 	return plan;
 }
 
+/* The rows in memory, in their order. */
+static void
+store_rows(TexBatch *batch, Tuplestorestate *store)
+{
+	qsort(batch->rows, batch->row_count, sizeof(TexBatchRow), compare_rows);
+	for (int i = 0; i < batch->row_count; i++)
+		tuplestore_puttuple(store, batch->rows[i].tuple);
+}
+
+/* All rows, where some were moved to disk. */
+static void
+store_sorted(TexBatch *batch, Tuplestorestate *store)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(batch->desc, &TTSOpsMinimalTuple);
+
+	move_rows(batch);
+	tuplesort_performsort(batch->sort);
+	while (tuplesort_gettupleslot(batch->sort, true, false, slot, NULL))
+	{
+		CHECK_FOR_INTERRUPTS();
+		tuplestore_puttupleslot(store, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	tuplesort_end(batch->sort);
+	batch->sort = NULL;
+}
+
 /*
  * Inserts the rows of the batch; returns how many were not there yet.  The rows
  * reach the INSERT as a named tuplestore, whose plan is kept.
@@ -233,15 +363,16 @@ insert_rows(TexBatch *batch)
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	uint64		inserted;
 
-	qsort(batch->rows, batch->row_count, sizeof(TexBatchRow), compare_rows);
-	for (int i = 0; i < batch->row_count; i++)
-		tuplestore_puttuple(store, batch->rows[i].tuple);
+	if (batch->sort == NULL)
+		store_rows(batch, store);
+	else
+		store_sorted(batch, store);
 
 	relation->md.name = pstrdup(BATCH_NAME);
 	relation->md.reliddesc = InvalidOid;
 	relation->md.tupdesc = batch->desc;
 	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	relation->md.enrtuples = batch->row_count;
+	relation->md.enrtuples = tex_batch_rows(batch);
 	relation->reldata = store;
 	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
 		elog(ERROR, "could not register the batch");
@@ -304,13 +435,15 @@ insert_rejections(TexBatch *batch)
 }
 
 /*
- * Before anything of the batch is stored: throws where the quota of the role is used up. What is
- * refused and kept counts as well, for it is stored too.
+ * All of the body is read, and nothing of the batch is stored: throws where the quota of the role
+ * is used up.  What is refused and kept counts as well, for it is stored too.
  */
 void
-tex_batch_take_quota(TexBatch *batch)
+tex_batch_was_read(TexBatch *batch)
 {
-	tex_quota_take((int64) batch->row_count + list_length(batch->rejections));
+	if (tex_batch_limits.was_read != NULL)
+		tex_batch_limits.was_read();
+	tex_quota_take(tex_batch_rows(batch) + list_length(batch->rejections));
 }
 
 /* Leaves word of a batch for who called the SQL function from C. */
@@ -332,13 +465,14 @@ tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
 	Datum		values[3];
 	bool		isnull[3] = {false};
 	TupleDesc	desc;
+	int64		rows = tex_batch_rows(batch);
 	uint64		inserted = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 
 	SPI_connect();
-	if (batch->row_count > 0)
+	if (rows > 0)
 		inserted = insert_rows(batch);
 	if (batch->rejections != NIL)
 		insert_rejections(batch);
@@ -346,7 +480,7 @@ tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
 	note_last(batch);
 
 	values[0] = Int64GetDatum(inserted);
-	values[1] = Int64GetDatum(batch->row_count - inserted);
+	values[1] = Int64GetDatum(rows - (int64) inserted);
 	values[2] = Int64GetDatum(batch->rejected);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }

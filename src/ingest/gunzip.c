@@ -59,19 +59,20 @@ grow(char *buffer, int limit, int used, int *room)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the body is longer than trace_ext.otlp_max_size (%d bytes) when it is unpacked", limit)));
 	*room = (int) Min((int64) *room * 2, (int64) limit + 1);
-	return repalloc(buffer, *room);
+	return (char *) repalloc(buffer - VARHDRSZ, VARHDRSZ + *room) + VARHDRSZ;
 }
 
 /*
- * Unpacks gzip, of one or more members, in the current memory context.  Throws where it is
- * damaged, cut off, or longer than the limit.
+ * Unpacks gzip, of one or more members, in the current memory context, which has VARHDRSZ bytes
+ * for the caller before what is returned.  Throws where it is damaged, cut off, or longer than the
+ * limit.
  */
 char *
 tex_gunzip(const char *data, int len, int limit, int *unpacked)
 {
 	z_stream	stream = {.next_in = (Bytef *) data,.avail_in = len,.zalloc = allocate,.zfree = release};
 	int			room = Min(65536, limit + 1);
-	char	   *buffer = palloc(room);
+	char	   *buffer = (char *) palloc(VARHDRSZ + room) + VARHDRSZ;
 	int			used = 0;
 	int			result;
 

@@ -100,7 +100,7 @@ read_text_batch(TexBatch *batch, text *input)
 		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
 
 		CHECK_FOR_INTERRUPTS();
-		batch->position++;
+		tex_batch_next_record(batch);
 		read_text_event(batch, redaction, event, len);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch->event_context);
@@ -181,7 +181,7 @@ read_jsonb_batch(TexBatch *batch, Jsonb *input)
 		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
 
 		CHECK_FOR_INTERRUPTS();
-		batch->position++;
+		tex_batch_next_record(batch);
 		read_jsonb_event(batch, redaction, &v);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(batch->event_context);
@@ -197,7 +197,7 @@ tex_ingest_jsonb(PG_FUNCTION_ARGS)
 	TexBatch   *batch = tex_batch_begin();
 
 	read_jsonb_batch(batch, PG_GETARG_JSONB_P(0));
-	tex_batch_take_quota(batch);
+	tex_batch_was_read(batch);
 	return tex_batch_finish(fcinfo, batch);
 }
 
@@ -210,6 +210,6 @@ tex_ingest_text(PG_FUNCTION_ARGS)
 	TexBatch   *batch = tex_batch_begin();
 
 	read_text_batch(batch, PG_GETARG_TEXT_PP(0));
-	tex_batch_take_quota(batch);
+	tex_batch_was_read(batch);
 	return tex_batch_finish(fcinfo, batch);
 }

@@ -136,7 +136,7 @@ take_record(TexOtlpReader *reader)
 	Body	   *body = reader->taker;
 	StringInfoData sent;
 
-	body->batch->position++;
+	tex_batch_next_record(body->batch);
 	if (reader->reason == NULL && body->redaction != NULL)
 	{
 		tex_redaction_begin(body->redaction, body->service.data, body->service.len);
@@ -145,7 +145,7 @@ take_record(TexOtlpReader *reader)
 	if (reader->reason == NULL && tex_otlp_map_record(body->map))
 	{
 		tex_sources_use(body->sources, &reader->record);
-		if (body->batch->row_count > MOST_ROWS)
+		if (tex_batch_rows(body->batch) > MOST_ROWS)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("the body has more than %d events", MOST_ROWS),
@@ -190,7 +190,7 @@ ingest(FunctionCallInfo fcinfo, const char *data, int len,
 
 	check_size(len);
 	body.batch = tex_batch_begin();
-	body.batch->most_rejections = MOST_REJECTIONS;
+	body.batch->most_rejections = Min(body.batch->most_rejections, MOST_REJECTIONS);
 	body.map = tex_otlp_map(reader, body.batch);
 	body.sources = tex_sources_begin();
 	body.redaction = tex_redaction();
@@ -201,7 +201,7 @@ ingest(FunctionCallInfo fcinfo, const char *data, int len,
 	reader->take_scope = take_scope;
 	reader->take_record = take_record;
 	read(reader, data, len);
-	tex_batch_take_quota(body.batch);
+	tex_batch_was_read(body.batch);
 	tex_sources_store(body.sources);
 	return tex_batch_finish(fcinfo, body.batch);
 }

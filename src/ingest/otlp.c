@@ -12,6 +12,7 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "ingest/batch.h"
 #include "ingest/otlp.h"
 
 #define BLOCK_VALUES 128
@@ -58,10 +59,25 @@ begin(TexOtlpReader *reader, MemoryContext context, const char *list)
 	reader->taken_count = 0;
 }
 
+/*
+ * Counts a resource or scope, which a body of few bytes may have very many of, each to be hashed.
+ * There may be a quarter of what there may be of records.
+ */
+static void
+count_source(TexOtlpReader *reader)
+{
+	if (++reader->source_count > tex_batch_limits.records / 4 && tex_batch_limits.records > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the body has more than " INT64_FORMAT " resources and scopes", tex_batch_limits.records / 4),
+				 errhint("Send fewer at once.")));
+}
+
 /* Before the fields of a resource are read. */
 void
 tex_otlp_begin_resource(TexOtlpReader *reader)
 {
+	count_source(reader);
 	begin(reader, reader->resource_context, "resource");
 	memset(&reader->resource, 0, sizeof(reader->resource));
 	reader->resource_reason = NULL;
@@ -82,6 +98,7 @@ tex_otlp_end_resource(TexOtlpReader *reader)
 void
 tex_otlp_begin_scope(TexOtlpReader *reader)
 {
+	count_source(reader);
 	begin(reader, reader->scope_context, "scope");
 	memset(&reader->scope, 0, sizeof(reader->scope));
 	reader->scope_reason = NULL;

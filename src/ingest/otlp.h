@@ -176,6 +176,7 @@ struct TexOtlpReader
 	MemoryContext record_context;
 	char	   *resource_reason;	/* what refuses all records of the resource */
 	char	   *scope_reason;
+	int64		source_count;	/* resources and scopes of the body so far */
 
 	/* Where in the record the reader is, for a reason. */
 	const char *list;			/* "events", "links", "resource", "scope" or NULL */

@@ -14,6 +14,7 @@
 
 #include "miscadmin.h"
 
+#include "ingest/batch.h"
 #include "ingest/json_text.h"
 #include "ingest/otlp_json.h"
 #include "ingest/otlp_json_fields.h"
@@ -119,6 +120,17 @@ frame_member(TexJson *json, bool *first, TexOtlpString *key)
 	return true;
 }
 
+/* Throws where more would be noted than one body may have in this process. */
+static void
+check_count(int count, int64 limit, const char *what)
+{
+	if (limit > 0 && count >= limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the body has more than " INT64_FORMAT " %s", limit, what),
+				 errhint("Send fewer at once.")));
+}
+
 /* Notes the records of a scope, whose ends are looked for here and nowhere else. */
 static void
 list_records(TexJson *json, Group *group)
@@ -129,6 +141,7 @@ list_records(TexJson *json, Group *group)
 		return;
 	while (frame_next(json, ']', &first))
 	{
+		check_count(group->record_count, tex_batch_limits.records, "records");
 		if (group->record_count == group->record_room)
 		{
 			group->record_room = Max(group->record_room * 2, 512);
@@ -149,6 +162,7 @@ list_scope(TexJson *json, Group *group)
 
 	if (!frame_open(json, '{'))
 		return;
+	check_count(group->scope_count, tex_batch_limits.records / 4, "scopes");
 	if (group->scope_count == group->scope_room)
 	{
 		group->scope_room = Max(group->scope_room * 2, 16);

@@ -42,9 +42,6 @@
 /* Reading goes on while there is something to read, for that long: bodies of other clients join the batch. */
 #define READ_US 3000
 
-/* The first memory of a body whose length is not known. */
-#define FIRST_ROOM 16384
-
 typedef enum Phase
 {
 	HEAD,						/* no request yet */
@@ -75,9 +72,6 @@ static int	client_count = 0;
 static dlist_head ready = DLIST_STATIC_INIT(ready);
 static int	ready_count = 0;
 
-/* Memory of all bodies; what is announced does not count. */
-static size_t buffered = 0;
-
 /* The receiver ends: what comes from now on is refused. */
 static bool closing = false;
 
@@ -101,23 +95,12 @@ count_refusal(TexRefusal refusal)
 	pg_atomic_fetch_add_u64(&tex_receiver->refused[refusal], 1);
 }
 
-/* Gives the memory of a body back; called as soon as nobody needs it. */
-void
-tex_http_free_body(TexRequest *request)
-{
-	free(request->data);
-	request->data = NULL;
-	buffered -= request->room;
-	request->room = 0;
-	pg_atomic_write_u64(&tex_receiver->buffered, buffered);
-}
-
 /* Refuses a request; of its body nothing is kept. */
 static void
 refuse(TexRequest *request, int status, TexRefusal refusal, const char *text)
 {
 	tex_answer_refuse(request, status, refusal, text);
-	tex_http_free_body(request);
+	tex_bytes_free(&request->body);
 }
 
 static void
@@ -264,46 +247,25 @@ judge_head(TexRequest *request, struct MHD_Connection *connection, const char *p
  *		The body, and the answer
  * ----------------------------------------------------------------
  */
-/* Makes room for more of a body; false where there is none. */
-static bool
-make_room(TexRequest *request, size_t len)
-{
-	size_t		needed = VARHDRSZ + request->len + len;
-	size_t		room = Max(Max(needed, 2 * request->room), FIRST_ROOM);
-	char	   *data;
-
-	if (needed <= request->room)
-		return true;
-	/* No more than is needed in the end; more than was announced is not sent. */
-	room = Min(room, VARHDRSZ + TEX_MOST_BODY);
-	if (request->expected >= request->len + len)
-		room = Min(room, VARHDRSZ + request->expected);
-	if (buffered - request->room + room > TEX_MOST_BODIES)
-		return false;
-	data = realloc(request->data, room);
-	if (data == NULL)
-		return false;
-	buffered += room - request->room;
-	pg_atomic_write_u64(&tex_receiver->buffered, buffered);
-	request->data = data;
-	request->room = room;
-	return true;
-}
-
 /* Keeps a part of a body. */
 static void
 take_part(TexRequest *request, const char *part, size_t len)
 {
 	if (request->status != 0)
 		return;
-	if (request->len + len > TEX_MOST_BODY)
-		refuse(request, 413, TEX_REFUSED_TOO_LARGE, "a body has 16 MB at most");
-	else if (!make_room(request, len))
-		refuse(request, 503, TEX_REFUSED_OVERLOAD, "the receiver has all the bodies that it can hold");
-	else
+	switch (tex_bytes_keep(&request->body, part, len, request->expected))
 	{
-		memcpy(request->data + VARHDRSZ + request->len, part, len);
-		request->len += len;
+		case TEX_KEPT:
+			break;
+		case TEX_TOO_LARGE:
+			refuse(request, 413, TEX_REFUSED_TOO_LARGE, "a body has 16 MB at most");
+			break;
+		case TEX_FULL:
+			refuse(request, 503, TEX_REFUSED_OVERLOAD, "the receiver has all the bodies that it can hold");
+			break;
+		case TEX_NO_ROOM:
+			refuse(request, 503, TEX_REFUSED_OVERLOAD, "the receiver has no memory or disk for the body");
+			break;
 	}
 }
 
@@ -312,6 +274,7 @@ static enum MHD_Result
 answer(struct MHD_Connection *connection, TexRequest *request)
 {
 	char		body[TEX_ANSWER_ROOM];
+	char		seconds[16];
 	size_t		len = tex_answer_write(request, body);
 	struct MHD_Response *response = MHD_create_response_from_buffer(len, body, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result result;
@@ -320,7 +283,10 @@ answer(struct MHD_Connection *connection, TexRequest *request)
 		return MHD_NO;
 	(void) MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, tex_answer_type(request));
 	if (request->status == 503 || request->status == 429)
-		(void) MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+	{
+		snprintf(seconds, sizeof(seconds), "%d", Max(request->retry_after, 1));
+		(void) MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+	}
 	if (request->status == 405)
 		(void) MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "POST");
 	if (request->status == 401)
@@ -415,7 +381,7 @@ forget_request(void *cls, struct MHD_Connection *connection, void **state, enum 
 		if (request->client->phase != CUT)
 			set_phase(request->client, IDLE);
 	}
-	tex_http_free_body(request);
+	tex_bytes_free(&request->body);
 	free(request);
 	*state = NULL;
 }
@@ -578,7 +544,7 @@ tex_http_take(TexRequest **requests, int most, size_t most_bytes)
 	{
 		TexRequest *request = dlist_container(TexRequest, node, dlist_head_node(&ready));
 
-		bytes += request->len;
+		bytes += request->body.len;
 		if (n > 0 && bytes > most_bytes)
 			break;
 		dlist_delete(&request->node);
@@ -592,7 +558,7 @@ tex_http_take(TexRequest **requests, int most, size_t most_bytes)
 void
 tex_http_answer(TexRequest *request)
 {
-	tex_http_free_body(request);
+	tex_bytes_free(&request->body);
 	set_phase(request->client, ANSWER);
 	MHD_resume_connection(request->connection);
 }

@@ -40,6 +40,7 @@
 
 #include "common/receiver_shared.h"
 #include "guc.h"
+#include "receiver/bodies.h"
 #include "receiver/http.h"
 #include "receiver/listen.h"
 #include "receiver/store.h"
@@ -209,6 +210,10 @@ set_session(void)
 #if PG_VERSION_NUM >= 170000
 	SetConfigOption("transaction_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
 #endif
+	/* The memory of this process is promised, whatever sessions may take; the disk is where it waits. */
+	SetConfigOption("work_mem", "4MB", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("temp_file_limit", "-1", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("jit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("trace_ext.otlp_max_size", psprintf("%d", TEX_MOST_BODY), PGC_SUSET, PGC_S_OVERRIDE);
 }
 
@@ -306,7 +311,7 @@ store_ready(void)
 	if (n == 0)
 		return false;
 	for (int i = 0; i < n; i++)
-		lengths[i] = requests[i]->len;
+		lengths[i] = requests[i]->body.len;
 	QueryCancelPending = false;
 	storing = true;
 	tex_store_bodies(requests, n, &asked_to_leave);
@@ -464,6 +469,7 @@ receive(void)
 	tex_http_set_token(token);
 	asks_for_token = token != NULL;
 	tex_store_init();
+	tex_bodies_start();
 	if (!tex_http_start(fd, provide()))
 		give_up("libmicrohttpd could not be started", NULL);
 	announce();

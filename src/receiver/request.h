@@ -10,13 +10,11 @@
 #include "lib/ilist.h"
 
 #include "common/receiver_shared.h"
+#include "receiver/bodies.h"
 
-/* What is in memory of one body, and of all; more is refused. */
+/* What the receiver has of one body, and of all, in memory and on disk; more is refused. */
 #define TEX_MOST_BODY (16 * 1024 * 1024)
 #define TEX_MOST_BODIES (48 * 1024 * 1024)
-
-/* What the rows of a body may take beside it. */
-#define TEX_MOST_ROWS_MEMORY ((Size) 64 * 1024 * 1024)
 
 #define TEX_ANSWER_TEXT 256
 
@@ -34,15 +32,14 @@ typedef struct TexRequest
 	bool		gzip;
 	bool		wants_close;	/* the connection is given up after the answer */
 
-	char	   *data;			/* the body, after VARHDRSZ bytes for whom it is handed to */
-	size_t		len;			/* without these */
-	size_t		room;			/* with them; 0: no memory yet */
+	TexBytes	body;
 	size_t		expected;		/* as the client announced; 0: it did not */
 	int64		complete_at;	/* when the last byte had come, as tex_http_now() */
 
 	int			status;			/* of the answer; 0: not decided */
 	TexRefusal	refusal;		/* where it is none of 200 */
 	char		text[TEX_ANSWER_TEXT];	/* what is wrong, in UTF-8; empty: nothing */
+	int			retry_after;	/* of 429 and 503, in seconds; 0: not said otherwise */
 	int64		inserted;
 	int64		duplicates;
 	int64		rejected;

@@ -8,12 +8,14 @@
  * time, 429 or 503, as clients keep what these refuse and send it again; 400 and 413, which they
  * drop, where it never will.
  *
- * Memory is that of one body at a time, beside the bodies that wait: each is given back when it
- * was read.
+ * Memory is that of one body at a time, beside the bodies that wait: its bytes are given back when
+ * they were read, before its rows are stored, and rows beyond MOST_MEMORY wait on disk.
  */
 #include "postgres.h"
 
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -36,6 +38,16 @@
 /* The log has what the database refuses bodies for, but not for each of them. */
 #define LOG_PAUSE_US (10 * INT64CONST(1000000))
 
+/*
+ * What a body may become: as many records, of which as many refused ones are kept; rows of so many
+ * bytes, of which so many in memory.  More takes too long while others wait, or is none of a client
+ * in his senses.
+ */
+#define MOST_RECORDS 400000
+#define MOST_REJECTIONS 1000
+#define MOST_ROWS_BYTES ((Size) 64 * 1024 * 1024)
+#define MOST_MEMORY ((Size) 12 * 1024 * 1024)
+
 static const char *const calls[TEX_DOORS] = {
 	"SELECT inserted, duplicates, rejected FROM trace_ext.ingest_otlp($1)",
 	"SELECT inserted, duplicates, rejected FROM trace_ext.ingest_otlp($1)",
@@ -46,6 +58,13 @@ static const char *const record_names[TEX_DOORS] = {"spans", "log records", "eve
 
 static MemoryContext batch_context;
 static MemoryContext body_context;
+
+/* Of the calls, made at the first of each. */
+static SPIPlanPtr plans[TEX_DOORS];
+
+/* The body that is just being stored, as it is handed to the function; NULL: none. */
+static struct varlena *handed_over = NULL;
+static size_t handed_over_len;
 
 /* ----------------------------------------------------------------
  *		What went wrong
@@ -168,6 +187,7 @@ check_type(const TexRequest *request, char *data, int *len)
 static Datum
 argument(const TexRequest *request, char *data, int len)
 {
+	handed_over = NULL;
 	if (request->door == TEX_DOOR_EVENTS)
 	{
 		char	   *text = pg_any_to_server(data, len, PG_UTF8);
@@ -175,25 +195,79 @@ argument(const TexRequest *request, char *data, int len)
 		if (text != data)
 			return PointerGetDatum(cstring_to_text(text));
 	}
-	SET_VARSIZE(data - VARHDRSZ, VARHDRSZ + len);
-	return PointerGetDatum(data - VARHDRSZ);
+	handed_over = (struct varlena *) (data - VARHDRSZ);
+	handed_over_len = VARHDRSZ + len;
+	SET_VARSIZE(handed_over, handed_over_len);
+	return PointerGetDatum(handed_over);
+}
+
+/*
+ * The function has read its body, called from within it.  The argument must stay, as others may look
+ * at it (auto_explain logs parameters), but as an empty one, whose pages go back to the system.
+ */
+static void
+let_go_of_body(void)
+{
+	uintptr_t	page = sysconf(_SC_PAGESIZE);
+	uintptr_t	begin;
+	uintptr_t	end;
+
+	if (handed_over == NULL)
+		return;
+	begin = ((uintptr_t) handed_over + VARHDRSZ + page - 1) / page * page;
+	end = ((uintptr_t) handed_over + handed_over_len) / page * page;
+	SET_VARSIZE(handed_over, VARHDRSZ);
+	handed_over = NULL;
+	if (end > begin)
+		(void) madvise((void *) begin, end - begin, MADV_DONTNEED);
+}
+
+/* All of a body, with VARHDRSZ bytes before it; its request has it no more. */
+static char *
+fetch(TexRequest *request, int *len)
+{
+	char	   *data = (char *) palloc(VARHDRSZ + request->body.len) + VARHDRSZ;
+
+	if (!tex_bytes_load(&request->body, data))
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read a body from its temporary file: %m")));
+	*len = request->body.len;
+	tex_bytes_free(&request->body);
+	return data;
 }
 
 /* Unpacks a body; there is room for a header before it. */
 static char *
-unpack(TexRequest *request, int *len)
+unpack(char *packed, int *len)
 {
 	char	   *unpacked;
-	char	   *data;
 
-	if (!tex_is_gzip(request->data + VARHDRSZ, request->len))
+	if (!tex_is_gzip(packed, *len))
 		wrong_type("gzip");
-	unpacked = tex_gunzip(request->data + VARHDRSZ, request->len, TEX_MOST_BODY, len);
-	tex_http_free_body(request);
-	data = palloc(VARHDRSZ + *len + 1);
-	memcpy(data + VARHDRSZ, unpacked, *len);
-	pfree(unpacked);
-	return data + VARHDRSZ;
+	unpacked = tex_gunzip(packed, *len, TEX_MOST_BODY, len);
+	pfree(packed - VARHDRSZ);
+	return unpacked;
+}
+
+/*
+ * The plan of a call.  A generic one, as the planner copies the parameters of others, which are bodies,
+ * more than once.
+ */
+static SPIPlanPtr
+plan_of(TexDoor door)
+{
+	Oid			type = door == TEX_DOOR_EVENTS ? TEXTOID : BYTEAOID;
+	SPIPlanPtr	plan;
+
+	if (plans[door] != NULL)
+		return plans[door];
+	plan = SPI_prepare_cursor(calls[door], 1, &type, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the call of a door");
+	SPI_keepplan(plan);
+	plans[door] = plan;
+	return plan;
 }
 
 /* Copies the counts that the function returned. */
@@ -218,9 +292,9 @@ take_counts(TexRequest *request)
 static void
 store(TexRequest *request)
 {
-	int			len = request->len;
-	char	   *data = request->data + VARHDRSZ;
-	Oid			type = request->door == TEX_DOOR_EVENTS ? TEXTOID : BYTEAOID;
+	int			len = request->body.len;
+	char	   *data;
+	char	   *start;
 	Datum		value;
 
 	/* An empty request is one without records, whatever it is said to be. */
@@ -228,19 +302,17 @@ store(TexRequest *request)
 		return;
 	if (len == 0)
 		wrong_type("JSON");
+	data = fetch(request, &len);
 	if (request->gzip)
-		data = unpack(request, &len);
+		data = unpack(data, &len);
 	if (len == 0 && request->door != TEX_DOOR_EVENTS)
 		return;
-	{
-		char	   *start = check_type(request, data, &len);
-
-		if (start != data)
-			memmove(data, start, len);
-	}
+	start = check_type(request, data, &len);
+	if (start != data)
+		memmove(data, start, len);
 	value = argument(request, data, len);
 	SPI_connect();
-	if (SPI_execute_with_args(calls[request->door], 1, &type, &value, NULL, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(plan_of(request->door), &value, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not call the function of a door");
 	take_counts(request);
 	SPI_finish();
@@ -275,7 +347,8 @@ store_alone(TexRequest *request)
 		refuse_by(request, error);
 	}
 	PG_END_TRY();
-	tex_http_free_body(request);
+	handed_over = NULL;
+	tex_bytes_free(&request->body);
 	MemoryContextReset(body_context);
 }
 
@@ -290,7 +363,11 @@ void
 tex_store_init(void)
 {
 	batch_context = AllocSetContextCreate(TopMemoryContext, "trace_ext receiver", ALLOCSET_DEFAULT_SIZES);
-	tex_batch_most_memory = TEX_MOST_ROWS_MEMORY;
+	tex_batch_limits.memory = MOST_MEMORY;
+	tex_batch_limits.bytes = MOST_ROWS_BYTES;
+	tex_batch_limits.records = MOST_RECORDS;
+	tex_batch_limits.rejections = MOST_REJECTIONS;
+	tex_batch_limits.was_read = let_go_of_body;
 	/* No child of the other, whose reset would delete it. */
 	body_context = AllocSetContextCreate(TopMemoryContext, "trace_ext body", ALLOCSET_DEFAULT_SIZES);
 }
@@ -313,7 +390,7 @@ refuse_all(TexRequest **requests, int n)
 		if (requests[i]->status == 200)
 			requests[i]->status = 0;
 		tex_answer_refuse(requests[i], 503, TEX_REFUSED_DATABASE, "the database cannot take it now");
-		tex_http_free_body(requests[i]);
+		tex_bytes_free(&requests[i]->body);
 	}
 }
 

@@ -20,8 +20,8 @@
  *	 marked "recompute": its first, last, services and root cannot be told from
  *	 what went away.  The times of rows that the statement added stand in the
  *	 delta all the same: trace_range.c must know where rows can be.
- * - A large statement writes as soon as MAX_PENDING traces or counts are pending, so
- *	 memory stays bounded.
+ * - A large statement writes as soon as MAX_PENDING traces or counts are pending, or
+ *	 take MAX_PENDING_MEMORY (each count has a histogram), so memory stays bounded.
  */
 #include "postgres.h"
 
@@ -52,8 +52,9 @@
 #include "common/worker_slots.h"
 #include "common/xact.h"
 
-/* Traces, and counts, that are pending at most, so that memory stays bounded. */
+/* Traces, and counts, that are pending at most, and what they take, so that memory stays bounded. */
 #define MAX_PENDING 20000
+#define MAX_PENDING_MEMORY ((Size) 8 * 1024 * 1024)
 
 PG_FUNCTION_INFO_V1(tex_note_event);
 PG_FUNCTION_INFO_V1(tex_append_deltas);
@@ -395,7 +396,7 @@ static void append_pending(PendingSet *set);
  * note_event() returns trigger
  *
  * The row trigger of every partition.  Writes nothing but to backend memory,
- * unless MAX_PENDING traces or counts are together.
+ * unless MAX_PENDING traces or counts are together, or take too much memory.
  */
 Datum
 tex_note_event(PG_FUNCTION_ARGS)
@@ -439,7 +440,8 @@ tex_note_event(PG_FUNCTION_ARGS)
 			changed = !tex_same_row(trigger->tg_trigslot, trigger->tg_newslot, NULL);
 	}
 	set->changed |= changed;
-	if (tex_summaries_count(set->summaries) >= MAX_PENDING || set->counts->members >= MAX_PENDING)
+	if (tex_summaries_count(set->summaries) >= MAX_PENDING || set->counts->members >= MAX_PENDING ||
+		MemoryContextMemAllocated(set->context, false) >= MAX_PENDING_MEMORY)
 		append_pending(set);
 	return PointerGetDatum(NULL);
 }
