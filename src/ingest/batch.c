@@ -443,7 +443,7 @@ tex_batch_was_read(TexBatch *batch)
 {
 	if (tex_batch_limits.was_read != NULL)
 		tex_batch_limits.was_read();
-	tex_quota_take(tex_batch_rows(batch) + list_length(batch->rejections));
+	tex_quota_take(tex_batch_rows(batch) + list_length(batch->rejections), &tex_last_batch.quota_wait);
 }
 
 /* Leaves word of a batch for who called the SQL function from C. */

@@ -35,13 +35,14 @@ typedef struct TexBatch
 
 /*
  * The batch that this process stored last: how many records it had, refused ones included, and
- * why the first of those was, in the database's encoding.  For the receiver, which calls the
- * SQL functions, and tells its client.
+ * why the first of those was, in the database's encoding; or what the quota said.  For the
+ * receiver, which calls the SQL functions, and tells its client.
  */
 typedef struct TexLastBatch
 {
 	int64		records;
 	char		reason[200];
+	int64		quota_wait;		/* microseconds until the quota lets it in that has just refused one; 0: it did not */
 } TexLastBatch;
 
 extern PGDLLEXPORT TexLastBatch tex_last_batch;
@@ -56,6 +57,8 @@ typedef struct TexBatchLimits
 	Size		bytes;			/* the rows of a batch, wherever they are */
 	int64		records;		/* of a batch, refused ones included */
 	int64		rejections;		/* that are kept with their reason */
+	int			record_bytes;	/* of a record, as it was sent; longer ones are refused */
+	int			record_values;	/* in a record */
 	void		(*was_read) (void); /* called when nothing of the body is needed any more; may be NULL */
 } TexBatchLimits;
 

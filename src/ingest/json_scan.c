@@ -26,6 +26,7 @@
 #include "common/hex.h"
 #include "compat.h"
 #include "guc.h"
+#include "ingest/batch.h"
 #include "ingest/json_scan.h"
 #include "ingest/json_text.h"
 
@@ -275,6 +276,15 @@ static char *
 too_long(void)
 {
 	return psprintf("longer than trace_ext.max_field_size (%d bytes)", tex_max_field_size);
+}
+
+/* Throws nothing: false, and a reason, where an event is more than this process takes of one. */
+static bool
+check_values(Scanner *s, uint64 steps)
+{
+	if (tex_batch_limits.record_values == 0 || steps <= (uint64) tex_batch_limits.record_values)
+		return true;
+	return refuse(s, psprintf("more than %d values", tex_batch_limits.record_values));
 }
 
 /* A reason that both doors give. */
@@ -609,8 +619,13 @@ tex_scan_event(const char *text, int len, TexScannedEvent *scanned)
 		scanned->reason = pstrdup("event: not an object");
 		return;
 	}
+	if (tex_batch_limits.record_bytes > 0 && len > tex_batch_limits.record_bytes)
+	{
+		scanned->reason = psprintf("event: longer than %d bytes", tex_batch_limits.record_bytes);
+		return;
+	}
 	(void) open_container(&s);
-	while (s.depth > 0 && read_step(&s, &first))
+	while (s.depth > 0 && read_step(&s, &first) && check_values(&s, steps))
 	{
 		if (++steps % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -634,6 +649,7 @@ tex_scan_value(const char *text, int len)
 	Scanner		s = {.next = tex_json_skip_space(text, text + len),.end = text + len,.scanned = &scanned};
 	JsonbValue *value = palloc(sizeof(JsonbValue));
 	bool		first = true;
+	uint64		steps = 0;
 
 	if (s.next == s.end)
 		return NULL;
@@ -641,7 +657,7 @@ tex_scan_value(const char *text, int len)
 	{
 		s.levels = palloc(sizeof(Level) * tex_max_nesting);
 		(void) open_container(&s);
-		while (s.depth > 0 && read_step(&s, &first))
+		while (s.depth > 0 && read_step(&s, &first) && check_values(&s, ++steps))
 			CHECK_FOR_INTERRUPTS();
 		if (s.reason == NULL)
 		{

@@ -59,6 +59,13 @@ begin(TexOtlpReader *reader, MemoryContext context, const char *list)
 	reader->taken_count = 0;
 }
 
+/* A limit, or the one of this process, which is less. */
+static int
+most_of(int limit, int of_process)
+{
+	return of_process > 0 ? Min(limit, of_process) : limit;
+}
+
 /*
  * Counts a resource or scope, which a body of few bytes may have very many of, each to be hashed.
  * There may be a quarter of what there may be of records.
@@ -130,8 +137,8 @@ tex_otlp_begin_record(TexOtlpReader *reader, const char *sent, int len, bool is_
 	reader->sent.len = len;
 	reader->free_values = reader->kept_block;
 	reader->free_count = BLOCK_VALUES;
-	if (len > TEX_OTLP_LENGTH)
-		return tex_otlp_refuse(reader, psprintf("longer than %d bytes", TEX_OTLP_LENGTH));
+	if (len > most_of(TEX_OTLP_LENGTH, tex_batch_limits.record_bytes))
+		return tex_otlp_refuse(reader, psprintf("longer than %d bytes", most_of(TEX_OTLP_LENGTH, tex_batch_limits.record_bytes)));
 	return true;
 }
 
@@ -151,9 +158,11 @@ tex_otlp_end_record(TexOtlpReader *reader)
 static bool
 count_value(TexOtlpReader *reader)
 {
-	if (++reader->taken_count <= TEX_OTLP_VALUES)
+	int			most = most_of(TEX_OTLP_VALUES, tex_batch_limits.record_values);
+
+	if (++reader->taken_count <= most)
 		return true;
-	return tex_otlp_refuse(reader, psprintf("more than %d values, events and links", TEX_OTLP_VALUES));
+	return tex_otlp_refuse(reader, psprintf("more than %d values, events and links", most));
 }
 
 /*

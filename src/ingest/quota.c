@@ -174,25 +174,25 @@ take(int64 events, int64 *before)
 
 /*
  * Before a batch is stored, refused events that are kept included: throws where the quota of the role
- * does not allow it.
+ * does not allow it, and leaves in "wait" after how many microseconds it will, if nothing else comes; else 0.
  */
 void
-tex_quota_take(int64 events)
+tex_quota_take(int64 events, int64 *wait)
 {
 	int64		before;
-	int64		wait;
 
+	*wait = 0;
 	if (tex_ingest_quota == 0 || quotas == NULL || events == 0)
 		return;
-	wait = take(events, &before);
-	if (wait <= 0)
+	*wait = Max(take(events, &before), 0);
+	if (*wait == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("more events than trace_ext.ingest_quota of role \"%s\": %d a second",
 					GetUserNameFromId(GetSessionUserId(), false), tex_ingest_quota),
 			 errdetail(INT64_FORMAT " came within a second, and " INT64_FORMAT " with this batch, of which none are stored.", before, events),
-			 errhint("Send the batch again in %.1f seconds.", (double) ((wait + TICK - 1) / TICK) / 10)));
+			 errhint("Send the batch again in %.1f seconds.", (double) ((*wait + TICK - 1) / TICK) / 10)));
 }
 
 /*

@@ -7,6 +7,6 @@
 
 extern Size tex_quota_size(void);
 extern void tex_quota_attach(void);
-extern void tex_quota_take(int64 events);
+extern void tex_quota_take(int64 events, int64 *wait);
 
 #endif							/* TEX_QUOTA_H */

@@ -25,7 +25,7 @@
 
 /* A body, and all of them, in memory; what the last bytes of a body in the file may take is beside that. */
 #define MOST_IN_MEMORY (1024 * 1024)
-#define ALL_IN_MEMORY (8 * 1024 * 1024)
+#define ALL_IN_MEMORY (4 * 1024 * 1024)
 #define TAIL 4096
 
 /* The first memory of a body whose length is not known. */

@@ -37,7 +37,7 @@
 #define MORE_CLIENTS 64
 
 /* A head must fit in that; a body passes through. */
-#define CONNECTION_BYTES 32768
+#define CONNECTION_BYTES 16384
 
 /* Reading goes on while there is something to read, for that long: bodies of other clients join the batch. */
 #define READ_US 3000
@@ -484,6 +484,21 @@ cut(TexClient *client)
 	}
 	(void) shutdown(client->fd, SHUT_RDWR);
 	set_phase(client, CUT);
+}
+
+/* For so long nothing was read, as a batch was stored: that is nobody's fault, so all have as much more time. */
+void
+tex_http_excuse(int64 us)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &clients)
+	{
+		TexClient  *client = dlist_container(TexClient, node, iter.cur);
+
+		if (client->deadline != PG_INT64_MAX)
+			client->deadline += us;
+	}
 }
 
 /* Cuts those whose deadline is over; returns the next one. */

@@ -305,6 +305,7 @@ store_ready(void)
 	TexRequest *requests[MOST_REQUESTS];
 	size_t		lengths[MOST_REQUESTS];
 	int			n = tex_http_take(requests, MOST_REQUESTS, MOST_BYTES);
+	int64		begin = tex_http_now();
 	int64		now;
 	bool		any = false;
 
@@ -318,6 +319,7 @@ store_ready(void)
 	storing = false;
 	QueryCancelPending = false;
 	now = tex_http_now();
+	tex_http_excuse(now - begin);
 	pg_atomic_fetch_add_u64(&tex_receiver->batches, 1);
 	for (int i = 0; i < n; i++)
 	{

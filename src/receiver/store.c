@@ -35,6 +35,8 @@
 #include "receiver/http.h"
 #include "receiver/store.h"
 
+#define MOST_RETRY_S 86400
+
 /* The log has what the database refuses bodies for, but not for each of them. */
 #define LOG_PAUSE_US (10 * INT64CONST(1000000))
 
@@ -46,7 +48,11 @@
 #define MOST_RECORDS 400000
 #define MOST_REJECTIONS 1000
 #define MOST_ROWS_BYTES ((Size) 64 * 1024 * 1024)
-#define MOST_MEMORY ((Size) 12 * 1024 * 1024)
+#define MOST_MEMORY ((Size) 8 * 1024 * 1024)
+
+/* Of one record, which becomes some five times as much while it is read; longer ones are refused alone. */
+#define MOST_RECORD (2 * 1024 * 1024)
+#define MOST_VALUES 25000
 
 static const char *const calls[TEX_DOORS] = {
 	"SELECT inserted, duplicates, rejected FROM trace_ext.ingest_otlp($1)",
@@ -134,6 +140,8 @@ refuse_by(TexRequest *request, const ErrorData *error)
 	}
 	if (error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED)
 	{
+		/* Whole seconds, after which it does fit; no client waits for a day. */
+		request->retry_after = (int) Min((tex_last_batch.quota_wait + USECS_PER_SEC - 1) / USECS_PER_SEC, MOST_RETRY_S);
 		tex_answer_refuse(request, 429, TEX_REFUSED_QUOTA, message);
 		return;
 	}
@@ -324,6 +332,7 @@ store_alone(TexRequest *request)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 
+	tex_last_batch.quota_wait = 0;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(body_context);
 	PG_TRY();
@@ -367,6 +376,8 @@ tex_store_init(void)
 	tex_batch_limits.bytes = MOST_ROWS_BYTES;
 	tex_batch_limits.records = MOST_RECORDS;
 	tex_batch_limits.rejections = MOST_REJECTIONS;
+	tex_batch_limits.record_bytes = MOST_RECORD;
+	tex_batch_limits.record_values = MOST_VALUES;
 	tex_batch_limits.was_read = let_go_of_body;
 	/* No child of the other, whose reset would delete it. */
 	body_context = AllocSetContextCreate(TopMemoryContext, "trace_ext body", ALLOCSET_DEFAULT_SIZES);
