@@ -166,15 +166,17 @@ tex_out_resource(TexOutSources *sources, int64 id, const TexOutRow *row)
 {
 	TexOutSource *source;
 	MemoryContext old;
+	bool		is_stored = id != 0;
 
-	if (id == 0)
+	if (!is_stored)
 		id = id_of_row(row);
 	source = look_up(sources->resources, id);
 	if (source != NULL)
 		return source;
 	old = MemoryContextSwitchTo(sources->context);
 	source = add(sources->resources, id);
-	if (!read_source(source, "SELECT attributes, dropped_attributes_count, schema_url, NULL, NULL FROM trace_ext.otlp_resources "
+	if (!is_stored ||
+		!read_source(source, "SELECT attributes, dropped_attributes_count, schema_url, NULL, NULL FROM trace_ext.otlp_resources "
 					 "WHERE id OPERATOR(pg_catalog.=) $1", sources->context))
 	{
 		TexOutRow	kept = {.process = row->process};
