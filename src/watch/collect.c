@@ -86,6 +86,9 @@ typedef struct Collected
 	TimestampTz utility_started;
 	TimestampTz first_snapshot_at;	/* above READ COMMITTED: of all its statements */
 	StringInfo	record;			/* before the end */
+	ResourceOwner guard_owner;	/* of guards; NULL: none was needed yet */
+	MemoryContext scratch;		/* of guards, empty between them; the same */
+	bool		in_guard;
 	pg_uuid_t	last_traced;	/* the last request that it worked for */
 	bool		is_traced;
 } Collected;
@@ -118,36 +121,81 @@ static uint64 last_tick = 0;
 /*
  * Between this and tex_guard_end() an error may be caught and dropped: resources are held by an
  * owner of their own, and nothing interrupts.  Call it before PG_TRY().
+ *
+ * The owner is made once a transaction, as a guard is begun for each row: what goes well leaves
+ * nothing held but locks, which end with the transaction.  A guard within another one, as
+ * where an output function runs a query, has an owner of its own, so that giving up what it
+ * held leaves alone what the outer one holds.
  */
 void
 tex_guard_begin(TexGuard *guard)
 {
 	guard->context = CurrentMemoryContext;
+	guard->scratch = NULL;
 	guard->owner = CurrentResourceOwner;
-	guard->own = ResourceOwnerCreate(CurrentResourceOwner, "trace_ext watch");
+	guard->nested = collected.in_guard;
+	if (guard->nested)
+		guard->own = ResourceOwnerCreate(TopTransactionResourceOwner, "trace_ext watch, nested");
+	else
+	{
+		if (collected.guard_owner == NULL)
+			collected.guard_owner = ResourceOwnerCreate(TopTransactionResourceOwner, "trace_ext watch");
+		guard->own = collected.guard_owner;
+	}
 	guard->holdoff = InterruptHoldoffCount;
+	collected.in_guard = true;
 	CurrentResourceOwner = guard->own;
 	HOLD_INTERRUPTS();
 }
 
-/* Gives up what was held; all went well. */
-static void
-release_guard(TexGuard *guard, bool well)
+/* A context that is emptied when the guard ends; call it before PG_TRY(). */
+MemoryContext
+tex_guard_scratch(TexGuard *guard)
 {
-	CurrentResourceOwner = guard->own;
-	ResourceOwnerRelease(guard->own, RESOURCE_RELEASE_BEFORE_LOCKS, well, false);
-	ResourceOwnerRelease(guard->own, RESOURCE_RELEASE_LOCKS, well, false);
-	ResourceOwnerRelease(guard->own, RESOURCE_RELEASE_AFTER_LOCKS, well, false);
-	CurrentResourceOwner = guard->owner;
-	ResourceOwnerDelete(guard->own);
-	MemoryContextSwitchTo(guard->context);
-	InterruptHoldoffCount = guard->holdoff;
+	if (guard->nested)
+		guard->scratch = AllocSetContextCreate(guard->context, "trace_ext watched row, nested", ALLOCSET_SMALL_SIZES);
+	else
+	{
+		if (collected.scratch == NULL)
+			collected.scratch = AllocSetContextCreate(TopTransactionContext, "trace_ext watched row", ALLOCSET_DEFAULT_SIZES);
+		guard->scratch = collected.scratch;
+	}
+	return guard->scratch;
 }
 
+/* Back to how it was before. */
+static void
+leave_guard(TexGuard *guard)
+{
+	CurrentResourceOwner = guard->owner;
+	MemoryContextSwitchTo(guard->context);
+	if (guard->scratch && guard->nested)
+		MemoryContextDelete(guard->scratch);
+	else if (guard->scratch)
+		MemoryContextReset(guard->scratch);
+	InterruptHoldoffCount = guard->holdoff;
+	collected.in_guard = guard->nested;
+}
+
+/* Gives up what was held. */
+static void
+release_resources(ResourceOwner own, bool well)
+{
+	CurrentResourceOwner = own;
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_BEFORE_LOCKS, well, false);
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_LOCKS, well, false);
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_AFTER_LOCKS, well, false);
+	CurrentResourceOwner = NULL;
+	ResourceOwnerDelete(own);
+}
+
+/* All went well. */
 void
 tex_guard_end(TexGuard *guard)
 {
-	release_guard(guard, true);
+	if (guard->nested)
+		release_resources(guard->own, true);
+	leave_guard(guard);
 }
 
 /* In PG_CATCH(): drops the error and counts it. */
@@ -157,7 +205,10 @@ tex_guard_failed(TexGuard *guard)
 	MemoryContextSwitchTo(guard->context);
 	FlushErrorState();
 	InterruptHoldoffCount = guard->holdoff + 1;
-	release_guard(guard, false);
+	release_resources(guard->own, false);
+	if (!guard->nested)
+		collected.guard_owner = NULL;
+	leave_guard(guard);
 	tex_watch_count(TEX_WATCH_ERRORS, 1);
 	tex_watch_gap();
 }
@@ -250,7 +301,7 @@ tex_watch_statement(const char *text, int location, int length)
 	statement->level = GetCurrentTransactionNestLevel();
 	statement->request = request;
 	statement->text = own;
-	statement->text_len = pg_mbcliplen(own, own_len, TEX_WATCH_TEXT);
+	statement->text_len = own_len <= TEX_WATCH_TEXT ? own_len : pg_mbcliplen(own, own_len, TEX_WATCH_TEXT);
 	statement->started = GetCurrentStatementStartTimestamp();
 	statement->snapshot_at = snapshot_time();
 	MemoryContextSwitchTo(old);
@@ -306,14 +357,16 @@ keep_text(TexStatement *statement)
 		statement->text = pnstrdup(statement->text, statement->text_len);
 }
 
+/* Copies a value, its text to where *at is, which moves behind it. */
 static void
-copy_value(TexWatchValue *to, const TexWatchValue *from)
+copy_value(TexWatchValue *to, const TexWatchValue *from, char **at)
 {
-	if (from == NULL)
-		return;
-	*to = *from;
-	if (from->len > 0)
-		to->text = memcpy(palloc(from->len), from->text, from->len);
+	*to = from ? *from : (TexWatchValue) {0};
+	if (to->len > 0)
+	{
+		to->text = memcpy(*at, from->text, from->len);
+		*at += from->len;
+	}
 }
 
 /* Forgets all that was taken: it is more than fits. */
@@ -341,6 +394,7 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 {
 	MemoryContext old;
 	Access	   *access;
+	char	   *texts;
 
 	if (collected.dropped)
 		return;
@@ -354,8 +408,8 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 			repalloc(collected.accesses, sizeof(Access) * room);
 		collected.room = room;
 	}
+	texts = palloc(variable_len + (old_value ? old_value->len : 0) + (new_value ? new_value->len : 0));
 	access = &collected.accesses[collected.n];
-	memset(access, 0, sizeof(Access));
 	access->statement = statement;
 	access->counts = watch->counts;
 	access->root = watch->root;
@@ -364,10 +418,11 @@ tex_watch_take(TexStatement *statement, const TexWatch *watch, TexTaken what,
 	access->level = GetCurrentTransactionNestLevel();
 	/* A version that was locked may be newer than the snapshot. */
 	access->at = what == TEX_TAKEN_LOCK || what == TEX_TAKEN_LOCKED_READ ? GetCurrentTimestamp() : statement->snapshot_at;
-	access->variable = memcpy(palloc(variable_len), variable, variable_len);
+	access->variable = memcpy(texts, variable, variable_len);
 	access->variable_len = variable_len;
-	copy_value(&access->old_value, old_value);
-	copy_value(&access->new_value, new_value);
+	texts += variable_len;
+	copy_value(&access->old_value, old_value, &texts);
+	copy_value(&access->new_value, new_value, &texts);
 	statement->private_text |= watch->values != TEX_WATCH_PLAIN;
 	collected.n++;
 	if (is_of_read(what))
@@ -567,11 +622,14 @@ static void
 hand_on(void)
 {
 	StringInfo	record = collected.record;
+	TimestampTz now;
+	int			taken = 0;
 
 	if (record == NULL)
 		return;
-	tex_set_int(record, TEX_RECORD_VISIBLE_AT, GetCurrentTimestamp());
-	if (!tex_ring_put(record->data, record->len))
+	now = GetCurrentTimestamp();
+	tex_set_int(record, TEX_RECORD_VISIBLE_AT, now);
+	if (!tex_ring_put(record->data, record->len, now))
 	{
 		drop_all(TEX_WATCH_RING_FULL);
 		return;
@@ -584,9 +642,9 @@ hand_on(void)
 			pg_atomic_fetch_add_u64(&access->counts->reads, 1);
 		else if (access->what == TEX_TAKEN_WRITE || access->what == TEX_TAKEN_RMW)
 			pg_atomic_fetch_add_u64(&access->counts->writes, 1);
-		if (access->what != 0)
-			tex_watch_count(TEX_WATCH_TAKEN, 1);
+		taken += access->what != 0;
 	}
+	tex_watch_count(TEX_WATCH_TAKEN, taken);
 	tex_worker_wake(MyDatabaseId);
 }
 

@@ -67,12 +67,15 @@ extern TexStatement *tex_watch_in_triggers_of;
 typedef struct TexGuard
 {
 	MemoryContext context;
+	MemoryContext scratch;		/* NULL: not asked for */
 	struct ResourceOwnerData *owner;
 	struct ResourceOwnerData *own;
 	uint32		holdoff;
+	bool		nested;			/* within another one */
 } TexGuard;
 
 extern void tex_guard_begin(TexGuard *guard);
+extern MemoryContext tex_guard_scratch(TexGuard *guard);
 extern void tex_guard_end(TexGuard *guard);
 extern void tex_guard_failed(TexGuard *guard);
 

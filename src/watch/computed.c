@@ -23,7 +23,9 @@ typedef struct Search
 	const PlannedStmt *statement;
 	const Plan *plan;			/* whose expression it is; NULL: nothing is below */
 	const Plan *inner;			/* what INNER_VAR means in it */
-	const char *column;
+	Oid			relation;		/* whose column it is */
+	AttrNumber	attribute;
+	const char *column;			/* its name; NULL: nobody needed it yet */
 } Search;
 
 static bool expression_reads(Node *node, void *arg);
@@ -88,6 +90,20 @@ parameter_reads(Search *search, const Param *param)
 	return false;
 }
 
+/* Whether a column of the row that is written is the one: of another relation, as of a partition, the one of its name. */
+static bool
+is_column(Search *search, Oid relation, AttrNumber attribute)
+{
+	char	   *name;
+
+	if (relation == search->relation)
+		return attribute == search->attribute;
+	if (search->column == NULL)
+		search->column = get_attname(search->relation, search->attribute, true);
+	name = get_attname(relation, attribute, true);
+	return name && search->column && strcmp(name, search->column) == 0;
+}
+
 /* Whether an expression reads the column of the row that is written. */
 static bool
 expression_reads(Node *node, void *arg)
@@ -100,17 +116,13 @@ expression_reads(Node *node, void *arg)
 	if (IsA(node, Var))
 	{
 		const Var  *var = (Var *) node;
-		RangeTblEntry *entry;
-		char	   *name;
 
 		if (var->varno == OUTER_VAR || var->varno == INNER_VAR)
 			return below_reads(search, var);
 		if (IS_SPECIAL_VARNO(var->varno) || var->varattno <= 0 ||
 			!list_member_int(search->statement->resultRelations, var->varno))
 			return false;
-		entry = rt_fetch(var->varno, search->statement->rtable);
-		name = get_attname(entry->relid, var->varattno, true);
-		return name != NULL && strcmp(name, search->column) == 0;
+		return is_column(search, rt_fetch(var->varno, search->statement->rtable)->relid, var->varattno);
 	}
 	if (IsA(node, Param))
 		return parameter_reads(search, (Param *) node);
@@ -126,10 +138,15 @@ add_computed(List *names, Search *search, Oid relation, List *targets, List *col
 
 	forboth(target, targets, column, columns)
 	{
-		char	   *name = get_attname(relation, lfirst_int(column), true);
+		char	   *name;
 
-		search->column = name;
-		if (name && expression_reads((Node *) ((TargetEntry *) lfirst(target))->expr, search))
+		search->relation = relation;
+		search->attribute = lfirst_int(column);
+		search->column = NULL;
+		if (!expression_reads((Node *) ((TargetEntry *) lfirst(target))->expr, search))
+			continue;
+		name = get_attname(relation, lfirst_int(column), true);
+		if (name)
 			names = lappend(names, name);
 	}
 	return names;

@@ -171,7 +171,7 @@ note_row(TexStatement *statement, Source *source, TupleTableSlot *slot)
 		return;
 	}
 	tex_guard_begin(&guard);
-	scratch = AllocSetContextCreate(guard.context, "trace_ext watched row", ALLOCSET_SMALL_SIZES);
+	scratch = tex_guard_scratch(&guard);
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(scratch);
@@ -183,7 +183,6 @@ note_row(TexStatement *statement, Source *source, TupleTableSlot *slot)
 		tex_guard_failed(&guard);
 	}
 	PG_END_TRY();
-	MemoryContextDelete(scratch);
 }
 
 static Wrapped *

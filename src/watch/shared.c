@@ -208,11 +208,10 @@ make_room(TexWatchShared *shared, Size size)
  * nothing: it is called when the transaction has committed.
  */
 bool
-tex_ring_put(const char *data, Size data_size)
+tex_ring_put(const char *data, Size data_size, TimestampTz now)
 {
 	TexWatchShared *shared = tex_watch_shared;
 	Size		size = TYPEALIGN(HEAD, HEAD + data_size);
-	TimestampTz now = GetCurrentTimestamp();
 	bool		fits = false;
 
 	if (size <= shared->size / 2)

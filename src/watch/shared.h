@@ -10,6 +10,7 @@
 #ifndef TEX_WATCH_SHARED_H
 #define TEX_WATCH_SHARED_H
 
+#include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
@@ -63,7 +64,7 @@ extern void tex_watch_count(TexWatchCounter counter, uint64 by);
 extern TexTableCounts *tex_watch_table_counts(Oid table);
 extern void tex_watch_forget_table(Oid table);
 
-extern bool tex_ring_put(const char *data, Size size);
+extern bool tex_ring_put(const char *data, Size size, TimestampTz now);
 extern char *tex_ring_take(uint64 *from, Size *size);
 extern void tex_ring_release(uint64 up_to);
 extern bool tex_ring_has_mine(void);

@@ -187,6 +187,34 @@ kind_of_type(Oid type)
 	}
 }
 
+/* How its values are printed: types of all days are so without a detour. */
+static TexPrint
+print_of_type(Oid type)
+{
+	switch (getBaseType(type))
+	{
+		case INT2OID:
+			return TEX_PRINT_INT2;
+		case INT4OID:
+			return TEX_PRINT_INT4;
+		case INT8OID:
+			return TEX_PRINT_INT8;
+		case NUMERICOID:
+		case BOOLOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case UUIDOID:
+		case OIDOID:
+		case NAMEOID:
+		case JSONOID:
+		case JSONBOID:
+			return TEX_PRINT_ALIKE;
+		default:
+			return TEX_PRINT_SET;
+	}
+}
+
 /* Whether a table has a column of that number, and not only had it; its name then, else NULL. */
 static char *
 name_of_column(Oid table, AttrNumber attribute)
@@ -221,6 +249,9 @@ add_column(Relation relation, Oid root, AttrNumber root_attribute, TexWatchColum
 	column->root_attribute = root_attribute;
 	namestrcpy(&column->name, name);
 	column->kind = kind_of_type(form->atttypid);
+	column->print = print_of_type(form->atttypid);
+	column->suffix_len = strlen(quote_identifier(name)) + 1;
+	column->suffix = MemoryContextStrdup(context, psprintf(".%s", quote_identifier(name)));
 	column->length = form->attlen;
 	column->by_value = form->attbyval;
 	getTypeOutputInfo(form->atttypid, &output, &column->is_varlena);
@@ -313,6 +344,27 @@ read_arguments(TexWatch *watch, Relation relation, const Trigger *trigger)
 	return true;
 }
 
+/* Reads the arguments, and makes names: the same in each session, whatever it has quoted. */
+static bool
+read_names(TexWatch *watch, Relation relation, const Trigger *trigger, const char *schema, const char *table)
+{
+	bool		quote_all = quote_all_identifiers;
+	bool		good;
+
+	PG_TRY();
+	{
+		quote_all_identifiers = false;
+		good = read_arguments(watch, relation, trigger);
+		watch->name = MemoryContextStrdup(watch->context, quote_qualified_identifier(schema, table));
+	}
+	PG_FINALLY();
+	{
+		quote_all_identifiers = quote_all;
+	}
+	PG_END_TRY();
+	return good;
+}
+
 /* What is watched of a relation, in a context of its own, or NULL. */
 static TexWatch *
 make_watch(Relation relation, const Trigger *trigger)
@@ -328,12 +380,11 @@ make_watch(Relation relation, const Trigger *trigger)
 	watch->root = root_of(relation, trigger);
 	schema = get_namespace_name(get_rel_namespace(watch->root));
 	table = get_rel_name(watch->root);
-	if (schema == NULL || table == NULL || !read_arguments(watch, relation, trigger))
+	if (schema == NULL || table == NULL || !read_names(watch, relation, trigger, schema, table))
 	{
 		MemoryContextDelete(context);
 		return NULL;
 	}
-	watch->name = MemoryContextStrdup(context, quote_qualified_identifier(schema, table));
 	watch->counts = tex_watch_table_counts(watch->root);
 	/* It is complete: from here on it lives until it is forgotten. */
 	MemoryContextSetParent(context, CacheMemoryContext);

@@ -28,12 +28,25 @@ typedef enum TexValueKind
 	TEX_VALUE_TEXT = 't'
 } TexValueKind;
 
+/* How values of a type are printed. */
+typedef enum TexPrint
+{
+	TEX_PRINT_INT2,
+	TEX_PRINT_INT4,
+	TEX_PRINT_INT8,
+	TEX_PRINT_ALIKE,			/* by its output function, which heeds no setting of the session */
+	TEX_PRINT_SET				/* by its output function, which may */
+} TexPrint;
+
 typedef struct TexWatchColumn
 {
 	AttrNumber	attribute;		/* in this relation */
 	AttrNumber	root_attribute; /* in the table that is watched */
 	NameData	name;
 	TexValueKind kind;
+	const char *suffix;			/* of variables: "." and the name as SQL quotes it */
+	int			suffix_len;
+	TexPrint	print;
 	bool		is_varlena;
 	int16		length;
 	bool		by_value;

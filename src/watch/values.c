@@ -38,11 +38,11 @@
 #define AROUND_KEY (4 * NAMEDATALEN * 2)
 
 /*
- * A value as its type prints it, the same in each session: what settings a session has for
- * the output of times, floating-point numbers and bytes must not make equal values differ.
+ * What settings a session has for the output of times, floating-point numbers and bytes must not
+ * make equal values differ.
  */
 static char *
-print(const FmgrInfo *output, Datum value)
+print_set(const FmgrInfo *output, Datum value)
 {
 	static pg_tz *utc = NULL;
 	int			date_style = DateStyle;
@@ -77,6 +77,30 @@ print(const FmgrInfo *output, Datum value)
 	}
 	PG_END_TRY();
 	return text;
+}
+
+/* A value as its type prints it, the same in each session. */
+static char *
+print(const TexWatchColumn *column, Datum value)
+{
+	char	   *text;
+
+	switch (column->print)
+	{
+		case TEX_PRINT_INT2:
+		case TEX_PRINT_INT4:
+			text = palloc(12);
+			pg_ltoa(column->print == TEX_PRINT_INT2 ? DatumGetInt16(value) : DatumGetInt32(value), text);
+			return text;
+		case TEX_PRINT_INT8:
+			text = palloc(MAXINT8LEN + 1);
+			pg_lltoa(DatumGetInt64(value), text);
+			return text;
+		case TEX_PRINT_ALIKE:
+			return OutputFunctionCall(unconstify(FmgrInfo *, &column->output), value);
+		default:
+			return print_set(&column->output, value);
+	}
 }
 
 /* A part of a key of several columns. */
@@ -129,7 +153,7 @@ tex_watch_row_name(StringInfo name, const TexWatch *watch, const Datum *values, 
 
 		if (isnull[i])
 			return false;
-		text = print(&watch->keys[i].output, values[i]);
+		text = print(&watch->keys[i], values[i]);
 		if (i > 0)
 			appendStringInfoChar(name, ',');
 		if (watch->nkeys == 1)
@@ -157,8 +181,7 @@ tex_watch_variable(StringInfo variable, const StringInfo row, const TexWatchColu
 {
 	resetStringInfo(variable);
 	appendBinaryStringInfo(variable, row->data, row->len);
-	appendStringInfoChar(variable, '.');
-	appendStringInfoString(variable, quote_identifier(NameStr(column->name)));
+	appendBinaryStringInfo(variable, column->suffix, column->suffix_len);
 }
 
 /* The keyed hash of a value of a variable. */
@@ -218,7 +241,7 @@ tex_watch_value(TexWatchValue *to, const TexWatch *watch, const TexWatchColumn *
 		to->kind = TEX_VALUE_TEXT;
 	}
 	else
-		text = print(&column->output, value);
+		text = print(column, value);
 	to->text = text;
 	to->len = strlen(text);
 	if (watch->values == TEX_WATCH_HASH)

@@ -86,6 +86,16 @@ is_unchanged(const TexWatchColumn *column, TupleTableSlot *before, TupleTableSlo
 	return datumIsEqual(was, is, column->by_value, column->length);
 }
 
+/* Whether an update left the key as it was, so that the row is called the same: false is not sure. */
+static bool
+same_key(const TexWatch *watch, const Row *before, const Row *after)
+{
+	for (int i = 0; i < watch->nkeys; i++)
+		if (!is_unchanged(&watch->keys[i], before->slot, after->slot))
+			return false;
+	return true;
+}
+
 /* Whether the statement computes a column from itself. */
 static bool
 is_computed(const TexStatement *statement, const TexWatchColumn *column)
@@ -162,14 +172,15 @@ take(const TriggerData *trigger)
 
 	if (watch == NULL || statement == NULL)
 		return;
-	if ((before.slot && !name_row(&before, watch)) || (after.slot && !name_row(&after, watch)))
+	if ((before.slot && !name_row(&before, watch)) ||
+		(after.slot && !(is_update && same_key(watch, &before, &after)) && !name_row(&after, watch)))
 	{
 		tex_watch_count(TEX_WATCH_NOT_COVERED, 1);
 		return;
 	}
 	if (!is_update)
 		take_row(statement, watch, before.slot ? &before : NULL, after.slot ? &after : NULL);
-	else if (strcmp(before.name.data, after.name.data) == 0)
+	else if (after.name.data == NULL || strcmp(before.name.data, after.name.data) == 0)
 		take_update(statement, watch, &before, &after, trigger->tg_updatedcols);
 	else
 	{
@@ -202,7 +213,7 @@ tex_watch_row(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 	tex_guard_begin(&guard);
-	scratch = AllocSetContextCreate(guard.context, "trace_ext watched row", ALLOCSET_SMALL_SIZES);
+	scratch = tex_guard_scratch(&guard);
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(scratch);
@@ -214,6 +225,5 @@ tex_watch_row(PG_FUNCTION_ARGS)
 		tex_guard_failed(&guard);
 	}
 	PG_END_TRY();
-	MemoryContextDelete(scratch);
 	return PointerGetDatum(NULL);
 }
