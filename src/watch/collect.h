@@ -27,7 +27,7 @@ typedef struct TexStatement
 	bool		private_text;	/* its constants may not leave a table */
 	bool		overflowed;		/* some reads of it were not taken */
 	bool		kept;			/* while it is handed on: it has accesses */
-	List	   *computed;		/* names of columns that it computes from themselves */
+	List	   *computed;		/* TexComputed: columns that it computes from themselves */
 } TexStatement;
 
 /* What an access does. */

@@ -129,32 +129,33 @@ expression_reads(Node *node, void *arg)
 	return expression_tree_walker(node, expression_reads, arg);
 }
 
-/* Adds the names of those columns of a target list that are computed from themselves. */
+/* Adds those columns of a target list that are computed from themselves. */
 static List *
-add_computed(List *names, Search *search, Oid relation, List *targets, List *columns)
+add_computed(List *columns_so_far, Search *search, Oid relation, List *targets, List *columns)
 {
 	ListCell   *target;
 	ListCell   *column;
 
 	forboth(target, targets, column, columns)
 	{
-		char	   *name;
-
 		search->relation = relation;
 		search->attribute = lfirst_int(column);
 		search->column = NULL;
-		if (!expression_reads((Node *) ((TargetEntry *) lfirst(target))->expr, search))
-			continue;
-		name = get_attname(relation, lfirst_int(column), true);
-		if (name)
-			names = lappend(names, name);
+		if (expression_reads((Node *) ((TargetEntry *) lfirst(target))->expr, search))
+		{
+			TexComputed *found = palloc(sizeof(TexComputed));
+
+			found->relation = relation;
+			found->attribute = lfirst_int(column);
+			columns_so_far = lappend(columns_so_far, found);
+		}
 	}
-	return names;
+	return columns_so_far;
 }
 
 /* Adds those of what writes a table. */
 static List *
-add_of_node(List *names, const PlannedStmt *statement, const ModifyTable *node)
+add_of_node(List *computed, const PlannedStmt *statement, const ModifyTable *node)
 {
 	int			i = 0;
 	ListCell   *lc;
@@ -166,11 +167,11 @@ add_of_node(List *names, const PlannedStmt *statement, const ModifyTable *node)
 		Search		search = {.statement = statement,.plan = below,.inner = below ? innerPlan(below) : NULL};
 
 		if (node->operation == CMD_UPDATE && i < list_length(node->updateColnosLists))
-			names = add_computed(names, &search, relation, below->targetlist, list_nth(node->updateColnosLists, i));
+			computed = add_computed(computed, &search, relation, below->targetlist, list_nth(node->updateColnosLists, i));
 		/* There EXCLUDED is what is inner, and no column of the row. */
 		search = (Search) {.statement = statement};
 		if (node->onConflictSet)
-			names = add_computed(names, &search, relation, node->onConflictSet, node->onConflictCols);
+			computed = add_computed(computed, &search, relation, node->onConflictSet, node->onConflictCols);
 		/* There what is inner is the plan below. */
 		search.inner = below;
 		if (i < list_length(node->mergeActionLists))
@@ -182,29 +183,53 @@ add_of_node(List *names, const PlannedStmt *statement, const ModifyTable *node)
 				MergeAction *of = lfirst(action);
 
 				if (of->commandType == CMD_UPDATE)
-					names = add_computed(names, &search, relation, of->targetList, of->updateColnos);
+					computed = add_computed(computed, &search, relation, of->targetList, of->updateColnos);
 			}
 		}
 		i++;
 	}
-	return names;
+	return computed;
 }
 
-/* Names of columns that a statement computes from themselves, in the current memory context. */
+/* Columns that a statement computes from themselves (TexComputed), in the current memory context. */
 List *
 tex_computed_columns(const PlannedStmt *statement)
 {
-	List	   *names = NIL;
+	List	   *computed = NIL;
 	ListCell   *lc;
 
 	if (IsA(statement->planTree, ModifyTable))
-		names = add_of_node(names, statement, (ModifyTable *) statement->planTree);
+		computed = add_of_node(computed, statement, (ModifyTable *) statement->planTree);
 	foreach(lc, statement->subplans)
 	{
 		Plan	   *plan = lfirst(lc);
 
 		if (plan && IsA(plan, ModifyTable))
-			names = add_of_node(names, statement, (ModifyTable *) plan);
+			computed = add_of_node(computed, statement, (ModifyTable *) plan);
 	}
-	return names;
+	return computed;
+}
+
+/* Whether a column of a relation that is written is one of them: that of a partition by the name. */
+bool
+tex_is_computed(const List *computed, Oid relation, AttrNumber attribute, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, computed)
+	{
+		const TexComputed *column = lfirst(lc);
+		const char *found;
+
+		if (column->relation == relation)
+		{
+			if (column->attribute == attribute)
+				return true;
+			continue;
+		}
+		found = get_attname(column->relation, column->attribute, true);
+		if (found && strcmp(found, name) == 0)
+			return true;
+	}
+	return false;
 }

@@ -6,7 +6,7 @@
  * a function of ours in front of their own, which looks at each row that comes out: it has
  * passed the conditions of the scan, and is whole in the slot of the scan.  Columns are those
  * that the statement names.  What is watched of a relation is known after the first
- * statement, so a statement that touches no watched table costs one look-up a relation.
+ * statement, so a statement that touches no watched table costs one comparison a relation.
  *
  * Not taken as reads are
  * - the scan of the rows that an UPDATE, DELETE or MERGE writes itself;
@@ -521,12 +521,8 @@ may_touch_watched(const PlannedStmt *plan)
 	ListCell   *lc;
 
 	foreach(lc, plan->relationOids)
-	{
-		TexWatch   *watch = NULL;
-
-		if (!tex_watch_known(lfirst_oid(lc), &watch) || watch)
+		if (tex_watch_may_be(lfirst_oid(lc)))
 			return true;
-	}
 	return false;
 }
 

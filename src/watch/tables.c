@@ -11,8 +11,8 @@
  * column may be renamed; the name counts where a dump has made the table anew (where it may
  * not be, until watch() is called again).
  *
- * What a relation is known to be is kept in a hash by oid: most are not watched, and
- * cost one look-up a statement.
+ * What a relation is known to be is kept in a hash by oid.  Most are not watched: these are also
+ * in an array by the end of their oid, so that a statement pays a comparison for each.
  *
  * An entry that became invalid while a statement goes by it is retired: it is freed when
  * no transaction is under way.
@@ -53,7 +53,10 @@ typedef struct Entry
 	TexWatch   *watch;			/* NULL: it is not watched */
 } Entry;
 
+#define UNWATCHED 256
+
 static HTAB *entries = NULL;
+static Oid	unwatched[UNWATCHED];	/* each in its place, or InvalidOid */
 static int	nwatched = 0;		/* entries that are watched */
 static TexWatch *retired = NULL;
 
@@ -61,6 +64,8 @@ static TexWatch *retired = NULL;
 static void
 forget(Entry *entry)
 {
+	if (unwatched[entry->relation % UNWATCHED] == entry->relation)
+		unwatched[entry->relation % UNWATCHED] = InvalidOid;
 	entry->known = false;
 	if (entry->watch)
 	{
@@ -85,6 +90,8 @@ forget_relation(Datum arg, Oid relation)
 		return;
 	if (OidIsValid(relation) && nwatched == 0)
 	{
+		if (unwatched[relation % UNWATCHED] == relation)
+			unwatched[relation % UNWATCHED] = InvalidOid;
 		hash_search(entries, &relation, HASH_REMOVE, NULL);
 		return;
 	}
@@ -391,16 +398,19 @@ make_watch(Relation relation, const Trigger *trigger)
 	return watch;
 }
 
-/* Whether it is known what is watched of a relation; throws nothing, and costs one look-up. */
+/* Whether it is not known of a relation that it is not watched; throws nothing. */
 bool
-tex_watch_known(Oid relation_id, TexWatch **watch)
+tex_watch_may_be(Oid relation_id)
 {
-	Entry	   *entry = entries == NULL ? NULL : hash_search(entries, &relation_id, HASH_FIND, NULL);
+	Entry	   *entry;
 
-	if (entry == NULL || !entry->known)
+	if (unwatched[relation_id % UNWATCHED] == relation_id)
 		return false;
-	*watch = entry->watch;
-	return true;
+	entry = entries == NULL ? NULL : hash_search(entries, &relation_id, HASH_FIND, NULL);
+	if (entry == NULL || !entry->known || entry->watch)
+		return true;
+	unwatched[relation_id % UNWATCHED] = relation_id;
+	return false;
 }
 
 /*

@@ -71,7 +71,7 @@ typedef struct TexWatch
 } TexWatch;
 
 extern TexWatch *tex_watch_of(Oid relation);
-extern bool tex_watch_known(Oid relation, TexWatch **watch);
+extern bool tex_watch_may_be(Oid relation);
 extern void tex_watches_free_retired(void);
 extern void tex_watches_init(void);
 

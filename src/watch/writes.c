@@ -25,6 +25,7 @@
 #include "access/htup_details.h"
 #include "compat.h"
 #include "watch/collect.h"
+#include "watch/computed.h"
 #include "watch/values.h"
 #include "watch/writes.h"
 
@@ -96,18 +97,6 @@ same_key(const TexWatch *watch, const Row *before, const Row *after)
 	return true;
 }
 
-/* Whether the statement computes a column from itself. */
-static bool
-is_computed(const TexStatement *statement, const TexWatchColumn *column)
-{
-	ListCell   *lc;
-
-	foreach(lc, statement->computed)
-		if (strcmp(lfirst(lc), NameStr(column->name)) == 0)
-			return true;
-	return false;
-}
-
 /* Takes a write of a column; either row may not be there. */
 static void
 take_column(TexStatement *statement, const TexWatch *watch, const TexWatchColumn *column,
@@ -155,7 +144,7 @@ take_update(TexStatement *statement, const TexWatch *watch, Row *before, Row *af
 		if (!is_set && is_unchanged(column, before->slot, after->slot))
 			continue;
 		take_column(statement, watch, column, before, after,
-					is_set && is_computed(statement, column) ? TEX_TAKEN_RMW : TEX_TAKEN_WRITE);
+					is_set && tex_is_computed(statement->computed, watch->relation, column->attribute, NameStr(column->name)) ? TEX_TAKEN_RMW : TEX_TAKEN_WRITE);
 	}
 }
 
