@@ -16,7 +16,7 @@ use TraceExtTest;
 my $seed = seed_random();
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $node = new_node('watch', shared_preload_libraries => 'trace_ext', 'trace_ext.workers' => 'off',
-	'trace_ext.watch_buffer' => '64MB', restart_after_crash => 'on');
+	'trace_ext.watch_buffer' => '64MB', restart_after_crash => 'on', track_commit_timestamp => 'on');
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -30,11 +30,13 @@ sub store_all
 
 # Random programs: each transaction reads, locks and writes a few rows, and writes down what it did. The
 # numbers of writes of a row ascend as they are done, each under the row's lock, so in the order of their commits.
+# Of a read the snapshot is written down, and of a transaction when it had done all but commit.
 sql(q{
 	CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
 	INSERT INTO accounts SELECT i, 1000 FROM generate_series(1, 4) i;
 	CREATE SEQUENCE steps CACHE 1;
-	CREATE TABLE log (step bigint, tx bigint, id int, kind text, old int, new int);
+	CREATE TABLE log (step bigint, tx bigint, id int, kind text, old int, new int, snapshot pg_snapshot,
+					  pid int DEFAULT pg_backend_pid(), at timestamptz DEFAULT clock_timestamp(), level text DEFAULT current_setting('transaction_isolation'));
 	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
 		INSERT INTO log VALUES (nextval('steps'), txid_current(), NEW.id, current_setting('test.kind', true), OLD.balance, NEW.balance);
@@ -47,16 +49,17 @@ sql(q{
 		known int[] := '{1000,1000,1000,1000}';
 		r int;
 		v int;
+		seen pg_snapshot;
 	BEGIN
 		PERFORM setseed(seed);
 		FOR i IN 1 .. 1 + floor(random() * 6) LOOP
 			r := 1 + floor(random() * 4);
 			CASE floor(random() * 5)
 			WHEN 0, 1 THEN
-				SELECT balance INTO v FROM accounts WHERE id = r;
+				SELECT balance, pg_current_snapshot() INTO v, seen FROM accounts WHERE id = r;
 				known[r] := v;
-				INSERT INTO log VALUES (nextval('steps'), txid_current(), r, 'read', NULL, v);
-				PERFORM pg_sleep(random() * 0.002);
+				INSERT INTO log VALUES (nextval('steps'), txid_current(), r, 'read', NULL, v, seen);
+				PERFORM pg_sleep(random() * 0.004);
 			WHEN 2 THEN
 				PERFORM set_config('test.kind', 'set', true);
 				UPDATE accounts SET balance = known[r] + floor(random() * 5) - 2 WHERE id = r;
@@ -79,9 +82,71 @@ sql(q{
 			END IF;
 		END LOOP;
 		IF random() < 0.1 THEN
-			RAISE EXCEPTION 'rolled back';
+			RAISE EXCEPTION 'rolled back' USING ERRCODE = 'serialization_failure';
 		END IF;
+		INSERT INTO log VALUES (nextval('steps'), txid_current(), NULL, 'end');
 	END $$;
+
+	-- What was read and then changed by another transaction that committed before, while something else was
+	-- written: x, by the two transactions. Of two that commit at once it is not known who was first:
+	-- so what is certain, and what may be.
+	CREATE VIEW checks AS
+	WITH ended AS (
+		SELECT tx, pid, at, level, pg_xact_commit_timestamp((tx % (2::bigint ^ 32)::bigint)::text::xid) AS committed_at FROM log WHERE kind = 'end'
+	), writes AS (
+		SELECT l.*, row_number() OVER (PARTITION BY id ORDER BY step) AS n FROM log l WHERE kind IN ('set', 'computed')
+	), reads AS (
+		SELECT l.*, lead(step, 1, 9223372036854775807) OVER (PARTITION BY tx, id ORDER BY step) AS until FROM log l WHERE kind IN ('read', 'locked')
+	), lost AS (
+		SELECT DISTINCT s.tx, w.tx AS other
+		  FROM (SELECT l.*, lag(kind) OVER own AS kind_before, lag(new) OVER own AS known FROM log l WINDOW own AS (PARTITION BY tx, id ORDER BY step)) s
+		  JOIN writes w ON w.id = s.id AND w.new = s.old
+		 WHERE s.kind = 'set' AND s.kind_before IN ('read', 'locked') AND s.known <> s.old
+	), checked AS (
+		SELECT r.*, e.level AS own_level, k.n AS so_far, k.new AS left_there
+		  FROM reads r JOIN ended e USING (tx)
+		  JOIN writes k ON k.id = r.id
+		  JOIN ended ke ON ke.tx = k.tx
+		  LEFT JOIN writes k2 ON k2.id = r.id AND k2.n = k.n + 1
+		  LEFT JOIN ended k2e ON k2e.tx = k2.tx
+		 WHERE r.kind = 'read' AND NOT EXISTS (SELECT FROM writes w WHERE w.tx = r.tx AND w.id = r.id)
+		   -- The last change before the commit, or one of those that may be.
+		   AND ke.at < e.committed_at AND (k2e.committed_at IS NULL OR k2e.committed_at > e.at)
+	), options AS (
+		SELECT c.*, w.tx AS other, w.step AS changed, oe.level AS other_level,
+			   EXISTS (SELECT FROM writes y JOIN log o ON o.tx = w.tx AND o.id = y.id AND o.kind = 'read' AND o.step < w.step
+						WHERE y.tx = c.tx AND y.step > c.step AND y.step < c.until AND y.old <> y.new
+						  AND NOT EXISTS (SELECT FROM log l WHERE l.tx = w.tx AND l.id = y.id AND l.kind <> 'read')) AS skew
+		  FROM checked c
+		  JOIN LATERAL (SELECT w.* FROM writes w WHERE w.id = c.id AND w.n <= c.so_far AND w.old = c.new AND w.new <> w.old ORDER BY w.n DESC LIMIT 1) w ON true
+		  JOIN ended oe ON oe.tx = w.tx
+		 WHERE c.left_there <> c.new
+		   AND EXISTS (SELECT FROM writes y WHERE y.tx = c.tx AND y.step > c.step AND y.step < c.until AND y.old <> y.new)
+		   AND NOT EXISTS (SELECT FROM lost l WHERE l.tx = c.tx AND l.other = w.tx)
+	), kinds AS (
+		SELECT *, CASE WHEN skew THEN 'write skew' ELSE 'check-then-act' END AS kind FROM (SELECT tx, id, step, snapshot, other, own_level, other_level, skew FROM options) o
+		 WHERE own_level <> 'serializable' OR (skew AND other_level <> 'serializable')
+	)
+	SELECT k.tx, k.other, k.id, k.kind, bool_or(pg_visible_in_snapshot(k.other::text::xid8, k.snapshot)) AS was_seen,
+		   bool_or((SELECT count(*) FROM checked c WHERE c.tx = k.tx AND c.id = k.id AND c.step = k.step) = 1) AS certain
+	  FROM kinds k GROUP BY 1, 2, 3, 4;
+
+	-- The same as they were found: transactions are known by their backend and the time before their commit.
+	CREATE VIEW found_checks AS
+	WITH traces AS (
+		SELECT t.trace_id, l.tx
+		  FROM (SELECT DISTINCT trace_id, split_part(attributes ->> 'transaction', '/', 1)::int AS pid,
+					   timestamptz '2000-01-01 00:00+00' + split_part(attributes ->> 'transaction', '/', 2)::bigint * interval '1 us' AS at
+				  FROM trace_ext.events WHERE kind = 'StateChange') t
+		  JOIN log l ON l.kind = 'end' AND l.pid = t.pid AND t.at BETWEEN l.at AND pg_xact_commit_timestamp((l.tx % (2::bigint ^ 32)::bigint)::text::xid)
+	)
+	SELECT DISTINCT a.tx, b.tx AS other, substring(f.variable FROM '\[(\d+)\]')::int AS id, f.kind
+	  FROM trace_ext.findings f JOIN trace_ext.race_pairs p ON p.finding_id = f.id
+	  JOIN trace_ext.events e ON e.id = p.event1_id AND e.trace_id = p.event1_trace_id
+	  -- Which was the read: the two may have happened at once.
+	  JOIN traces a ON a.trace_id = CASE e.attributes ->> 'access_type' WHEN 'Read' THEN p.event1_trace_id ELSE p.event2_trace_id END
+	  JOIN traces b ON b.trace_id = CASE e.attributes ->> 'access_type' WHEN 'Read' THEN p.event2_trace_id ELSE p.event1_trace_id END
+	 WHERE f.kind IN ('check-then-act', 'write skew');
 });
 for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
 {
@@ -107,17 +172,23 @@ sub lost_by_the_log
 		 GROUP BY id ORDER BY id});
 }
 
+sub shows_all
+{
+	return lost_by_the_log() ne '' && sql('SELECT count(DISTINCT kind) FROM checks WHERE certain') == 2;
+}
+
+my %checks;
 for my $round (1 .. 2)
 {
 	sql('TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue, log');
 	local $ENV{PGOPTIONS} = '-c trace_ext.watch_untraced=transaction';
 	# Each client ends at the first transaction that fails, so there are many short ones; and more
-	# where by chance none lost an update.
-	for (my $n = 1; $n <= 10 || ($n <= 200 && lost_by_the_log() eq ''); $n++)
+	# where by chance they did nothing that is to be found.
+	for (my $n = 1; $n <= 6 || ($n <= 200 && !shows_all()); $n++)
 	{
 		my @clients = map {
 			my $level = (('READ COMMITTED') x 3, 'REPEATABLE READ', 'SERIALIZABLE')[int(rand(5))];
-			my @command = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-t', 6, '--random-seed', int(rand(1000000)), '-f', "$dir/$level", 'postgres');
+			my @command = ('pgbench', '-n', '-h', $node->host, '-p', $node->port, '-t', 15, '--random-seed', int(rand(1000000)), '-f', "$dir/$level", 'postgres');
 			my $pid = fork();
 			die "fork: $!" unless defined $pid;
 			if ($pid == 0)
@@ -138,8 +209,12 @@ for my $round (1 .. 2)
 		 WHERE kind = 'lost update' GROUP BY 1 ORDER BY 1});
 	isnt($expected, '', "round $round: updates were lost");
 	is($found, $expected, "round $round: those that values prove are found, and no other") or diag("seed $seed");
-	is(sql(q{SELECT count(*) FROM trace_ext.findings WHERE kind NOT IN ('lost update', 'non-repeatable read', 'lock order') OR (kind <> 'lock order' AND confidence NOT IN (1, 0.7))}), 0,
+	is(sql(q{SELECT count(*) FROM trace_ext.findings WHERE kind NOT IN ('lost update', 'non-repeatable read', 'lock order', 'check-then-act', 'write skew')
+				 OR (kind IN ('lost update', 'non-repeatable read') AND confidence NOT IN (1, 0.7))}), 0,
 		'plain pairs are no races');
+	$checks{$_} += sql("SELECT count(*) FROM checks WHERE certain AND kind = '$_'") foreach ('check-then-act', 'write skew');
+	is(sql('SELECT tx, other, id, kind FROM checks WHERE certain EXCEPT SELECT * FROM found_checks ORDER BY 1, 2, 3, 4'), '', 'who went by what another one changed is found') or diag("seed $seed");
+	is(sql('SELECT * FROM found_checks EXCEPT SELECT tx, other, id, kind FROM checks WHERE NOT was_seen ORDER BY 1, 2, 3, 4'), '', 'and nobody else') or diag("seed $seed");
 	# What was written is what is stored.
 	is(sql(q{
 		SELECT count(*) FROM (
@@ -153,6 +228,7 @@ for my $round (1 .. 2)
 	is(sql('SELECT * FROM trace_ext.verify_summaries()'), '', 'summaries are exact');
 }
 is(counts('buffer_full + errors + not_covered + too_much_memory'), 0, 'nothing was dropped');
+cmp_ok($checks{$_}, '>', 0, "$_: $checks{$_} of them were certain") foreach sort keys %checks;
 
 # Prepared transactions: what they did happened when they have committed, across a restart; else never.
 $node->append_conf('postgresql.conf', "max_prepared_transactions = 4\ntrace_ext.watch_buffer = '256kB'\n");
