@@ -362,7 +362,7 @@ public class Bank {
         both(10, "JDBC, a fetch size, a batch", "lost", Bank::traced, jdbc(""));
         both(11, "JDBC, simple protocol", "lost", Bank::untraced, jdbc("&preferQueryMode=simple"));
         both(12, "JDBC, an updatable ResultSet", "lost", Bank::untraced, Bank::updatable);
-        both(13, "find(), which is rolled back, then merge(), which reads anew: it cannot be told", "none", Bank::traced, Bank::merged);
+        race(13, "merge(), which reads anew before it writes: it cannot be told", "none", Bank::traced, Bank::merged, Bank::merged, false, ", \"final\": \"900\"");
         race(14, "PESSIMISTIC_WRITE", "none", Bank::traced, Bank::locked, Bank::locked, true, "");
         both(15, "find(), then refresh(PESSIMISTIC_WRITE)", "none", Bank::traced, Bank::refreshed);
         both(16, "HQL that computes", "none", Bank::traced, Bank::computed);
