@@ -14,10 +14,11 @@
  *	- non-repeatable read (P2): a transaction read 1000 and then 800, which another one had
  *	  committed meanwhile, and did not take a row lock to read it.
  *
- * Of whom the update was is told by the write that came just before: writes of a variable are
- * taken in the order of their commits, by the clock of one host, not in the sequence of causes, in
- * which parents from hosts with other clocks may delay them.  What they found and put there
- * must fit, else somebody wrote of whom nothing is known.
+ * Of whom the update was is told by the last write before that changed the value; those after
+ * it put there what they had found.  Writes of a variable are taken in the order of their
+ * commits, by the clock of one host, not in the sequence of causes, in which parents from hosts
+ * with other clocks may delay them.  What they found and put there must fit, else somebody
+ * wrote of whom nothing is known.
  *
  * A variable of a watched table is shared by nature, so no sign of that is needed (sharing.c).
  */
@@ -149,16 +150,20 @@ judge_variable(TexRaces *races, const Watched *accesses, int n)
 {
 	Watched    *writes = palloc(sizeof(Watched) * n);
 	int			nwrites = 0;
+	int32		last_change = TEX_NO_ACCESS;
 
 	for (int i = 0; i < n; i++)
 	{
 		int32		access = accesses[i].access;
+		const TexEvent *event = tex_access_event(races, access);
 
 		CHECK_FOR_INTERRUPTS();
-		if (tex_is_write(tex_access_event(races, access)))
+		if (tex_is_write(event))
 		{
-			if (nwrites > 0)
-				judge_write(races, access, writes[nwrites - 1].access);
+			if (last_change != TEX_NO_ACCESS)
+				judge_write(races, access, last_change);
+			if (tex_compare_values(event->data->old_value, tex_value_of(event)) != TEX_VALUES_EQUAL)
+				last_change = access;
 			writes[nwrites++] = accesses[i];
 		}
 		else

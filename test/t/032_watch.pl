@@ -163,13 +163,15 @@ sub lost_by_the_log
 				   lag(kind) OVER own AS kind_before, lag(new) OVER own AS known
 			  FROM log WINDOW own AS (PARTITION BY tx, id ORDER BY step)
 		), writes AS (
-			SELECT *, lag(tx) OVER chain AS tx_before, lag(old) OVER chain AS old_before, lag(new) OVER chain AS new_before
-			  FROM steps WHERE writes WINDOW chain AS (PARTITION BY id ORDER BY step)
+			SELECT *, count(*) FILTER (WHERE new <> old)
+					  OVER (PARTITION BY id ORDER BY step ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS changes_before
+			  FROM steps WHERE writes
+		), changes AS (
+			SELECT id, tx, new, row_number() OVER (PARTITION BY id ORDER BY step) AS n FROM writes WHERE new <> old
 		)
-		SELECT id, count(*) FROM writes
-		 WHERE kind = 'set' AND kind_before IN ('read', 'locked') AND known <> old
-		   AND tx_before <> tx AND new_before = old AND new_before <> old_before
-		 GROUP BY id ORDER BY id});
+		SELECT w.id, count(*) FROM writes w JOIN changes c ON c.id = w.id AND c.n = w.changes_before
+		 WHERE w.kind = 'set' AND w.kind_before IN ('read', 'locked') AND w.known <> w.old AND c.tx <> w.tx AND c.new = w.old
+		 GROUP BY w.id ORDER BY w.id});
 }
 
 sub shows_all
