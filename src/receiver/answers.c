@@ -29,6 +29,8 @@ rpc_code(int status)
 			return 3;			/* INVALID_ARGUMENT */
 		case 408:
 			return 4;			/* DEADLINE_EXCEEDED */
+		case 403:
+			return 7;			/* PERMISSION_DENIED */
 		case 404:
 			return 5;			/* NOT_FOUND */
 		case 413:
@@ -159,19 +161,12 @@ put_counts(Writer *out, const TexRequest *request)
 	put_text(out, "}");
 }
 
-/*
- * Decides that a request is refused, unless that is decided already.  The text is UTF-8, and cut
- * between characters where it is too long.
- */
+/* Sets the text of an answer, which is UTF-8, and cut between characters where it is too long. */
 void
-tex_answer_refuse(TexRequest *request, int status, TexRefusal refusal, const char *text)
+tex_answer_set_text(TexRequest *request, const char *text)
 {
 	size_t		len = strlen(text);
 
-	if (request->status != 0)
-		return;
-	request->status = status;
-	request->refusal = refusal;
 	if (len >= TEX_ANSWER_TEXT)
 	{
 		len = TEX_ANSWER_TEXT - 1;
@@ -180,6 +175,17 @@ tex_answer_refuse(TexRequest *request, int status, TexRefusal refusal, const cha
 	}
 	memcpy(request->text, text, len);
 	request->text[len] = '\0';
+}
+
+/* Decides that a request is refused, unless that is decided already. */
+void
+tex_answer_refuse(TexRequest *request, int status, TexRefusal refusal, const char *text)
+{
+	if (request->status != 0)
+		return;
+	request->status = status;
+	request->refusal = refusal;
+	tex_answer_set_text(request, text);
 }
 
 /*

@@ -10,6 +10,7 @@
 /* The longest answer: a text whose every byte is escaped, and what is around it. */
 #define TEX_ANSWER_ROOM (6 * TEX_ANSWER_TEXT + 256)
 
+extern void tex_answer_set_text(TexRequest *request, const char *text);
 extern void tex_answer_refuse(TexRequest *request, int status, TexRefusal refusal, const char *text);
 extern size_t tex_answer_write(const TexRequest *request, char *out);
 extern const char *tex_answer_type(const TexRequest *request);

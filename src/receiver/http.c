@@ -69,6 +69,9 @@ static int	most_clients;
 
 static dlist_head clients = DLIST_STATIC_INIT(clients);
 static int	client_count = 0;
+
+/* Of those, that were given up, and do not count as served any more. */
+static int	cut_count = 0;
 static dlist_head ready = DLIST_STATIC_INIT(ready);
 static int	ready_count = 0;
 
@@ -200,9 +203,54 @@ announced(struct MHD_Connection *connection)
 	return n > SIZE_MAX / 2 ? SIZE_MAX / 2 : (size_t) n;
 }
 
+/* What a walk over the headers of a request finds. */
+typedef struct Frame
+{
+	int			lengths;
+	int			codings;
+	bool		chunked;		/* the last coding is, and nothing else */
+	bool		odd;			/* a name that is none */
+} Frame;
+
+/* MHD_KeyValueIterator: notes a header. */
+static enum MHD_Result
+note_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	Frame	   *frame = cls;
+
+	for (const char *p = name; *p != '\0'; p++)
+		frame->odd |= (unsigned char) *p <= ' ' || (unsigned char) *p >= 0x7F || strchr("()<>@,;:\\\"/[]?={}", *p) != NULL;
+	frame->odd |= *name == '\0';
+	frame->lengths += pg_strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
+	if (pg_strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
+	{
+		frame->codings++;
+		frame->chunked = value != NULL && pg_strcasecmp(value, "chunked") == 0;
+	}
+	return MHD_YES;
+}
+
+/*
+ * Refuses a request of which it can be doubted where it ends: a proxy may have gone by the other of two
+ * lengths, or by a coding or name that the library passes over, and take the rest for another request.
+ */
+static void
+judge_frame(TexRequest *request, struct MHD_Connection *connection, const char *version)
+{
+	Frame		frame = {0};
+
+	(void) MHD_get_connection_values(connection, MHD_HEADER_KIND, note_header, &frame);
+	if (frame.lengths + frame.codings <= 1 && !frame.odd &&
+		(frame.codings == 0 || (frame.chunked && strcmp(version, MHD_HTTP_VERSION_1_1) == 0)))
+		return;
+	refuse(request, 400, TEX_REFUSED_MALFORMED, frame.odd ? "a header has no proper name" :
+		   frame.lengths + frame.codings > 1 ? "the body has two lengths" : "the length of the body is not known");
+	request->wants_close = true;
+}
+
 /* Decides what can be decided before the body comes.  Who is not known learns nothing else. */
 static void
-judge_head(TexRequest *request, struct MHD_Connection *connection, const char *path, const char *method)
+judge_head(TexRequest *request, struct MHD_Connection *connection, const char *path, const char *method, const char *version)
 {
 	bool		found = find_door(path, &request->door);
 
@@ -213,6 +261,14 @@ judge_head(TexRequest *request, struct MHD_Connection *connection, const char *p
 	{
 		request->status = 0;
 		refuse(request, 401, TEX_REFUSED_UNAUTHORIZED, "send the token of this receiver");
+		/* He has no claim to a place among the connections. */
+		request->wants_close = true;
+	}
+	/* Any page that a browser on this machine shows could write here, were it not for that. */
+	else if (token == NULL && header(connection, MHD_HTTP_HEADER_ORIGIN) != NULL)
+	{
+		request->status = 0;
+		refuse(request, 403, TEX_REFUSED_UNAUTHORIZED, "pages of browsers may not send without a token");
 	}
 	else if (!found || strcmp(method, MHD_HTTP_METHOD_POST) != 0)
 	{
@@ -222,14 +278,8 @@ judge_head(TexRequest *request, struct MHD_Connection *connection, const char *p
 		else
 			refuse(request, 404, TEX_REFUSED_WRONG, "there are /v1/traces, /v1/logs and /events");
 	}
-	/* Two lengths: a proxy may have gone by the other one, and take the rest for another request. */
-	if (header(connection, MHD_HTTP_HEADER_CONTENT_LENGTH) != NULL &&
-		header(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL)
-	{
-		refuse(request, 400, TEX_REFUSED_MALFORMED, "the body has two lengths");
-		request->wants_close = true;
-	}
-	if (client_count > most_clients)
+	judge_frame(request, connection, version);
+	if (client_count - cut_count > most_clients)
 	{
 		refuse(request, 503, TEX_REFUSED_OVERLOAD, "there are too many connections");
 		request->wants_close = true;
@@ -326,7 +376,7 @@ client_of(struct MHD_Connection *connection)
 
 /* The head of a request is there. */
 static enum MHD_Result
-begin_request(struct MHD_Connection *connection, const char *path, const char *method, void **state)
+begin_request(struct MHD_Connection *connection, const char *path, const char *method, const char *version, void **state)
 {
 	TexRequest *request = calloc(1, sizeof(TexRequest));
 
@@ -337,10 +387,14 @@ begin_request(struct MHD_Connection *connection, const char *path, const char *m
 	request->client = client_of(connection);
 	if (request->client != NULL)
 		request->client->request = request;
-	judge_head(request, connection, path, method);
+	judge_head(request, connection, path, method, version);
 	set_phase(request->client, BODY);
 	if (request->status != 0 && header(connection, MHD_HTTP_HEADER_EXPECT) != NULL)
+	{
+		/* The body may come all the same, and must not be taken for a request. */
+		request->wants_close = true;
 		return answer(connection, request);
+	}
 	return MHD_YES;
 }
 
@@ -352,7 +406,7 @@ handle(void *cls, struct MHD_Connection *connection, const char *path, const cha
 	TexRequest *request = *state;
 
 	if (request == NULL)
-		return begin_request(connection, path, method, state);
+		return begin_request(connection, path, method, version, state);
 	if (*len > 0)
 	{
 		take_part(request, part, *len);
@@ -386,77 +440,6 @@ forget_request(void *cls, struct MHD_Connection *connection, void **state, enum 
 	*state = NULL;
 }
 
-/* MHD_NotifyConnectionCallback: a connection comes or goes. */
-static void
-note_connection(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode code)
-{
-	TexClient  *client = *context;
-
-	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-	{
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-
-		client = calloc(1, sizeof(TexClient));
-		*context = client;
-		if (client == NULL)
-			return;
-		client->fd = info != NULL ? info->connect_fd : -1;
-		set_phase(client, HEAD);
-		dlist_push_tail(&clients, &client->node);
-		client_count++;
-	}
-	else if (client != NULL)
-	{
-		dlist_delete(&client->node);
-		free(client);
-		*context = NULL;
-		client_count--;
-	}
-	pg_atomic_write_u64(&tex_receiver->connections, client_count);
-}
-
-/* ----------------------------------------------------------------
- *		For the receiver
- * ----------------------------------------------------------------
- */
-/* Opens the door: the library has the socket from now on.  False where that fails. */
-bool
-tex_http_start(int listen_fd, int most)
-{
-	const union MHD_DaemonInfo *info;
-
-	most_clients = most;
-	daemon_of_all = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL,
-									 MHD_OPTION_LISTEN_SOCKET, listen_fd,
-									 MHD_OPTION_CONNECTION_LIMIT, (unsigned int) (most + MORE_CLIENTS),
-									 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CONNECTION_BYTES,
-									 MHD_OPTION_CONNECTION_TIMEOUT, 0U,
-									 MHD_OPTION_STRICT_FOR_CLIENT, 1,
-									 MHD_OPTION_NOTIFY_COMPLETED, forget_request, NULL,
-									 MHD_OPTION_NOTIFY_CONNECTION, note_connection, NULL,
-									 MHD_OPTION_END);
-	if (daemon_of_all == NULL)
-		return false;
-	info = MHD_get_daemon_info(daemon_of_all, MHD_DAEMON_INFO_EPOLL_FD);
-	epoll_fd = info != NULL ? info->epoll_fd : -1;
-	return epoll_fd >= 0;
-}
-
-/* The token that clients must send from now on, malloc()ed; NULL: none. */
-void
-tex_http_set_token(char *new_token)
-{
-	free(token);
-	token = new_token;
-}
-
-/* Readable when tex_http_run() has something to do. */
-int
-tex_http_fd(void)
-{
-	return epoll_fd;
-}
-
 /* Says a last word to a client that is given up, as far as its socket takes it, and ends the connection. */
 static void
 cut(TexClient *client)
@@ -483,7 +466,114 @@ cut(TexClient *client)
 		count_refusal(closing ? TEX_REFUSED_OVERLOAD : TEX_REFUSED_SLOW);
 	}
 	(void) shutdown(client->fd, SHUT_RDWR);
+	cut_count += client->phase != CUT;
 	set_phase(client, CUT);
+}
+
+/* The callback for URIs: the first line of a request is there, so the client is no longer idle. */
+static void *
+note_request(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+	TexClient  *client = client_of(connection);
+
+	if (client != NULL && client->phase == IDLE)
+		set_phase(client, HEAD);
+	return NULL;
+}
+
+/* Among too many connections, the one that says nothing for longest gives way to one that comes. */
+static void
+make_way(void)
+{
+	TexClient  *idle = NULL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &clients)
+	{
+		TexClient  *client = dlist_container(TexClient, node, iter.cur);
+
+		if (client->phase == IDLE && (idle == NULL || client->deadline < idle->deadline))
+			idle = client;
+	}
+	if (idle != NULL)
+		cut(idle);
+}
+
+/* MHD_NotifyConnectionCallback: a connection comes or goes. */
+static void
+note_connection(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	TexClient  *client = *context;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+	{
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+		client = calloc(1, sizeof(TexClient));
+		*context = client;
+		if (client == NULL)
+			return;
+		client->fd = info != NULL ? info->connect_fd : -1;
+		set_phase(client, HEAD);
+		dlist_push_tail(&clients, &client->node);
+		client_count++;
+		if (client_count - cut_count > most_clients)
+			make_way();
+	}
+	else if (client != NULL)
+	{
+		bool		was_cut = client->phase == CUT;
+
+		dlist_delete(&client->node);
+		free(client);
+		*context = NULL;
+		client_count--;
+		cut_count -= was_cut;
+	}
+	pg_atomic_write_u64(&tex_receiver->connections, client_count);
+}
+
+/* ----------------------------------------------------------------
+ *		For the receiver
+ * ----------------------------------------------------------------
+ */
+/* Opens the door: the library has the socket from now on.  False where that fails. */
+bool
+tex_http_start(int listen_fd, int most)
+{
+	const union MHD_DaemonInfo *info;
+
+	most_clients = most;
+	daemon_of_all = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle, NULL,
+									 MHD_OPTION_LISTEN_SOCKET, listen_fd,
+									 MHD_OPTION_CONNECTION_LIMIT, (unsigned int) (most + MORE_CLIENTS),
+									 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CONNECTION_BYTES,
+									 MHD_OPTION_CONNECTION_TIMEOUT, 0U,
+									 MHD_OPTION_STRICT_FOR_CLIENT, 1,
+									 MHD_OPTION_NOTIFY_COMPLETED, forget_request, NULL,
+									 MHD_OPTION_URI_LOG_CALLBACK, note_request, NULL,
+									 MHD_OPTION_NOTIFY_CONNECTION, note_connection, NULL,
+									 MHD_OPTION_END);
+	if (daemon_of_all == NULL)
+		return false;
+	info = MHD_get_daemon_info(daemon_of_all, MHD_DAEMON_INFO_EPOLL_FD);
+	epoll_fd = info != NULL ? info->epoll_fd : -1;
+	return epoll_fd >= 0;
+}
+
+/* The token that clients must send from now on, malloc()ed; NULL: none. */
+void
+tex_http_set_token(char *new_token)
+{
+	free(token);
+	token = new_token;
+}
+
+/* Readable when tex_http_run() has something to do. */
+int
+tex_http_fd(void)
+{
+	return epoll_fd;
 }
 
 /* For so long nothing was read, as a batch was stored: that is nobody's fault, so all have as much more time. */

@@ -291,9 +291,9 @@ take_counts(TexRequest *request)
 	request->rejected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 	request->records = tex_last_batch.records;
 	if (request->rejected > 0)
-		strlcpy(request->text, as_utf8(psprintf(INT64_FORMAT " of " INT64_FORMAT " %s were rejected, the first because of its %s",
-												request->rejected, request->records, record_names[request->door],
-												tex_last_batch.reason)), TEX_ANSWER_TEXT);
+		tex_answer_set_text(request, as_utf8(psprintf(INT64_FORMAT " of " INT64_FORMAT " %s were rejected, the first because of its %s",
+													  request->rejected, request->records, record_names[request->door],
+													  tex_last_batch.reason)));
 }
 
 /* Has a body stored; throws where it cannot be. */

@@ -9,22 +9,22 @@ use File::Basename;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IO::Compress::Gzip qw(gzip $GzipError);
 use IO::Select;
 use IO::Socket::INET;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
+use TraceExtHttp;
 use TraceExtTest;
 
-plan skip_all => 'the receiver is not built: libmicrohttpd is missing'
-  if system('"$(pg_config --bindir)/pg_config" --pkglibdir >/dev/null') != 0 || !-e `pg_config --pkglibdir` =~ s/\n//r . '/trace_ext_otlp.so';
+plan skip_all => 'the receiver is not built: libmicrohttpd is missing' if !has_receiver();
 
 seed_random();
 $SIG{PIPE} = 'IGNORE';
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
+http_port($port);
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $data = "$FindBin::RealBin/../data/otlp";
 my $json = 'application/json';
@@ -47,109 +47,6 @@ sub becomes
 }
 
 sub listens_ok { becomes(q{SELECT receiver_state = 'listening' FROM trace_ext.status}, shift) }
-
-# What came after the answer that was read last, by socket.
-my %rest;
-
-sub dial
-{
-	my ($to) = @_;
-	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to // $port, Proto => 'tcp');
-
-	# It may have the address of one that is gone.
-	delete $rest{$socket} if defined $socket;
-	return $socket;
-}
-
-# Sends all of it, while answers may come; false where the other side has closed.
-sub put
-{
-	my ($socket, $bytes) = @_;
-	my $at = 0;
-
-	while ($at < length $bytes)
-	{
-		my $n = syswrite($socket, $bytes, 65536, $at);
-		return 0 unless $n;
-		$at += $n;
-	}
-	return 1;
-}
-
-# The next answer on a connection: status, header, body; status 0 where it was closed or none came in time.
-sub answer
-{
-	my ($socket, $seconds) = @_;
-	my $until = time() + ($seconds // 30);
-	my $bytes = delete $rest{$socket} // '';
-
-	while (1)
-	{
-		if ($bytes =~ /^HTTP\/1\.1 (\d+) [^\r]*\r\n((?:[^\r\n]+\r\n)*)\r\n/)
-		{
-			my ($status, $head, $end) = ($1, $2, $+[0]);
-			my ($length) = $head =~ /^content-length: *(\d+)/im;
-			if ($status == 100)
-			{
-				substr($bytes, 0, $end, '');
-				next;
-			}
-			if (length($bytes) >= $end + ($length // 0))
-			{
-				$rest{$socket} = substr($bytes, $end + ($length // 0));
-				return ($status, $head, substr($bytes, $end, $length // 0));
-			}
-		}
-		my $left = $until - time();
-		return (0, '', $bytes) if $left <= 0 || !IO::Select->new($socket)->can_read($left);
-		return (0, '', $bytes) unless sysread($socket, $bytes, 65536, length $bytes);
-	}
-}
-
-# The bytes of a request.
-sub request
-{
-	my ($path, $type, $body, %headers) = @_;
-	my $method = delete $headers{method} // 'POST';
-	my $head = "$method $path HTTP/1.1\r\nHost: localhost\r\n";
-
-	$headers{'Content-Type'} //= $type if defined $type;
-	$headers{'Content-Length'} //= length $body if !exists $headers{'Transfer-Encoding'};
-	$head .= "$_: $headers{$_}\r\n" for grep { defined $headers{$_} } sort keys %headers;
-	return "$head\r\n$body";
-}
-
-sub chunked { return join('', map { sprintf("%x\r\n%s\r\n", length $_, $_) } @_) . "0\r\n\r\n" }
-
-# One request on a connection of its own.
-sub post
-{
-	my $socket = dial() or return (0, '', '');
-	put($socket, request(@_)) or note('cut while sending');
-	return answer($socket);
-}
-
-sub zip { my $packed; gzip(\$_[0], \$packed) or die $GzipError; return $packed }
-
-sub varint { my ($n) = @_; my $s = ''; while ($n >= 128) { $s .= chr($n & 127 | 128); $n >>= 7 } return $s . chr($n) }
-
-sub field { my ($tag, $bytes) = @_; return chr($tag) . varint(length $bytes) . $bytes }
-
-# A request of one span of its own trace, in JSON and in protobuf.
-sub json_span
-{
-	my ($n, $name) = @_;
-	return sprintf('{"resourceSpans":[{"resource":{},"scopeSpans":[{"spans":[{"traceId":"%032x","spanId":"%016x","name":"%s","kind":1,"startTimeUnixNano":"1767225600000000000","endTimeUnixNano":"1767225600001000000"}]}]}]}',
-		$n, $n, $name // 'span');
-}
-
-sub proto_span
-{
-	my ($n, $name) = @_;
-	my $span = field(0x0a, pack('H32', sprintf('%032x', $n))) . field(0x12, pack('H16', sprintf('%016x', $n))) . field(0x2a, $name // 'span')
-	  . "\x39" . pack('Q<', 1767225600000000000) . "\x41" . pack('Q<', 1767225600001000000);
-	return field(0x0a, field(0x12, field(0x12, $span)));
-}
 
 sub is_stored { my ($n) = @_; return sql(sprintf("SELECT count(*) FROM trace_ext.events WHERE trace_id = '%032x'", $n)) }
 
@@ -245,7 +142,17 @@ for my $case (
 	[ 'no batch of events', 400, qr/"this is not a batch of events/, '/events', $json, '{"a": 1}' ],
 	[ 'events that are not UTF-8', 400, qr/"invalid byte sequence/, '/events', $json, "[\"\xff\"]" ],
 	[ 'no body of events', 400, qr/"the body is not JSON/, '/events', $json, '' ],
-	[ 'a short body of many events', 413, qr/take more than 64 MB of memory/, '/v1/traces', $proto, zip(field(0x0a, field(0x12, join('', map { my $n = $_; field(0x12, field(0x0a, pack('H32', sprintf('%032x', 500 + $n))) . field(0x12, pack('H16', sprintf('%016x', $n))) . "\x39" . pack('Q<', 1767225600000000000) . "\x5a\x00" x 90_000) } 1 .. 12)))), 'Content-Encoding' => 'gzip' ],
+	[ 'a short body of many events', 413, qr/take more than 64 MB of memory/, '/v1/traces', $proto, zip(field(0x0a, field(0x12, join('', map { my $n = $_; field(0x12, field(0x0a, pack('H32', sprintf('%032x', 500 + $n))) . field(0x12, pack('H16', sprintf('%016x', $n))) . "\x39" . pack('Q<', 1767225600000000000) . "\x5a\x00" x 20_000) } 1 .. 54)))), 'Content-Encoding' => 'gzip' ],
+	[ 'more records than there can be', 413, qr/more than 400000 records/, '/events', $json, '[' . '1,' x 500_000 . '1]' ],
+	[ 'more empty spans than there can be', 413, qr/more than 400000 records/, '/v1/traces', $json, '{"resourceSpans":[{"scopeSpans":[{"spans":[' . '{},' x 500_000 . '{}]}]}]}' ],
+	[ 'more scopes than there can be', 413, qr/more than 100000 scopes/, '/v1/traces', $json, '{"resourceSpans":[{"scopeSpans":[' . '{},' x 200_000 . '{}]}]}' ],
+	[ 'more resources than there can be', 413, qr/more than 100000 resources and scopes/, '/v1/traces', $proto, "\x0a\x00" x 200_000 ],
+	[ 'many links', 413, qr/links and rejected records of the body take more than 8 MB/, '/v1/traces', $proto, zip(field(0x0a, field(0x12, join('', map { field(0x12, span_fields(700 + $_) . field(0x6a, field(0x0a, "\1" x 16) . field(0x12, "\2" x 8)) x 10_000) } 1 .. 5)))), 'Content-Encoding' => 'gzip' ],
+	[ 'a long span', 200, qr/^.{4,8}\x12.1 of 2 spans were rejected, the first because of its span: longer than 2097152 bytes$/s, '/v1/traces', $proto, proto_span(12) . proto_span(13, 'x' x (2 * 1024 * 1024)) ],
+	[ 'a long event', 200, qr/"inserted":0,"duplicates":0,"rejected":1,.*event: longer than 2097152 bytes/, '/events', $json, '[{"id": "' . 'x' x (2 * 1024 * 1024) . '"}]' ],
+	[ 'an event of many values', 200, qr/"rejected":1,.*a\[\d*\]: more than 25000 values/, '/events', $json, '[{"a": [' . '1,' x 30_000 . '1]}]' ],
+	[ 'a span of many values', 200, qr/more than 25000 values, events and links$/, '/v1/traces', $proto, field(0x0a, field(0x12, field(0x12, span_fields(14) . "\x5a\x00" x 25_001))) ],
+	[ 'a reason that is cut between characters', 200, qr/^\x0a..\x08\x01\x12..(?:1 of 1 spans were rejected, the first because of its )(?:[ -~]|\xC3\xA9)+$/s, '/v1/traces', $proto, field(0x0a, field(0x12, field(0x12, span_fields(15) . field(0x4a, field(0x0a, "\xC3\xA9" x 120) . field(0x12, field(0x0a, "\xff")))))) ],
 	[ 'events in protobuf', 415, qr/"code":3/, '/events', $proto, proto_span(9) ],
 	[ 'another type', 415, qr/"code":3/, '/v1/traces', 'text/plain', json_span(9) ],
 	[ 'no type', 415, qr/"code":3/, '/v1/traces', undef, json_span(9) ],
@@ -269,8 +176,8 @@ for my $case (
 	my ($outer, $inner) = unpack('x C x3 C', $body);
 	is("$outer $inner", (length($body) - 2) . ' ' . (length($body) - 6), 'lengths in a partial success');
 }
-is(sql('SELECT string_agg(is_there::text, $$$$ ORDER BY n) FROM (SELECT n, (SELECT count(*) FROM trace_ext.events WHERE trace_id = lpad(to_hex(n), 32, $$0$$)::uuid) AS is_there FROM generate_series(1, 11) n) x'),
-	'11111000010', 'what was accepted is there, once; the rest is not');
+is(sql('SELECT string_agg(is_there::text, $$$$ ORDER BY n) FROM (SELECT n, (SELECT count(*) FROM trace_ext.events WHERE trace_id = lpad(to_hex(n), 32, $$0$$)::uuid) AS is_there FROM generate_series(1, 15) n) x'),
+	'111110000101000', 'what was accepted is there, once; the rest is not');
 
 # Headers of answers.
 like((post('/v1/traces', $json, '{}', method => 'PUT'))[1], qr/^allow: POST\r$/im, 'which method is allowed');
@@ -321,6 +228,41 @@ for my $garbage ("POST /v1/traces HTTP/9.9\r\n\r\n",
 	is((post('/v1/traces', $json, '{}'))[0], 200, 'others are served');
 }
 
+# Where a request ends is never in doubt: what two readers could tell apart differently is refused, and nothing after it is read.
+{
+	my $inner = request('/v1/traces', $json, json_span(100));
+	my $head = "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: $json\r\n";
+	my $length = length $inner;
+	my %doubtful = (
+		'two different lengths' => "${head}Content-Length: 0\r\nContent-Length: $length\r\n\r\n$inner",
+		'the same length twice' => "${head}Content-Length: $length\r\nContent-Length: $length\r\n\r\n$inner",
+		'a list of lengths' => "${head}Content-Length: 0, $length\r\n\r\n$inner",
+		'a length with a sign' => "${head}Content-Length: +0\r\n\r\n$inner",
+		'a length in hexadecimal' => "${head}Content-Length: 0x0\r\n\r\n$inner",
+		'a length and chunks' => "${head}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n$inner",
+		'chunks and a length' => "${head}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n$inner",
+		'a space behind the name of the length' => "${head}Content-Length : $length\r\n\r\n$inner",
+		'a tab behind the name of the coding' => "${head}Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n$inner",
+		'chunks of HTTP/1.0' => ($head =~ s/1\.1/1.0/r) . "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n$inner",
+		'a coding that is not known' => "${head}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n$inner",
+		'two codings' => "${head}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n$inner",
+		'two headers of codings' => "${head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n$inner",
+		'a refused body that comes unasked' => "PATCH /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: $json\r\nExpect: 100-continue\r\nContent-Length: $length\r\n\r\n$inner");
+	for my $name (sort keys %doubtful)
+	{
+		my $socket = dial();
+		put($socket, $doubtful{$name});
+		my ($status) = answer($socket, 15);
+		cmp_ok($status, '>=', 400, "$name: $status");
+		is((answer($socket, 15))[0], 0, "$name: nothing more is answered");
+	}
+	is(is_stored(100), 0, 'none of the hidden requests was taken');
+}
+# A page that a browser shows.
+is((post('/v1/traces', $json, json_span(101), Origin => 'http://example.com'))[0], 403, 'a page of a browser may not send');
+is((post('/v1/traces', $json, '', method => 'OPTIONS', Origin => 'http://example.com', 'Access-Control-Request-Method' => 'POST'))[0], 403, 'nor ask whether it may');
+is(is_stored(101), 0, 'nothing of it is there');
+
 # 200 connections at once, half of which say nothing.
 {
 	my @sockets = map { dial() } 1 .. 200;
@@ -342,6 +284,18 @@ for my $garbage ("POST /v1/traces HTTP/9.9\r\n\r\n",
 	is((post('/v1/traces', $json, '{}'))[0], 200, 'then others are served');
 }
 
+# Those that are idle give way.
+{
+	my @sockets = map { dial() } 1 .. 512;
+	put($_, request('/v1/traces', $json, '{}')) for @sockets;
+	is(scalar(grep { (answer($_))[0] == 200 } @sockets), 512, 'as many as it serves');
+	is((post('/v1/traces', $json, '{}'))[0], 200, 'one that has nothing to say gives way to another');
+	put($sockets[511], request('/v1/traces', $json, '{}'));
+	is((answer($sockets[511]))[0], 200, 'not the one that spoke last');
+	@sockets = ();
+	becomes('SELECT receiver_connections < 10 FROM trace_ext.status', 'they are gone');
+}
+
 # The slow: of a head, of a body, of a body that is refused anyway, of reading; and one that is silent.
 {
 	my $begin = time();
@@ -349,10 +303,12 @@ for my $garbage ("POST /v1/traces HTTP/9.9\r\n\r\n",
 		head => [ dial(), "POST /v1/traces HTTP/1.1\r\nX-Slow: " ],
 		body => [ dial(), request('/v1/traces', $json, '', 'Content-Length' => 10000) ],
 		chunks => [ dial(), request('/v1/traces', $json, '', 'Transfer-Encoding' => 'chunked') ],
-		large => [ dial(), request('/v1/traces', $json, '', 'Content-Length' => 20000000) ]);
+		large => [ dial(), request('/v1/traces', $json, '', 'Content-Length' => 20000000) ],
+		second => [ dial(), request('/v1/traces', $json, '{}') . "POST /v1/traces HTTP/1.1\r\nX-Slow: " ]);
 	my $silent = dial();
 	my (%status, %cut);
 	put($_->[0], $_->[1]) for values %slow;
+	is((answer($slow{second}[0]))[0], 200, 'the first of two requests');
 	while (keys %cut < keys %slow && time() < $begin + 20)
 	{
 		for my $name (grep { !exists $cut{$_} } keys %slow)
@@ -555,6 +511,8 @@ like((post('/v1/traces', $json, '{}'))[1], qr/^www-authenticate: Bearer\r$/im, '
 is((post('/v1/traces', $proto, '', Authorization => $_))[0], 401, "wrong token: $_")
   for 'Bearer s3cre', 'Bearer s3crets3cret', 'Bearer s3creT', 'Bearer', 'Bearer ', 'Basic s3cret', 's3cret', '';
 is((post('/v2', $json, '{}', method => 'GET'))[0], 401, 'nothing is told without it');
+like((post('/v1/traces', $json, '{}'))[1], qr/^connection: close\r$/im, 'who has none does not keep his connection');
+is((post('/v1/traces', $json, '{}', Authorization => 'Bearer s3cret', Origin => 'http://example.com'))[0], 200, 'with it a page may send');
 is((post('/v1/traces', $json, '{}', Authorization => $_))[0], 200, "the token: $_") for 'Bearer s3cret', 'bearer  s3cret ';
 write_token('other');
 set(token_file => "$dir/token");
@@ -617,53 +575,6 @@ is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'trace_ext r
 set(listen => "127.0.0.1:$port");
 listens_ok('on again');
 is(sql(q{SELECT count(*) FROM trace_ext.prometheus_metrics() m WHERE m LIKE 'trace_ext_receiver_%'}) > 20, 1, 'its metrics');
-
-#
-# Real SDKs, beside which the receiver goes and comes back
-#
-
-# sdk_ok NAME, COUNT, VARIABLE, COMMAND...: all spans of a program arrive, and who raced is named.
-sub sdk_ok
-{
-	my ($name, $count, $variable, @command) = @_;
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	listens_ok("$name: it listens");
-	sql('TRUNCATE trace_ext.events');
-	my $pid = fork();
-	exec("@command http://127.0.0.1:$port $count >'$dir/$name.log' 2>&1") if !$pid;
-	becomes('SELECT count(*) > 100 FROM trace_ext.events', "$name: spans arrive");
-	sql('SELECT pg_terminate_backend(pid) FROM trace_ext_internal.receiver()');
-	sleep(0.5);
-	waitpid($pid, 0);
-	is($?, 0, "$name: the program ended") or diag(slurp_file("$dir/$name.log"));
-	is(sql(q{SELECT count(*), count(DISTINCT name) FROM trace_ext.events WHERE kind = 'FunctionCall' AND name LIKE 'step %'}), "$count|$count", "$name: each span, once")
-	  or diag(slurp_file("$dir/$name.log"));
-	is(sql("SELECT count(*) > 0, bool_or(evidence LIKE '%lost update%' OR kind = 'lost update' OR confidence = 1) FROM trace_ext.find_variable_races('$variable')"), 't|t', "$name: the lost update");
-}
-
-SKIP:
-{
-	my $venv = $ENV{OTLP_SDK_VENV} // "$dir/venv";
-	if (!-x "$venv/bin/python" && (system("python3 -m venv '$venv' >'$dir/pip.log' 2>&1") != 0
-			|| system("'$venv/bin/pip' install --quiet opentelemetry-sdk opentelemetry-exporter-otlp-proto-http >>'$dir/pip.log' 2>&1") != 0))
-	{
-		diag('SKIPPED: the SDK of Python cannot be installed here: ' . slurp_file("$dir/pip.log"));
-		skip 'no SDK of Python', 6;
-	}
-	sdk_ok('python', 3000, 'balance.free', "$venv/bin/python", "$FindBin::RealBin/../otlp_sdk.py");
-	is(sql(q{SELECT count(*) FROM trace_ext.find_variable_races('balance.locked')}), 0, 'python: under a lock there is none');
-}
-SKIP:
-{
-	my $modules = $ENV{OTLP_SDK_NODE} // $dir;
-	if (!-d "$modules/node_modules" && (system('which node npm >/dev/null 2>&1') != 0
-			|| system("cd '$dir' && npm install --silent \@opentelemetry/api \@opentelemetry/sdk-trace-node \@opentelemetry/exporter-trace-otlp-proto \@opentelemetry/resources >'$dir/npm.log' 2>&1") != 0))
-	{
-		diag('SKIPPED: the SDK of Node cannot be installed here');
-		skip 'no SDK of Node', 5;
-	}
-	sdk_ok('node', 3000, 'stock', "NODE_PATH='$modules/node_modules' node", "$FindBin::RealBin/../otlp_sdk.js");
-}
 
 # A standby has none until it is promoted.
 {
