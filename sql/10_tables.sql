@@ -49,6 +49,10 @@ CREATE INDEX events_duration_idx ON events (duration_ns) WHERE duration_ns >= 0;
 CREATE INDEX events_wait_idx ON events ("timestamp", duration_ns)
     WHERE kind = 'LockAcquire' AND duration_ns > 0;
 
+-- Finds who gave a lock back while another one waited. By time: a name may be longer than an index holds. (The kind
+-- is there for the names of the indexes of partitions: of "timestamp" alone the default partition has one.)
+CREATE INDEX events_release_idx ON events ("timestamp", kind) WHERE kind = 'LockRelease';
+
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Says at once whether rows of a range of time wait for their partition.
 CREATE INDEX events_default_timestamp_idx ON events_default ("timestamp");
@@ -58,6 +62,7 @@ COMMENT ON TABLE events IS
 COMMENT ON INDEX events_variable_idx IS 'accesses of a variable by time, over all traces';
 COMMENT ON INDEX events_duration_idx IS 'events by how long they took';
 COMMENT ON INDEX events_wait_idx IS 'acquires that waited for a lock, by time';
+COMMENT ON INDEX events_release_idx IS 'releases of locks, by time';
 COMMENT ON COLUMN events.trace_id IS 'the request or job this event belongs to';
 COMMENT ON COLUMN events.id IS 'names the event within its trace';
 COMMENT ON COLUMN events.parent_id IS 'the event that caused this one; NULL, or its own id, for a root';

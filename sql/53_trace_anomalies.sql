@@ -19,10 +19,10 @@ CREATE FUNCTION trace_anomalies(trace_id text, max_rows bigint = 1000)
     END;
 COMMENT ON FUNCTION trace_anomalies(text, bigint) IS 'the same, with the id as text';
 
-CREATE FUNCTION trace_ext_internal.odd_events(trace_id uuid, max_rows bigint, may_wait boolean)
+CREATE FUNCTION trace_ext_internal.odd_events(trace_ids uuid[], beside uuid[])
     RETURNS TABLE (
-    event_id uuid, kind text, severity text, service_name text, operation text,
+    trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
     actual_ms double precision, expected_ms double precision, score double precision, evidence text)
     LANGUAGE c STABLE ROWS 10 AS 'MODULE_PATHNAME', 'tex_odd_events';
-COMMENT ON FUNCTION trace_ext_internal.odd_events(uuid, bigint, boolean) IS
-    'errors, lock waits, repeated queries and retry storms of a trace, as trace_anomalies() has them; of waits for what other traces held, only if it may have waited';
+COMMENT ON FUNCTION trace_ext_internal.odd_events(uuid[], uuid[]) IS
+    'errors, lock waits, repeated queries and retry storms of some traces, as trace_anomalies() has them, up to 1,000 of each; of a single one with other traces beside it, which may have kept it from a lock';

@@ -127,15 +127,57 @@ CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation te
 COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, boolean, double precision, double precision, bigint) IS
     'evidence for a slow call; is_answer: an HttpResponse, which is judged by the answers of its service';
 
+-- Who gave back what was waited for: releases of the same lock, by another thread, in the
+-- time that an acquire may have waited at most, the last ones, so long after it began that the
+-- wait counts. A lock of that name is another one in another process, unless it is global;
+-- then clocks may differ. A release lasts no longer than the margin.
+CREATE FUNCTION trace_ext_internal.released_beside(trace_ids uuid[], started timestamptz[], limits timestamptz[], shortest bigint[], locks text[], anywhere boolean[],
+                                                   services text[], instances text[], processes int[], threads text[], tasks text[])
+    RETURNS TABLE (n bigint, beside uuid[])
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+DECLARE
+    margin constant interval := interval '100 ms';
+    skew constant interval := current_setting('trace_ext.clock_skew');
+    low timestamptz;
+    high timestamptz;
+BEGIN
+    SELECT trace_ext_internal.shifted(min(u.a), - margin - skew), trace_ext_internal.shifted(max(u.b), skew) INTO low, high FROM unnest(started, limits) AS u (a, b);
+    RETURN QUERY EXECUTE $q$
+        WITH waits AS MATERIALIZED (
+            SELECT w.*, CASE WHEN w.anywhere THEN $14 ELSE interval '0' END AS skew
+              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) WITH ORDINALITY
+                   AS w (trace_id, started, until, shortest, lock, anywhere, service_name, instance_id, process_id, thread_id, task, n)
+        )
+        SELECT w.n, coalesce(array_agg(DISTINCT r.trace_id) FILTER (WHERE r.trace_id <> w.trace_id), '{}')
+          FROM waits w,
+               LATERAL (SELECT e.trace_id FROM trace_ext.events e
+                         WHERE e.kind = 'LockRelease' AND e."timestamp" >= $12 AND e."timestamp" <= $13
+                           AND e."timestamp" >= trace_ext_internal.shifted(w.started, - w.skew - $15)
+                           AND e."timestamp" <= trace_ext_internal.shifted(w.until, w.skew)
+                           AND e.name = w.lock
+                           AND (w.anywhere OR (e.service_name, e.instance_id, e.process_id) IS NOT DISTINCT FROM (w.service_name, w.instance_id, w.process_id))
+                           AND upper(trace_ext.event_extent(e."timestamp", e.duration_ns, e.stamped_at_end))
+                               >= trace_ext_internal.shifted(w.started, w.shortest * interval '1 microsecond' - w.skew)
+                           AND (e.trace_id, e.thread_id, e.tags ->> 'task_id') IS DISTINCT FROM (w.trace_id, w.thread_id, w.task)
+                         ORDER BY e."timestamp" DESC LIMIT 16) AS r
+         GROUP BY w.n
+        $q$ USING trace_ids, started, limits, shortest, locks, anywhere, services, instances, processes, threads, tasks, low, high, skew, margin;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.released_beside(uuid[], timestamptz[], timestamptz[], bigint[], text[], boolean[], text[], text[], int[], text[], text[]) IS
+    'for acquires, each an element of all arrays, the other traces that gave the lock back while it may have waited; without those that waited for nobody';
+
 -- All events of the traces are read once, in C. With the rights of the caller, whom
 -- trace_anomalies() shows what it finds.
 CREATE FUNCTION trace_ext_internal.look_through(trace_ids uuid[], slow_only boolean)
     RETURNS TABLE (trace_id uuid, event_id uuid, "timestamp" timestamptz, kind text, service_name text, span_id text, operation text,
-                   actual_ms double precision, p99_ms double precision, calls bigint, score double precision, may_wait boolean)
+                   actual_ms double precision, p99_ms double precision, calls bigint, score double precision, beside uuid[])
     LANGUAGE c STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_look_through';
 COMMENT ON FUNCTION trace_ext_internal.look_through(uuid[], boolean) IS
     'what one pass over the events of some traces tells: events that took much longer than others of their operation, and, without an event, '
-    'traces with an error, five like queries, or a thread that stood still after it asked for a lock (may_wait): in others odd_events() finds nothing';
+    'traces with an error, five like queries, or a lock that it asked for and another thread, of the traces beside, gave back then: in others odd_events() finds nothing';
 
 CREATE FUNCTION trace_ext_internal.slow_of(of_trace uuid, of_event uuid, at timestamptz, of_kind text, of_service text, of_span text, called text,
                                            took_ms double precision, p99_ms double precision, calls bigint, times double precision)
@@ -202,9 +244,9 @@ CREATE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
                                               l.actual_ms, l.p99_ms, l.calls, l.score) AS s
      WHERE l.event_id IS NOT NULL
     UNION ALL
-    SELECT l.trace_id, o.event_id, o.kind, o.severity, o.service_name, o.operation, o.actual_ms, o.expected_ms, o.score, o.evidence
-      FROM looked l, LATERAL trace_ext_internal.odd_events(l.trace_id, 1000, l.may_wait) AS o
-     WHERE l.event_id IS NULL;
+    SELECT * FROM trace_ext_internal.odd_events(ARRAY(SELECT l.trace_id FROM looked l WHERE l.event_id IS NULL AND coalesce(l.beside, '{}') = '{}'), NULL)
+    UNION ALL
+    SELECT o.* FROM looked l, LATERAL trace_ext_internal.odd_events(ARRAY[l.trace_id], l.beside) AS o WHERE l.event_id IS NULL AND l.beside <> '{}';
     END;
 COMMENT ON FUNCTION trace_ext_internal.anomalies_of(uuid[]) IS 'all that is unusual in some traces: one row an event and kind';
 

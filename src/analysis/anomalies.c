@@ -18,6 +18,8 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -33,6 +35,7 @@
 #include "analysis/words.h"
 #include "guc.h"
 #include "races/arrays.h"
+#include "store/trace_reader.h"
 
 /* What is shorter is not worth a word, however short the trace. */
 #define SHORTEST_GAP	INT64CONST(10000)
@@ -42,6 +45,9 @@
 /* What more errors say of themselves is not read. */
 #define MOST_MESSAGES	1000
 #define FEWEST_TRIES	3
+/* Of one trace; and how many traces are in memory together. */
+#define MOST_KEPT		1000
+#define TRACES_AT_ONCE	100
 #define FEWEST_FAILURES 2
 /* Within an instance, and by rounding, times may be off by that. */
 #define CLOCK_STEP		INT64CONST(1000)
@@ -76,6 +82,7 @@ typedef struct Search
 	int32	   *enclosing;
 	int32	   *errors;			/* of each event: how many it encloses */
 	bool		answered_well;	/* the first request got an answer that is no error */
+	TexTraceReader *reader;		/* of the owner, who looks at many traces; NULL: with the rights of the caller */
 	Anomaly    *anomalies;
 	int32		n;
 	int32		room;
@@ -146,6 +153,60 @@ is_innermost_error(const Search *s, int32 event)
 	return inside <= 0;
 }
 
+/* The columns that say what an error says of itself. */
+static const char *const message_columns[] = {"timestamp", "attributes"};
+
+/* What is looked for in the table. */
+typedef struct Message
+{
+	TimestampTz at;
+	MemoryContext context;
+	char	   *text;
+} Message;
+
+/* An event of an id; for tex_trace_reader_run_event(). */
+static void
+take_message(const Datum *values, const bool *isnull, void *arg)
+{
+	Message    *message = arg;
+	JsonbValue	buffer;
+	JsonbValue *value;
+	Jsonb	   *attributes;
+
+	if (DatumGetTimestampTz(values[0]) != message->at || isnull[1])
+		return;
+	attributes = DatumGetJsonbP(values[1]);
+	value = JB_ROOT_IS_OBJECT(attributes) ?
+		getKeyJsonValueFromContainer(&attributes->root, "message", strlen("message"), &buffer) : NULL;
+	if (value && value->type == jbvString)
+		message->text = MemoryContextStrdup(message->context, pnstrdup(value->val.string.val, value->val.string.len));
+	else if (value && value->type != jbvNull)
+		message->text = MemoryContextStrdup(message->context,
+											TextDatumGetCString(DirectFunctionCall2(jsonb_object_field_text, values[1],
+																					CStringGetTextDatum("message"))));
+}
+
+/* Of each event what it says of itself, if it is among the n errors: for many traces, by the plan that reads them all. */
+static char **
+fetch_messages(const Search *s, const int32 *errors, int32 n)
+{
+	TexOneTrace *one = s->one;
+	char	  **messages;
+
+	if (s->reader == NULL)
+		return tex_error_messages(one, errors, n, PG_INT32_MAX);
+	messages = tex_new_array(sizeof(char *), one->n, 0);
+	for (int32 i = 0; i < n; i++)
+	{
+		const TexEvent *event = &one->events[errors[i]];
+		Message		message = {.at = event->at,.context = CurrentMemoryContext};
+
+		tex_trace_reader_run_event(s->reader, &one->history->traces[event->trace].id, &event->id, take_message, &message);
+		messages[errors[i]] = message.text;
+	}
+	return messages;
+}
+
 /* What an error means to who asks. */
 static char *
 error_evidence(const Search *s, int32 event, const char *message)
@@ -181,7 +242,7 @@ find_errors(Search *s)
 	for (int32 i = 0; i < s->one->n; i++)
 		if (s->one->events[i].kind == TEX_ERROR && n < MOST_MESSAGES && is_innermost_error(s, i))
 			errors[n++] = i;
-	messages = tex_error_messages(s->one, errors, n, PG_INT32_MAX);
+	messages = fetch_messages(s, errors, n);
 	for (int32 i = 0; i < s->one->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -192,7 +253,7 @@ find_errors(Search *s)
 	}
 }
 
-/* lock wait: an acquire that waited long, for itself or within the trace. */
+/* lock wait: an acquire that waited TEX_LONG_WAIT, or TEX_LARGE_WAIT of the trace. */
 static void
 find_lock_waits(Search *s)
 {
@@ -211,7 +272,7 @@ find_lock_waits(Search *s)
 			continue;
 		waited = tex_usecs_between(one->extents[i].started, one->extents[release].ended);
 		percent = percent_of(s, waited);
-		if (!tex_waited_long(waited, percent))
+		if (waited < TEX_SHORTEST_WAIT || (waited < TEX_LONG_WAIT && percent < TEX_LARGE_WAIT))
 			continue;
 		initStringInfo(&text);
 		appendStringInfo(&text, "waited %s (%.0f %% of the trace) for lock %s, until ", tex_usecs_words(waited), percent,
@@ -581,39 +642,51 @@ put_anomaly(TexOneTrace *one, const Anomaly *anomaly, TexSink *sink)
 }
 
 /*
- * The rows of trace_anomalies().  Clocks are adjusted on the way, so who needs the extents as
- * stored is to be served before.  Call within an SPI connection.
+ * Finds what is odd, the worst first.  The job finds what is slow in many traces at once
+ * (look_through.c), and has no use for what is told of one trace only: a parent that may be on its
+ * way, clocks, and times without an event.  Clocks are adjusted on the way, so who needs the extents
+ * as stored is to be served before.  Call within an SPI connection.
  */
-void
-tex_anomaly_rows(TexOneTrace *one, TexWhichAnomalies what, TexSink *sink)
+static void
+find_anomalies(Search *s, bool all)
 {
-	Search		s = {.one = one,.room = 64};
-
-	s.anomalies = palloc(sizeof(Anomaly) * s.room);
-	s.parent = tex_parents(one, true);
-	if (what == TEX_ALL_ANOMALIES)
-		find_contradictions(&s);
-	tex_adjust_clocks(one, s.parent);
-	s.enclosing = tex_enclosing(one, s.parent);
-	count_errors(&s);
-	find_errors(&s);
-	find_lock_waits(&s);
-	find_likes(&s);
-	if (what == TEX_ALL_ANOMALIES)
+	s->room = 64;
+	s->anomalies = palloc(sizeof(Anomaly) * s->room);
+	s->parent = tex_parents(s->one, true);
+	if (all)
+		find_contradictions(s);
+	tex_adjust_clocks(s->one, s->parent);
+	s->enclosing = tex_enclosing(s->one, s->parent);
+	count_errors(s);
+	find_errors(s);
+	find_lock_waits(s);
+	find_likes(s);
+	if (all)
 	{
-		find_missing(&s);
-		find_gaps(&s);
-		find_slow(&s);
+		find_missing(s);
+		find_gaps(s);
+		find_slow(s);
 	}
-	qsort(s.anomalies, s.n, sizeof(Anomaly), compare_anomalies);
+	qsort(s->anomalies, s->n, sizeof(Anomaly), compare_anomalies);
+}
+
+/* The rows of trace_anomalies(); see find_anomalies(). */
+void
+tex_anomaly_rows(TexOneTrace *one, TexSink *sink)
+{
+	Search		s = {.one = one};
+
+	find_anomalies(&s, true);
 	for (int32 i = 0; i < s.n && !tex_sink_is_full(sink); i++)
 		put_anomaly(one, &s.anomalies[i], sink);
 	tex_sink_end(sink, s.n, "anomalies");
 }
 
-/* The rows for a trace_id and max_rows, the first two arguments. */
-static Datum
-anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what, TexBeside beside)
+/*
+ * trace_anomalies(trace_id uuid, max_rows bigint)
+ */
+Datum
+tex_trace_anomalies(PG_FUNCTION_ARGS)
 {
 	int64		most;
 	TexOneTrace *one;
@@ -623,24 +696,93 @@ anomalies_of_trace(FunctionCallInfo fcinfo, TexWhichAnomalies what, TexBeside be
 		return (Datum) 0;
 	most = tex_most_rows(fcinfo, 1, 1000);
 	SPI_connect();
-	one = tex_one_trace_load(PG_GETARG_UUID_P(0), beside);
+	one = tex_one_trace_load(PG_GETARG_UUID_P(0), TEX_BESIDE_LOCKS);
 	if (one)
-		tex_anomaly_rows(one, what, tex_sink_to_caller(fcinfo, most));
+		tex_anomaly_rows(one, tex_sink_to_caller(fcinfo, most));
 	SPI_finish();
 	return (Datum) 0;
 }
 
-/* trace_anomalies(trace_id uuid, max_rows bigint) */
-Datum
-tex_trace_anomalies(PG_FUNCTION_ARGS)
+/* The rows of odd_events() for a trace that is loaded, and with what may have kept it from a lock. */
+static void
+put_odd(TexHistory *history, const pg_uuid_t *trace_id, TexTraceReader *reader, TexSink *sink)
 {
-	return anomalies_of_trace(fcinfo, TEX_ALL_ANOMALIES, TEX_BESIDE_LOCKS);
+	Search		s = {.reader = reader};
+
+	if (history->nevents == 0)
+		return;
+	tex_history_prepare(history);
+	s.one = tex_one_trace_of(history, trace_id, NULL);
+	find_anomalies(&s, false);
+	for (int32 i = 0; i < s.n && i < MOST_KEPT; i++)
+	{
+		tex_sink_datum(sink, UUIDPGetDatum(trace_id));
+		put_anomaly(s.one, &s.anomalies[i], sink);
+	}
 }
 
-/* odd_events(trace_id uuid, max_rows bigint, may_wait boolean) */
+/* An empty history in a context of its own. */
+static TexHistory *
+new_history(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "trace_ext odd trace", ALLOCSET_DEFAULT_SIZES));
+	TexHistory *history = tex_history_create();
+
+	MemoryContextSwitchTo(old);
+	return history;
+}
+
+/* Some traces, neighbours in time, loaded together and looked at one by one. */
+static void
+look_at_each(const TexRanges *ranges, const pg_uuid_t *ids, int n, ArrayType *beside, TexTraceReader *reader, TexSink *sink)
+{
+	TexHistory *histories[TRACES_AT_ONCE];
+
+	for (int i = 0; i < n; i++)
+		histories[i] = new_history();
+	tex_history_load_each(histories, ranges, ids, n);
+	for (int i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(histories[i]->context);
+
+		CHECK_FOR_INTERRUPTS();
+		if (beside)
+		{
+			int			nbeside;
+			pg_uuid_t  *others = tex_traces_by_start(ranges, beside, &nbeside);
+
+			tex_history_load(histories[i], others, nbeside, TEX_ROLE_CONTEXT);
+		}
+		put_odd(histories[i], &ids[i], reader, sink);
+		MemoryContextSwitchTo(old);
+		MemoryContextDelete(histories[i]->context);
+	}
+}
+
+/*
+ * odd_events(trace_ids uuid[], beside uuid[]): the second only with a single trace, which it may
+ * not name.  For the owner: messages are read whatever rights there are.
+ */
 Datum
 tex_odd_events(PG_FUNCTION_ARGS)
 {
-	return anomalies_of_trace(fcinfo, TEX_ANOMALIES_KEPT,
-							  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ? TEX_BESIDE_LOCKS : TEX_BESIDE_NOTHING);
+	const TexRanges *ranges;
+	TexTraceReader *reader;
+	TexSink    *sink;
+	pg_uuid_t  *ids;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
+	SPI_connect();
+	ranges = tex_ranges_create();
+	reader = tex_trace_reader_create(message_columns, lengthof(message_columns));
+	ids = tex_traces_by_start(ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
+	for (int i = 0; i < n; i += TRACES_AT_ONCE)
+		look_at_each(ranges, &ids[i], Min(n - i, TRACES_AT_ONCE),
+					 PG_ARGISNULL(1) || n > 1 ? NULL : PG_GETARG_ARRAYTYPE_P(1), reader, sink);
+	SPI_finish();
+	return (Datum) 0;
 }

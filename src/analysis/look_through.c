@@ -8,7 +8,8 @@
  * out, from each event alone, what a trace cannot have:
  * - without an event that is an error, no error and no retry that failed;
  * - without five queries of one operation and service, no repeated query;
- * - without an acquire after which its thread stood still long enough, no wait for a lock.
+ * - without an acquire after which its thread stood still long enough, while another one gave
+ *	 that lock back, no wait for a lock.
  *
  * Invariant: what is left out has none of these, whatever clocks are adjusted by.  That shifts
  * all events of an instance by the same, so how long a thread stood still does not change,
@@ -29,9 +30,11 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -63,14 +66,19 @@ static const char events_query[] =
 	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
 	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
 
+static const char releases_query[] =
+	"SELECT n, beside FROM trace_ext_internal.released_beside($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
 /* A trace. */
 typedef struct Looked
 {
 	pg_uuid_t	id;
 	int32		number;
 	bool		is_odd;
-	bool		may_wait;
+	bool		takes_lock;
 	bool		has_release;
+	bool		may_wait;
+	ArrayType  *beside;			/* traces that gave back what it may have waited for, or NULL */
 } Looked;
 
 /* The operation of a name. */
@@ -116,8 +124,23 @@ typedef struct Moment
 	TimestampTz at;
 	TexExtent	extent;
 	uint8		kind;
-	bool		names_lock;
+	struct Acquire *acquire;	/* or NULL */
 } Moment;
+
+/* An acquire that names its lock. */
+typedef struct Acquire
+{
+	int32		lock;
+	int32		service;
+	int32		instance;
+	int32		process;		/* or -1 */
+	int32		thread;
+	int32		task;
+	Looked	   *trace;			/* once it may have waited: by whom, from when, until when, and how long at least */
+	TimestampTz started;
+	TimestampTz limit;
+	int64		least;
+} Acquire;
 
 typedef struct Search
 {
@@ -139,6 +162,9 @@ typedef struct Search
 	Moment	   *moments;		/* of the group */
 	int32		nmoments;
 	int32		moments_room;
+	Acquire   **waits;			/* those that may have waited, of all groups */
+	int32		nwaits;
+	int32		waits_room;
 } Search;
 
 /* Makes room for one more element of an array. */
@@ -233,6 +259,22 @@ hash_column(TupleTableSlot *slot, int column, uint64 seed)
 	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), seed + column);
 }
 
+/* What is to be known of an acquire, to find who gave its lock back. */
+static Acquire *
+make_acquire(Search *s, TupleTableSlot *slot, const JsonbValue *task)
+{
+	Acquire    *acquire = MemoryContextAllocZero(s->context, sizeof(Acquire));
+
+	acquire->lock = name_of(s, slot, COL_NAME);
+	acquire->service = name_of(s, slot, COL_SERVICE);
+	acquire->instance = name_of(s, slot, COL_INSTANCE);
+	acquire->process = slot->tts_isnull[COL_PROCESS] ? -1 : DatumGetInt32(slot->tts_values[COL_PROCESS]);
+	acquire->thread = name_of(s, slot, COL_THREAD);
+	acquire->task = task && task->type == jbvString ?
+		tex_strings_add(s->names, task->val.string.val, task->val.string.len) : TEX_NO_NAME;
+	return acquire;
+}
+
 /* Notes when an event of which thread was: the task that it names, else its thread, as the loader does. */
 static void
 note_moment(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind, TexExtent extent)
@@ -248,7 +290,6 @@ note_moment(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind, TexExt
 	moment->at = DatumGetTimestampTz(slot->tts_values[COL_AT]);
 	moment->extent = extent;
 	moment->kind = kind;
-	moment->names_lock = kind == TEX_LOCK_ACQUIRE && !slot->tts_isnull[COL_NAME];
 	moment->instance = hash_column(slot, COL_INSTANCE, hash_column(slot, COL_SERVICE, 0));
 	process = hash_bytes_uint32_extended(slot->tts_isnull[COL_PROCESS] ? PG_UINT32_MAX : DatumGetUInt32(slot->tts_values[COL_PROCESS]),
 										 moment->instance);
@@ -266,6 +307,8 @@ note_moment(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind, TexExt
 		moment->thread = hash_bytes_extended(DatumGetUUIDP(slot->tts_values[COL_ID])->data, UUID_LEN, process + 2);
 	else
 		moment->thread = hash_column(slot, COL_THREAD, process);
+	moment->acquire = kind == TEX_LOCK_ACQUIRE && !slot->tts_isnull[COL_NAME] ? make_acquire(s, slot, task) : NULL;
+	trace->takes_lock |= moment->acquire != NULL;
 }
 
 /* The trace of an event. */
@@ -278,7 +321,8 @@ trace_of(Search *s, const pg_uuid_t *id)
 	if (!found)
 	{
 		trace->number = s->ntraces;
-		trace->is_odd = trace->may_wait = trace->has_release = false;
+		trace->is_odd = trace->takes_lock = trace->has_release = trace->may_wait = false;
+		trace->beside = NULL;
 		s->looked[s->ntraces++] = trace;
 	}
 	return trace;
@@ -389,47 +433,48 @@ latest_limit(const Moment *moments, int32 n, int32 acquire, TimestampTz trace_en
 	return moment->trace->has_release ? trace_ended : moment->extent.ended;
 }
 
-/* Whether an acquire of a trace can have waited long. */
+/* Notes the acquires of a trace that can have waited long. */
 static void
-judge_waits(const Moment *moments, int32 n)
+judge_waits(Search *s, const Moment *moments, int32 n)
 {
 	TimestampTz ended;
 	int64		longest = longest_part(moments, n, &ended);
+	/* Rounding must not be against us. */
+	int64		least = Max(TEX_SHORTEST_WAIT, Min(longest * TEX_LARGE_WAIT / 100 - 1, TEX_LONG_WAIT));
 
-	for (int32 i = 0; i < n && !moments->trace->may_wait; i++)
+	for (int32 i = 0; i < n; i++)
 	{
-		int64		stood;
+		Acquire    *acquire = moments[i].acquire;
 
-		if (!moments[i].names_lock)
+		CHECK_FOR_INTERRUPTS();
+		if (acquire == NULL)
 			continue;
-		stood = tex_usecs_between(moments[i].extent.started, latest_limit(moments, n, i, ended));
-		moments->trace->may_wait = tex_waited_long(stood, longest > 0 ? stood * 100.0 / longest : 100);
+		acquire->trace = moments[i].trace;
+		acquire->started = moments[i].extent.started;
+		acquire->limit = latest_limit(moments, n, i, ended);
+		acquire->least = least;
+		if (tex_usecs_between(acquire->started, acquire->limit) < least)
+			continue;
+		s->waits = with_room(s, s->waits, s->nwaits, &s->waits_room, sizeof(Acquire *));
+		s->waits[s->nwaits++] = acquire;
 	}
 }
 
-/* The same of all traces of the group. */
+/* The same of all traces of the group; most traces take no lock. */
 static void
 find_waits(Search *s)
 {
 	int32		kept = 0;
-	HASH_SEQ_STATUS scan;
-	Looked	   *trace;
 
-	/* Most traces take no lock. */
 	for (int32 i = 0; i < s->nmoments; i++)
-		s->moments[i].trace->may_wait |= s->moments[i].names_lock;
-	for (int32 i = 0; i < s->nmoments; i++)
-		if (s->moments[i].trace->may_wait)
+		if (s->moments[i].trace->takes_lock)
 			s->moments[kept++] = s->moments[i];
-	hash_seq_init(&scan, s->traces);
-	while ((trace = hash_seq_search(&scan)) != NULL)
-		trace->may_wait = false;
 	qsort(s->moments, kept, sizeof(Moment), compare_moments);
 	for (int32 from = 0, to; from < kept; from = to)
 	{
 		for (to = from + 1; to < kept && s->moments[to].trace == s->moments[from].trace; to++)
 			CHECK_FOR_INTERRUPTS();
-		judge_waits(&s->moments[from], to - from);
+		judge_waits(s, &s->moments[from], to - from);
 	}
 }
 
@@ -465,61 +510,17 @@ read_group(Search *s, const TexRanges *ranges, const pg_uuid_t *ids, int32 n)
 	find_waits(s);
 }
 
-/* A trace and when it may begin. */
-typedef struct Start
-{
-	TimestampTz first;
-	pg_uuid_t	id;
-} Start;
-
-/* For qsort(): by when traces may begin, each once. */
-static int
-compare_starts(const void *a, const void *b)
-{
-	const Start *x = a;
-	const Start *y = b;
-
-	CHECK_FOR_INTERRUPTS();
-	if (x->first != y->first)
-		return x->first < y->first ? -1 : 1;
-	return memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
-}
-
 /* Reads the traces of an array of ids, in groups of neighbours in time. */
 static void
 read_traces(Search *s, ArrayType *array)
 {
 	const TexRanges *ranges = tex_ranges_create();
-	pg_uuid_t  *some = palloc(sizeof(pg_uuid_t) * TRACES_OF_A_QUERY);
-	Start	   *starts;
-	Datum	   *elements;
-	bool	   *isnull;
 	int			n;
-	int			count = 0;
-	int			known = 0;
+	pg_uuid_t  *ids = tex_traces_by_start(ranges, array, &n);
 
-	deconstruct_array(array, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &n);
-	starts = tex_new_array(sizeof(Start), n, 0);
 	s->looked = tex_new_array(sizeof(Looked *), n, 0);
-	for (int i = 0; i < n; i++)
-	{
-		const pg_uuid_t *id = isnull[i] ? NULL : DatumGetUUIDP(elements[i]);
-		TexRange	range = id ? tex_range_of(ranges, id, 1) : TEX_NO_RANGE;
-
-		if (!tex_range_is_empty(range))
-			starts[known++] = (Start) {range.first, *id};
-	}
-	qsort(starts, known, sizeof(Start), compare_starts);
-	for (int i = 0; i < known; i++)
-	{
-		if (i == 0 || memcmp(&starts[i].id, &starts[i - 1].id, sizeof(pg_uuid_t)) != 0)
-			some[count++] = starts[i].id;
-		if (count == TRACES_OF_A_QUERY || (i == known - 1 && count > 0))
-		{
-			read_group(s, ranges, some, count);
-			count = 0;
-		}
-	}
+	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
+		read_group(s, ranges, &ids[i], Min(n - i, TRACES_OF_A_QUERY));
 }
 
 /* A name as a datum; NULL is told apart. */
@@ -528,6 +529,76 @@ name_datum(const Search *s, int32 name, bool *isnull)
 {
 	*isnull = name == TEX_NO_NAME;
 	return *isnull ? (Datum) 0 : CStringGetTextDatum(tex_strings_text(s->names, name));
+}
+
+/* A column of a query: an array of n values of a type by reference or of 8 bytes; isnull may be NULL. */
+static Datum
+column_datum(Datum *values, bool *isnull, int32 n, Oid type)
+{
+	int			dims[1] = {n};
+	int			bounds[1] = {1};
+	int16		len;
+	bool		by_value;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &by_value, &align);
+	return PointerGetDatum(construct_md_array(values, isnull, 1, dims, bounds, type, len, by_value, align));
+}
+
+#define WAIT_COLUMNS 11
+
+/* Asks who gave the locks back that may have been waited for, and notes it with the traces. */
+static void
+find_releases(Search *s)
+{
+	static const Oid element_types[WAIT_COLUMNS] = {
+		UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, TEXTOID, BOOLOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID
+	};
+	Oid			types[WAIT_COLUMNS] = {
+		UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID
+	};
+	Datum	   *columns[WAIT_COLUMNS];
+	bool	   *isnull[WAIT_COLUMNS];
+	Datum		args[WAIT_COLUMNS];
+	bool		none;
+
+	for (int c = 0; c < WAIT_COLUMNS; c++)
+	{
+		columns[c] = tex_new_array(sizeof(Datum), s->nwaits, 0);
+		isnull[c] = tex_new_array(sizeof(bool), s->nwaits, 0);
+	}
+	for (int32 i = 0; i < s->nwaits; i++)
+	{
+		const Acquire *acquire = s->waits[i];
+
+		columns[0][i] = UUIDPGetDatum(&acquire->trace->id);
+		columns[1][i] = TimestampTzGetDatum(acquire->started);
+		columns[2][i] = TimestampTzGetDatum(acquire->limit);
+		columns[3][i] = Int64GetDatum(acquire->least);
+		columns[4][i] = name_datum(s, acquire->lock, &isnull[4][i]);
+		columns[5][i] = BoolGetDatum(tex_is_global_lock(tex_strings_text(s->names, acquire->lock)));
+		columns[6][i] = name_datum(s, acquire->service, &isnull[6][i]);
+		columns[7][i] = name_datum(s, acquire->instance, &isnull[7][i]);
+		columns[8][i] = Int32GetDatum(acquire->process);
+		isnull[8][i] = acquire->process < 0;
+		columns[9][i] = name_datum(s, acquire->thread, &isnull[9][i]);
+		columns[10][i] = name_datum(s, acquire->task, &isnull[10][i]);
+	}
+	for (int c = 0; c < WAIT_COLUMNS; c++)
+		args[c] = column_datum(columns[c], isnull[c], s->nwaits, element_types[c]);
+	SPI_execute_with_args(releases_query, WAIT_COLUMNS, types, args, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		Looked	   *trace = s->waits[DatumGetInt64(SPI_getbinval(row, desc, 1, &none)) - 1]->trace;
+		ArrayType  *beside = DatumGetArrayTypeP(SPI_getbinval(row, desc, 2, &none));
+
+		trace->may_wait = true;
+		trace->beside = trace->beside == NULL ? beside :
+			DatumGetArrayTypeP(OidFunctionCall2(F_ARRAY_CAT, PointerGetDatum(trace->beside), PointerGetDatum(beside)));
+	}
 }
 
 /* The rows: what is slow, then the traces that are worth a look. */
@@ -563,7 +634,7 @@ put_rows(Search *s, TexSink *sink)
 		tex_sink_datum(sink, Float8GetDatum(judge->p99_ms));
 		tex_sink_bigint(sink, judge->calls);
 		tex_sink_datum(sink, Float8GetDatum(actual_ms / judge->bound_ms));
-		tex_sink_datum(sink, BoolGetDatum(false));
+		tex_sink_null(sink);
 		tex_sink_end_row(sink);
 	}
 	for (int32 i = 0; i < s->ntraces; i++)
@@ -573,7 +644,10 @@ put_rows(Search *s, TexSink *sink)
 		tex_sink_datum(sink, UUIDPGetDatum(&s->looked[i]->id));
 		for (int c = 0; c < 10; c++)
 			tex_sink_null(sink);
-		tex_sink_datum(sink, BoolGetDatum(s->looked[i]->may_wait));
+		if (s->looked[i]->beside)
+			tex_sink_datum(sink, PointerGetDatum(s->looked[i]->beside));
+		else
+			tex_sink_null(sink);
 		tex_sink_end_row(sink);
 	}
 }
@@ -601,6 +675,8 @@ tex_look_through(PG_FUNCTION_ARGS)
 	s.judges = tex_judges_create(s.names);
 	read_traces(&s, PG_GETARG_ARRAYTYPE_P(0));
 	tex_judges_read(s.judges);
+	if (s.nwaits > 0)
+		find_releases(&s);
 	put_rows(&s, sink);
 	SPI_finish();
 	return (Datum) 0;

@@ -158,7 +158,7 @@ fill(TexDocument *document, TexHistory *history, const pg_uuid_t *trace_id, int6
 	tex_tree_rows(one, tex_parents(one, false), rows_under(document, "tree", "trace_tree", most));
 	tex_critical_path_rows(one, rows_under(document, "critical_path", "critical_path", most));
 	tex_dependency_rows(one, rows_under(document, "dependencies", "service_dependencies", most));
-	tex_anomaly_rows(one, TEX_ALL_ANOMALIES, rows_under(document, "anomalies", "trace_anomalies", most));
+	tex_anomaly_rows(one, rows_under(document, "anomalies", "trace_anomalies", most));
 }
 
 /* trace_analysis(trace_id uuid, max_rows bigint) returns jsonb; NULL for a trace that is not stored. */

@@ -207,8 +207,8 @@ thread_of(TexHistory *history, int32 trace, int32 place, int32 thread_name, bool
 /*
  * Whether a lock's name starts with one of the prefixes of trace_ext.global_locks.
  */
-static bool
-is_global_lock(const char *name)
+bool
+tex_is_global_lock(const char *name)
 {
 	const char *rest = tex_global_locks;
 	const char *prefix;
@@ -230,7 +230,7 @@ lock_identity(TexHistory *history, const TexEvent *event, int32 name)
 
 	if (name == TEX_NO_NAME)
 		return TEX_NO_NAME;
-	global = is_global_lock(tex_history_text(history, name));
+	global = tex_is_global_lock(tex_history_text(history, name));
 	return compose(history, 'l', global ? TEX_NO_NAME : event->place, name, 0);
 }
 
@@ -615,24 +615,29 @@ load_links(TexHistory *history, Datum ids)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+/* A trace and the history that it goes to. */
+typedef struct Target
+{
+	pg_uuid_t	id;
+	TexHistory *history;
+} Target;
+
 /*
- * Adds the events of some traces, by one query. It is planned with these values: partitions
- * outside the range are never opened, and none is where the range is empty. A cursor, so that the
- * rows of a large trace are never in memory all at once.
+ * Adds the events of some traces, by one query, to a history, or to those that "targets" names. It is
+ * planned with these values: partitions outside the range are never opened, and none is where the
+ * range is empty. A cursor, so that the rows of a large trace are never in memory all at once.
  */
 static void
-load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+read_rows(TexHistory *history, HTAB *targets, const TexRanges *ranges, const pg_uuid_t *ids, int n, TexRole role)
 {
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
 													  ALLOCSET_DEFAULT_SIZES);
 	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum		args[3];
-	TexRange	range = tex_range_of(tex_history_ranges(history), ids, n);
+	TexRange	range = tex_range_of(ranges, ids, n);
 	Portal		portal;
-	bool		had_consumers = history->has_consumers;
 	int			nesting;
 
-	history->has_consumers = false;
 	args[0] = tex_uuid_array(ids, n);
 	args[1] = TimestampTzGetDatum(range.first);
 	args[2] = TimestampTzGetDatum(range.last);
@@ -653,6 +658,8 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 
 			CHECK_FOR_INTERRUPTS();
 			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
+			if (targets)
+				history = ((Target *) hash_search(targets, DatumGetUUIDP(ROW_VALUE(&row, COL_TRACE_ID)), HASH_FIND, NULL))->history;
 			read_row(history, &row, role);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_context);
@@ -662,13 +669,45 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(portal);
 	MemoryContextDelete(row_context);
+}
+
+/* Adds the events of some traces, and the links of those that have consumers. */
+static void
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+{
+	bool		had_consumers = history->has_consumers;
+
+	history->has_consumers = false;
+	read_rows(history, NULL, tex_history_ranges(history), ids, n, role);
 	if (history->has_consumers)
 	{
-		nesting = tex_no_jit();
-		load_links(history, args[0]);
+		int			nesting = tex_no_jit();
+
+		load_links(history, tex_uuid_array(ids, n));
 		AtEOXact_GUC(false, nesting);
 	}
 	history->has_consumers |= had_consumers;
+}
+
+/*
+ * Loads some traces, each into an empty history of its own, by one query: neighbours in time, no more
+ * than a query should read. What holds for tex_history_load() holds here; the ranges are the caller's.
+ */
+void
+tex_history_load_each(TexHistory **histories, const TexRanges *ranges, const pg_uuid_t *ids, int n)
+{
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(Target),.hcxt = CurrentMemoryContext};
+	HTAB	   *targets = hash_create("histories of traces", n, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	for (int i = 0; i < n; i++)
+		((Target *) hash_search(targets, &ids[i], HASH_ENTER, NULL))->history = histories[i];
+	read_rows(NULL, targets, ranges, ids, n, TEX_ROLE_HOME);
+	for (int i = 0; i < n; i++)
+	{
+		if (histories[i]->has_consumers)
+			load_links(histories[i], tex_uuid_array(&ids[i], 1));
+	}
+	hash_destroy(targets);
 }
 
 /* A trace and when it may begin. */

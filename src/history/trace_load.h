@@ -145,6 +145,8 @@ typedef struct TexHistory
 
 extern TexHistory *tex_history_create(void);
 extern const TexRanges *tex_history_ranges(TexHistory *history);
+extern void tex_history_load_each(TexHistory **histories, const TexRanges *ranges, const pg_uuid_t *ids, int n);
+extern bool tex_is_global_lock(const char *name);
 extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role);
 extern void tex_history_times(TexHistory *history);
 extern void tex_history_prepare(TexHistory *history);

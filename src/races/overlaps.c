@@ -34,8 +34,9 @@
 /* More are not read only to find what is in order. */
 #define CONTEXT_EVENTS	200000
 
+/* In a query of its own, or the planner calls it as well, to know how many there are. */
 static const char context_query[] =
-	"SELECT id FROM pg_catalog.unnest(trace_ext_internal.ordering_traces($1, $2, $3)) AS id ORDER BY id";
+	"SELECT id FROM pg_catalog.unnest((SELECT trace_ext_internal.ordering_traces($1, $2, $3))) AS id ORDER BY id";
 
 /*
  * The times are constants each, so that partitions outside are never opened: $2 and

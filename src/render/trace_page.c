@@ -497,7 +497,7 @@ put_anomalies(TracePage *page)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(sink->desc, &TTSOpsMinimalTuple);
 	bool		any = false;
 
-	tex_anomaly_rows(page->spans->one, TEX_ALL_ANOMALIES, sink);
+	tex_anomaly_rows(page->spans->one, sink);
 	while (tuplestore_gettupleslot(sink->store, true, false, slot))
 	{
 		char	   *severity;

@@ -453,3 +453,58 @@ tex_no_jit(void)
 							 GUC_ACTION_SAVE, true, 0, false);
 	return nesting;
 }
+
+/* A trace and when it may begin. */
+typedef struct Start
+{
+	TimestampTz first;
+	pg_uuid_t	id;
+} Start;
+
+/* For qsort(): by when traces may begin, then by id. */
+static int
+compare_starts(const void *a, const void *b)
+{
+	const Start *x = a;
+	const Start *y = b;
+
+	CHECK_FOR_INTERRUPTS();
+	if (x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	return memcmp(&x->id, &y->id, sizeof(pg_uuid_t));
+}
+
+/*
+ * The traces of an array of ids that may have events, each once, by when they may begin: who reads
+ * some at once takes neighbours in time, so that few partitions are looked into.
+ */
+pg_uuid_t *
+tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n)
+{
+	Datum	   *elements;
+	bool	   *isnull;
+	int			all;
+	Start	   *starts;
+	pg_uuid_t  *sorted;
+	int			known = 0;
+
+	deconstruct_array(ids, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &all);
+	starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(all, 1));
+	sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(all, 1));
+	for (int i = 0; i < all; i++)
+	{
+		const pg_uuid_t *id = isnull[i] ? NULL : DatumGetUUIDP(elements[i]);
+		TexRange	range = id ? tex_range_of(ranges, id, 1) : TEX_NO_RANGE;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!tex_range_is_empty(range))
+			starts[known++] = (Start) {range.first, *id};
+	}
+	qsort(starts, known, sizeof(Start), compare_starts);
+	*n = 0;
+	for (int i = 0; i < known; i++)
+		if (i == 0 || memcmp(&starts[i].id, &starts[i - 1].id, sizeof(pg_uuid_t)) != 0)
+			sorted[(*n)++] = starts[i].id;
+	pfree(starts);
+	return sorted;
+}

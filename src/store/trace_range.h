@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 #include "utils/uuid.h"
 
 #include "common/extent.h"
@@ -30,6 +31,7 @@ extern TexRanges *tex_ranges_create(void);
 extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 
 extern TexExtent tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id);
+extern pg_uuid_t *tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n);
 
 extern List *tex_partitions_of(TexRange range);
 
