@@ -174,7 +174,9 @@ COMMENT ON FUNCTION trace_ext_internal.released_beside(uuid[], timestamptz[], ti
 CREATE FUNCTION trace_ext_internal.look_through(trace_ids uuid[], slow_only boolean)
     RETURNS TABLE (trace_id uuid, event_id uuid, "timestamp" timestamptz, kind text, service_name text, span_id text, operation text,
                    actual_ms double precision, p99_ms double precision, calls bigint, score double precision, beside uuid[])
-    LANGUAGE c STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_look_through';
+    LANGUAGE c STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
+    -- A partition that is being filled has no statistics yet.
+    SET enable_seqscan = off AS 'MODULE_PATHNAME', 'tex_look_through';
 COMMENT ON FUNCTION trace_ext_internal.look_through(uuid[], boolean) IS
     'what one pass over the events of some traces tells: events that took much longer than others of their operation, and, without an event, '
     'traces with an error, five like queries, or a lock that it asked for and another thread, of the traces beside, gave back then: in others odd_events() finds nothing';
@@ -302,7 +304,7 @@ COMMENT ON FUNCTION trace_ext_internal.refresh_anomalies(uuid[], bigint[]) IS
     'brings these anomalies in line with anomaly_parts, their occurrences by a difference; open ones that nothing supports any more go; returns those that are open again';
 
 CREATE FUNCTION trace_ext_internal.examine_anomalies(ids uuid[]) RETURNS void
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     ranges record;

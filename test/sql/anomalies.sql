@@ -334,6 +334,59 @@ SELECT count(DISTINCT answer) AS different, min(answer) ~ '^6 anomalies' AS all_
 SELECT * FROM (SELECT service_name, operation, count(*), max(score) FROM slow_events(ARRAY(SELECT trace_id FROM trace_summaries)) GROUP BY 1, 2
                EXCEPT SELECT service_name, operation, occurrences, score FROM anomalies) d;
 
+-- One pass over many traces finds what a look at each trace as a whole finds, with all that ran beside it.
+TRUNCATE events, anomalies, anomaly_parts, anomaly_queue;
+\set seed 0.81
+SELECT setseed(:seed);
+-- Seed :seed.
+CREATE FUNCTION plain.busy(round int) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, process_id, thread_id, duration_ns, stamped_at_end, attributes, tags)
+    SELECT md5('busy' || round || t)::uuid, md5('busy' || round || t || '-' || i)::uuid, CASE WHEN random() < 0.5 AND i > 1 THEN md5('busy' || round || t || '-' || floor(random() * (i - 1) + 1)::int)::uuid END,
+           '2001-02-03 06:10+00'::timestamptz + (t * 7 + i * (ARRAY[0.3, 4, 25])[1 + t % 3]) * interval '1 ms' + floor(random() * 3) * interval '100 us',
+           k.kind, CASE WHEN random() < 0.02 THEN NULL WHEN k.kind IN ('LockAcquire', 'LockRelease') THEN (ARRAY['stock', 'ledger', 'global:till'])[1 + floor(random() * 3)::int]
+                        WHEN k.kind = 'DatabaseQuery' THEN 'SELECT * FROM t WHERE id = ' || floor(random() * 100)::int WHEN k.kind = 'HttpResponse' THEN '200'
+                        ELSE (ARRAY['a', 'b', 'c'])[1 + floor(random() * 3)::int] END,
+           s.service, NULLIF('i' || t % 3, 'i2'), 10 + t % 2, 'thread ' || floor(random() * 3)::int,
+           CASE WHEN random() < 0.3 THEN (1e6 * exp(random() * CASE WHEN k.kind = 'LockRelease' THEN 4 ELSE 6 END))::bigint END, CASE WHEN random() < 0.3 THEN true END,
+           CASE WHEN k.kind = 'HttpResponse' THEN jsonb_build_object('status', CASE WHEN random() < 0.2 THEN 503 ELSE 200 END)
+                WHEN k.kind = 'Error' THEN (ARRAY['{"message": "no money"}', '{"message": 7}', '{"message": {"a": [1, "b"]}}', '{"message": null}', '{}', '[]'])[1 + floor(random() * 6)::int]::jsonb
+                WHEN k.kind IN ('LockAcquire', 'LockRelease') THEN (ARRAY['{"lock_type": "Mutex"}', '{"lock_type": "RwLockRead"}', NULL])[1 + floor(random() * 3)::int]::jsonb END,
+           CASE WHEN random() < 0.2 THEN (ARRAY['{"task_id": "x"}', '{"task_id": 5}', '{}', '[]'])[1 + floor(random() * 4)::int]::jsonb END
+      FROM generate_series(1, 70) t, generate_series(1, 18) i,
+           LATERAL (SELECT (ARRAY['LockAcquire', 'LockRelease', 'LockAcquire', 'LockRelease', 'DatabaseQuery', 'DatabaseQuery', 'DatabaseQuery', 'FunctionCall', 'HttpRequest', 'HttpResponse', 'Error', 'StateChange'])[
+                               CASE WHEN t % 5 = 0 AND random() < 0.6 THEN 5 WHEN t % 2 = 0 AND random() < 0.9 THEN 1 + floor(random() * 10)::int ELSE 1 + floor(random() * 12)::int END]::event_kind AS kind
+                     WHERE i > 0) k,
+           LATERAL (SELECT (ARRAY['bank', 'till', NULL])[1 + t % 3] AS service) s
+     WHERE k.kind <> 'StateChange'
+$$;
+CREATE FUNCTION plain.kept_and_found(round int, OUT kind text, OUT same bigint, OUT missed bigint, OUT invented bigint) RETURNS SETOF record LANGUAGE sql AS $$
+    WITH traces AS MATERIALIZED (SELECT DISTINCT trace_id FROM events WHERE "timestamp" >= '2001-02-03 06:00+00'),
+         each AS MATERIALIZED (SELECT t.trace_id, a.* FROM traces t, trace_anomalies(t.trace_id, 100000) a WHERE a.kind IN ('slow', 'error', 'lock wait', 'repeated query', 'retry storm')),
+         once AS MATERIALIZED (SELECT * FROM anomalies_of(ARRAY(SELECT trace_id FROM traces))),
+         a AS (SELECT trace_id, event_id, kind, severity, service_name, round(actual_ms::numeric, 3), CASE WHEN kind <> 'slow' THEN round(score::numeric, 3) END, evidence FROM each),
+         b AS (SELECT trace_id, event_id, kind, severity, service_name, round(trunc(actual_ms::numeric, 3), 3), CASE WHEN kind <> 'slow' THEN round(score::numeric, 3) END, evidence FROM once)
+    SELECT k.kind, (SELECT count(*) FROM (SELECT * FROM a INTERSECT ALL SELECT * FROM b) x WHERE x.kind = k.kind),
+           (SELECT count(*) FROM (SELECT * FROM a EXCEPT ALL SELECT * FROM b) x WHERE x.kind = k.kind),
+           (SELECT count(*) FROM (SELECT * FROM b EXCEPT ALL SELECT * FROM a) x WHERE x.kind = k.kind)
+      FROM (SELECT kind FROM a UNION SELECT kind FROM b) k ORDER BY 1 $$;
+INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, duration_ns, stamped_at_end)
+SELECT gen_random_uuid(), gen_random_uuid(), '2001-02-03 05:00+00'::timestamptz + i * interval '1 s', k.kind, n, s, 4e6 + 1e5 * random(), CASE WHEN k.kind = 'HttpResponse' THEN true END
+  FROM generate_series(1, 120) i, unnest(ARRAY['bank', 'till', NULL]) s, (VALUES ('FunctionCall'::event_kind), ('HttpResponse')) k (kind), unnest(ARRAY['a', 'b']) n;
+CALL plain.baselines('2001-02-03 06:10+00');
+CREATE TEMP TABLE compared (kind text, same bigint, missed bigint, invented bigint);
+DO $$
+BEGIN
+    FOR round IN 1 .. 3 LOOP
+        PERFORM plain.busy(round);
+        PERFORM fold();
+        INSERT INTO compared SELECT * FROM plain.kept_and_found(round);
+        DELETE FROM events WHERE "timestamp" >= '2001-02-03 06:00+00';
+        PERFORM fold();
+    END LOOP;
+END $$;
+SELECT kind, sum(same) > 5 AS some, sum(missed) AS missed, sum(invented) AS invented FROM compared GROUP BY kind ORDER BY kind;
+DROP TABLE compared;
+
 -- Whatever else is looked for comes through one function: of several kinds, without an operation, a score or an event.
 BEGIN;
 CREATE OR REPLACE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
