@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fetch.sh python|node|java DIR
+# fetch.sh python|node|java|prisma DIR
 #		Put what the programs here need below DIR, from the registries of these languages.
 #
 # What is there already is kept, unless the list of it has changed since; a download that was
@@ -14,8 +14,8 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LIMIT=${LIMIT:-60}
 UNFETCHED=75
-language=${1:?usage: fetch.sh python|node|java DIR}
-dir=${2:?usage: fetch.sh python|node|java DIR}/$language
+language=${1:?usage: fetch.sh python|node|java|prisma DIR}
+dir=${2:?usage: fetch.sh python|node|java|prisma DIR}/$language
 
 give_up()
 {
@@ -78,6 +78,16 @@ fetch_node()
 		install --ignore-scripts --no-audit --no-fund --silent
 }
 
+# 300 MB, most of which is the program that makes its client; that needs no other from outside.
+fetch_prisma()
+{
+	require node npm
+	cp "$HERE"/prisma/* "$dir/"
+	limited "Prisma" npm --prefix "$dir" --cache "$dir/cache" --fetch-retries 1 \
+		install --ignore-scripts --no-audit --no-fund --silent
+	PRISMA_SCHEMA_ENGINE_BINARY=/bin/true limited "Prisma's client" env --chdir="$dir" node_modules/.bin/prisma generate
+}
+
 # Maven resumes what a limit cut short.
 fetch_java()
 {
@@ -93,6 +103,7 @@ case $language in
 	python) list=requirements.txt ;;
 	node) list=package.json ;;
 	java) list=pom.xml ;;
+	prisma) list=prisma/package.json ;;
 esac
 if ! cmp -s "$HERE/$list" "$dir/complete"; then
 	rm -f "$dir/log" "$dir/complete"

@@ -7,6 +7,8 @@
 # JSON, which says what is to be found.  The application's role has no right on the extension,
 # and its code knows nothing of it, but where the title of a row says so.
 #
+# Prisma is large, so it has a part only where it was fetched before, or TRACE_EXT_CLIENTS_PRISMA is set.
+#
 # Libraries are fetched once, in a limited time, into TRACE_EXT_CLIENTS, or a directory of
 # this user below /var/tmp.  What cannot be had is skipped, and said.
 
@@ -45,7 +47,7 @@ my $cache = cache();
 my %fetching = map {
 	my $language = $_;
 	$language => psql_child(sub { exec("timeout $MOST_FETCH $clients/fetch.sh $language '$cache' >'$dir/$language.fetch' 2>&1") });
-} qw(node java python);
+} qw(node java python), -e "$cache/prisma/complete" || $ENV{TRACE_EXT_CLIENTS_PRISMA} ? 'prisma' : ();
 
 # Whether what the language needs is there by now.
 sub has
@@ -240,6 +242,19 @@ SKIP:
 	cmp_ok(sql("SELECT count(*) FROM ($lost) l"), '>', 20, 'crowd: it loses updates: ' . sql("SELECT count(*) FROM ($lost) l"));
 	is(sql("SELECT way, read, found, written FROM said JOIN log USING (xid) WHERE trace IN ($lost EXCEPT ALL ($told))"), '', 'crowd: all of them are found');
 	is(sql("SELECT way, read, found, written FROM said JOIN log USING (xid) WHERE trace IN ($told EXCEPT ALL ($lost))"), '', 'crowd: and no others');
+}
+
+SKIP:
+{
+	skip 'Prisma was not asked for', 1 unless $fetching{prisma};
+	skip 'no Prisma', 1 unless has('prisma');
+	begin(q{
+		DROP TABLE IF EXISTS account;
+		CREATE TABLE account (id serial PRIMARY KEY, balance int NOT NULL, version int NOT NULL DEFAULT 0);
+		INSERT INTO account (balance) SELECT 1000 FROM generate_series(1, 20) i;
+		RESET ROLE;
+		SELECT trace_ext.watch('account', '{balance}')});
+	client_ok('Prisma', 9, 'account', "NODE_PATH='$cache/prisma/node_modules' PRISMA_GENERATED='$cache/prisma/generated' node prisma_bank.js");
 }
 
 is(sql('SELECT sum(dropped) FROM trace_ext.watched_tables') || 0, 0, 'nothing was dropped');
