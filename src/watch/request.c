@@ -12,8 +12,7 @@
  * instrumentations of Python's drivers write numbers without quotes, and escape the encoding
  * for the driver by doubling its percent signs, which a driver that is given no parameters
  * leaves as they are; both are understood.  A comment is one only where SQL says so: what
- * stands in a string or a name was written by whoever filled it in, not by the program.  Where
- * several comments have pairs the last one counts.
+ * stands in a string or a name was written by whoever filled it in, not by the program.
  *
  * A traceparent is as W3C Trace Context says.  One that is malformed is ignored and counted.
  */
@@ -21,6 +20,7 @@
 
 #include "mb/pg_wchar.h"
 #include "parser/parser.h"
+#include "tcop/tcopprot.h"
 
 #include "common/hex.h"
 #include "common/otlp_id.h"
@@ -288,11 +288,35 @@ name_request(TexRequest *request, const Pairs *pairs)
 	strlcpy(request->name, name, sizeof(request->name));
 }
 
-/* Finds out for which request a statement was run; throws nothing. */
+/* Reads what comments of a text say; where several have pairs the last one counts. */
+static void
+read_comments(Pairs *last, const char *text, size_t len)
+{
+	const char *p = text;
+	const char *comment;
+	size_t		comment_len;
+
+	if (len <= 3 || !memchr(text, '/', len))
+		return;
+	while (next_comment(&p, text + len, &comment, &comment_len))
+	{
+		Pairs		pairs = {.any = false};
+
+		read_pairs(&pairs, comment, comment_len);
+		if (pairs.any)
+			*last = pairs;
+	}
+}
+
+/*
+ * Finds out for which request a statement was run; throws nothing.  One within a function has
+ * seldom comments of its own: then those count of what the client has sent.
+ */
 void
 tex_request_of(TexRequest *request, const char *text, size_t len)
 {
 	const char *setting = tex_traceparent;
+	Pairs		last = {.any = false};
 
 	memset(request, 0, sizeof(TexRequest));
 	if (setting && setting[0])
@@ -301,30 +325,18 @@ tex_request_of(TexRequest *request, const char *text, size_t len)
 		if (!request->traced)
 			tex_watch_count(TEX_WATCH_BAD_REQUESTS, 1);
 	}
-	if (len > 3 && memchr(text, '/', len))
+	read_comments(&last, text, len);
+	if (!last.any && debug_query_string && debug_query_string != text)
+		read_comments(&last, debug_query_string, strlen(debug_query_string));
+	if (!last.any)
+		return;
+	name_request(request, &last);
+	if (last.malformed && !request->traced)
+		tex_watch_count(TEX_WATCH_BAD_REQUESTS, 1);
+	if (last.has_traceparent && !request->traced)
 	{
-		const char *p = text;
-		const char *comment;
-		size_t		comment_len;
-		Pairs		last = {.any = false};
-
-		while (next_comment(&p, text + len, &comment, &comment_len))
-		{
-			Pairs		pairs = {.any = false};
-
-			read_pairs(&pairs, comment, comment_len);
-			if (pairs.any)
-				last = pairs;
-		}
-		if (last.any)
-			name_request(request, &last);
-		if (last.malformed && !request->traced)
-			tex_watch_count(TEX_WATCH_BAD_REQUESTS, 1);
-		if (last.has_traceparent && !request->traced)
-		{
-			request->traced = true;
-			request->trace = last.trace;
-			request->parent = last.parent;
-		}
+		request->traced = true;
+		request->trace = last.trace;
+		request->parent = last.parent;
 	}
 }

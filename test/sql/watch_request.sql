@@ -69,6 +69,16 @@ UPDATE requested SET v = 7 /*,,=''*/ /*'*/ /*=*/ /*a=*/ /*a='*/ /*a='\*/ /**/;
 UPDATE requested SET v = 7 /*db_driver='psycopg%%3A3.3.9',dbapi_level='2.0',dbapi_threadsafety=2,libpq_version=180000,route='%%2Fpay%%2Fnow',traceparent='00-77777777777777777777777777777777-9999999999999999-01'*/;
 UPDATE requested SET v = 7 /*a=1'*/ /*a=1,b=*/ /*a=,route='after%%2a'*/ /*a=1,2*/ /*route=none*/;
 SELECT * FROM requests();
+-- What functions do is for whom the client has sent the call, unless they say otherwise.
+CREATE FUNCTION public.pay(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN UPDATE requested SET v = n; RETURN (SELECT v FROM requested); END $$;
+CREATE PROCEDURE public.pay_otherwise(n int) LANGUAGE plpgsql AS $$ BEGIN UPDATE requested SET v = n /*route='inner'*/; END $$;
+SELECT public.pay(1) /*route='outer',traceparent='00-77777777777777777777777777777777-aaaaaaaaaaaaaaaa-01'*/;
+CALL public.pay_otherwise(2) /*route='outer'*/;
+DO $$ BEGIN PERFORM public.pay(3); END $$ /*route='do',traceparent='00-77777777777777777777777777777777-bbbbbbbbbbbbbbbb-01'*/;
+SELECT public.pay(4);
+SELECT * FROM requests();
+DROP FUNCTION public.pay;
+DROP PROCEDURE public.pay_otherwise;
 -- What somebody filled in is no comment.
 CREATE TABLE public.named (id text PRIMARY KEY, "/*route='n'*/" int);
 SELECT trace_ext.watch('named');
