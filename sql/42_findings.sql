@@ -563,6 +563,9 @@ CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_tra
 #variable_conflict use_column
 DECLARE
     most_events constant bigint := most_traces * 5;
+    -- But not just a few long ones: each look reads all that overlaps them as well.
+    few_traces constant int := 32;
+    most_of_few constant bigint := 60000;
     fresh constant timestamptz := clock_timestamp() - current_setting('trace_ext.lateness')::interval;
     young uuid[];
     since timestamptz[];
@@ -573,15 +576,16 @@ BEGIN
      WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE waits AND queued_at <= fresh FOR UPDATE SKIP LOCKED));
     ids := ARRAY(
         SELECT c.trace_id
-          FROM (SELECT d.trace_id, coalesce(sum(b.event_count) OVER (ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+          FROM (SELECT d.trace_id, coalesce(sum(b.event_count) OVER (ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before,
+                       row_number() OVER (ORDER BY d.place) AS number
                   FROM (SELECT q.trace_id, min(q.place) AS place
                           FROM (SELECT trace_id, row_number() OVER (ORDER BY first_timestamp) AS place
                                   FROM trace_ext.detect_queue WHERE NOT waits AND queued_at <= until
                                  -- A trace has a row for each fold that touched it.
-                                 ORDER BY first_timestamp LIMIT most_traces * 4) AS q
-                         GROUP BY q.trace_id ORDER BY place LIMIT most_traces) AS d
+                                 ORDER BY first_timestamp LIMIT greatest(most_traces, few_traces) * 4) AS q
+                         GROUP BY q.trace_id ORDER BY place LIMIT greatest(most_traces, few_traces)) AS d
                   LEFT JOIN trace_ext.summary_base b ON b.trace_id = d.trace_id) AS c
-         WHERE c.before < most_events);
+         WHERE c.before < most_events OR (c.number <= few_traces AND c.before < most_of_few));
     WITH gone AS (
         DELETE FROM trace_ext.detect_queue
          WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE trace_id = ANY (ids) FOR UPDATE SKIP LOCKED))
@@ -689,9 +693,9 @@ BEGIN
     PERFORM trace_ext_internal.sweep_race_pairs(2000);
     UPDATE trace_ext.detect_state
        SET detected_at = clock_timestamp(), traces_examined = traces_examined + examined,
-           -- How much there is to see in a trace shows only when it was looked at. Where most
-           -- of it was what only overlaps, fewer traces would take as long.
-           at_once = CASE WHEN clock_timestamp() - begun > interval '1 s' AND looked_at <= 3 * cardinality(batch) THEN greatest(at_once / 2, 10)
+           -- How much there is to see in a trace shows only when it was looked at. Where much
+           -- of it was what only overlaps, fewer traces would take nearly as long: what overlaps that is read too.
+           at_once = CASE WHEN clock_timestamp() - begun > interval '1 s' AND looked_at * 4 <= 5 * cardinality(batch) THEN greatest(at_once / 2, 10)
                           WHEN clock_timestamp() - begun < interval '400 ms' AND examined >= at_once / 2 THEN least(at_once * 2, 4000)
                           ELSE at_once END;
 END

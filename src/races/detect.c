@@ -293,7 +293,7 @@ group_cycle(const TexLockCycle *cycle, void *arg)
 						   &history->traces[history->events[ends[1]].trace]))
 		return;
 	sort_ends(history, ends);
-	key = group_key(history, TEX_LOCK_ORDER, tex_lock_cycle_names(history, cycle), ends,
+	key = group_key(history, TEX_LOCK_ORDER, cycle->names, ends,
 					wants[0]->location, wants[1]->location);
 	if (!may_count(groups, &key))
 		return;

@@ -37,6 +37,9 @@
 /* What one history may cost: about a quarter of a second. */
 #define MOST_STEPS		2000000
 
+/* To tell of a cycle costs as much as so many of them. */
+#define STEPS_TO_TELL	4
+
 /* Of a lock's name so many bytes are kept: a cycle has several, and there may be many cycles. */
 #define LONGEST_NAME	250
 
@@ -48,6 +51,7 @@ typedef struct LockNode
 {
 	int32		lock;			/* hash key */
 	int32		number;			/* in the order in which they were first noted */
+	int32		rank;			/* by name; those of one name have the same */
 	int32		narcs_in;
 	int32		narcs_out;
 	struct Arc *first_in;
@@ -107,6 +111,7 @@ typedef struct Search
 	int			length;
 	int64		steps;			/* so many are left */
 	Arc		   *arcs[TEX_LONGEST_CYCLE];
+	int32		names[TEX_LONGEST_CYCLE];	/* of these locks, told from each on; made when needed */
 	TexLockCycle cycle;
 } Search;
 
@@ -378,50 +383,70 @@ fits(const Search *search, int depth, const TexLockWant *want)
 	return true;
 }
 
-/* The names of the locks of a cycle if told from one of them on. */
+/* The name of a lock, as far as it is kept. */
 static void
-put_names(StringInfo names, const TexHistory *history, const TexLockCycle *cycle, int first)
+put_lock_name(StringInfo names, const TexHistory *history, int32 lock)
 {
+	const char *name = tex_history_text(history, tex_history_lock_name(history, lock));
+
+	appendBinaryStringInfo(names, name, pg_mbcliplen(name, strlen(name), LONGEST_NAME));
+}
+
+/* The names of the locks of a cycle if told from one of them on, as one name of the history. */
+static int32
+make_names(const TexHistory *history, const TexLockCycle *cycle, int first)
+{
+	StringInfoData names;
+	int32		name;
+
+	initStringInfo(&names);
 	for (int i = 0; i < cycle->n; i++)
 	{
-		const char *name = tex_history_text(history, tex_history_lock_name(history, cycle->wants[(first + i) % cycle->n]->held));
-
 		if (i > 0)
-			appendStringInfoString(names, ", ");
-		appendBinaryStringInfo(names, name, pg_mbcliplen(name, strlen(name), LONGEST_NAME));
+			appendStringInfoString(&names, ", ");
+		put_lock_name(&names, history, cycle->wants[(first + i) % cycle->n]->held);
 	}
+	name = tex_strings_add(history->names, names.data, names.len);
+	pfree(names.data);
+	return name;
 }
 
 /* Which of two ways to tell a cycle comes first: by names, else by the times of the wants. */
 static bool
-told_before(const TexHistory *history, const TexLockCycle *cycle, int a, int b)
+told_before(const Search *search, int a, int b)
 {
-	StringInfoData x;
-	StringInfoData y;
-	int			order;
+	int			n = search->length;
 
-	initStringInfo(&x);
-	initStringInfo(&y);
-	put_names(&x, history, cycle, a);
-	put_names(&y, history, cycle, b);
-	order = strcmp(x.data, y.data);
-	pfree(x.data);
-	pfree(y.data);
-	return order < 0 || (order == 0 && cycle->wants[a]->event < cycle->wants[b]->event);
+	for (int i = 0; i < n; i++)
+	{
+		int32		x = search->arcs[(a + i) % n]->from->rank;
+		int32		y = search->arcs[(b + i) % n]->from->rank;
+
+		if (x != y)
+			return x < y;
+	}
+	return search->cycle.wants[a]->event < search->cycle.wants[b]->event;
 }
 
-/* Numbers depend on what was loaded: a cycle is told from the lock whose name comes first. */
+/*
+ * Tells of a cycle that was found.  Numbers depend on what was loaded, so it is told from the lock
+ * whose name comes first.
+ */
 static void
-turn(const TexHistory *history, TexLockCycle *cycle)
+tell(Search *search)
 {
-	TexLockCycle told = *cycle;
+	TexLockCycle told = {.n = search->length};
 	int			first = 0;
 
-	for (int i = 1; i < cycle->n; i++)
-		if (told_before(history, cycle, i, first))
+	for (int i = 1; i < told.n; i++)
+		if (told_before(search, i, first))
 			first = i;
-	for (int i = 0; i < cycle->n; i++)
-		cycle->wants[i] = told.wants[(first + i) % cycle->n];
+	for (int i = 0; i < told.n; i++)
+		told.wants[i] = search->cycle.wants[(first + i) % told.n];
+	if (search->names[first] == TEX_NO_NAME)
+		search->names[first] = make_names(search->order->history, &told, 0);
+	told.names = search->names[first];
+	search->visitor(&told, search->arg);
 }
 
 /* Chooses a want for each arc of a cycle, in all ways that fit. Recursion is as deep as the cycle is long. */
@@ -434,10 +459,8 @@ choose_wants(Search *search, int depth)
 
 	if (depth == search->length)
 	{
-		TexLockCycle told = search->cycle;
-
-		turn(search->order->history, &told);
-		search->visitor(&told, search->arg);
+		search->steps -= STEPS_TO_TELL;
+		tell(search);
 		return;
 	}
 	if (depth > 0)
@@ -482,8 +505,11 @@ choose_arcs(Search *search, int depth, const LockNode *from)
 		ArcKey		key = {from->lock, search->arcs[0]->from->lock};
 
 		search->arcs[depth] = hash_search(search->order->arcs, &key, HASH_FIND, NULL);
-		if (search->arcs[depth])
-			choose_wants(search, 0);
+		if (search->arcs[depth] == NULL)
+			return;
+		for (int i = 0; i < search->length; i++)
+			search->names[i] = TEX_NO_NAME;
+		choose_wants(search, 0);
 		return;
 	}
 	for (Arc *arc = from->first_out; arc && search->steps-- > 0; arc = arc->next_out)
@@ -509,18 +535,44 @@ number_nodes(TexLockOrder *order)
 	return nodes;
 }
 
-/* The names of a cycle's locks, as one name of the history. */
-int32
-tex_lock_cycle_names(const TexHistory *history, const TexLockCycle *cycle)
+/* A node with what its name is ranked by. */
+typedef struct RankedNode
 {
-	StringInfoData names;
-	int32		name;
+	LockNode   *node;
+	char	   *name;
+} RankedNode;
 
-	initStringInfo(&names);
-	put_names(&names, history, cycle, 0);
-	name = tex_strings_add(history->names, names.data, names.len);
-	pfree(names.data);
-	return name;
+static int
+compare_names(const void *a, const void *b)
+{
+	CHECK_FOR_INTERRUPTS();
+	return strcmp(((const RankedNode *) a)->name, ((const RankedNode *) b)->name);
+}
+
+/* Ranks the locks by their names, as these stand in a list: a cycle may be told very often, and is named then. */
+static void
+rank_nodes(TexLockOrder *order, LockNode **nodes)
+{
+	RankedNode *ranked = palloc_extended(sizeof(RankedNode) * order->nnodes, MCXT_ALLOC_HUGE);
+	int32		n = 0;
+
+	for (int32 i = 0; i < order->nnodes; i++)
+	{
+		StringInfoData name;
+
+		if (nodes[i]->dropped)
+			continue;
+		initStringInfo(&name);
+		put_lock_name(&name, order->history, nodes[i]->lock);
+		appendStringInfoString(&name, ", ");
+		ranked[n++] = (RankedNode) {nodes[i], name.data};
+	}
+	qsort(ranked, n, sizeof(RankedNode), compare_names);
+	for (int32 i = 0; i < n; i++)
+		ranked[i].node->rank = i > 0 && strcmp(ranked[i].name, ranked[i - 1].name) == 0 ? ranked[i - 1].node->rank : i;
+	for (int32 i = 0; i < n; i++)
+		pfree(ranked[i].name);
+	pfree(ranked);
 }
 
 /*
@@ -537,6 +589,7 @@ tex_lock_cycles(TexLockOrder *order, TexCycleVisitor visitor, void *arg)
 		return;
 	nodes = number_nodes(order);
 	drop_nodes(order, nodes);
+	rank_nodes(order, nodes);
 	for (search.length = 2; search.length <= TEX_LONGEST_CYCLE; search.length++)
 	{
 		search.cycle.n = search.length;

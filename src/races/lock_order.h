@@ -33,6 +33,7 @@ typedef struct TexLockWant
 typedef struct TexLockCycle
 {
 	int			n;
+	int32		names;			/* of its locks, as one name of the history */
 	const TexLockWant *wants[TEX_LONGEST_CYCLE];
 } TexLockCycle;
 
@@ -41,6 +42,5 @@ typedef void (*TexCycleVisitor) (const TexLockCycle *cycle, void *arg);
 extern TexLockOrder *tex_lock_order_create(TexHistory *history, const TexLocks *locks, const TexClocks *clocks);
 extern void tex_lock_order_note(TexLockOrder *order, int32 event, int32 lock_set, TexClock clock, uint32 exchanges);
 extern void tex_lock_cycles(TexLockOrder *order, TexCycleVisitor visitor, void *arg);
-extern int32 tex_lock_cycle_names(const TexHistory *history, const TexLockCycle *cycle);
 
 #endif							/* TEX_LOCK_ORDER_H */
