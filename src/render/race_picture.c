@@ -55,6 +55,7 @@ typedef enum Part
 	STALE_READ,					/* read what the other one then changed */
 	LOST,						/* wrote what is gone */
 	OVERWRITES,					/* wrote over it */
+	CHANGES,					/* changed what the other one had read and went by */
 	ONE_OF_TWO					/* that nothing orders */
 } Part;
 
@@ -243,7 +244,8 @@ nearest(const Story *story, int row, int step, int lane, bool write)
 
 /*
  * Who is who.  Of a lost update the pair is the lost write and the one that wrote over
- * it, or the read that it went by and the lost write (races/evidence.c).
+ * it, or the read that it went by and the lost write (races/evidence.c).  Where something
+ * was checked, it is the read, and who changed that.
  */
 static void
 cast_parts(Story *story)
@@ -255,6 +257,12 @@ cast_parts(Story *story)
 	if (first < 0 || second < 0)
 		return;
 	story->rows[first].part = story->rows[second].part = ONE_OF_TWO;
+	if (strcmp(story->facts->kind, "check-then-act") == 0 || strcmp(story->facts->kind, "write skew") == 0)
+	{
+		story->rows[first].part = tex_is_write(&story->history->events[story->facts->first]) ? CHANGES : STALE_READ;
+		story->rows[second].part = story->rows[first].part == CHANGES ? STALE_READ : CHANGES;
+		return;
+	}
 	if (strcmp(story->facts->kind, "lost update") != 0)
 		return;
 	if (!tex_is_write(&story->history->events[story->facts->first]))
@@ -369,6 +377,8 @@ remark(const Story *story, const Row *row)
 				if (story->rows[i].part == STALE_READ)
 					return psprintf("made from the %s that it read", value_words(tex_value_of(&story->history->events[story->rows[i].event])));
 			return "over a value that it had not read";
+		case CHANGES:
+			return "changes what the other one goes by";
 		case ONE_OF_TWO:
 			return story->about_locks ? "while it holds another lock" : "nothing orders this and the other one";
 		default:
