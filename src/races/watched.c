@@ -12,7 +12,8 @@
  *	  Where it wrote 800 over 800, both may have taken 200 off, and one of them is lost; or
  *	  both set a state, and nothing is.  Of numbers it is reported, but not as proved;
  *	- non-repeatable read (P2): a transaction read 1000 and then 800, which another one had
- *	  committed meanwhile, and did not take a row lock to read it.
+ *	  committed meanwhile, and did not take a row lock to read it.  Who then wrote over the 800 that
+ *	  he had found began anew, as with a version column, and was not misled.
  *
  * Of whom the update was is told by the last write before that changed the value; those after
  * it put there what they had found.  Writes of a variable are taken in the order of their
@@ -32,6 +33,9 @@
 
 /* Writes before a read that are looked at for the one that it saw. */
 #define WRITES_BACK 16
+
+/* Reads after a read, until the transaction writes. */
+#define MOST_READS_AHEAD 16
 
 /* An access of a watched table. */
 typedef struct Watched
@@ -117,6 +121,29 @@ judge_write(TexRaces *races, int32 access, int32 write_before)
 						 .proved = true,.watched = true,.same_value = same == TEX_VALUES_EQUAL,.third = before});
 }
 
+/* Whether the transaction of a read went on to write over what it read last: it began anew. */
+static bool
+writes_over_it(const TexRaces *races, int32 access)
+{
+	const TexEvent *read = tex_access_event(races, access);
+
+	for (int i = 0; i < MOST_READS_AHEAD; i++)
+	{
+		int32		after = races->accesses[access].after;
+		const TexEvent *next;
+
+		if (after == TEX_NO_ACCESS)
+			return false;
+		next = tex_access_event(races, after);
+		if (!tex_is_watched(next) || next->data->transaction != read->data->transaction)
+			return false;
+		if (tex_is_write(next))
+			return tex_compare_columns(tex_value_of(tex_access_event(races, access)), next->data->old_value) == TEX_VALUES_EQUAL;
+		access = after;
+	}
+	return false;
+}
+
 /* Reports the write that a transaction saw although it had read the value before; the write is one of some. */
 static void
 judge_read(TexRaces *races, int32 access, const Watched *writes, int n)
@@ -129,7 +156,8 @@ judge_read(TexRaces *races, int32 access, const Watched *writes, int n)
 		return;
 	earlier = tex_access_event(races, before);
 	if (earlier->data->transaction != read->data->transaction ||
-		tex_compare_columns(tex_value_of(earlier), tex_value_of(read)) != TEX_VALUES_DIFFERENT)
+		tex_compare_columns(tex_value_of(earlier), tex_value_of(read)) != TEX_VALUES_DIFFERENT ||
+		writes_over_it(races, access))
 		return;
 	for (int i = n - 1; i >= 0; i--)
 	{

@@ -61,7 +61,7 @@ sql(q{
 				SELECT balance, pg_current_snapshot() INTO v, seen FROM accounts WHERE id = r;
 				known[r] := v;
 				INSERT INTO log VALUES (nextval('steps'), txid_current(), r, 'read', NULL, v, seen);
-				PERFORM pg_sleep(random() * 0.004);
+				PERFORM pg_sleep(random() * 0.01);
 			WHEN 2 THEN
 				PERFORM set_config('test.kind', 'set', true);
 				UPDATE accounts SET balance = known[r] + floor(random() * 5) - 2 WHERE id = r;
@@ -202,7 +202,7 @@ for my $round (1 .. 2)
 				exec(@command);
 			}
 			$pid;
-		} 1 .. 6;
+		} 1 .. 8;
 		waitpid($_, 0) foreach @clients;
 	}
 	store_all();
