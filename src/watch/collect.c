@@ -44,6 +44,7 @@
 #include "common/worker_slots.h"
 #include "common/xact.h"
 #include "guc.h"
+#include "watch/called_from.h"
 #include "watch/collect.h"
 #include "watch/record.h"
 #include "watch/scans.h"
@@ -341,7 +342,7 @@ tex_watch_current_statement(void)
 	return collected.utility;
 }
 
-/* Copies the text of a statement that has an access: it may be gone before the transaction is. */
+/* Copies the text of a statement that has an access: it may be gone before the transaction is.  Finds out who runs it. */
 static void
 keep_text(TexStatement *statement)
 {
@@ -355,6 +356,9 @@ keep_text(TexStatement *statement)
 		statement->text = before->text;
 	else
 		statement->text = pnstrdup(statement->text, statement->text_len);
+	/* What no function runs has nobody on the stack, but for COPY. */
+	if (error_context_stack)
+		statement->called_from = tex_called_from();
 }
 
 /* Copies a value, its text to where *at is, which moves behind it. */
@@ -496,6 +500,7 @@ put_statement(StringInfo to, const TexStatement *statement, const pg_uuid_t *unt
 	tex_put_int(to, ++last_tick);
 	tex_put_text(to, request->name, strlen(request->name));
 	tex_put_text(to, statement->text, statement->text_len);
+	tex_put_text(to, statement->called_from, statement->called_from ? strlen(statement->called_from) : 0);
 	tex_put_int(to, statement->started);
 	tex_put_int(to, statement->ended ? statement->ended : now);
 	tex_put_int(to, statement->private_text);

@@ -21,6 +21,7 @@ typedef struct TexStatement
 	TexRequest	request;
 	const char *text;			/* clipped, not terminated */
 	int			text_len;
+	const char *called_from;	/* function and line that run it; NULL: none */
 	TimestampTz started;
 	TimestampTz ended;
 	TimestampTz snapshot_at;	/* what it sees was committed by then, and what was not, later */

@@ -58,7 +58,7 @@ typedef struct Statement
 	pg_uuid_t	trace;
 	pg_uuid_t	id;
 	char	   *by;				/* who ran it; NULL: its trace says so */
-	char	   *location;
+	char	   *location;		/* its text, and the function that ran it */
 } Statement;
 
 /* The record that is being read. */
@@ -224,6 +224,8 @@ read_statement(Record *record, Statement *statement)
 	pg_uuid_t	parent;
 	uint64		tick;
 	char	   *name;
+	char	   *called_from;
+	char	   *fingerprint;
 	char	   *text;
 	int			len;
 	const char *raw;
@@ -239,15 +241,19 @@ read_statement(Record *record, Statement *statement)
 	tick = (uint64) tex_get_int(reader);
 	name = read_text(reader);
 	raw = tex_get_text(reader, &len);
+	called_from = read_text(reader);
 	started = tex_get_int(reader);
 	ended = tex_get_int(reader);
 	is_private = tex_get_int(reader) != 0;
 
 	make_id(&statement->id, record, tick);
 	statement->location = template_of(raw, len);
+	fingerprint = fingerprint_of(statement->location);
 	statement->by = name[0] ? psprintf("request \"%s\"", name) :
 		traced ? NULL : psprintf("session %d", record->pid);
 	text = is_private ? statement->location : pnstrdup(raw, len);
+	if (called_from[0])
+		statement->location = psprintf("%s in %s", statement->location, called_from);
 
 	begin_row(&row, record, &statement->trace, tick, TEX_DATABASE_QUERY, started);
 	set_text(&row, COL_NAME, text);
@@ -259,7 +265,8 @@ read_statement(Record *record, Statement *statement)
 	set(&row, COL_DURATION_NS, Int64GetDatum(Max(ended - started, 0) * 1000));
 	tex_object_begin(&attributes);
 	add_string(&attributes, "database", get_database_name(MyDatabaseId));
-	add_string(&attributes, "fingerprint", fingerprint_of(statement->location));
+	add_string(&attributes, "fingerprint", fingerprint);
+	add_string(&attributes, "function", called_from);
 	add_string(&attributes, "isolation", record->isolation);
 	add_string(&attributes, "request", name);
 	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
