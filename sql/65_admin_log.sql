@@ -1,6 +1,6 @@
 -- Who changed what: decisions of administrators, each with what was before and after.
--- Triggers write it, with the rights of the owner, and nobody else can. It is part of
--- the change: what is rolled back was not done, and is not logged.
+-- Triggers write it, and watch() and unwatch(), with the rights of the owner, and nobody
+-- else can. It is part of the change: what is rolled back was not done, and is not logged.
 
 CREATE TABLE admin_log (
     id            bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -12,13 +12,13 @@ CREATE TABLE admin_log (
     before        jsonb,
     after         jsonb
 );
-COMMENT ON TABLE admin_log IS 'who changed a job, an alert rule, a redaction rule or the status of a finding, within the last trace_ext.admin_log_retention';
+COMMENT ON TABLE admin_log IS 'who changed a job, an alert rule, a redaction rule, the status of a finding or what is watched of a table, within the last trace_ext.admin_log_retention';
 COMMENT ON COLUMN admin_log.id IS 'ascending number';
 COMMENT ON COLUMN admin_log.at IS 'when';
 COMMENT ON COLUMN admin_log.role_name IS 'the role that did it: the current one, as SET ROLE leaves it';
 COMMENT ON COLUMN admin_log.logged_in_as IS 'the role that the session had logged in as';
-COMMENT ON COLUMN admin_log.what IS 'what was changed: job, alert rule, redaction rule, finding';
-COMMENT ON COLUMN admin_log.name IS 'which one: its name, before a change of that; the id of a finding';
+COMMENT ON COLUMN admin_log.what IS 'what was changed: job, alert rule, redaction rule, finding, watch';
+COMMENT ON COLUMN admin_log.name IS 'which one: its name, before a change of that; the id of a finding; the name of a table';
 COMMENT ON COLUMN admin_log.before IS 'what it was; NULL where it is new';
 COMMENT ON COLUMN admin_log.after IS 'what it became; NULL where it was deleted';
 SELECT pg_catalog.pg_extension_config_dump('admin_log', '');

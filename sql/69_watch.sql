@@ -90,10 +90,29 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.watch_columns(regclass, text[], text) IS 'columns of a table as the trigger of a watched table names them: number:name';
 
+-- The table as now, and as what it is watched: a watch is no row that a trigger could log.
+CREATE FUNCTION trace_ext_internal.watched_as(of regclass) RETURNS jsonb
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT jsonb_build_object('columns', s.columns, 'key', s.key, 'values', s."values")
+      FROM trace_ext_internal.watch_settings(of) s WHERE trace_ext_internal.watch_trigger(of) IS NOT NULL;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.watched_as(regclass) IS 'what is watched of a table, for admin_log; NULL: it is not watched';
+
+CREATE FUNCTION trace_ext_internal.log_watch(of regclass, before jsonb, after jsonb) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    INSERT INTO trace_ext.admin_log (at, role_name, logged_in_as, what, name, before, after)
+    SELECT clock_timestamp(), trace_ext_internal.caller(), session_user, 'watch', of::text, before, after
+     WHERE before IS DISTINCT FROM after;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.log_watch(regclass, jsonb, jsonb) IS 'writes into admin_log who changed what is watched of a table';
+
 CREATE FUNCTION watch("table" regclass, columns text[] = NULL, key text[] = NULL, "values" text = 'plain') RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
+    before jsonb;
     keys text[];
     watched text[];
     arguments text;
@@ -123,6 +142,7 @@ BEGIN
     END IF;
     keys := trace_ext_internal.watch_columns("table", key, 'key');
     watched := CASE WHEN columns IS NULL THEN ARRAY['*'] ELSE trace_ext_internal.watch_columns("table", columns, 'columns') END;
+    before := trace_ext_internal.watched_as("table");
     PERFORM trace_ext_internal.unwatch_table("table");
     SELECT string_agg(quote_literal(a), ', ' ORDER BY n) INTO arguments
       FROM unnest(ARRAY['1', "values", "table"::oid::text, trace_ext_internal.caller()::text, cardinality(keys)::text] || keys || watched)
@@ -130,6 +150,7 @@ BEGIN
     EXECUTE format('CREATE TRIGGER trace_ext_watch AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.watch_row(%s)',
                    "table", arguments);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER trace_ext_watch', "table");
+    PERFORM trace_ext_internal.log_watch("table", before, trace_ext_internal.watched_as("table"));
 END
 $$;
 COMMENT ON FUNCTION watch(regclass, text[], text[], text) IS
@@ -154,13 +175,16 @@ CREATE FUNCTION unwatch("table" regclass) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
+    before jsonb;
     was_watched boolean;
 BEGIN
     IF "table" IS NULL THEN
         RAISE EXCEPTION 'a table is needed' USING ERRCODE = 'null_value_not_allowed';
     END IF;
     PERFORM trace_ext_internal.judge_watch("table", 'none');
+    before := trace_ext_internal.watched_as("table");
     was_watched := trace_ext_internal.unwatch_table("table");
+    PERFORM trace_ext_internal.log_watch("table", before, NULL);
     PERFORM trace_ext_internal.watch_forget("table");
     RETURN was_watched;
 END

@@ -16,7 +16,7 @@ DROP TABLE public.unwatched;
 SET client_min_messages = warning;
 SET TimeZone = 'UTC';
 SET trace_ext.lateness = 0;
-SET application_name = 'shop';
+SET application_name = 'regress_watch';
 CREATE SCHEMA w;
 CREATE TABLE w.accounts (id int PRIMARY KEY, owner text, balance numeric, seen boolean, version int DEFAULT 0);
 INSERT INTO w.accounts VALUES (1, 'ann', 1000, true), (2, 'bob', 1000, NULL), (3, 'cy', 1000, false);
@@ -29,15 +29,18 @@ BEGIN
     RETURN QUERY
         SELECT e.kind::text, e.attributes ->> 'access_type', e.name, e.attributes -> 'old_value', e.attributes -> 'new_value',
                nullif(concat_ws(' ', e.attributes ->> 'lock_type', 'row_lock: ' || (e.attributes ->> 'row_lock'), 'incomplete: ' || (e.attributes ->> 'incomplete')), '')
-          FROM trace_ext.events e WHERE e.service_name = 'shop'
+          FROM trace_ext.events e WHERE e.service_name = 'regress_watch'
          ORDER BY e.id;
-    DELETE FROM trace_ext.events WHERE service_name = 'shop';
+    DELETE FROM trace_ext.events WHERE service_name = 'regress_watch';
 END
 $$;
 
+SELECT count(*) AS left_by_others FROM w.taken() \gset
+
 -- Who may watch what, and how it is said.
+SELECT coalesce(max(id), 0) AS logged FROM trace_ext.admin_log \gset
 SELECT trace_ext.watch('w.accounts', '{balance}');
-SELECT * FROM trace_ext.watched_tables;
+SELECT * FROM trace_ext.watched_tables WHERE "table"::text ~ '^w2?\.';
 SELECT trace_ext.watch(NULL);
 SELECT trace_ext.watch('w.accounts', '{nothing}');
 SELECT trace_ext.watch('w.accounts', '{balance,balance}');
@@ -53,6 +56,13 @@ SELECT trace_ext.watch('w.keyless', key => '{a}');
 SELECT trace_ext.unwatch('w.keyless'), trace_ext.unwatch('w.keyless');
 CREATE TEMP TABLE passing (id int PRIMARY KEY);
 SELECT trace_ext.watch('passing');
+-- Who did is logged, with what was before and after; not what failed, changed nothing, or was rolled back.
+SELECT trace_ext.watch('w.accounts', '{balance}');
+BEGIN; SELECT trace_ext.unwatch('w.accounts'); ROLLBACK;
+SELECT trace_ext.watch('w.accounts', '{balance,owner}', "values" => 'hash');
+SELECT trace_ext.watch('w.accounts', '{balance}');
+SELECT role_name = current_user AS mine, logged_in_as = session_user AS i_am, at BETWEEN now() - interval '1 min' AND clock_timestamp() AS just_now, what, name, before, after
+  FROM trace_ext.admin_log WHERE id > :logged ORDER BY id;
 
 -- Reads: the columns that a statement names, of the rows that it is given.
 SELECT owner FROM w.accounts WHERE id = 1;
@@ -175,9 +185,9 @@ SELECT * FROM w.taken() WHERE kind = 'StateChange';
 
 -- More rows than the limit: not taken, and counted.
 SET trace_ext.watch_max_rows = 2;
-SELECT dropped FROM trace_ext.watched_tables;
+SELECT dropped FROM trace_ext.watched_tables WHERE "table" = 'w.accounts'::regclass;
 SELECT count(balance) FROM w.accounts;
-SELECT dropped FROM trace_ext.watched_tables;
+SELECT dropped FROM trace_ext.watched_tables WHERE "table" = 'w.accounts'::regclass;
 -- A write after such a gap says so within its transaction.
 BEGIN; SELECT count(balance) FROM w.accounts; UPDATE w.accounts SET balance = 1000 WHERE id = 1; COMMIT;
 SELECT * FROM w.taken() WHERE kind = 'StateChange';
@@ -241,7 +251,7 @@ ALTER TABLE w.accounts DROP COLUMN seen;
 ALTER TABLE w.accounts ADD COLUMN "Added" int;
 ALTER TABLE w.accounts RENAME TO "Accounts";
 ALTER SCHEMA w RENAME TO w2;
-SELECT "table", columns, key FROM trace_ext.watched_tables ORDER BY 1;
+SELECT "table", columns, key FROM trace_ext.watched_tables WHERE "table"::text ~ '^w2?\.' ORDER BY 1;
 UPDATE w2."Accounts" SET credit = 1, "Added" = 2 WHERE id = 1;
 ALTER SCHEMA w2 RENAME TO w;
 ALTER TABLE w."Accounts" RENAME TO accounts;
@@ -251,7 +261,7 @@ SELECT * FROM w.taken() WHERE kind = 'StateChange';
 SELECT trace_ext.watch('w.kinds', '{n}', '{t}');
 ALTER TABLE w.kinds DROP COLUMN t;
 UPDATE w.kinds SET n = 1;
-SELECT "table", columns FROM trace_ext.watched_tables ORDER BY 1;
+SELECT "table", columns FROM trace_ext.watched_tables WHERE "table"::text ~ '^w2?\.' ORDER BY 1;
 SELECT trace_ext.unwatch('w.kinds');
 SELECT * FROM w.taken() WHERE kind = 'StateChange';
 
@@ -271,11 +281,11 @@ UPDATE w.parts2 SET v = 0;
 ALTER TABLE w.parts DETACH PARTITION w.parts2;
 UPDATE w.parts2 SET v = 1;
 SELECT kind, access, name, old, new FROM w.taken() WHERE kind <> 'DatabaseQuery';
-SELECT "table" FROM trace_ext.watched_tables ORDER BY 1;
+SELECT "table" FROM trace_ext.watched_tables WHERE "table"::text ~ '^w2?\.' ORDER BY 1;
 
 -- Dropping the extension leaves the tables.
 DROP SCHEMA w CASCADE;
-SELECT * FROM trace_ext.watched_tables;
+SELECT * FROM trace_ext.watched_tables WHERE "table"::text ~ '^w2?\.';
 \set ECHO none
 \getenv workers_back PG_ABS_SRCDIR
 \set workers_back :workers_back '/workers_back.sql'
