@@ -35,6 +35,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "mb/pg_wchar.h"
+#include "replication/logicalworker.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -324,6 +325,13 @@ tex_watch_statement_ended(TexStatement *statement)
 		statement->ended = GetCurrentTimestamp();
 }
 
+/* What runs without the executor: a command such as COPY, or the changes that a subscription applies. */
+static const char *
+text_of_utility(void)
+{
+	return debug_query_string == NULL && IsLogicalWorker() ? "logical replication" : debug_query_string;
+}
+
 /* The statement whose triggers are called, or what runs without the executor. */
 TexStatement *
 tex_watch_current_statement(void)
@@ -335,7 +343,7 @@ tex_watch_current_statement(void)
 	if (collected.utility == NULL || collected.utility_text != debug_query_string ||
 		collected.utility_started != started)
 	{
-		collected.utility = tex_watch_statement(debug_query_string, 0, 0);
+		collected.utility = tex_watch_statement(text_of_utility(), 0, 0);
 		collected.utility_text = debug_query_string;
 		collected.utility_started = started;
 	}
