@@ -1,6 +1,6 @@
 // otlp_sdk.js ENDPOINT COUNT
-//		The same for Node: two requests lose an update of a balance; COUNT more spans.
-const { trace } = require('@opentelemetry/api');
+//		The same for Node: two requests lose an update of a stock; COUNT more spans. Before it stand
+//		state() and lock() of docs/opentelemetry.md.
 const { NodeTracerProvider, BatchSpanProcessor } = require('@opentelemetry/sdk-trace-node');
 const { OTLPTraceExporter } = require('@opentelemetry/exporter-trace-otlp-proto');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
@@ -15,24 +15,20 @@ provider.register();
 const tracer = trace.getTracer('shop');
 let stock = 5;
 
-function state(span, access, value, old) {
-	span.addEvent('trace_ext.state', { 'trace_ext.variable': 'stock', 'trace_ext.access': access, 'trace_ext.value': String(value),
-		...(old === undefined ? {} : { 'trace_ext.old_value': String(old) }) });
-}
-
-async function buy() {
+async function buy(n) {
 	await tracer.startActiveSpan('buy', { kind: 1 }, async (span) => {
 		const seen = stock;
-		state(span, 'Read', seen);
+		state('stock', 'Read', seen);
 		await new Promise((done) => setTimeout(done, 20));
-		stock = seen - 1;
-		state(span, 'Write', seen - 1, seen);
+		const found = stock;
+		stock = seen - n;
+		state('stock', 'Write', seen - n, found);
 		span.end();
 	});
 }
 
 (async () => {
-	await Promise.all([buy(), buy()]);
+	await Promise.all([buy(1), buy(2)]);
 	for (let i = 0; i < count; i++)
 		tracer.startSpan('step ' + i).end();
 	await provider.forceFlush();

@@ -1,12 +1,12 @@
 # otlp_sdk.py ENDPOINT COUNT
 #		A program that the SDK of OpenTelemetry watches: two requests at a time take money off an
 #		account without a lock, then two with one. COUNT more spans come from a loop. What the exporter
-#		could not send it says on its error output.
+#		could not send it says on its error output. Before it stand the functions state() and lock() of
+#		docs/opentelemetry.md, with what these import.
 
 import sys
 import threading
 
-from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -20,45 +20,37 @@ provider.add_span_processor(BatchSpanProcessor(
 tracer = trace.get_tracer("bank", tracer_provider=provider)
 
 balances = {"free": 100, "locked": 100}
-lock = threading.Lock()
+guard = threading.Lock()
+each_write = threading.Lock()
 both_have_read = threading.Barrier(2)
 
 
-def state(variable, access, value, old=None):
-    attributes = {"trace_ext.variable": variable, "trace_ext.access": access, "trace_ext.value": str(value)}
-    if old is not None:
-        attributes["trace_ext.old_value"] = str(old)
-    trace.get_current_span().add_event("trace_ext.state", attributes)
-
-
-def locked(op):
-    trace.get_current_span().add_event("trace_ext.lock", {"trace_ext.lock.id": "accounts", "trace_ext.lock.op": op, "trace_ext.lock.type": "Mutex"})
-
-
-def withdraw(account, meet):
+def withdraw(account, amount, meet):
     old = balances[account]
     state("balance." + account, "Read", old)
     if meet:
         both_have_read.wait()
-    balances[account] = old - 10
-    state("balance." + account, "Write", old - 10, old)
+    with each_write:
+        found = balances[account]
+        balances[account] = old - amount
+    state("balance." + account, "Write", old - amount, found)
 
 
-def unsafe():
+def unsafe(amount):
     with tracer.start_as_current_span("withdraw", kind=trace.SpanKind.SERVER):
-        withdraw("free", True)
+        withdraw("free", amount, True)
 
 
-def safe():
+def safe(amount):
     with tracer.start_as_current_span("withdraw safely", kind=trace.SpanKind.SERVER):
-        with lock:
-            locked("acquire")
-            withdraw("locked", False)
-            locked("release")
+        with guard:
+            lock("accounts", "acquire")
+            withdraw("locked", amount, False)
+            lock("accounts", "release")
 
 
-for target in (unsafe, unsafe), (safe, safe):
-    threads = [threading.Thread(target=t) for t in target]
+for target in unsafe, safe:
+    threads = [threading.Thread(target=target, args=(amount,)) for amount in (10, 20)]
     for thread in threads:
         thread.start()
     for thread in threads:

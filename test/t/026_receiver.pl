@@ -150,7 +150,7 @@ for my $case (
 	[ 'many links', 413, qr/links and rejected records of the body take more than 8 MB/, '/v1/traces', $proto, zip(field(0x0a, field(0x12, join('', map { field(0x12, span_fields(700 + $_) . field(0x6a, field(0x0a, "\1" x 16) . field(0x12, "\2" x 8)) x 10_000) } 1 .. 5)))), 'Content-Encoding' => 'gzip' ],
 	[ 'a long span', 200, qr/^.{4,8}\x12.1 of 2 spans were rejected, the first because of its span: longer than 2097152 bytes$/s, '/v1/traces', $proto, proto_span(12) . proto_span(13, 'x' x (2 * 1024 * 1024)) ],
 	[ 'a long event', 200, qr/"inserted":0,"duplicates":0,"rejected":1,.*event: longer than 2097152 bytes/, '/events', $json, '[{"id": "' . 'x' x (2 * 1024 * 1024) . '"}]' ],
-	[ 'an event of many values', 200, qr/"rejected":1,.*a\[\d*\]: more than 25000 values/, '/events', $json, '[{"a": [' . '1,' x 30_000 . '1]}]' ],
+	[ 'an event of many values', 200, qr/"rejected":1,.*a: more than 25000 values/, '/events', $json, '[{"a": [' . '1,' x 30_000 . '1]}]' ],
 	[ 'a span of many values', 200, qr/more than 25000 values, events and links$/, '/v1/traces', $proto, field(0x0a, field(0x12, field(0x12, span_fields(14) . "\x5a\x00" x 25_001))) ],
 	[ 'a reason that is cut between characters', 200, qr/^\x0a..\x08\x01\x12..(?:1 of 1 spans were rejected, the first because of its )(?:[ -~]|\xC3\xA9)+$/s, '/v1/traces', $proto, field(0x0a, field(0x12, field(0x12, span_fields(15) . field(0x4a, field(0x0a, "\xC3\xA9" x 120) . field(0x12, field(0x0a, "\xff")))))) ],
 	[ 'events in protobuf', 415, qr/"code":3/, '/events', $proto, proto_span(9) ],
@@ -286,12 +286,15 @@ is(is_stored(101), 0, 'nothing of it is there');
 
 # Those that are idle give way.
 {
-	my @sockets = map { dial() } 1 .. 512;
+	my @sockets = map { dial() } 1 .. 480;
 	put($_, request('/v1/traces', $json, '{}')) for @sockets;
-	is(scalar(grep { (answer($_))[0] == 200 } @sockets), 512, 'as many as it serves');
-	is((post('/v1/traces', $json, '{}'))[0], 200, 'one that has nothing to say gives way to another');
-	put($sockets[511], request('/v1/traces', $json, '{}'));
-	is((answer($sockets[511]))[0], 200, 'not the one that spoke last');
+	is(scalar(grep { (answer($_))[0] == 200 } @sockets), 480, 'nearly as many as it serves');
+	my @others = map { dial() } 1 .. 60;
+	put($_, request('/v1/traces', $json, '{}')) for @others;
+	is(scalar(grep { (answer($_))[0] == 200 } @others), 60, 'those that have nothing to say give way to others');
+	is((answer($sockets[0], 0.1))[2], '', 'without a word');
+	put($sockets[479], request('/v1/traces', $json, '{}'));
+	is((answer($sockets[479]))[0], 200, 'not the one that spoke last');
 	@sockets = ();
 	becomes('SELECT receiver_connections < 10 FROM trace_ext.status', 'they are gone');
 }
