@@ -125,6 +125,9 @@ COMMENT ON COLUMN findings.event2_id IS 'the later access of that pair';
 COMMENT ON COLUMN findings.event2_trace_id IS 'its trace';
 COMMENT ON COLUMN findings.evidence IS 'that pair in a sentence';
 COMMENT ON COLUMN findings.status IS 'open, acknowledged or ignored; detection does not change it';
+-- What top counts, whatever has been found before.
+CREATE INDEX findings_newest_idx ON findings (last_seen DESC NULLS LAST) WHERE status = 'open' AND occurrences > 0;
+COMMENT ON INDEX findings_newest_idx IS 'open findings, the last seen first';
 SELECT pg_catalog.pg_extension_config_dump('findings', '');
 
 -- A dump brings findings with what was decided about them. detect() may have found

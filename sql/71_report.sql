@@ -124,7 +124,9 @@ BEGIN
          WHERE t.trace_id = ANY (ARRAY(SELECT f.event1_trace_id FROM finding f UNION SELECT f.event2_trace_id FROM finding f)) AND t.root_service IS NOT NULL
     )
     SELECT s.root_service, count(*), count(*) FILTER (WHERE s.severity = 'CRITICAL')
-      FROM (SELECT DISTINCT f.id, f.severity, r.root_service FROM finding f JOIN root r ON r.trace_id IN (f.event1_trace_id, f.event2_trace_id)) AS s
+      FROM (SELECT f.id, f.severity, r.root_service FROM finding f JOIN root r ON r.trace_id = f.event1_trace_id
+            UNION
+            SELECT f.id, f.severity, r.root_service FROM finding f JOIN root r ON r.trace_id = f.event2_trace_id) AS s
      GROUP BY s.root_service;
 END
 $$;

@@ -186,32 +186,34 @@ take_message(const Datum *values, const bool *isnull, void *arg)
 																					CStringGetTextDatum("message"))));
 }
 
-/* Of each event what it says of itself, if it is among the n errors: for many traces, by the plan that reads them all. */
-static char **
-fetch_messages(const Search *s, const int32 *errors, int32 n)
+/* Reads what the innermost errors of one of many traces say of themselves, by the plan that reads them all. */
+static void
+read_messages(const Search *s)
 {
 	TexOneTrace *one = s->one;
-	char	  **messages;
+	int			left = MOST_MESSAGES;
 
-	if (s->reader == NULL)
-		return tex_error_messages(one, errors, n, PG_INT32_MAX);
-	messages = tex_new_array(sizeof(char *), one->n, 0);
-	for (int32 i = 0; i < n; i++)
+	one->messages = tex_new_array(sizeof(char *), one->n, 0);
+	for (int32 i = 0; i < one->n && left > 0; i++)
 	{
-		const TexEvent *event = &one->events[errors[i]];
+		const TexEvent *event = &one->events[i];
 		Message		message = {.at = event->at,.context = CurrentMemoryContext};
 
+		CHECK_FOR_INTERRUPTS();
+		if (event->kind != TEX_ERROR || !is_innermost_error(s, i))
+			continue;
 		tex_trace_reader_run_event(s->reader, &one->history->traces[event->trace].id, &event->id, take_message, &message);
-		messages[errors[i]] = message.text;
+		one->messages[i] = message.text;
+		left--;
 	}
-	return messages;
 }
 
 /* What an error means to who asks. */
 static char *
-error_evidence(const Search *s, int32 event, const char *message)
+error_evidence(const Search *s, int32 event)
 {
-	const TexOneTrace *one = s->one;
+	TexOneTrace *one = s->one;
+	const char *message = tex_error_message(one, event);
 	int32		around = s->enclosing[event];
 	StringInfoData text;
 
@@ -235,21 +237,15 @@ error_evidence(const Search *s, int32 event, const char *message)
 static void
 find_errors(Search *s)
 {
-	int32	   *errors = tex_new_array(sizeof(int32), s->one->n, 0);
-	int32		n = 0;
-	char	  **messages;
-
-	for (int32 i = 0; i < s->one->n; i++)
-		if (s->one->events[i].kind == TEX_ERROR && n < MOST_MESSAGES && is_innermost_error(s, i))
-			errors[n++] = i;
-	messages = fetch_messages(s, errors, n);
+	if (s->reader)
+		read_messages(s);
 	for (int32 i = 0; i < s->one->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (is_innermost_error(s, i))
 			note(s, (Anomaly) {.event = i,.kind = "error",
 				 .severity = s->answered_well ? WARNING_ : CRITICAL,.actual = -1,.expected = -1,.score = 1,
-				 .evidence = error_evidence(s, i, messages[i])});
+				 .evidence = error_evidence(s, i)});
 	}
 }
 

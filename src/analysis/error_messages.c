@@ -19,6 +19,10 @@
 #include "races/arrays.h"
 #include "store/trace_range.h"
 
+/* What more errors say is not read, nor what one says in more characters. */
+#define MOST_MESSAGES	1000
+#define LONGEST_MESSAGE 1000
+
 static const char messages_query[] =
 	"SELECT id, \"timestamp\", pg_catalog.left(attributes OPERATOR(pg_catalog.->>) 'message', $5) FROM trace_ext.events "
 	"WHERE trace_id OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.=) ANY ($2) "
@@ -60,16 +64,12 @@ take_messages(HTAB *errors, char **messages)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/*
- * Of each event of the trace what it says of itself, up to so many characters, if it is
- * among the n errors; else, and where it says nothing, NULL.  One query.  Within SPI.
- */
-char **
-tex_error_messages(const TexOneTrace *one, const int32 *errors, int32 n, int32 longest)
+/* Reads what some errors of the trace say, by one query. */
+static void
+fetch_messages(TexOneTrace *one, const int32 *events, int32 n)
 {
 	HASHCTL		ctl = {.keysize = sizeof(ErrorKey),.entrysize = sizeof(ErrorEntry),.hcxt = CurrentMemoryContext};
-	HTAB	   *table;
-	char	  **messages = tex_new_array(sizeof(char *), one->n, 0);
+	HTAB	   *errors = hash_create("errors", n, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	pg_uuid_t  *ids = tex_new_array(sizeof(pg_uuid_t), n, 0);
 	TimestampTz from = DT_NOEND;
 	TimestampTz to = DT_NOBEGIN;
@@ -77,15 +77,12 @@ tex_error_messages(const TexOneTrace *one, const int32 *errors, int32 n, int32 l
 	Datum		args[5] = {UUIDPGetDatum(&one->history->traces[one->trace].id)};
 	int			nesting;
 
-	if (n == 0)
-		return messages;
-	table = hash_create("errors", n, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	for (int32 i = 0; i < n; i++)
 	{
-		const TexEvent *event = &one->events[errors[i]];
+		const TexEvent *event = &one->events[events[i]];
 		ErrorKey	key = {event->id, event->at};
 
-		((ErrorEntry *) hash_search(table, &key, HASH_ENTER, NULL))->event = errors[i];
+		((ErrorEntry *) hash_search(errors, &key, HASH_ENTER, NULL))->event = events[i];
 		ids[i] = event->id;
 		from = Min(from, event->at);
 		to = Max(to, event->at);
@@ -93,11 +90,32 @@ tex_error_messages(const TexOneTrace *one, const int32 *errors, int32 n, int32 l
 	args[1] = tex_uuid_array(ids, n);
 	args[2] = TimestampTzGetDatum(from);
 	args[3] = TimestampTzGetDatum(to);
-	args[4] = Int32GetDatum(longest);
+	args[4] = Int32GetDatum(LONGEST_MESSAGE);
 	nesting = tex_no_jit();
 	SPI_execute_with_args(messages_query, 5, types, args, NULL, true, 0);
 	AtEOXact_GUC(false, nesting);
-	take_messages(table, messages);
-	hash_destroy(table);
-	return messages;
+	take_messages(errors, one->messages);
+	hash_destroy(errors);
+}
+
+/*
+ * What an error says of itself, or NULL; they are read once, when the first is asked for.
+ * Call within an SPI connection, the same one as for the trace.
+ */
+const char *
+tex_error_message(TexOneTrace *one, int32 event)
+{
+	int32		errors[MOST_MESSAGES];
+	int32		n = 0;
+
+	if (one->messages == NULL)
+	{
+		one->messages = tex_new_array(sizeof(char *), one->n, 0);
+		for (int32 i = 0; i < one->n && n < MOST_MESSAGES; i++)
+			if (one->events[i].kind == TEX_ERROR && tex_is_home(one, i))
+				errors[n++] = i;
+		if (n > 0)
+			fetch_messages(one, errors, n);
+	}
+	return one->messages[event];
 }

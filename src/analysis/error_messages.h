@@ -7,6 +7,6 @@
 
 #include "analysis/one_trace.h"
 
-extern char **tex_error_messages(const TexOneTrace *one, const int32 *errors, int32 n, int32 longest);
+extern const char *tex_error_message(TexOneTrace *one, int32 event);
 
 #endif							/* TEX_ERROR_MESSAGES_H */

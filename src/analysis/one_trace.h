@@ -37,6 +37,7 @@ typedef struct TexOneTrace
 	int32	   *answers;		/* ... what it answers */
 	int32	   *sequence;		/* all events, causes first */
 	TexLists	causes;			/* of each event: the direct ones, latest in the sequence first */
+	char	  **messages;		/* what errors say, once that was asked for: error_messages.h */
 } TexOneTrace;
 
 extern TexOneTrace *tex_one_trace_load(const pg_uuid_t *trace_id, TexBeside beside);

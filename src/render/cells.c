@@ -246,6 +246,13 @@ tex_cells_number(const TexCells *cells, int64 usecs, int digits)
 	return psprintf("%.*f", cells->unit->digits == 0 ? 0 : digits, usecs / cells->unit->usecs);
 }
 
+/* The longest time that would be shown as 0. */
+int64
+tex_cells_least(const TexCells *cells, int digits)
+{
+	return (int64) (cells->unit->usecs * pow(10, cells->unit->digits == 0 ? 0 : -digits) / 2);
+}
+
 /* The same with the unit; what would be shown as zero is said to be less. */
 char *
 tex_cells_usecs(const TexCells *cells, int64 usecs)

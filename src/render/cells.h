@@ -64,5 +64,6 @@ extern void tex_cells_bar(TexCells *cells, int width, int64 all, int64 from, int
 extern void tex_cells_end(TexCells *cells, TexSink *sink);
 extern char *tex_cells_usecs(const TexCells *cells, int64 usecs);
 extern char *tex_cells_number(const TexCells *cells, int64 usecs, int digits);
+extern int64 tex_cells_least(const TexCells *cells, int digits);
 
 #endif							/* TEX_CELLS_H */

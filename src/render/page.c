@@ -38,7 +38,7 @@ static const char style[] =
 "td.bad{color:var(--bad);font-weight:600;white-space:nowrap}td.warn{color:var(--warn);font-weight:600;white-space:nowrap}td.k{white-space:nowrap}code{font:12px ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace}\n"
 ".wf{position:relative;font-size:12px;line-height:20px;--z:1;--o:0;--n:42%;margin-bottom:8px}\n"
 ".wf p{position:relative;margin:0;height:20px}.wf p.h{display:none}.wf p:hover,.wf p:focus{background:var(--soft)}.wf p:focus{outline:2px solid var(--s0);outline-offset:-2px;z-index:3}\n"
-".wf b{display:block;width:var(--n);padding:0 6px 0 calc(min(var(--d),16)*12px + 14px);overflow:hidden;white-space:nowrap;text-overflow:ellipsis;font-weight:400;unicode-bidi:isolate}\n"
+".wf b{display:block;width:var(--n);padding:0 6px 0 calc(min(var(--d),16)*12px + 14px);overflow:hidden;white-space:nowrap;text-overflow:ellipsis;font-weight:400;unicode-bidi:isolate}.wf .f{display:flex}.wf s{text-decoration:none;overflow:hidden;text-overflow:ellipsis}.wf .f u{flex:none}\n"
 ".wf em{color:var(--dim);font-style:normal;font-size:11px;margin-left:6px}.wf u{color:var(--dim);text-decoration:none;font-size:11px;margin-left:6px}.wf .m b{color:var(--dim)}.wf .e b,.wf .x b,.wf .e u,.wf .x u{color:var(--bad);font-weight:600}\n"
 ".wf i,.wf .ax{position:absolute;left:var(--n);right:0;top:0;height:20px;overflow:hidden;font-style:normal;white-space:nowrap;color:var(--dim);font-size:11px}\n"
 ".wf i{text-indent:calc((100% - 90px)*(var(--x) + var(--w,0) - var(--o))*var(--z)/100000 + 8px)}\n"
@@ -54,7 +54,7 @@ static const char style[] =
 ".key span{margin-right:16px;white-space:nowrap}.key span::before{content:'';display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px;background:var(--s)}\n"
 ".tools button{font:inherit;font-size:12px;color:var(--fg);background:var(--soft);border:1px solid var(--line);border-radius:4px;padding:1px 9px;margin-right:6px;cursor:pointer}.tools[hidden]{display:none}.tools{font-size:12px;margin-bottom:8px}.tools .note{display:inline-block;margin:4px 0 0}\n"
 ".share{display:inline-block;height:9px;border-radius:2px;background:var(--s,var(--dim));min-width:1px}\n"
-"@media (max-width:700px){body.tx{padding:8px}.wf{--n:50%}}\n"
+"@media (max-width:1000px){.wf{--n:48%}}@media (max-width:700px){body.tx{padding:8px}.wf{--n:50%}}\n"
 "@media print{body.tx,svg.tx,.tx{--bg:#fff;--fg:#000;--dim:#444;--line:#bbb;--soft:#f3f5f8;--bad:#b83200;--good:#006d4f;--warn:#8a5a00;--s0:#0072b2;--s1:#d08600;--s2:#009e73;--s3:#b3608f;--s4:#3d9fd8;--s5:#8c6d31;--s6:#707885}"
 "body.tx{max-width:none;padding:0;font-size:11px;-webkit-print-color-adjust:exact;print-color-adjust:exact}nav,.tools,.wf samp{display:none!important}svg.tx,.wf p,tr{break-inside:avoid}h2{break-after:avoid}.wf .axis{position:relative}}\n"
 "@media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}\n";

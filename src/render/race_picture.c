@@ -46,6 +46,7 @@ PG_FUNCTION_INFO_V1(tex_race_svg);
 #define GAP			26			/* height of a row that only counts */
 
 #define MOST_ROWS	14
+#define MOST_ROWS_IN_PAGE 9		/* as the next race, and the trace, follow */
 #define LONGEST_VALUE 60
 
 /* What a row is to the story. */
@@ -294,15 +295,16 @@ distance_of(const Story *story, int row)
 static int
 reach_of(const Story *story)
 {
+	int			most = story->svg->in_page ? MOST_ROWS_IN_PAGE : MOST_ROWS;
 	int			reach = 0;
 
-	for (int d = 1; d <= MOST_ROWS; d++)
+	for (int d = 1; d <= most; d++)
 	{
 		int			n = 0;
 
-		for (int i = 0; i < story->n && n <= MOST_ROWS; i++)
+		for (int i = 0; i < story->n && n <= most; i++)
 			n += distance_of(story, i) <= d;
-		if (n > MOST_ROWS)
+		if (n > most)
 			break;
 		reach = d;
 	}

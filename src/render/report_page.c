@@ -49,8 +49,8 @@ static const Section calls_section =
 	"FROM trace_ext.service_map(now() - $1, now()) LIMIT 100", "None was seen."};
 
 static const Section sections[] = {
-	{"Races", "global_races(), race_svg(id)",
-		"SELECT kind, severity, variable, occurrences AS times, evidence AS \"what happened\", date_trunc('second', last_seen) AS \"last seen\", id "
+	{"Races", "global_races(), incident(finding)",
+		"SELECT kind, severity, variable, occurrences AS times, evidence AS \"what happened\", date_trunc('second', last_seen) AS \"last seen\", left(id::text, 8) AS finding "
 		"FROM trace_ext.findings WHERE last_seen >= now() - $1 AND status <> 'ignored' AND occurrences > 0 "
 		"ORDER BY CASE severity WHEN 'CRITICAL' THEN 1 WHEN 'WARNING' THEN 2 ELSE 3 END, confidence DESC, last_seen DESC, id LIMIT 12",
 	"No race was found in this time."},

@@ -174,7 +174,7 @@ put_label(Layout *layout, const TexCalls *calls)
 	if (calls->ms >= 0 && calls->errors == 0)
 		appendStringInfo(&text, ", %s%s", layout->services->ms_is, tex_usecs_words((int64) (calls->ms * 1000)));
 	tex_svg_text(layout->svg, left_of(layout, calls->to) - 12, y, 172, TEX_SMALL, TEX_END,
-				 calls->errors > 0 ? "bad" : "dim", text.data);
+				 calls->errors > 0 ? "bad over" : "dim over", text.data);
 	pfree(text.data);
 }
 

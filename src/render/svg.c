@@ -36,6 +36,7 @@ const char *const tex_picture_style =
 ".tx text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif;fill:var(--fg);unicode-bidi:isolate;white-space:pre}"
 ".tx .b{fill:var(--bg)}.tx .soft{fill:var(--soft)}.tx .box{fill:var(--soft);stroke:var(--line)}.tx .l{stroke:var(--line);fill:none}.tx .k{stroke:var(--fg);fill:none;stroke-width:2}"
 ".tx text.dim{fill:var(--dim)}.tx text.bad{fill:var(--bad);font-weight:600}.tx text.h{font-weight:600}.tx text.good{fill:var(--good);font-weight:600}.tx text.warn{fill:var(--warn);font-weight:600}"
+".tx text.over{paint-order:stroke;stroke:var(--bg);stroke-width:4px;stroke-linejoin:round}"
 ".tx .s0{fill:var(--s0)}.tx .s1{fill:var(--s1)}.tx .s2{fill:var(--s2)}.tx .s3{fill:var(--s3)}.tx .s4{fill:var(--s4)}.tx .s5{fill:var(--s5)}.tx .s6{fill:var(--s6)}"
 ".tx .pale{fill-opacity:.3;stroke:var(--bg)}.tx .badfill{fill:var(--bad)}.tx .badline{stroke:var(--bad);fill:none;stroke-width:2}"
 ".tx .arrow{stroke:var(--dim);fill:none;stroke-width:1.5}.tx .head{fill:var(--dim)}.tx .badcard{fill:var(--bg);stroke:var(--bad);stroke-width:2}.tx .card{fill:var(--bg);stroke:var(--dim)}"

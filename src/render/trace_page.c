@@ -19,6 +19,7 @@
 #include "utils/uuid.h"
 
 #include "analysis/anomalies.h"
+#include "analysis/error_messages.h"
 #include "analysis/words.h"
 #include "compat.h"
 #include "races/arrays.h"
@@ -82,17 +83,40 @@ share_of(const TracePage *page, int64 at)
 	return page->spans->duration <= 0 ? 0 : (int) ((double) Min(Max(at, 0), page->spans->duration) / page->spans->duration * WHOLE + 0.5);
 }
 
+/* Whether a bar says already what one of its marks would: an error that is a status and nothing else. */
+static bool
+is_said(const TexSpans *spans, const TexMark *mark)
+{
+	const char *name = tex_text_of(spans->one, spans->one->events[mark->event].name);
+	const char *status = tex_span_status(spans, mark->span);
+
+	return spans->one->events[mark->event].kind == TEX_ERROR && spans->spans[mark->span].race == TEX_NO_RACE &&
+		name && status && strcmp(name, status) == 0 && tex_error_message(spans->one, mark->event) == NULL;
+}
+
+/* How many marks have no row, as their bars say it. */
+static int32
+count_said(const TexSpans *spans)
+{
+	int32		n = 0;
+
+	for (int32 i = 0; i < spans->nmarks; i++)
+		n += is_said(spans, &spans->marks[i]);
+	return n;
+}
+
 /* All rows, or the most important ones. */
 static void
 collect_rows(TracePage *page)
 {
 	const TexSpans *spans = page->spans;
-	bool		all = (int64) spans->n + spans->nmarks <= MOST_ROWS;
-	TexChoice	choice = tex_choose_bars(spans, all ? spans->n : Max(MOST_ROWS / 2, MOST_ROWS - spans->nmarks));
+	int32		nmarks = spans->nmarks - count_said(spans);
+	bool		all = (int64) spans->n + nmarks <= MOST_ROWS;
+	TexChoice	choice = tex_choose_bars(spans, all ? spans->n : Max(MOST_ROWS / 2, MOST_ROWS - nmarks));
 	int32		room = MOST_ROWS - choice.n;
 	int32		kept = room / 2;
 
-	page->row = tex_new_array(sizeof(Row), Min(MOST_ROWS, spans->n + spans->nmarks) + 1, 0);
+	page->row = tex_new_array(sizeof(Row), Min(MOST_ROWS, spans->n + nmarks) + 1, 0);
 	for (int32 i = 0; i < spans->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -103,6 +127,8 @@ collect_rows(TracePage *page)
 		{
 			bool		told = mark->race != TEX_NO_RACE || spans->one->events[mark->event].kind == TEX_ERROR;
 
+			if (is_said(spans, mark))
+				continue;
 			/* Half of the room is kept for marks that tell something. */
 			if (!all && room <= (told ? 0 : kept))
 				continue;
@@ -110,7 +136,7 @@ collect_rows(TracePage *page)
 			page->row[page->nrows++] = (Row) {.event = mark->event,.span = i,.mark = mark};
 		}
 	}
-	page->left_out = spans->n + spans->nmarks - page->nrows;
+	page->left_out = spans->n + nmarks - page->nrows;
 }
 
 /* A name, cut to the length that there is room for. */
@@ -147,13 +173,41 @@ put_classes(TracePage *page, const Row *row)
 	appendStringInfo(&page->rows, strchr(classes, ' ') ? "class=\"%s\"" : "class=%s", classes);
 }
 
-/* What stands in the row of a mark: what happened, and of an access the value. */
+/* Begins the name of a row; with a remark behind it, it is the name that is cut where there is no room. */
+static void
+begin_name(TracePage *page, bool remark)
+{
+	appendStringInfoString(&page->rows, remark ? "<b class=f><s>" : "<b>");
+}
+
+/* Ends it, with a remark if it began so; NULL: none. */
+static void
+end_name(TracePage *page, const char *remark)
+{
+	if (remark)
+	{
+		appendStringInfoString(&page->rows, "</s><u>");
+		put_name(page, remark);
+		appendStringInfoString(&page->rows, "</u>");
+	}
+	appendStringInfoString(&page->rows, "</b>");
+}
+
+/* What stands in the row of a mark: what happened, of an access the value, of an error what it says. */
 static void
 put_mark(TracePage *page, const Row *row)
 {
 	const TexEvent *event = &page->spans->one->events[row->event];
+	const char *message = event->kind == TEX_ERROR ? tex_error_message(page->spans->one, row->event) : NULL;
+	const char *race = row->mark->race == TEX_NO_RACE ? NULL : tex_pattern_name(page->spans->races[row->mark->race].verdict.pattern);
 
+	begin_name(page, race != NULL);
 	put_name(page, tex_event_label(page->spans, row->event));
+	if (message)
+	{
+		appendStringInfoString(&page->rows, ": ");
+		put_name(page, message);
+	}
 	if (event->kind == TEX_STATE_CHANGE && tex_value_of(event))
 	{
 		Jsonb	   *value = tex_value_of(event);
@@ -161,8 +215,7 @@ put_mark(TracePage *page, const Row *row)
 		appendStringInfoString(&page->rows, " = ");
 		put_name(page, JsonbToCString(NULL, &value->root, VARSIZE(value)));
 	}
-	if (row->mark->race != TEX_NO_RACE)
-		appendStringInfo(&page->rows, "<u>%s</u>", tex_pattern_name(page->spans->races[row->mark->race].verdict.pattern));
+	end_name(page, race);
 }
 
 /* What stands in the row of a bar: its name, the service if that is another one, and what else is to be said. */
@@ -172,25 +225,20 @@ put_bar(TracePage *page, const Row *row)
 	const TexSpans *spans = page->spans;
 	const TexSpan *bar = &spans->spans[row->span];
 	const char *service = tex_span_service(spans, row->span);
-	char	   *remark = tex_span_remark(spans, row->span);
+	bool		many = page->nrows > MANY_ROWS;
+	char	   *remark = many ? NULL : tex_span_remark(spans, row->span);
 	char	   *label = tex_span_label(spans, row->span);
 
+	begin_name(page, remark != NULL);
 	put_name(page, label);
 	pfree(label);
-	if (page->nrows > MANY_ROWS)
-		return;
-	if (service && (bar->parent == TEX_NO_SPAN || tex_span_event(spans, bar->parent)->service != tex_span_event(spans, row->span)->service))
+	if (!many && service && (bar->parent == TEX_NO_SPAN || tex_span_event(spans, bar->parent)->service != tex_span_event(spans, row->span)->service))
 	{
 		appendStringInfoString(&page->rows, "<em>");
 		put_name(page, service);
 		appendStringInfoString(&page->rows, "</em>");
 	}
-	if (remark)
-	{
-		appendStringInfoString(&page->rows, "<u>");
-		put_name(page, remark);
-		appendStringInfoString(&page->rows, "</u>");
-	}
+	end_name(page, remark);
 }
 
 /* A row, but for what its event says. */
@@ -208,12 +256,12 @@ put_row(TracePage *page, Row *row)
 	appendStringInfo(&page->rows, " style=--d:%d;--x:%d", Min(bar->depth, 99) + (row->mark ? 1 : 0), from);
 	if (length > 0)
 		appendStringInfo(&page->rows, ";--w:%d", length);
-	appendStringInfoString(&page->rows, "><b>");
+	appendStringInfoChar(&page->rows, '>');
 	if (row->mark)
 		put_mark(page, row);
 	else
 		put_bar(page, row);
-	appendStringInfoString(&page->rows, "</b><i>");
+	appendStringInfoString(&page->rows, "<i>");
 	if (end > start)
 		tex_say_usecs(&page->rows, end - start);
 	appendStringInfoString(&page->rows, "</i>");
@@ -361,7 +409,7 @@ put_waterfall_head(TracePage *page)
 	put_axis(page);
 }
 
-/* What a segment of the critical path went by with. */
+/* What the time of a segment of the critical path was spent on. */
 static const char *
 activity_words(TexActivity activity)
 {
@@ -434,9 +482,11 @@ put_critical_path(TracePage *page)
 	int64		shortest = shortest_step(spans);
 	int			shown = 0;
 
+	if (spans->ncritical == 0)
+		return;
 	tex_page_section(&page->rest, "What made it take so long");
-	put_note(&page->rest, "The critical path, from begin to end: to make the request faster, make one of these faster. Nothing else decided.");
-	appendStringInfoString(&page->rest, "<div class=\"scroll\"><table>\n<tr><th class=\"n\">after</th><th class=\"n\">took</th><th class=\"n\">of all</th><th></th><th>went by with</th><th>in</th><th>of</th></tr>\n");
+	put_note(&page->rest, "The critical path, from begin to end: the request gets faster only where one of these does.");
+	appendStringInfoString(&page->rest, "<div class=\"scroll\"><table>\n<tr><th class=\"n\">after</th><th class=\"n\">took</th><th class=\"n\">of all</th><th></th><th>spent on</th><th>in</th><th>service</th></tr>\n");
 	for (int32 i = 0; i < spans->ncritical; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

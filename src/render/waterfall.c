@@ -79,14 +79,14 @@ measure(TexWaterfall *w)
 
 /*
  * How wide each column is.  Bars get a fifth at least; labels what they need, up to half,
- * and less than a third where notes need room, up to a quarter; where that is not enough
+ * or two fifths where notes need room, up to a quarter; where that is not enough
  * notes stand below.
  */
 static void
 lay_out(TexWaterfall *w)
 {
 	int			least_bar = w->width / 5;
-	int			least_label = w->width * 3 / 10;
+	int			least_label = w->width * 2 / 5;
 	int			room;
 
 	measure(w);
@@ -318,10 +318,15 @@ compare_lengths(const void *a, const void *b, void *arg)
 	return x < y ? -1 : x > y;
 }
 
-/* The longest steps of the critical path, in the order of time; *rest is how long the others took. */
+/*
+ * The longest steps of the critical path, in the order of time, but for those that would be
+ * shown as 0; *rest is how long the others took.
+ */
 static Step *
-longest_steps(const TexSpans *spans, int *n, int64 *rest)
+longest_steps(const TexWaterfall *w, int *n, int64 *rest)
 {
+	const TexSpans *spans = w->spans;
+	int64		shortest = Max(spans->duration / 1000, tex_cells_least(&w->cells, 1));
 	Step	   *steps = tex_new_array(sizeof(Step), spans->ncritical, 0);
 	int32	   *by_length;
 	int32		nsteps = 0;
@@ -352,7 +357,7 @@ longest_steps(const TexSpans *spans, int *n, int64 *rest)
 	}
 	for (int32 i = 0; i < nsteps; i++)
 	{
-		if (steps[i].usecs > spans->duration / 1000)
+		if (steps[i].usecs > shortest)
 			steps[kept++] = steps[i];
 		else
 			*rest += steps[i].usecs;
@@ -386,13 +391,15 @@ draw_critical_path(TexWaterfall *w)
 {
 	int			n;
 	int64		rest;
-	Step	   *steps = longest_steps(w->spans, &n, &rest);
+	Step	   *steps = longest_steps(w, &n, &rest);
 
 	if (w->spans->ncritical == 0)
 		return;
 	tex_cells_put(&w->cells, TEX_INK_STRONG, psprintf("critical path (self %s): ", w->cells.unit->name), w->width);
 	if (n == 0)
 		tex_cells_put(&w->cells, TEX_INK_NONE, "many short steps, ", w->width - w->cells.column);
+	if (rest <= tex_cells_least(&w->cells, 1))
+		rest = 0;
 	for (int i = 0; i < n + (rest > 0); i++)
 	{
 		char	   *step = i == n ? psprintf("%selsewhere %s", n > 0 ? "and " : "", tex_cells_number(&w->cells, rest, 1)) :

@@ -50,7 +50,6 @@ typedef struct TexWaterfall
 	int32		rows_room;
 	int32		nmarks;			/* marks that are shown */
 	int64		marks_left_out;
-	char	  **messages;		/* of each event: what it says as an error, or NULL */
 	int32		last_service;	/* that was written in its column; -2: none yet */
 } TexWaterfall;
 

@@ -22,8 +22,6 @@
 #define MOST_MARK_ROWS	1000	/* of all bars */
 #define MOST_NOTES		4		/* links and errors of a bar, each */
 #define MESSAGE_WIDTH	60
-#define MOST_MESSAGES	200
-#define LONGEST_MESSAGE	200
 
 /* A text that a client sent, in at most some columns. */
 char *
@@ -44,20 +42,6 @@ tex_waterfall_trace(const TexWaterfall *w, int32 event)
 
 	return tex_is_home(one, event) ? "this trace" :
 		psprintf("trace %s", tex_short_trace(&one->history->traces[one->events[event].trace].id));
-}
-
-/* What the errors say that can be shown. */
-static void
-load_messages(TexWaterfall *w)
-{
-	const TexSpans *spans = w->spans;
-	int32		errors[MOST_MESSAGES];
-	int32		n = 0;
-
-	for (int32 i = 0; i < spans->nmarks && n < MOST_MESSAGES; i++)
-		if (spans->one->events[spans->marks[i].event].kind == TEX_ERROR && w->shown[spans->marks[i].span])
-			errors[n++] = spans->marks[i].event;
-	w->messages = tex_error_messages(spans->one, errors, n, LONGEST_MESSAGE);
 }
 
 /* For qsort_arg(): what has to be seen, then the longest, then the earliest. */
@@ -244,7 +228,7 @@ static char *
 say_error(const TexWaterfall *w, const TexMark *mark)
 {
 	const char *name = tex_text_of(w->spans->one, w->spans->one->events[mark->event].name);
-	const char *message = w->messages[mark->event];
+	const char *message = tex_error_message(w->spans->one, mark->event);
 	bool		named = name && name[0];
 
 	return psprintf("! %s%s%s", named ? tex_waterfall_clip(w, name, MESSAGE_WIDTH / 2) : message ? "" : "error",
@@ -526,6 +510,5 @@ tex_waterfall_rows(TexWaterfall *w)
 	w->most_levels = Max(2, w->width / 12);
 	choose_bars(w);
 	count_left_out(w);
-	load_messages(w);
 	collect_rows(w);
 }
