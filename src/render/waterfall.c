@@ -79,14 +79,14 @@ measure(TexWaterfall *w)
 
 /*
  * How wide each column is.  Bars get a fifth at least; labels what they need, up to half,
- * or two fifths where notes need room, up to a quarter; where that is not enough
+ * and less than a third where notes need room, up to a quarter; where that is not enough
  * notes stand below.
  */
 static void
 lay_out(TexWaterfall *w)
 {
 	int			least_bar = w->width / 5;
-	int			least_label = w->width * 2 / 5;
+	int			least_label = w->width * 3 / 10;
 	int			room;
 
 	measure(w);
