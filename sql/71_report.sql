@@ -275,9 +275,11 @@ BEGIN
 
     SELECT array_agg(t.line ORDER BY t.place), max(t.n) INTO lines, n
       FROM (SELECT row_number() OVER () AS place, count(*) OVER () AS n,
-                   format('  %s %s %s %s/s %s err  p95 %s  %s',
+                   format('  %s %s %s %s %s err  p95 %s  %s',
                           CASE h.status WHEN 'healthy' THEN ' ' ELSE '!' END, trace_ext_internal.cell(h.service_name, 16), trace_ext_internal.cell(h.status, 9),
-                          trace_ext_internal.cell(trace_ext_internal.number_text(h.per_second), -8),
+                          trace_ext_internal.cell(CASE WHEN h.per_second >= 1 THEN trace_ext_internal.number_text(h.per_second) || '/s'
+                                                       WHEN h.per_second * 60 >= 1 THEN trace_ext_internal.number_text(h.per_second * 60) || '/min'
+                                                       ELSE trace_ext_internal.number_text(h.per_second * 3600) || '/h' END, -10),
                           trace_ext_internal.cell(coalesce(trace_ext_internal.percent_text(h.error_rate), '-'), -7),
                           trace_ext_internal.cell(coalesce(trace_ext_internal.duration_text(h.p95_ms), '-'), -8),
                           CASE WHEN h.change_p95 IS NULL THEN '' ELSE trace_ext_internal.times_text(h.change_p95) END)
