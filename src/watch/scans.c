@@ -9,7 +9,8 @@
  * statement, so a statement that touches no watched table costs one comparison a relation.
  *
  * Not taken as reads are
- * - the scan of the rows that an UPDATE, DELETE or MERGE writes itself;
+ * - the scan of the rows that an UPDATE, DELETE or MERGE writes itself; but what RETURNING of an
+ *	 UPDATE says of columns that it leaves as they are is read, of a row that it has locked;
  * - rows of a table whose rows are to be locked (FOR UPDATE and the like): these are taken
  *	 where LockRows returns them, as they were when they were locked, which may be a newer
  *	 version than the snapshot sees;
@@ -29,6 +30,7 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
@@ -57,6 +59,7 @@ typedef struct Source
 	RowCount   *count;
 	Index		rti;
 	ExecRowMark *mark;			/* of LockRows, else NULL */
+	bool		is_locked;		/* rows are locked before they are read */
 	AttrNumber *key_slots;		/* of each column of the key: where it is in the slot */
 	AttrNumber *column_slots;	/* of each watched column the same; 0: it is not read */
 	ItemPointerData last;		/* the row that was taken last */
@@ -145,7 +148,7 @@ take_row(TexStatement *statement, Source *source, TupleTableSlot *slot)
 		datum = slot_getattr(slot, source->column_slots[i], &null);
 		tex_watch_variable(&variable, &row, &watch->columns[i]);
 		tex_watch_value(&value, watch, &watch->columns[i], variable.data, datum, null);
-		tex_watch_take(statement, watch, source->mark ? TEX_TAKEN_LOCKED_READ : TEX_TAKEN_READ,
+		tex_watch_take(statement, watch, source->is_locked ? TEX_TAKEN_LOCKED_READ : TEX_TAKEN_READ,
 					   variable.data, variable.len, NULL, &value);
 	}
 }
@@ -234,6 +237,24 @@ next_of_locks(PlanState *state)
 		if (!source->count->over && source->mark->ermActive && !TupIsNull(locked))
 			note_row(statement, source, locked);
 	}
+	return slot;
+}
+
+/* In front of an UPDATE that has RETURNING: the row is where its expressions find it. */
+static TupleTableSlot *
+next_of_returning(PlanState *state)
+{
+	Wrapped    *node = find_node(state);
+	Source	   *source = linitial(node->sources);
+	TexStatement *statement = node->statement;
+	TupleTableSlot *slot = node->real(state);
+	TupleTableSlot *row;
+
+	if (TupIsNull(slot) || source->count->over)
+		return slot;
+	row = state->ps_ExprContext->ecxt_scantuple;
+	if (!TupIsNull(row))
+		note_row(statement, source, row);
 	return slot;
 }
 
@@ -349,6 +370,7 @@ make_source(Look *look, const PlanState *state, Oid relation, Index rti, ExecRow
 	source->watch = watch;
 	source->rti = rti;
 	source->mark = mark;
+	source->is_locked = mark != NULL;
 	source->count = count_of(look->open, watch->root);
 	source->key_slots = palloc0(sizeof(AttrNumber) * watch->nkeys);
 	source->column_slots = palloc0(sizeof(AttrNumber) * Max(watch->ncolumns, 1));
@@ -450,6 +472,46 @@ look_at_locks(Look *look, LockRowsState *locks)
 		put_in_front(look, &locks->ps, next_of_locks, sources);
 }
 
+/*
+ * What an UPDATE returns of columns that it does not set.  Where others set them for it (triggers),
+ * or the row may have gone to another partition, nothing is taken.
+ */
+static void
+look_at_returning(Look *look, ModifyTableState *modify)
+{
+	List	   *returning = castNode(ModifyTable, modify->ps.plan)->returningLists;
+	ResultRelInfo *target = modify->resultRelInfo;
+	Bitmapset  *returned = NULL;
+	Bitmapset  *updated;
+	Source	   *source;
+	bool		any = false;
+
+	if (modify->operation != CMD_UPDATE || returning == NIL || modify->rootResultRelInfo != target ||
+		(target->ri_TrigDesc && (target->ri_TrigDesc->trig_update_before_row || target->ri_TrigDesc->trig_update_instead_row)))
+		return;
+	source = make_source(look, &modify->ps, RelationGetRelid(target->ri_RelationDesc), target->ri_RangeTableIndex, NULL);
+	if (source == NULL)
+		return;
+	source->is_locked = true;
+	pull_varattnos(linitial(returning), target->ri_RangeTableIndex, &returned);
+	updated = ExecGetAllUpdatedCols(target, modify->ps.state);
+	/* With another key it is another row. */
+	for (int i = 0; i < source->watch->nkeys; i++)
+		if (bms_is_member(source->watch->keys[i].attribute - FirstLowInvalidHeapAttributeNumber, updated))
+			return;
+	for (int i = 0; i < source->watch->ncolumns; i++)
+	{
+		int			member = source->watch->columns[i].attribute - FirstLowInvalidHeapAttributeNumber;
+
+		if (bms_is_member(member, updated) ||
+			!(bms_is_member(member, returned) || bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, returned)))
+			source->column_slots[i] = 0;
+		any |= source->column_slots[i] != 0;
+	}
+	if (any)
+		put_in_front(look, &modify->ps, next_of_returning, list_make1(source));
+}
+
 /* Walks over the nodes of a plan. */
 static bool
 look_at(PlanState *state, void *arg)
@@ -471,6 +533,9 @@ look_at(PlanState *state, void *arg)
 			break;
 		case T_LockRowsState:
 			look_at_locks(look, (LockRowsState *) state);
+			break;
+		case T_ModifyTableState:
+			look_at_returning(look, (ModifyTableState *) state);
 			break;
 		case T_GatherState:
 		case T_GatherMergeState:

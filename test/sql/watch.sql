@@ -156,6 +156,21 @@ SELECT owner FROM w.accounts WHERE id = 3 FOR SHARE;
 COMMIT;
 SELECT kind, access, name, new, rest FROM w.taken();
 
+-- RETURNING of an UPDATE reads what it leaves as it is, in the version that it has locked; not what it sets, or a trigger may.
+UPDATE w.accounts SET owner = 'lou' WHERE id = 2 RETURNING id, balance;
+UPDATE w.accounts a SET owner = 'lou' FROM (VALUES (3)) AS v (id) WHERE a.id = v.id RETURNING a;
+UPDATE w.accounts SET owner = 'lou' WHERE balance > 0 AND id = 2 RETURNING id;
+UPDATE w.accounts SET balance = 21 WHERE id = 2 RETURNING *;
+UPDATE w.accounts SET id = 22 WHERE id = 2 RETURNING balance;
+UPDATE w.accounts SET id = 2 WHERE id = 22 RETURNING balance;
+WITH u AS (UPDATE w.accounts SET owner = 'ann' WHERE id = 2 RETURNING balance + 1 AS more) SELECT more FROM u;
+CREATE TRIGGER stamp BEFORE UPDATE ON w.accounts FOR EACH ROW EXECUTE FUNCTION w.stamp();
+UPDATE w.accounts SET owner = 'bob' WHERE id = 2 RETURNING balance;
+DROP TRIGGER stamp ON w.accounts;
+UPDATE w.accounts SET balance = 1021 WHERE id = 2;
+UPDATE w.accounts SET owner = 'x' WHERE id = 3;
+SELECT access, name, old, new, rest FROM w.taken() WHERE kind = 'StateChange';
+
 -- What was rolled back never happened.
 BEGIN; UPDATE w.accounts SET balance = 1 WHERE id = 2; ROLLBACK;
 BEGIN;
