@@ -200,7 +200,7 @@ BEGIN
             INTO called USING of_trace, (SELECT r.first_timestamp FROM trace_ext.trace_range(ARRAY[of_trace]) r), at, of_service, of_span;
     END IF;
     RETURN QUERY SELECT of_trace, of_event, 'slow', CASE WHEN times >= 5 THEN 'CRITICAL' ELSE 'WARNING' END, of_service, called, took_ms, p99_ms, times,
-                        trace_ext_internal.slow_sentence(of_service, called, of_kind = 'HttpResponse', took_ms, p99_ms, calls);
+                        trace_ext_internal.slow_sentence(of_service, called, of_kind = 'HttpResponse', round(took_ms::numeric, 3)::double precision, p99_ms, calls);
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.slow_of(uuid, uuid, timestamptz, text, text, text, text, double precision, double precision, bigint, double precision) IS

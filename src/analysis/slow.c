@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -31,6 +33,13 @@ typedef struct Candidate
 	int32		event;
 	const TexJudge *judge;
 } Candidate;
+
+/* Requests by span and time. */
+typedef struct Requests
+{
+	const TexEvent **events;
+	int32		n;
+} Requests;
 
 typedef struct Search
 {
@@ -116,10 +125,70 @@ pick_slow(Search *s)
 		score = actual / 1000.0 / c->judge->bound_ms;
 		s->judge[s->nslow] = c->judge;
 		s->slow[s->nslow++] = (TexSlow) {
-			.event = c->event,.actual = actual,.expected = (int64) (c->judge->p99_ms * 1000),
+			.event = c->event,.actual = actual,.expected = (int64) rint(c->judge->p99_ms * 1000),
 				.score = score,.critical = score >= TEX_CRITICALLY_SLOW
 		};
 	}
+}
+
+/* For qsort(): the requests of a span one after another, the last of them last; of one time the smallest id. */
+static int
+compare_requests(const void *a, const void *b)
+{
+	const TexEvent *x = *(TexEvent *const *) a;
+	const TexEvent *y = *(TexEvent *const *) b;
+
+	CHECK_FOR_INTERRUPTS();
+	if (x->service != y->service)
+		return x->service < y->service ? -1 : 1;
+	if (x->span != y->span)
+		return x->span < y->span ? -1 : 1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return memcmp(&y->id, &x->id, sizeof(pg_uuid_t));
+}
+
+/* Finds the requests of the trace, if an answer was slow. */
+static void
+find_requests(Requests *requests, const Search *s)
+{
+	const TexOneTrace *one = s->one;
+	bool		wanted = false;
+
+	for (int32 i = 0; i < s->nslow && !wanted; i++)
+		wanted = one->events[s->slow[i].event].kind == TEX_HTTP_RESPONSE;
+	if (!wanted)
+		return;
+	requests->events = tex_new_array(sizeof(TexEvent *), one->n, 0);
+	for (int32 i = 0; i < one->n; i++)
+		if (tex_is_home(one, i) && one->events[i].kind == TEX_HTTP_REQUEST)
+			requests->events[requests->n++] = &one->events[i];
+	qsort(requests->events, requests->n, sizeof(TexEvent *), compare_requests);
+}
+
+/* The request before an answer in its span, as slow_of() finds it, or NULL. */
+static const TexEvent *
+request_before(const Requests *requests, const TexEvent *answer)
+{
+	int32		low = 0;
+	int32		high = requests->n;
+
+	/* The first one that is after the answer, or of a later span. */
+	while (low < high)
+	{
+		int32		middle = low + (high - low) / 2;
+		const TexEvent *request = requests->events[middle];
+
+		if (request->service < answer->service ||
+			(request->service == answer->service &&
+			 (request->span < answer->span || (request->span == answer->span && request->at <= answer->at))))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == 0 || requests->events[low - 1]->service != answer->service || requests->events[low - 1]->span != answer->span)
+		return NULL;
+	return requests->events[low - 1];
 }
 
 /* Has each put in a sentence. Of an answer it has the operation of its request. */
@@ -131,7 +200,9 @@ fetch_sentences(Search *s)
 	Datum	   *numbers[3];
 	Oid			types[6] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, INT8ARRAYOID};
 	Datum		args[6];
+	Requests	requests = {0};
 
+	find_requests(&requests, s);
 	for (int i = 0; i < 3; i++)
 	{
 		texts[i] = tex_new_array(sizeof(char *), s->nslow, 0);
@@ -140,17 +211,20 @@ fetch_sentences(Search *s)
 	for (int32 i = 0; i < s->nslow; i++)
 	{
 		const TexEvent *event = &one->events[s->slow[i].event];
-		int32		request = one->answers[s->slow[i].event];
 		int32		operation = s->judge[i]->key.operation;
 
 		CHECK_FOR_INTERRUPTS();
 		if (event->kind == TEX_HTTP_RESPONSE)
-			operation = request == TEX_NO_EVENT ? TEX_NO_NAME : tex_operation_name(one->history, &one->events[request]);
+		{
+			const TexEvent *request = request_before(&requests, event);
+
+			operation = request == NULL ? TEX_NO_NAME : tex_operation_name(one->history, request);
+		}
 		texts[2][i] = tex_kind_name(event->kind);
 		texts[0][i] = tex_text_of(one, event->service);
 		texts[1][i] = tex_text_of(one, operation);
 		numbers[0][i] = Float8GetDatum(s->slow[i].actual / 1000.0);
-		numbers[1][i] = Float8GetDatum(s->slow[i].expected / 1000.0);
+		numbers[1][i] = Float8GetDatum(s->judge[i]->p99_ms);
 		numbers[2][i] = Int64GetDatum(s->judge[i]->calls);
 	}
 	for (int i = 0; i < 3; i++)

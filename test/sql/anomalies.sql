@@ -364,7 +364,7 @@ CREATE FUNCTION plain.kept_and_found(round int, OUT kind text, OUT same bigint, 
          each AS MATERIALIZED (SELECT t.trace_id, a.* FROM traces t, trace_anomalies(t.trace_id, 100000) a WHERE a.kind IN ('slow', 'error', 'lock wait', 'repeated query', 'retry storm')),
          once AS MATERIALIZED (SELECT * FROM anomalies_of(ARRAY(SELECT trace_id FROM traces))),
          a AS (SELECT trace_id, event_id, kind, severity, service_name, round(actual_ms::numeric, 3), CASE WHEN kind <> 'slow' THEN round(score::numeric, 3) END, evidence FROM each),
-         b AS (SELECT trace_id, event_id, kind, severity, service_name, round(trunc(actual_ms::numeric, 3), 3), CASE WHEN kind <> 'slow' THEN round(score::numeric, 3) END, evidence FROM once)
+         b AS (SELECT trace_id, event_id, kind, severity, service_name, round(actual_ms::numeric, 3), CASE WHEN kind <> 'slow' THEN round(score::numeric, 3) END, evidence FROM once)
     SELECT k.kind, (SELECT count(*) FROM (SELECT * FROM a INTERSECT ALL SELECT * FROM b) x WHERE x.kind = k.kind),
            (SELECT count(*) FROM (SELECT * FROM a EXCEPT ALL SELECT * FROM b) x WHERE x.kind = k.kind),
            (SELECT count(*) FROM (SELECT * FROM b EXCEPT ALL SELECT * FROM a) x WHERE x.kind = k.kind)
