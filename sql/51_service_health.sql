@@ -25,6 +25,7 @@ CREATE FUNCTION trace_ext_internal.health_causes(
     service text, from_hour timestamptz, until_hour timestamptz, requests double precision,
     before_from timestamptz, before_until timestamptz, requests_before double precision, failing boolean, slow boolean) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
+    SET enable_bitmapscan = off
     AS $$
 #variable_conflict use_column
 BEGIN

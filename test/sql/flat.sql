@@ -62,6 +62,12 @@ BEGIN
     CALL ask($q$SELECT * FROM trace_ext.find_variable_races('v', '2001-02-18 12:00:00+00')$q$, 3);
     CALL ask($q$SELECT trace_ext.count_variable_races('v', '2001-02-18 12:00:00+00')$q$, 3);
     CALL ask($q$SELECT * FROM trace_ext.trace_summaries WHERE trace_id = plain.id('120')$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.causal_edges(plain.id('120'))$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.trace_roots(plain.id('120'))$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.distributed_spans(plain.id('120'))$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.distributed_edges(plain.id('120'))$q$, 1);
+    CALL ask($q$SELECT * FROM trace_ext.distributed_edges(plain.id('ffff'))$q$, 0);
+    CALL ask($q$SELECT * FROM trace_ext.trace_roots(NULL::uuid)$q$, 0);
     CALL ask($q$SELECT * FROM trace_ext.list_traces()$q$, 1);
     CALL ask($q$SELECT * FROM trace_ext.list_traces(page => 2)$q$, 1);
     CALL ask($q$SELECT * FROM trace_ext.list_traces(service => 'api', search => '000001')$q$, 1);
@@ -72,6 +78,18 @@ BEGIN
     CALL ask($q$SELECT trace_ext.count_events()$q$, 0);
 END $$;
 CALL ask_all();
+
+-- Of each trace, what the function says is what the view says; by links as well.
+INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, span_id)
+SELECT plain.id('bb'), trace_ext_internal.otlp_start_id(plain.id('bb'), '00000000000000b' || n), '2001-01-20 12:00:00+00', CASE n WHEN 1 THEN 'AsyncSpawn' ELSE 'AsyncAwait' END::event_kind, 'q', 'api', '00000000000000b' || n FROM generate_series(1, 2) n;
+INSERT INTO trace_links (trace_id, span_id, linked_trace_id, linked_span_id) VALUES (plain.id('bb'), '00000000000000b2', plain.id('120'), '00000000000000a1'), (plain.id('bb'), '00000000000000b2', plain.id('bb'), '00000000000000b1');
+SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM causal_edges) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM causal_edges v)) AS others FROM trace_summaries t, causal_edges(t.trace_id) f;
+SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM trace_roots) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM trace_roots v)) AS others FROM trace_summaries t, trace_roots(t.trace_id) f;
+SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM distributed_spans) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM distributed_spans v)) AS others FROM trace_summaries t, distributed_spans(t.trace_id) f;
+SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM distributed_edges) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM distributed_edges v)) AS others FROM trace_summaries t, distributed_edges(t.trace_id) f;
+DELETE FROM events WHERE trace_id = plain.id('bb');
+DELETE FROM trace_links;
+CALL plain.fold();
 
 -- The same while deltas are outstanding, and one of them says that its trace lost an event.
 INSERT INTO events (trace_id, id, "timestamp", kind) VALUES (plain.id('249'), plain.id('4'), '2001-02-19 12:00:09+00', 'Custom');
