@@ -9,6 +9,7 @@
 # without tests counts as nothing.
 #
 #	SUITES="regress tap"	run only these of: house regress isolation pgtap tap
+#	TAP_FILES="032*"		which files of test/t; all
 #	PG_CONFIG=...			the server to test on
 #	SUITE_TIMEOUT=1800		seconds after which a suite is given up
 #	JOBS=2					how much runs at once; as much as there are processors
@@ -20,6 +21,7 @@
 SANITIZE=${SANITIZE:-}
 SUITES=${SUITES:-${SANITIZE:+regress isolation pgtap}}
 SUITES=${SUITES:-house regress isolation pgtap tap}
+TAP_FILES=${TAP_FILES:-*.pl}
 SUITE_TIMEOUT=${SUITE_TIMEOUT:-1800}
 JOBS=${JOBS:-$(nproc)}
 DIFF_LINES=300
@@ -300,7 +302,7 @@ start_tap()
 	mkdir "$WORK/waiting" "$WORK/taken" "$WORK/lanes"
 	while read -r file; do
 		: >"$WORK/waiting/${file##*/}"
-	done < <(files 't/*.pl')
+	done < <(files "t/$TAP_FILES")
 	TAP_STARTED=${EPOCHREALTIME/./}
 	set -m
 	for ((lane = 1; lane < JOBS; lane++)); do
@@ -340,7 +342,7 @@ take_tap_file()
 suite_tap()
 {
 	local status=0
-	[ -n "$(files 't/*.pl')" ] || return 0
+	[ -n "$(files "t/$TAP_FILES")" ] || return 0
 	begin TAP
 	STARTED=$TAP_STARTED
 	tap_lane >"$WORK/lanes/last" 2>&1
