@@ -280,16 +280,16 @@ string_field(TexHistory *history, Jsonb *attributes, const char *key)
 	return tex_strings_add(history->names, value->val.string.val, value->val.string.len);
 }
 
-/* A value worth keeping; *left_out when there is one that is too long. */
+/* A value worth keeping; *left_out when there is one that is too long. Of a column null is one, of clients it is none. */
 static Jsonb *
-value_field(TexHistory *history, Jsonb *attributes, const char *key, bool *left_out)
+value_field(TexHistory *history, Jsonb *attributes, const char *key, bool is_column, bool *left_out)
 {
 	JsonbValue	buffer;
 	JsonbValue *value = field(attributes, key, &buffer);
 	MemoryContext old;
 	Jsonb	   *kept;
 
-	if (value == NULL || value->type == jbvNull)
+	if (value == NULL || (value->type == jbvNull && !is_column))
 		return NULL;
 	if ((value->type == jbvString && value->val.string.len > LONGEST_VALUE) ||
 		(value->type == jbvBinary && value->val.binary.len > LONGEST_VALUE))
@@ -331,6 +331,7 @@ static void
 read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 {
 	bool		ignored;
+	bool		is_column;
 	int32		access = string_field(history, attributes, "access_type");
 
 	event->data = make_data(history);
@@ -339,10 +340,11 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 									tex_history_text(history, string_field(history, attributes, "ordering")));
 	event->data->variable = variable_identity(history, event);
 	event->data->location = string_field(history, attributes, "location");
-	event->data->old_value = value_field(history, attributes, "old_value", &ignored);
-	event->data->new_value = value_field(history, attributes, "new_value",
-										 &event->data->value_left_out);
 	read_watched(history, event->data, attributes);
+	is_column = event->data->isolation != TEX_NO_NAME;
+	event->data->old_value = value_field(history, attributes, "old_value", is_column, &ignored);
+	event->data->new_value = value_field(history, attributes, "new_value", is_column,
+										 &event->data->value_left_out);
 	if (!ROW_IS_NULL(row, COL_LOCK_SET))
 	{
 		Datum	   *elements;

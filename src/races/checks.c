@@ -412,6 +412,45 @@ is_act(const TexEvent *write)
 	return !write->data->incomplete && !changes_nothing(write);
 }
 
+/* The change that another transaction made of what was read, before the reader committed; NULL: it still held. */
+static const Change *
+change_of(const Checks *checks, const Step *step)
+{
+	const TexEvent *read = tex_access_event(checks->races, step->access);
+	int32		last = last_change(checks, step->variable, checks->groups[step->group].committed);
+	const TexEvent *remote;
+
+	if (last < 0 || !leaves_other(tex_access_event(checks->races, checks->changes[last].access), tex_value_of(read)))
+		return NULL;
+	last = last_replaced(checks, step->variable, tex_value_of(read), last);
+	if (last < 0)
+		return NULL;
+	remote = tex_access_event(checks->races, checks->changes[last].access);
+	if (remote->extent.ended < read->at || !tex_watched_are_rivals(checks->races, read, remote))
+		return NULL;
+	return &checks->changes[last];
+}
+
+/*
+ * Looks for what the transaction wrote, from an act on, up to an access at which it read anew: the
+ * first thing that who made the change had read before he did, else the first at all.
+ */
+static void
+find_act(const Checks *checks, TexPair *pair, const Change *change, int32 act, int32 nacts, int32 until)
+{
+	for (; act < nacts && checks->acts[act] < until && pair->fourth == TEX_NO_ACCESS; act++)
+	{
+		const TexEvent *write = tex_access_event(checks->races, checks->acts[act]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_act(write))
+			continue;
+		pair->fourth = read_by(checks, change->group, write->data->variable, change->access);
+		if (pair->fourth != TEX_NO_ACCESS || pair->third == TEX_NO_ACCESS)
+			pair->third = checks->acts[act];
+	}
+}
+
 /*
  * Reports a read, if somebody changed what was read and something was written that goes by
  * it, up to an access at which the transaction read it again.
@@ -419,43 +458,24 @@ is_act(const TexEvent *write)
 static void
 judge_check(Checks *checks, const Step *step, int32 nacts, int32 until)
 {
-	TexRaces   *races = checks->races;
-	const TexEvent *read = tex_access_event(races, step->access);
 	const Group *group = &checks->groups[step->group];
 	int32		act = first_act(checks, nacts, step->access);
 	TexPair		pair = {.first = step->access,.tier = TEX_TIER_POTENTIAL,.watched = true,
 	.third = TEX_NO_ACCESS,.fourth = TEX_NO_ACCESS};
-	int32		last = last_change(checks, step->variable, group->committed);
 	const Change *change;
-	const TexEvent *remote;
 
-	if (act == nacts || checks->acts[act] > until || read->data->row_locked || last < 0 ||
-		!leaves_other(tex_access_event(races, checks->changes[last].access), tex_value_of(read)))
+	if (act == nacts || checks->acts[act] > until || tex_access_event(checks->races, step->access)->data->row_locked)
 		return;
-	last = last_replaced(checks, step->variable, tex_value_of(read), last);
-	if (last < 0)
-		return;
-	change = &checks->changes[last];
-	remote = tex_access_event(races, change->access);
-	if (remote->extent.ended < read->at || !tex_watched_are_rivals(races, read, remote))
+	change = change_of(checks, step);
+	if (change == NULL)
 		return;
 	pair.second = change->access;
-	for (; act < nacts && checks->acts[act] < until && pair.fourth == TEX_NO_ACCESS; act++)
-	{
-		const TexEvent *write = tex_access_event(races, checks->acts[act]);
-
-		CHECK_FOR_INTERRUPTS();
-		if (!is_act(write))
-			continue;
-		pair.fourth = read_by(checks, change->group, write->data->variable, change->access);
-		if (pair.fourth != TEX_NO_ACCESS || pair.third == TEX_NO_ACCESS)
-			pair.third = checks->acts[act];
-	}
+	find_act(checks, &pair, change, act, nacts, until);
 	if (pair.third == TEX_NO_ACCESS ||
 		(group->serializable && (pair.fourth == TEX_NO_ACCESS || checks->groups[change->group].serializable)) ||
 		lost_update_of(checks, step->group, change->group))
 		return;
-	tex_races_add_watched(races, pair);
+	tex_races_add_watched(checks->races, pair);
 }
 
 /* Goes through the accesses of one variable by a transaction. */

@@ -220,6 +220,15 @@ for my $round (1 .. 2)
 	$checks{$_} += sql("SELECT count(*) FROM expected WHERE certain AND kind = '$_'") foreach ('check-then-act', 'write skew');
 	is(sql('SELECT tx, other, id, kind FROM expected WHERE certain EXCEPT SELECT * FROM found ORDER BY 1, 2, 3, 4'), '', 'who went by what another one changed is found') or diag("seed $seed");
 	is(sql('SELECT * FROM found EXCEPT SELECT tx, other, id, kind FROM expected WHERE NOT was_seen ORDER BY 1, 2, 3, 4'), '', 'and nobody else') or diag("seed $seed");
+	# Looked at again in another order, and fewer at a time, it is the same.
+	sql(q{
+		DROP TABLE IF EXISTS known;
+		CREATE TABLE known AS TABLE trace_ext.findings;
+		TRUNCATE trace_ext.findings, trace_ext.race_pairs;
+		UPDATE trace_ext.detect_state SET at_once = 10;
+		INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp) SELECT trace_id, now() - random() * interval '1 day' FROM trace_ext.summary_base});
+	sql('SET trace_ext.lateness = 0; CALL trace_ext.detect_all()');
+	is(sql('(TABLE known EXCEPT ALL TABLE trace_ext.findings) UNION ALL (TABLE trace_ext.findings EXCEPT ALL TABLE known)'), '', 'findings are those of the events, whatever is looked at together');
 	# What was written is what is stored.
 	is(sql(q{
 		SELECT count(*) FROM (
