@@ -1,7 +1,7 @@
 # looking.sh
 #		What a person waits for who looks at a trace or at the services in psql, against
-#		20 ms, which feels like at once, of the server's CPU: waterfall() of a trace of 1,000 events with
-#		accesses, locks and errors, and top with samples of 5 minutes of ten services, as of the end of
+#		20 ms, which feels like at once, of the server's CPU: waterfall() and trace_html() of a trace of 1,000 events with
+#		accesses and errors, and top with samples of 5 minutes of ten services, as of the end of
 #		the data. Neither may cost more where ten times the events are stored.
 #
 # shellcheck shell=bash
@@ -31,12 +31,14 @@ make_what_is_looked_at()
 # compare_looking WHERE DAY: against 20 ms.
 compare_looking()
 {
-	local waterfall top lines
+	local waterfall page top lines
 	make_what_is_looked_at "$2"
 	lines=$(run_sql -c "SELECT count(*) FROM trace_ext.waterfall(bench.id(0, 'looked at'))")
 	[ "$lines" -gt 900 ] || die "looking: waterfall() has $lines lines"
 	waterfall=$(calc "$(cpu_of_statement "$SOCKET" bench 50 "SELECT * FROM trace_ext.waterfall(bench.id(0, 'looked at'));") / 1000")
 	result "waterfall() of 1,000 events$1 / 20 ms" "$(milliseconds "$waterfall")" "20 ms" "$(calc "$waterfall / 20")" '<=' 1
+	page=$(calc "$(cpu_of_statement "$SOCKET" bench 50 "SELECT trace_ext.trace_html(bench.id(0, 'looked at'));") / 1000")
+	result "trace_html() of 1,000 events$1 / 20 ms" "$(milliseconds "$page")" "20 ms" "$(calc "$page / 20")" '<=' 1
 	top=$(calc "$(cpu_of_statement "$SOCKET" bench 200 "SELECT * FROM trace_ext_internal.top_at(timestamptz '2024-01-01 00:00:00+00' + $2 * interval '24 hours');") / 1000")
 	result "top$1 / 20 ms" "$(milliseconds "$top")" "20 ms" "$(calc "$top / 20")" '<=' 1
 }

@@ -1,6 +1,6 @@
 # 027_exchange.pl
 #		What goes out is what its format is, by the parsers of others: the official code of
-#		OpenTelemetry, promtool, Perfetto's trace processor, and checks of Jaeger's, Zipkin's and
+#		OpenTelemetry, promtool, Perfetto's trace processor, Jaeger's and Zipkin's own loaders, and checks of Jaeger's, Zipkin's and
 #		Chrome's JSON (exchange_check.py).  What cannot be fetched here is said, and the others run.
 
 use strict;
@@ -140,6 +140,52 @@ PY
 		skip 'no trace processor', 1;
 	}
 	is(system("timeout 60 '$venv/bin/python' '$perfetto' '$dir/events.chrome.json' '$dir/bodies.chrome.json' '$dir/hostile.chrome.json' >'$dir/perfetto.log' 2>&1"), 0, 'Perfetto loads all slices') or diag(slurp_file("$dir/perfetto.log"));
+}
+
+# What a document has, to be compared with what the loaders below found in it.
+my @documents = grep { -e "$dir/$_.jaeger.json" } qw(bodies events hostile);
+sub sums
+{
+	my ($python) = @_;
+	my $sums = "$dir/sums.py";
+	write_file($sums, "import json, sys\nfor name in sys.argv[1:]:\n    d = json.load(open(name))\n    $python");
+	return sub { my ($format) = @_; return scalar `python3 '$sums' @{[map { "'$dir/$_.$format.json'" } @documents]}` };
+}
+
+# By the types of Jaeger, from Go's proxy.
+SKIP:
+{
+	my $go = (grep { -x } map { "$_/go" } split /:/, $ENV{PATH})[0];
+	my $made = "$dir/jaeger";
+	mkdir $made;
+	write_file("$made/main.go", slurp_file("$test/jaeger_load.go"));
+	write_file("$made/go.mod", "module load\n\ngo 1.21\n");
+	local %ENV = (%ENV, GOPATH => "$dir/go", GOCACHE => "$dir/go-cache", GOFLAGS => '-mod=mod -modcacherw', GOTOOLCHAIN => 'local');
+	if (!$go || system("cd '$made' && (timeout 90 '$go' get github.com/jaegertracing/jaeger/model/json\@v1.62.0 && timeout 180 '$go' build -o load .) >'$dir/go.log' 2>&1") != 0)
+	{
+		diag("SKIPPED: Jaeger's Go module cannot be built here: " . ($go ? slurp_file("$dir/go.log") : 'there is no Go'));
+		skip 'no Jaeger', 1;
+	}
+	my $wanted = sums('spans = [s for t in d["data"] for s in t["spans"]]; print(len(d["data"]), len(spans), sum(len(s["logs"]) for s in spans), sum(len(s["references"]) for s in spans), sum(s["duration"] for s in spans))')->('jaeger');
+	is(scalar `timeout 60 '$made/load' @{[map { "'$dir/$_.jaeger.json'" } @documents]}`, $wanted, 'Jaeger takes its documents, and finds all in them');
+}
+
+# By the decoder of Zipkin's server, from Maven.
+SKIP:
+{
+	my %path = map { my $program = $_; ($program => (grep { -x } map { "$_/$program" } split /:/, $ENV{PATH})[0]) } qw(mvn java);
+	my $jar = $ENV{ZIPKIN_JAR} // "$dir/zipkin-3.4.3.jar";
+	if (!-e $jar && $path{mvn})
+	{
+		system("timeout 180 '$path{mvn}' -q -B -Dmaven.repo.local='$dir/m2' dependency:copy -Dartifact=io.zipkin.zipkin2:zipkin:3.4.3 -DoutputDirectory='$dir' >'$dir/mvn.log' 2>&1");
+	}
+	if (!-e $jar || !$path{java})
+	{
+		diag("SKIPPED: Zipkin's decoder cannot be had here: " . (-e "$dir/mvn.log" ? slurp_file("$dir/mvn.log") : 'there is no Maven or no Java'));
+		skip 'no Zipkin', 1;
+	}
+	my $wanted = sums('print(len({s["traceId"] for s in d}), len(d), sum(len(s.get("annotations", [])) for s in d), sum("parentId" in s for s in d), sum(s.get("duration", 0) for s in d))')->('zipkin');
+	is(scalar `timeout 120 '$path{java}' -cp '$jar' '$test/ZipkinLoad.java' @{[map { "'$dir/$_.zipkin.json'" } @documents]} 2>&1`, $wanted, 'Zipkin takes its documents, and finds all in them');
 }
 
 # What is scraped, of services of any name.

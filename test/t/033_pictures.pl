@@ -1,5 +1,5 @@
 # 033_pictures.pl
-#		Pictures and pages, read by the programs that read them: xmllint, dot, an HTML parser, and a
+#		Pictures and pages, read by the programs that read them: xmllint, dot, an HTML parser, speedscope, and a
 #		browser, which also says whether texts overlap and whether the page can be used by keys.
 #
 # A program that is not there is told of, and the rest is tried. TRACE_EXT_TOOLS=all: it must be there.
@@ -14,6 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use TraceExtTest;
+use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(time);
 
 my $node = new_node('pictures', shared_preload_libraries => 'trace_ext', 'trace_ext.workers' => 'off');
@@ -265,6 +266,38 @@ SCRIPT
 	like($title // '', qr/^\d{3,} texts:\.$/, 'no text runs out of its picture or into another one') or diag($title // substr($err, -1000));
 	unlike($out, qr/alert\(1\)<\/script>/, 'no script of a client');
 	unlike($err, qr/CONSOLE/, 'and nothing in the console');
+}
+
+#
+# speedscope, from npm, reads folded stacks and adds them up as they are
+#
+SKIP:
+{
+	my $browser = tool('chromium', 'chromium-browser', 'google-chrome') or skip('no browser', 2);
+	my $npm = tool('npm') or skip('no npm', 2);
+	local $ENV{HOME} = $dir;
+	my $release = "$dir/speedscope/node_modules/speedscope/dist/release";
+	if (system("timeout 120 '$npm' install --prefix '$dir/speedscope' --ignore-scripts --no-audit --no-fund speedscope\@1.25.0 >'$dir/npm.log' 2>&1") != 0 || !-e "$release/index.html")
+	{
+		diag('SKIPPED: speedscope cannot be fetched here: ' . slurp("$dir/npm.log"));
+		skip('no speedscope', 2);
+	}
+	my $folded = slurp($files{folded}[0]);
+	my $script = spew('speedscope.js', 'speedscope.loadFileFromBase64("stacks.txt", "' . encode_base64($folded, '') . '")');
+	my ($done, $out, $err) = output($browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', "--user-data-dir=$dir/browser", '--allow-file-access-from-files',
+		'--virtual-time-budget=20000', '--dump-dom', "file://$release/index.html#localProfilePath=$script&view=sandwich");
+	like($out, qr{<title>stacks[.]txt - speedscope</title>}, 'speedscope takes folded stacks') or diag(substr($err, -1000));
+	# Its table: in all, of its own, name; those with most of their own first.
+	my ($table) = $out =~ /Symbol Name(.*)/s;
+	my @seen = ($table // '') =~ />([\d,]+) \([^()<>]*%\)</g;
+	my %own;
+	foreach my $line (split(/\n/, $folded))
+	{
+		my ($frame, $n) = $line =~ /([^;]*) (\d+)$/;
+		$own{$frame} += $n;
+	}
+	my @own = (sort { $b <=> $a } values %own)[0 .. 4];
+	is(join(' ', map { $seen[2 * $_ + 1] // '' } 0 .. 4), join(' ', map { scalar reverse(join(',', unpack('(A3)*', scalar reverse($_)))) } @own), 'and adds up what was in each');
 }
 
 #
