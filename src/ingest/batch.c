@@ -27,6 +27,7 @@
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
+#include "common/distributed.h"
 #include "common/event.h"
 #include "common/owner.h"
 #include "ingest/batch.h"
@@ -363,6 +364,7 @@ insert_rows(TexBatch *batch)
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	uint64		inserted;
 
+	tex_refuse_distributed();
 	if (batch->sort == NULL)
 		store_rows(batch, store);
 	else

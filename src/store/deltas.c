@@ -42,6 +42,7 @@
 #include "store/append.h"
 #include "store/data_version.h"
 #include "store/deltas.h"
+#include "common/distributed.h"
 #include "common/event.h"
 #include "store/fold_once.h"
 #include "store/operation.h"
@@ -496,6 +497,7 @@ tex_append_deltas(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"append_deltas\" must be fired for a statement")));
 
+	tex_refuse_distributed();
 	tex_note_restorer();
 	set = find_pending(GetCurrentSubTransactionId());
 	if (set != NULL)
@@ -540,6 +542,7 @@ before_commit(bool may_fold)
 	if (pending_sets != NULL)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
+		tex_refuse_distributed();
 		while (pending_sets != NULL)
 			append_pending(pending_sets);
 		PopActiveSnapshot();

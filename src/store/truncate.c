@@ -18,6 +18,7 @@
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
+#include "common/distributed.h"
 #include "common/event.h"
 #include "common/owner.h"
 #include "common/xact.h"
@@ -52,6 +53,7 @@ tex_note_truncate(PG_FUNCTION_ARGS)
 	all = RelationGetRelid(rel) == tex_relation_oid("events");
 	if (!all && !rel->rd_rel->relispartition)
 		return PointerGetDatum(NULL);	/* detached: no part of events any more */
+	tex_refuse_distributed();
 	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
 	{
 		truncating_all = truncating_all || all;
