@@ -1,4 +1,4 @@
-EXTENSION    = trace_ext
+EXTENSION    = trace_ext trace_ext_router
 EXTVERSION  := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" trace_ext.control)
 MODULE_big   = trace_ext
 
@@ -15,9 +15,12 @@ endif
 
 # The script of the version is its fragments, in the order of their numbers.
 FRAGMENTS   := $(sort $(wildcard sql/[0-9][0-9]_*.sql))
-SCRIPT       = sql/$(EXTENSION)--$(EXTVERSION).sql
-DATA_built   = $(SCRIPT)
-DATA         = $(filter-out $(SCRIPT),$(wildcard sql/$(EXTENSION)--*.sql))
+SCRIPT       = sql/trace_ext--$(EXTVERSION).sql
+# The router's has what the store's has, then what it does otherwise over nodes; rights come last.
+ROUTER_FRAGMENTS := $(filter-out sql/90_grants.sql,$(FRAGMENTS)) $(sort $(wildcard sql/router/[0-9][0-9]_*.sql)) sql/90_grants.sql
+ROUTER_SCRIPT = sql/trace_ext_router--$(EXTVERSION).sql
+DATA_built   = $(SCRIPT) $(ROUTER_SCRIPT)
+DATA         = $(filter-out $(DATA_built),$(wildcard sql/trace_ext--*.sql sql/trace_ext_router--*.sql))
 
 REGRESS      = $(basename $(notdir $(sort $(wildcard test/sql/*.sql))))
 REGRESS_OPTS = --inputdir=test --load-extension=trace_ext
@@ -31,7 +34,7 @@ ifdef WERROR
 PG_CFLAGS   += -Werror
 endif
 
-EXTRA_CLEAN  = $(SCRIPT) output_iso trace_ext_otlp.* src/receiver/*.o src/receiver/*.bc
+EXTRA_CLEAN  = $(DATA_built) output_iso trace_ext_otlp.* src/receiver/*.o src/receiver/*.bc
 
 # Bodies of gzip, where zlib's header is there; the server itself links zlib.
 ifeq ($(shell printf '\043include <zlib.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes),yes)
@@ -49,8 +52,11 @@ all install installcheck clean:
 	@echo "PostgreSQL's development files were not found: set PG_CONFIG, or install them as test/packages.sh does" >&2; exit 1
 endif
 
-$(SCRIPT): $(FRAGMENTS) $(EXTENSION).control
+$(SCRIPT): $(FRAGMENTS) trace_ext.control
 	cat $(FRAGMENTS) > $@
+
+$(ROUTER_SCRIPT): $(ROUTER_FRAGMENTS) trace_ext_router.control
+	sed 's/"CREATE EXTENSION trace_ext"/"CREATE EXTENSION trace_ext_router"/' $(ROUTER_FRAGMENTS) > $@
 
 $(OBJS) $(RECEIVER_OBJS): $(wildcard src/*.h src/*/*.h)
 

@@ -1,6 +1,15 @@
 -- The schema, and types that the tables below are made of.
 \echo Use "CREATE EXTENSION trace_ext" to load this file. \quit
 
+DO $$
+BEGIN
+    IF (SELECT count(*) FROM pg_catalog.pg_extension WHERE extname IN ('trace_ext', 'trace_ext_router')) > 1 THEN
+        RAISE EXCEPTION 'a database is a store of events or a router, not both' USING ERRCODE = 'duplicate_object',
+              HINT = 'CREATE EXTENSION trace_ext_router in a database of its own.';
+    END IF;
+END
+$$;
+
 -- Made here it is a member, and DROP EXTENSION leaves nothing behind.
 CREATE SCHEMA trace_ext;
 COMMENT ON SCHEMA trace_ext IS 'causal trace store';

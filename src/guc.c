@@ -67,10 +67,18 @@ int			tex_cache_retry_after = 5;
 int			tex_cache_report_ttl = 30;
 char	   *tex_cache_trusted_functions = NULL;
 
+int			tex_node_down = TEX_NODE_DOWN_ERROR;
+
 static const struct config_enum_entry cache_modes[] = {
 	{"on", TEX_CACHE_ON, false},
 	{"bypass", TEX_CACHE_BYPASS, false},
 	{"off", TEX_CACHE_OFF, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry node_down_kinds[] = {
+	{"error", TEX_NODE_DOWN_ERROR, false},
+	{"partial", TEX_NODE_DOWN_PARTIAL, false},
 	{NULL, 0, false}
 };
 
@@ -364,6 +372,17 @@ define_detection(void)
 							 "Whether pairs are reported that only the hand-over of a lock ordered.",
 							 "They have a confidence of 0.3.",
 							 &tex_potential_races, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+/* What a router goes by. */
+static void
+define_router(void)
+{
+	DefineCustomEnumVariable("trace_ext.node_down",
+							 "What a router does where a node is down.",
+							 "\"error\": nothing is answered, \"partial\": what the other nodes have, with a warning.",
+							 &tex_node_down, TEX_NODE_DOWN_ERROR, node_down_kinds,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
@@ -753,6 +772,7 @@ tex_guc_init(void)
 	define_anomalies();
 	define_cache();
 	define_watch();
+	define_router();
 	define_workers();
 	define_receiver();
 	define_retention();

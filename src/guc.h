@@ -90,6 +90,15 @@ extern int	tex_watch_max_rows;
 extern char *tex_traceparent;
 extern char *tex_service_name;
 
+/* What a router answers where a node is down. */
+typedef enum TexNodeDown
+{
+	TEX_NODE_DOWN_ERROR,
+	TEX_NODE_DOWN_PARTIAL
+} TexNodeDown;
+
+extern int	tex_node_down;
+
 static inline int64
 tex_clock_skew_usecs(void)
 {
