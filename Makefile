@@ -85,12 +85,16 @@ endif
 endif
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop test sanitize assert fuzz bench
+.PHONY: demo demo-stop demo-router test sanitize assert fuzz bench
 demo:
 	@test/demo.sh start
 
 demo-stop:
 	@test/demo.sh stop
+
+# Three throw-away stores and a router in front of them; nothing of it stays.
+demo-router:
+	@test/demo_router.sh
 
 test:
 	@test/run.sh
