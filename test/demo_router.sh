@@ -18,11 +18,11 @@ ask()
 		-v ON_ERROR_STOP="${STOP_ON_ERROR:-1}" -P footer=off -P pager=off "$@"
 }
 
-# Says it, and the answer below it, an error or a warning included.
+# The answers to these, errors and warnings included.
 show_sql()
 {
-	say "$1"
-	STOP_ON_ERROR=0 ask -c "SET search_path = trace_ext, public" "${@:2}" 2>&1
+	STOP_ON_ERROR=0 ask -v SHOW_CONTEXT=never -c 'SET search_path = trace_ext, public' "$@" 2>&1 || true
+	say ''
 }
 
 start_clusters()
@@ -58,11 +58,11 @@ stop_node()
 {
 	cluster_stop "$WORK/$1"
 	say "8. Node \"$1\" is stopped. What it takes part in names it, and is no smaller answer in silence: SELECT count_events()"
-	show_sql '' -c 'SELECT count_events()' -c "SELECT kind, evidence FROM find_variable_races('accounts.alice.balance') LIMIT 1"
+	show_sql -c 'SELECT count_events()' -c "SELECT kind, evidence FROM find_variable_races('accounts.alice.balance') LIMIT 1"
 	say '   Who would rather have what there is asks for it: SET trace_ext.node_down = partial'
-	show_sql '' -c 'SET trace_ext.node_down = partial' -c 'SELECT count_events()'
+	show_sql -c 'SET trace_ext.node_down = partial' -c 'SELECT count_events()'
 	say '   SELECT ... FROM nodes'
-	show_sql '' -c "SELECT name, state, events, left(regexp_replace(last_error, '\s+', ' ', 'g'), 60) AS last_error FROM nodes"
+	show_sql -c "SELECT name, state, events, left(regexp_replace(last_error, '\s+', ' ', 'g'), 60) AS last_error FROM nodes"
 }
 
 start_again()
