@@ -42,3 +42,29 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.make_epoch(int, timestamptz, timestamptz) IS
     'makes the view of the events of an epoch of a router, or gives it other bounds';
+
+-- What a router reads as its count_deltas: here it is known which operations are "(other)".
+CREATE VIEW trace_ext_internal.node_count_deltas AS
+SELECT d.hour, d.service_name, d.kind, trace_ext_internal.counted_as(d.service_name, d.operation) AS operation, d.event_count, d.error_count,
+       d.write_count, d.latency
+  FROM trace_ext.count_deltas d;
+COMMENT ON VIEW trace_ext_internal.node_count_deltas IS 'count_deltas, each operation as it will be counted';
+
+CREATE FUNCTION trace_ext_internal.keep_sources(resources jsonb, scopes jsonb, links jsonb) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    INSERT INTO trace_ext.otlp_resources SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.otlp_resources, resources) ON CONFLICT DO NOTHING;
+    INSERT INTO trace_ext.otlp_scopes SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.otlp_scopes, scopes) ON CONFLICT DO NOTHING;
+    -- Where the span is there already, its trace has to be looked at again.
+    WITH new AS (
+        INSERT INTO trace_ext.trace_links SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.trace_links, links) ON CONFLICT DO NOTHING
+        RETURNING trace_id, span_id, "timestamp")
+    INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+    SELECT DISTINCT n.trace_id, 0, 0, 0, true FROM new n
+     WHERE EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = n.trace_id AND e.id = trace_ext_internal.otlp_start_id(n.trace_id, n.span_id)
+                      AND e."timestamp" = n."timestamp");
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.keep_sources(jsonb, jsonb, jsonb) IS
+    'stores resources, scopes and links of OpenTelemetry that a router read, those that are there already left out';

@@ -237,22 +237,6 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.connect_node(text, text) IS 'makes the foreign server of a node, its user mapping and the foreign tables that are read as tables';
 
-CREATE FUNCTION trace_ext_internal.make_node_tables(name text) RETURNS void
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-    AS $$
-DECLARE
-    t record;
-BEGIN
-    FOR t IN SELECT c.relname, obj_description(c.oid, 'pg_class') AS comment FROM pg_class c
-              WHERE c.relnamespace = 'trace_ext_internal'::regnamespace AND c.relname LIKE 'all\_%' AND c.relkind = 'r' LOOP
-        EXECUTE format('CREATE FOREIGN TABLE trace_ext_internal.%I () INHERITS (trace_ext_internal.%I) SERVER %I OPTIONS (schema_name ''trace_ext'', table_name %L)',
-                       substr(t.relname, 5) || '_' || name, t.relname, 'trace_ext_' || name, substr(t.relname, 5));
-        EXECUTE format('COMMENT ON FOREIGN TABLE trace_ext_internal.%I IS %L', substr(t.relname, 5) || '_' || name, t.comment || ', on one node');
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.make_node_tables(text) IS 'makes the foreign tables of a node: one of each table all_..., which is their parent';
-
 -- What a node must be: a store of this version, an account that may do all that is asked, and no node already.
 CREATE FUNCTION trace_ext_internal.judge_node(name text, OUT identity text)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

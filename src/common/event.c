@@ -60,6 +60,17 @@ tex_relation_oid(const char *name)
 }
 
 /*
+ * Is this the database of a router (trace_ext_router), whose events are on nodes?
+ */
+bool
+tex_is_router(void)
+{
+	Oid			schema = get_namespace_oid("trace_ext_internal", true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("shard_nodes", schema));
+}
+
+/*
  * Fills kind_oids from the catalog, once a session and extension.  The cache is
  * valid only when it is complete: an error in the middle leaves it to be filled
  * anew.

@@ -745,6 +745,7 @@ tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	pg_uuid_t	some[TRACES_OF_A_QUERY];
 	int			count = 0;
 
+	tex_ranges_learn(tex_history_ranges(history), ids, n);
 	for (int i = 0; i < n; i++)
 		starts[i] = (Start) {
 			tex_range_of(tex_history_ranges(history), &ids[i], 1).first, ids[i]

@@ -100,6 +100,23 @@ search_trace(Search *search, const pg_uuid_t *trace_id)
 	MemoryContextDelete(context);
 }
 
+/* Has when the traces of the query before ran be known all at once. */
+static void
+learn_ranges(const TexRanges *ranges, int rows)
+{
+	SPITupleTable *table = SPI_tuptable;
+	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(rows, 1));
+
+	for (int i = 0; i < rows; i++)
+	{
+		bool		isnull;
+
+		ids[i] = *DatumGetUUIDP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull));
+	}
+	tex_ranges_learn(ranges, ids, rows);
+	pfree(ids);
+}
+
 /*
  * The traces that accessed a variable, by the time of their first access.  One that
  * did so at or after "since" is home.  One that did so only before, within
@@ -135,7 +152,10 @@ candidates_of(text *variable, TimestampTz since, int *n)
 		if (!candidate->home)
 		{
 			if (ranges == NULL)
+			{
 				ranges = tex_ranges_create();
+				learn_ranges(ranges, rows);
+			}
 			if (tex_extent_of(ranges, &candidate->id).ended < since)
 				continue;
 		}

@@ -85,6 +85,14 @@ load_result(TexHistory *history, TexRole role, const TexExtent *within)
 	pg_uuid_t  *ids = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(rows, 1));
 	int			n = 0;
 
+	if (within)
+	{
+		bool		isnull;
+
+		for (int i = 0; i < rows; i++)
+			ids[i] = *DatumGetUUIDP(SPI_getbinval(table->vals[i], table->tupdesc, 1, &isnull));
+		tex_ranges_learn(tex_history_ranges(history), ids, rows);
+	}
 	for (int i = 0; i < rows; i++)
 	{
 		bool		isnull;

@@ -33,11 +33,13 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/int.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -88,8 +90,9 @@ typedef struct OidSet
 
 struct TexRanges
 {
-	HTAB	   *outstanding;	/* by trace, of the deltas */
+	HTAB	   *outstanding;	/* by trace, of the deltas; of a router all that nodes said */
 	TexRange	uncounted;		/* of partitions that may have rows no delta tells of */
+	bool		of_nodes;		/* the summaries are on nodes, see tex_ranges_learn() */
 };
 
 /* ----------------------------------------------------------------
@@ -359,9 +362,70 @@ tex_ranges_create(void)
 
 	ranges->outstanding = hash_create("ranges of deltas", 64, &ctl,
 									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	tex_scan_own("summary_deltas", add_delta, ranges);
-	ranges->uncounted = uncounted_range();
+	ranges->of_nodes = tex_is_router();
+	if (ranges->of_nodes)
+		ranges->uncounted = (TexRange) TEX_NO_RANGE;	/* what a node says of a trace it sees as it sees the rows */
+	else
+	{
+		tex_scan_own("summary_deltas", add_delta, ranges);
+		ranges->uncounted = uncounted_range();
+	}
 	return ranges;
+}
+
+/* Keeps the times of a trace that the nodes said: a row of times_query. */
+static void
+add_answer(const TexRanges *ranges, HeapTuple row, TupleDesc desc)
+{
+	TimesEntry *entry;
+	TimestampTz at[4];
+	bool		isnull;
+	bool		found;
+
+	entry = hash_search(ranges->outstanding, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)), HASH_ENTER, &found);
+	for (int i = 0; i < 4; i++)
+		at[i] = DatumGetTimestampTz(SPI_getbinval(row, desc, i + 2, &isnull));
+	entry->times = times_union(found ? entry->times : no_times, (Times) {
+		{at[0], at[1]}, {at[2], at[3]}
+	});
+}
+
+/*
+ * Has the nodes of a router say, in one round, when some traces ran, so that what is asked
+ * of each of them later is known.  Of a store there is nothing to do.
+ */
+void
+tex_ranges_learn(const TexRanges *ranges, const pg_uuid_t *ids, int n)
+{
+	static const char times_query[] = "SELECT * FROM trace_ext_internal.times_of_traces($1)";
+	Oid			types[1] = {UUIDARRAYOID};
+	Datum	   *unknown;
+	Datum		arg;
+	int			count = 0;
+
+	if (!ranges->of_nodes || n == 0)
+		return;
+	unknown = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (Size) n);
+	for (int i = 0; i < n; i++)
+	{
+		bool		found;
+		TimesEntry *entry = hash_search(ranges->outstanding, &ids[i], HASH_ENTER, &found);
+
+		if (found)
+			continue;
+		entry->times = no_times;
+		unknown[count++] = UUIDPGetDatum(&ids[i]);
+	}
+	if (count > 0)
+	{
+		SPI_connect();
+		arg = PointerGetDatum(construct_array(unknown, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+		SPI_execute_with_args(times_query, 1, types, &arg, NULL, true, 0);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			add_answer(ranges, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		SPI_finish();
+	}
+	pfree(unknown);
 }
 
 /* A column of a row of the base, where none is NULL. */
@@ -399,10 +463,19 @@ base_times(Relation base, Oid index, const pg_uuid_t *id)
 static Times
 times_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
 {
-	Relation	base = table_open(tex_relation_oid("summary_base"), AccessShareLock);
-	Oid			index = tex_relation_oid("summary_base_pkey");
+	Relation	base;
+	Oid			index;
 	Times		times = no_times;
 
+	if (ranges->of_nodes)
+	{
+		tex_ranges_learn(ranges, ids, n);
+		for (int i = 0; i < n; i++)
+			times = times_union(times, ((TimesEntry *) hash_search(ranges->outstanding, &ids[i], HASH_FIND, NULL))->times);
+		return times;
+	}
+	base = table_open(tex_relation_oid("summary_base"), AccessShareLock);
+	index = tex_relation_oid("summary_base_pkey");
 	tex_note_read(RelationGetRelid(base));
 	for (int i = 0; i < n; i++)
 	{

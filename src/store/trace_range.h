@@ -28,6 +28,7 @@ typedef struct TexRange
 typedef struct TexRanges TexRanges;
 
 extern TexRanges *tex_ranges_create(void);
+extern void tex_ranges_learn(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 
 extern TexExtent tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id);
