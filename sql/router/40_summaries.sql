@@ -150,7 +150,7 @@ DECLARE
     needed bigint;
     pages bigint;
 BEGIN
-    PERFORM FROM trace_ext_internal.judge_list(page_size, page, min_events, service, search, before, before_id, since, until, min_duration_ms, errors_only, name, variable);
+    PERFORM FROM trace_ext_internal.judge_list(page_size, page, min_events, service, search, before, before_id, since, until, min_duration_ms, errors_only, name, NULL);
     several := trace_ext_internal.straddlers();
     page_size := coalesce(page_size, 20);
     skipped := CASE WHEN before IS NULL THEN (coalesce(page, 1) - 1) * page_size ELSE 0 END;
