@@ -68,3 +68,21 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.keep_sources(jsonb, jsonb, jsonb) IS
     'stores resources, scopes and links of OpenTelemetry that a router read, those that are there already left out';
+
+-- A router that this store is a node of looks for races in its stead: it reads the queue, and takes out what it has read.
+CREATE FUNCTION trace_ext_internal.queued_traces(most int) RETURNS SETOF detect_queue
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT q.* FROM trace_ext.detect_queue q ORDER BY q.first_timestamp LIMIT most;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.queued_traces(int) IS 'the first rows of detect_queue';
+
+CREATE FUNCTION trace_ext_internal.forget_queued(ids uuid[], since timestamptz[]) RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+    BEGIN ATOMIC
+    WITH gone AS (
+        DELETE FROM trace_ext.detect_queue q USING unnest(ids, since) AS t (id, at) WHERE q.trace_id = t.id AND q.queued_at = t.at RETURNING 1
+    )
+    SELECT count(*) FROM gone;
+    END;
+COMMENT ON FUNCTION trace_ext_internal.forget_queued(uuid[], timestamptz[]) IS 'takes rows out of detect_queue, by trace and since when they are in it';

@@ -62,7 +62,7 @@ DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
         'detect', 'detect_step', 'detect_all', 'set_finding_status', 'cache_reset', 'cache_refresh',
-        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls', 'job_watch', 'make_epoch', 'keep_sources', 'add_node', 'drain_node', 'remove_node'];
+        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls', 'job_watch', 'make_epoch', 'keep_sources', 'queued_traces', 'forget_queued', 'read_queues', 'add_node', 'drain_node', 'remove_node'];
     -- Of those that are not IMMUTABLE; a writer reads nothing of others, and may be told nothing of them.
     for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate', 'watch', 'unwatch'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
@@ -79,7 +79,8 @@ DECLARE
         'judge_alert_rule', 'keep_alert_rule', 'note_alert_rule', 'remove_alert_rule', 'sample_counts', 'find_services', 'alert_value', 'lately', 'note_transition',
         'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept', 'forget_hours', 'forget_baselines', 'hours_of_rows', 'baseline_step', 'baselines_needed', 'baseline_hours', 'odd_events', 'released_beside', 'anomalies_of', 'refresh_anomalies', 'examine_anomalies', 'sweep_anomaly_parts', 'append_stamp', 'note_version', 'take_anomaly_queue', 'anomaly_step', 'anomalies_needed', 'nothing_found_yet', 'keep_anomaly', 'keep_anomaly_part', 'add_up_anomalies', 'watch_row', 'watch_forget', 'judge_watch', 'watch_columns', 'unwatch_table', 'watch_trigger', 'store_watched', 'watch_waiting', 'watch_needed', 'watched_as', 'log_watch',
         'ask_each', 'nodes_to_ask', 'ask_nodes', 'attach_epoch', 'detach_epoch', 'begin_epoch', 'connection_options', 'connect_node', 'make_node_tables', 'judge_node', 'require_node', 'refuse_removed', 'refuse_update', 'refuse_truncate',
-        'ask_about'];
+        'ask_about',
+        'load_summaries', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)

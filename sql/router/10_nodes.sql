@@ -311,6 +311,8 @@ BEGIN
     END IF;
     PERFORM trace_ext_internal.connect_node(name, connection_string);
     store := trace_ext_internal.judge_node(name);
+    -- The router looks for races in its stead, between nodes too.
+    PERFORM FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY['SELECT trace_ext.alter_job(''detect'', enabled => false)::text']);
     INSERT INTO trace_ext_internal.shard_nodes (name, identity) VALUES (add_node.name, store);
     PERFORM trace_ext_internal.begin_epoch(ARRAY(SELECT n.name FROM trace_ext_internal.shard_nodes n WHERE n.state = 'active' ORDER BY n.added_at, n.name), "from");
 END
@@ -380,6 +382,7 @@ BEGIN
         EXECUTE format('COMMENT ON TABLE trace_ext_internal.%I IS %L', part, 'stands for what a removed node had');
         EXECUTE format('CREATE TRIGGER trace_ext_refuse BEFORE INSERT ON trace_ext_internal.%I FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.refuse_removed(%L)', part, node.name);
     END LOOP;
+    PERFORM FROM trace_ext_internal.ask_each(ARRAY[node.name], ARRAY['SELECT trace_ext.alter_job(''detect'', enabled => true)::text']);
     FOR t IN SELECT c.oid::regclass AS place FROM pg_class c JOIN pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_foreign_server s ON s.oid = f.ftserver
               WHERE s.srvname = 'trace_ext_' || node.name LOOP
         EXECUTE format('DROP FOREIGN TABLE %s', t.place);
