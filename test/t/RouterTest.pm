@@ -151,27 +151,37 @@ sub send_batches
 #		Stores and routers
 # ----------------------------------------------------------------
 
+# make_store NODE, DATABASE: copies of the first, which is quicker than to make each.
 sub make_store
 {
 	my ($node, $db) = @_;
-	$node->safe_psql('postgres', "CREATE DATABASE $db");
-	$node->safe_psql($db, 'CREATE EXTENSION trace_ext');
+	if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'empty_store'}) eq '0')
+	{
+		$node->safe_psql('postgres', 'CREATE DATABASE empty_store');
+		$node->safe_psql('empty_store', 'CREATE EXTENSION trace_ext');
+	}
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE empty_store");
 	return;
 }
 
+# What a node is asked is written to its log.
 sub conninfo
 {
 	my ($node, $db, $user) = @_;
-	return sprintf("host=%s port=%d dbname=%s%s", $node->host, $node->port, $db, defined $user ? " user=$user" : '');
+	return sprintf("host=%s port=%d dbname=%s user=%s options='-c log_statement=all'", $node->host, $node->port, $db, $user // 'postgres');
 }
 
 # make_router NODE, DATABASE, [NODE, DATABASE]...: a router over stores that are there.
 sub make_router
 {
 	my ($node, $db, @stores) = @_;
-	$node->safe_psql('postgres', "CREATE DATABASE $db");
-	$node->safe_psql($db, 'CREATE EXTENSION trace_ext_router CASCADE');
-	$node->safe_psql($db, sprintf("SELECT trace_ext.add_node('%s', '%s')", $_->[1], conninfo(@$_))) foreach @stores;
+	if ($node->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'empty_router'}) eq '0')
+	{
+		$node->safe_psql('postgres', 'CREATE DATABASE empty_router');
+		$node->safe_psql('empty_router', 'CREATE EXTENSION trace_ext_router CASCADE');
+	}
+	$node->safe_psql('postgres', "CREATE DATABASE $db TEMPLATE empty_router");
+	$node->safe_psql($db, sprintf("SELECT trace_ext.add_node('%s', \$c\$%s\$c\$)", $_->[1], conninfo(@$_))) foreach @stores;
 	return;
 }
 
@@ -192,18 +202,17 @@ our %not_asked = (
 	trace_range => 'an estimate that may be wider',
 	prometheus_metrics => 'has figures of the server');
 
-# questions NODE, DATABASE: name => query, of each function and view that reads events; traces and variables to ask
-# about are chosen from what is stored there. What has an order of its own begins with "ordered".
+# questions NODE, DATABASE, TIME: name => query, of each function and view that reads events; traces and variables to ask
+# about are chosen from what is stored there, some that run over a time. What has an order of its own begins with "ordered".
 sub questions
 {
-	my ($node, $db) = @_;
+	my ($node, $db, $edge) = @_;
 	my %q;
 	my ($t0, $t1) = split /\|/, $node->safe_psql($db, q{SELECT min(first_timestamp) - interval '1 s', max(last_timestamp) + interval '1 s' FROM trace_ext.trace_summaries});
-	my @traces = split /\n/, $node->safe_psql($db, q{
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY event_count DESC, trace_id LIMIT 2) UNION
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY duration_ms DESC, trace_id LIMIT 2) UNION
+	my @traces = split /\n/, $node->safe_psql($db, qq{
+		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY event_count DESC, trace_id LIMIT 1) UNION
 		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, trace_id LIMIT 1) UNION
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY service_count DESC, trace_id LIMIT 1)});
+		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp < '$edge' AND last_timestamp >= '$edge' ORDER BY service_count DESC, duration_ms DESC, trace_id LIMIT 2)});
 	my $some = join ', ', map { "'$_'" } @traces;
 	my $begin = substr($traces[0], 0, 2);
 	my $third = "'$t0'::timestamptz + ('$t1'::timestamptz - '$t0') / 3";
@@ -212,7 +221,7 @@ sub questions
 		kind_latencies latencies service_calls services state_changes total_latencies trace_roots trace_summaries findings);
 	$q{$_} = "SELECT trace_ext.$_()" foreach qw(count_events count_traces verify_summaries);
 	$q{'status'} = 'SELECT version, events, traces, rejected_events FROM trace_ext.status';
-	$q{$_} = qq{SELECT "position", event_id, trace_id, reason, event FROM trace_ext.$_} foreach qw(ingest_errors my_ingest_errors);
+	$q{$_} = "SELECT event_id, trace_id, reason, event FROM trace_ext.$_" foreach qw(ingest_errors my_ingest_errors);
 
 	# Lists, in their order.
 	$q{"list_traces $_"} = "ordered SELECT * FROM trace_ext.list_traces($_)" foreach ('', '50', '7, 4', '100, 3', '20, 1, 15', "30, service => 'bank'", "30, service => 'Zürich', min_events => 9",
@@ -301,8 +310,6 @@ sub ask
 	my ($node, $db, $questions) = @_;
 	my %answers;
 	my $sql = "SET timezone = 'UTC'; $ask\n";
-	# What is folded and what is outstanding has quantiles of different grain.
-	$sql .= "SELECT trace_ext.fold();\n";
 	$sql .= "SELECT 'ANSWER', \$name\$$_\$name\$, answer, encode(convert_to(coalesce(said, ''), 'UTF8'), 'hex') FROM pg_temp.ask(\$question\$$questions->{$_}\$question\$);\n"
 	  foreach sort keys %$questions;
 	foreach (split /\n/, $node->safe_psql($db, $sql))

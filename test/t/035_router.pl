@@ -1,0 +1,173 @@
+# 035_router.pl
+#		A router answers what a single store with the same events answers.
+#
+# The same random events go to a store and to routers of one, two and three nodes: in other
+# batches, in another order, some of them twice, by every way in. The third node is added when half
+# of the events are there, from a time on that traces run over. Then every question is asked of all
+# of them, also after changes. All are databases of one cluster: what a node does that is
+# down, slow or refuses is in 036_router_down.pl.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use TraceExtTest;
+use RouterTest;
+
+my $TRACES = $ENV{TEST_TRACES} // 150;
+
+seed_random();
+my $node = new_node('router', shared_preload_libraries => 'trace_ext', 'trace_ext.workers' => 'off', fsync => 'off', max_connections => 60,
+	log_line_prefix => '%d %x ', 'trace_ext.fold_threshold' => 0);
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my @stores = qw(a1 b1 b2 c1 c2 c3);
+my %router_of = (r1 => ['a1'], r2 => [ 'b1', 'b2' ], r3 => [ 'c1', 'c2' ]);
+my @routers = sort keys %router_of;
+
+#
+# The same events, in other ways
+#
+
+make_store($node, $_) foreach 'store', @stores;
+foreach my $router (@routers)
+{
+	make_router($node, $router, map { [ $node, $_ ] } @{ $router_of{$router} });
+}
+
+# The edge is a midnight: one of a partition of the stores, and of an epoch of the last router.
+my $edge = int(time / 86400) * 86400;
+$edge -= 86400 if time - $edge < 7200;
+my $edge_text = RouterTest::time_text($edge * 1e6);
+my @before = @{ random_events($TRACES, $edge - 7 * 86400 - 3000, $edge) };
+my @after = @{ random_events($TRACES, time - 1800) };
+my ($early, $late) = ([], []);
+push @{ ($_ =~ /"timestamp": "([^"]*)"/)[0] lt $edge_text ? $early : $late }, $_ foreach @before, @after;
+my $all = @before + @after;
+my $bad = '{"id": "7", "kind": "Error"}';
+
+is(send_batches($node, 'store', 1000, @$early, @$late, $bad), "$all|0|1", "store: $all events");
+is(send_batches($node, 'r1', 300, shuffled(@$early, @$late), @$late[ 0 .. 99 ], $bad), "$all|100|1", 'one node: any order, and a hundred once more');
+
+# By COPY and INSERT, half each, and then again by ingest.
+$node->safe_psql('store', "COPY (SELECT * FROM trace_ext.events ORDER BY md5(id::text || 'x') LIMIT $all / 2) TO '$dir/half'");
+$node->safe_psql('store', "COPY (SELECT * FROM trace_ext.events ORDER BY md5(id::text || 'x') OFFSET $all / 2) TO '$dir/other'");
+$node->safe_psql('r2', "COPY trace_ext.events FROM '$dir/half'");
+$node->safe_psql('r2', "CREATE TABLE public.sent (LIKE trace_ext.events); COPY public.sent FROM '$dir/other';
+	INSERT INTO trace_ext.events SELECT * FROM public.sent; INSERT INTO trace_ext.events SELECT * FROM public.sent ON CONFLICT DO NOTHING; DROP TABLE public.sent;");
+is(send_batches($node, 'r2', 1000, shuffled(@$early), $bad), sprintf('0|%d|1', scalar @$early), 'two nodes: by COPY and INSERT, then the same by ingest_events()');
+
+is(send_batches($node, 'r3', 500, shuffled(@$early), @$early[ 0 .. 49 ]), sprintf('%d|50|0', scalar @$early), 'two of three nodes: what is before the edge');
+$node->safe_psql('r3', sprintf(q{SELECT trace_ext.add_node('c3', $c$%s$c$, '%s')}, conninfo($node, 'c3'), $edge_text));
+is(send_batches($node, 'r3', 700, shuffled(@$late), @$early[ 50 .. 99 ], $bad), sprintf('%d|50|1', scalar @$late), 'three nodes: what is after it, and some from before once more');
+cmp_ok($node->safe_psql('c3', 'SELECT count(*) FROM trace_ext.events'), '>', 0, 'the third node has its part');
+my $straddlers = $node->safe_psql('store', sprintf(q{SELECT count(*) FROM (SELECT FROM trace_ext.events GROUP BY trace_id
+	HAVING min("timestamp") < '%1$s' AND max("timestamp") >= '%1$s') s}, $edge_text));
+cmp_ok($straddlers, '>', 0, "$straddlers traces run over the edge");
+
+#
+# All answers
+#
+
+sub detect_all
+{
+	is((try_psql($node, 'CALL trace_ext.detect_all()', db => $_))[2], '', "$_: races are looked for") foreach @_;
+}
+
+sub compare_all
+{
+	my ($what, $questions) = @_;
+	# What is folded and what is outstanding has quantiles of different grain.
+	$node->safe_psql($_, 'SELECT trace_ext.fold()') foreach 'store', @stores;
+	my $answers = ask($node, 'store', $questions);
+	my @failed = grep { $answers->{$_}[0] =~ /^ERROR/ } sort keys %$answers;
+	is(join(', ', map { "$_: $answers->{$_}[1]" } @failed), '', "$what: the store answers all");
+	same_answers_ok(ask($node, $_, $questions), $answers, "$what, " . scalar(@{ $router_of{$_} }) . ' nodes at first') foreach @routers;
+}
+
+detect_all('store', @routers);
+my $questions = questions($node, 'store', $edge_text);
+is(join(', ', not_covered($node, 'store', $questions)), '', 'every function is asked, or there is a reason not to');
+compare_all('all', $questions);
+
+sub exact_everywhere
+{
+	my ($what) = @_;
+	is(join("\n", map { $node->safe_psql($_, "SELECT '$_', * FROM trace_ext.verify_summaries()") } @stores), '', "$what: sums are exact on each node");
+}
+exact_everywhere('all');
+
+#
+# What nodes are asked
+#
+
+# remote SQL: the statements on events that nodes were sent while the router answered.
+sub remote
+{
+	my ($db, $sql) = @_;
+	my $offset = -s $node->logfile;
+	$node->safe_psql($db, $sql);
+	my $log = slurp_file($node->logfile, $offset);
+	my $nodes = join '|', @stores;
+	return grep { /FROM trace_ext_internal\.events_of_epoch_\d/ } $log =~ /^(?:$nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)/gm;
+}
+
+my ($trace) = $questions->{'compare_traces'} =~ /\('([^']*)'/;
+foreach my $question ("find_races('$trace')", "trace_events('$trace')", "waterfall('$trace')", "audit_trail('$trace', 'shop.v1')",
+	"trace_analysis('$trace')", "find_variable_races('shop.v1', '$edge_text')")
+{
+	my @sent = remote('r3', "SELECT * FROM trace_ext.$question");
+	my @unbounded = grep { !/"timestamp" >/ || !/"timestamp" </ } @sent;
+	@unbounded = grep { !/"timestamp" >/ } @sent if $question =~ /^find_var/;
+	ok(@sent > 0, "$question asks nodes for events");
+	is(join("\n", @unbounded), '', "$question: each question that a node is asked has bounds of time");
+}
+
+#
+# Changes
+#
+
+my $changes = qq{
+	DELETE FROM trace_ext.events WHERE trace_id = '$trace';
+	DELETE FROM trace_ext.events WHERE md5(id::text) < '1';
+	DELETE FROM trace_ext.events WHERE "timestamp" BETWEEN '$edge_text'::timestamptz - interval '20 ms' AND '$edge_text'::timestamptz + interval '20 ms';
+	UPDATE trace_ext.events SET service_name = 'renamed', kind = 'Custom' WHERE md5(id::text) > 'f';};
+$node->safe_psql($_, $changes) foreach 'store', @routers;
+my %fewer = map { $_ => $questions->{$_} } grep { !/^(races|incident|race_svg|analyze_global|report|global_races|findings)/ } keys %$questions;
+compare_all('after DELETE and UPDATE', \%fewer);
+exact_everywhere('after DELETE and UPDATE');
+
+# A change is seen by who made it, and by nobody once it is taken back.
+my $count = $node->safe_psql('store', 'SELECT trace_ext.count_events(), trace_ext.count_traces()');
+is($node->safe_psql('r3', q{BEGIN; DELETE FROM trace_ext.events WHERE service_name = 'bank'; SELECT trace_ext.count_events() = (SELECT count(*) FROM trace_ext.events);
+	ROLLBACK; SELECT trace_ext.count_events(), trace_ext.count_traces();}), "t\n$count", 'own changes count, until they are taken back');
+
+foreach (["UPDATE trace_ext.events SET trace_id = md5('x')::uuid WHERE service_name = 'bank'", qr/trace_id/, 'an event cannot move to another node'],
+	["TRUNCATE trace_ext.events", qr/truncate/, 'nor are all of them emptied'],
+	["BEGIN; DELETE FROM trace_ext.events WHERE service_name = 'bank'; PREPARE TRANSACTION 'p';", qr/prepare/i, 'nor is a transaction over nodes prepared'])
+{
+	my ($sql, $says, $what) = @$_;
+	my (undef, undef, $err) = try_psql($node, $sql, db => 'r3');
+	like($err, $says, $what);
+}
+
+#
+# What is offered
+#
+
+my $signatures = q{SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace ORDER BY 1};
+my $views = q{SELECT c.oid::regclass, string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+	WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'v', 'p') AND relname <> 'events_default' GROUP BY 1 ORDER BY 1};
+foreach (['function', $signatures], ['table and view', $views])
+{
+	my ($what, $sql) = @$_;
+	my %has = map { $_ => 1 } split /\n/, $node->safe_psql('r1', $sql);
+	is(join("\n", grep { !$has{$_} } split /\n/, $node->safe_psql('store', $sql)), '', "a router has each $what of a store, under the same name");
+}
+
+done_testing();
