@@ -366,7 +366,8 @@ BEGIN
     LOCK TABLE trace_ext_internal.shard_nodes IN SHARE ROW EXCLUSIVE MODE;
     node := trace_ext_internal.require_node(name);
     LOCK TABLE trace_ext.events IN ACCESS EXCLUSIVE MODE;
-    IF node.name = ANY ((SELECT s.nodes FROM trace_ext_internal.shard_epochs s ORDER BY s.starts_at DESC LIMIT 1)) THEN
+    IF EXISTS (SELECT FROM trace_ext_internal.shard_epochs s WHERE node.name = ANY (s.nodes)
+                  AND s.starts_at = (SELECT max(l.starts_at) FROM trace_ext_internal.shard_epochs l)) THEN
         RAISE EXCEPTION 'node "%" takes events', name USING ERRCODE = 'object_in_use', HINT = 'drain_node() it first.';
     END IF;
     SELECT a.answer::bigint INTO events FROM trace_ext_internal.ask_each(ARRAY[node.name], ARRAY['SELECT trace_ext.count_events()::text']) a;
