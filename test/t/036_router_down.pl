@@ -140,6 +140,11 @@ is($router->safe_psql('other', 'SELECT count(*) FROM trace_ext.nodes'), '0', 'no
 $n2->safe_psql('postgres', q{UPDATE pg_extension SET extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'trace_ext') WHERE extname = 'trace_ext'});
 (undef, $out, $err) = try_psql($router, sprintf(q{SELECT trace_ext.add_node('twice', $c$%s$c$)}, conninfo($n2, 'postgres')), db => 'r');
 like($err, qr/already/, 'nor the same store twice');
+$router->safe_psql('postgres', 'CREATE DATABASE third TEMPLATE empty_router');
+$router->safe_psql('third', sprintf(q{SELECT trace_ext.add_node('with_events', $c$%s$c$)}, conninfo($n1, 'postgres')));
+is($router->safe_psql('third', 'SELECT trace_ext.count_events(), (SELECT count(*) FROM trace_ext.events)'), join('|', (stored($n1)) x 2), 'the first node may have events');
+(undef, $out, $err) = try_psql($router, sprintf(q{SELECT trace_ext.add_node('two', $c$%s$c$)}, conninfo($n2, 'postgres')), db => 'third');
+like($err, qr/has .*events/, 'the next may not: no epoch would have them');
 (undef, $out, $err) = try_psql($router, sprintf(q{SELECT trace_ext.add_node('none', $c$%s$c$)}, conninfo($n2, 'template1')), db => 'r');
 like($err, qr/no store/, 'nor a database without a store');
 (undef, $out, $err) = try_psql($router, q{SELECT trace_ext.add_node('none', $c$host=/nowhere dbname=x password=secret$c$)}, db => 'r');
@@ -165,7 +170,8 @@ $router->safe_psql('other', q{
 	CREATE ROLE boss LOGIN IN ROLE trace_ext_admin; CREATE ROLE sender LOGIN IN ROLE trace_ext_writer; CREATE ROLE looker LOGIN IN ROLE trace_ext_reader; CREATE ROLE nobody_here LOGIN;});
 sub as_role { my ($role, $sql) = @_; my ($o, $e); $router->psql('other', $sql, stdout => \$o, stderr => \$e, on_error_stop => 1, extra_params => [ '-U', $role ]); return ($o, $e) }
 
-my @with = map { conninfo($nodes[$_], 'postgres', 'router') } 0, 1;
+make_store($_, 'fresh') foreach @nodes;
+my @with = map { conninfo($nodes[$_], 'fresh', 'router') } 0, 1;
 (undef, $err) = as_role('boss', qq{SELECT trace_ext.add_node('one', \$c\$$with[0]\$c\$)});
 like($err, qr/password/, 'who is no superuser adds no node without a password');
 foreach my $role (qw(sender looker nobody_here))
@@ -178,11 +184,11 @@ foreach (0, 1)
 	(undef, $err) = as_role('boss', sprintf(q{SELECT trace_ext.add_node('%s', $c$%s password=sesame$c$)}, qw(one two)[$_], $with[$_]));
 	is($err, '', 'an admin adds one with its password');
 }
-is((as_role('looker', 'SELECT trace_ext.count_events()'))[0], $all, 'a reader counts');
-is((as_role('looker', 'SELECT count(*) FROM trace_ext.events'))[0], $all, 'and reads');
+is((as_role('sender', 'SELECT inserted, duplicates FROM trace_ext.ingest_events($json$' . json_batch(@first) . '$json$::text)'))[0], @first . '|0', 'a writer sends');
+is((as_role('looker', 'SELECT trace_ext.count_events()'))[0], scalar @first, 'a reader counts');
+is((as_role('looker', 'SELECT count(*) FROM trace_ext.events'))[0], scalar @first, 'and reads');
 like((as_role('looker', 'DELETE FROM trace_ext.events'))[1], qr/permission denied/, 'but does not delete');
 like((as_role('looker', q{SELECT trace_ext.ingest_events('[]'::text)}))[1], qr/permission denied/, 'nor send');
-is((as_role('sender', 'SELECT inserted, duplicates FROM trace_ext.ingest_events($json$' . json_batch(@first) . '$json$::text)'))[0], '0|' . @first, 'a writer sends');
 like((as_role('sender', 'SELECT * FROM trace_ext.events'))[1], qr/permission denied/, 'but does not read');
 like((as_role('sender', 'SELECT trace_ext.count_events()'))[1], qr/permission denied/, 'nor count');
 foreach my $role (qw(sender looker nobody_here boss))

@@ -164,11 +164,11 @@ sub make_store
 	return;
 }
 
-# What a node is asked is written to its log.
+# What a node is asked is written to its log, where the account may have that.
 sub conninfo
 {
 	my ($node, $db, $user) = @_;
-	return sprintf("host=%s port=%d dbname=%s user=%s options='-c log_statement=all'", $node->host, $node->port, $db, $user // 'postgres');
+	return sprintf("host=%s port=%d dbname=%s ", $node->host, $node->port, $db) . (defined $user ? "user=$user" : "user=postgres options='-c log_statement=all'");
 }
 
 # make_router NODE, DATABASE, [NODE, DATABASE]...: a router over stores that are there.
