@@ -27,7 +27,7 @@ WITH worker AS MATERIALIZED (
 ), backlog AS MATERIALIZED (
     SELECT * FROM trace_ext_internal.partition_backlog()
 )
-SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'trace_ext') AS version,
+SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname IN ('trace_ext', 'trace_ext_router')) AS version,
        trace_ext.count_events() AS events,
        trace_ext.count_traces() AS traces,
        (SELECT count(*) FROM trace_ext.summary_deltas) AS summary_backlog,

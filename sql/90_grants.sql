@@ -81,7 +81,8 @@ DECLARE
         'ask_each', 'nodes_to_ask', 'ask_nodes', 'attach_epoch', 'detach_epoch', 'begin_epoch', 'connection_options', 'connect_node', 'make_node_tables', 'judge_node', 'require_node', 'refuse_removed', 'refuse_update', 'refuse_truncate',
         'ask_about',
         'load_summaries', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
-        'send_link', 'send_source'];
+        'send_link', 'send_source',
+        'command_nodes'];
 BEGIN
     FOR f IN SELECT p.oid::regprocedure AS signature, p.proname, p.provolatile = 'i' AND NOT p.prosecdef AS is_pure
                FROM pg_proc p WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)

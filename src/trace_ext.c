@@ -16,6 +16,7 @@
 #include "common/xact.h"
 #include "shmem.h"
 #include "store/truncate.h"
+#include "shards/shards.h"
 #include "watch/watch.h"
 
 PG_MODULE_MAGIC;
@@ -34,6 +35,7 @@ _PG_init(void)
 	tex_truncate_init();
 	tex_make_way_init();
 	tex_watch_init();
+	tex_shards_init();
 	tex_shmem_init();
 	tex_launcher_init();
 }

@@ -164,10 +164,10 @@ BEGIN
         INSERT INTO trace_ext_internal.shard_queue_read
         SELECT a.node, (a.answer::trace_ext.detect_queue).trace_id, (a.answer::trace_ext.detect_queue).queued_at
           FROM trace_ext_internal.ask_nodes(format('SELECT q::text FROM trace_ext_internal.queued_traces(%s) q', most)) a
-        RETURNING trace_id
+        RETURNING trace_id, queued_at
     )
-    INSERT INTO trace_ext.detect_queue (trace_id, first_timestamp)
-    SELECT r.trace_id, NULL FROM read r;
+    INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp)
+    SELECT r.trace_id, least(r.queued_at, clock_timestamp()), NULL FROM read r;
     GET DIAGNOSTICS rows = ROW_COUNT;
     -- The earliest first.
     UPDATE trace_ext.detect_queue q SET first_timestamp = t.first

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -68,6 +69,18 @@ tex_is_router(void)
 	Oid			schema = get_namespace_oid("trace_ext_internal", true);
 
 	return OidIsValid(schema) && OidIsValid(get_relname_relid("shard_nodes", schema));
+}
+
+/*
+ * The extension of this database, that of a store or that of a router; InvalidOid where
+ * there is none.
+ */
+Oid
+tex_extension_oid(void)
+{
+	Oid			store = get_extension_oid("trace_ext", true);
+
+	return OidIsValid(store) ? store : get_extension_oid("trace_ext_router", true);
 }
 
 /*

@@ -31,6 +31,7 @@ typedef enum TexKind
 extern Oid	tex_schema_oid(void);
 extern Oid	tex_relation_oid(const char *name);
 extern bool tex_is_router(void);
+extern Oid	tex_extension_oid(void);
 
 extern const char *tex_kind_name(TexKind kind);
 extern TexKind tex_kind_by_name(const char *name, int len);

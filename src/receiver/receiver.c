@@ -225,7 +225,7 @@ judge_role(void)
 
 	if (superuser())
 		return psprintf("role \"%s\" is a superuser, and whoever sends bodies needs none of that", role);
-	if (!OidIsValid(get_extension_oid("trace_ext", true)))
+	if (!OidIsValid(get_extension_oid("trace_ext", true)) && !OidIsValid(get_extension_oid("trace_ext_router", true)))
 		return psprintf("there is no extension trace_ext in database \"%s\"", database);
 	SPI_connect();
 	if (SPI_execute("SELECT CASE WHEN has_schema_privilege('trace_ext', 'USAGE') THEN"

@@ -36,6 +36,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "common/event.h"
 #include "workers/wanted.h"
 
 /* ----------------------------------------------------------------
@@ -177,7 +178,7 @@ drops_extension(DropStmt *stmt)
 			return false;
 		if (OidIsValid(extension) && !tex_owns_extension(extension))
 			return false;
-		ours = ours || (OidIsValid(extension) && strcmp(strVal(lfirst(lc)), "trace_ext") == 0);
+		ours = ours || (OidIsValid(extension) && extension == tex_extension_oid());
 	}
 	return ours;
 }
@@ -192,7 +193,7 @@ drops_schema(DropStmt *stmt)
 	bool		ours = false;
 	ListCell   *lc;
 
-	if (stmt->behavior != DROP_CASCADE || !OidIsValid(get_extension_oid("trace_ext", true)))
+	if (stmt->behavior != DROP_CASCADE || !OidIsValid(tex_extension_oid()))
 		return false;
 	foreach(lc, stmt->objects)
 	{
@@ -250,7 +251,7 @@ drops_what_it_owns(DropOwnedStmt *stmt)
 	bool		ours = false;
 	ListCell   *lc;
 
-	if (!OidIsValid(schema) || !OidIsValid(get_extension_oid("trace_ext", true)))
+	if (!OidIsValid(schema) || !OidIsValid(tex_extension_oid()))
 		return false;
 	foreach(lc, stmt->roles)
 	{

@@ -37,6 +37,7 @@
 #include "workers/job_call.h"
 #include "workers/job_process.h"
 #include "workers/worker.h"
+#include "common/event.h"
 #include "common/worker_slots.h"
 
 /* Where nothing is due for so long, the process is worth less than its memory. */
@@ -224,7 +225,7 @@ extension_exists(void)
 	bool		exists;
 
 	StartTransactionCommand();
-	exists = OidIsValid(get_extension_oid("trace_ext", true));
+	exists = OidIsValid(tex_extension_oid());
 	CommitTransactionCommand();
 	return exists;
 }
