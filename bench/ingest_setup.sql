@@ -48,29 +48,6 @@ CREATE TABLE peer.cross_trace_index (
 );
 CREATE INDEX ON peer.cross_trace_index (variable, "timestamp");
 
--- The event as its client posts it.
-CREATE FUNCTION bench.kind_document(e bench.sample) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN jsonb_build_object(e.kind, coalesce(e.attributes, '{}') || CASE e.kind
-        WHEN 'StateChange' THEN jsonb_build_object('variable', e.name)
-        WHEN 'FunctionCall' THEN jsonb_build_object('function_name', e.name)
-        WHEN 'HttpRequest' THEN jsonb_build_object('method', split_part(e.name, ' ', 1), 'url', split_part(e.name, ' ', 2))
-        WHEN 'HttpResponse' THEN '{}'
-        WHEN 'DatabaseQuery' THEN jsonb_build_object('query', e.name)
-        WHEN 'DatabaseResult' THEN '{}'
-        WHEN 'AsyncSpawn' THEN jsonb_build_object('task_id', e.name)
-        WHEN 'AsyncAwait' THEN jsonb_build_object('future_id', e.name)
-        WHEN 'MemoryFence' THEN jsonb_build_object('ordering', e.name)
-        WHEN 'Error' THEN jsonb_build_object('error_type', e.name)
-        WHEN 'Custom' THEN jsonb_build_object('name', e.name)
-        ELSE jsonb_build_object('lock_id', e.name) END);
-
-CREATE FUNCTION bench.metadata_document(e bench.sample) RETURNS jsonb
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN jsonb_build_object('thread_id', e.thread_id, 'process_id', e.process_id, 'service_name', e.service_name,
-        'environment', e.environment, 'tags', e.tags, 'duration_ns', e.duration_ns, 'instance_id', e.instance_id,
-        'distributed_span_id', e.span_id, 'upstream_span_id', e.upstream_span_id);
-
 -- Four clients, each with the events of a fourth of the traces in order of time
 -- (an edge never waits for an event of another client), in batches of 1,000.
 -- Batch n is of client n % 4.
