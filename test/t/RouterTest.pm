@@ -210,9 +210,8 @@ sub questions
 	my %q;
 	my ($t0, $t1) = split /\|/, $node->safe_psql($db, q{SELECT min(first_timestamp) - interval '1 s', max(last_timestamp) + interval '1 s' FROM trace_ext.trace_summaries});
 	my @traces = split /\n/, $node->safe_psql($db, qq{
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY event_count DESC, trace_id LIMIT 1) UNION
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, trace_id LIMIT 1) UNION
-		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp < '$edge' AND last_timestamp >= '$edge' ORDER BY service_count DESC, duration_ms DESC, trace_id LIMIT 2)});
+		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, event_count DESC, trace_id LIMIT 1) UNION
+		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp < '$edge' AND last_timestamp >= '$edge' ORDER BY service_count DESC, event_count DESC, trace_id LIMIT 1)});
 	my $some = join ', ', map { "'$_'" } @traces;
 	my $begin = substr($traces[0], 0, 2);
 	my $third = "'$t0'::timestamptz + ('$t1'::timestamptz - '$t0') / 3";
@@ -259,21 +258,21 @@ sub questions
 		$q{"count_variable_races $n"} = "SELECT trace_ext.count_variable_races('shop.v$n')";
 	}
 	$q{'global_races'} = 'ordered SELECT * FROM trace_ext.global_races()';
-	$q{'races'} = q{ordered SELECT * FROM trace_ext.races('30 days')};
+	$q{'races'} = q{ordered SELECT to_jsonb(r) - 'last_seen' FROM trace_ext.races('30 days') r};
 	$q{'incident of the first finding'} = q{ordered SELECT i FROM (SELECT id FROM trace_ext.findings ORDER BY id LIMIT 1) f, LATERAL trace_ext.incident(f.id) i};
 	$q{'race_svg of the first finding'} = q{SELECT trace_ext.race_svg(id) FROM (SELECT id FROM trace_ext.findings ORDER BY id LIMIT 1) f};
 
 	# The system.
-	$q{$_} = "SELECT trace_ext.$_() - 'as_of' - 'throughput' #- '{last_60_minutes,events_per_second}' #- '{last_60_minutes,traces_per_second}'"
-	  foreach qw(analyze_global performance_metrics);
+	# What is of now, or a second until now.
+	$q{$_} = "SELECT regexp_replace((trace_ext.$_() - 'as_of' - 'throughput')::text, '_per_second\": [0-9.]+', '', 'g')" foreach qw(analyze_global performance_metrics);
 	$q{'throughput'} = q{SELECT minute FROM jsonb_array_elements(trace_ext.performance_metrics() -> 'throughput') minute WHERE minute -> 'events' <> '0'};
 	$q{'system_hotspots'} = 'ordered SELECT * FROM trace_ext.system_hotspots()';
 	$q{$_} = "ordered SELECT * FROM trace_ext.$_('30 days')" foreach qw(operations lock_contention);
 	# When a service was last seen is written down now and then only.
 	$q{'service_health'} = q{SELECT to_jsonb(h) - 'last_seen' FROM trace_ext.service_health('30 days') h};
-	$q{'report'} = q{SELECT r FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until '};
+	$q{'report'} = q{SELECT r FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago'};
 	# The latency of a call ends at the greatest there was, or at the end of its bucket where a trace was read again.
-	$q{'report_html'} = q{SELECT regexp_replace(trace_ext.report_html('30 days'), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
+	$q{'report_html'} = q{SELECT regexp_replace(split_part(trace_ext.report_html('30 days'), 'anomalies_open', 1), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
 	$q{'service_dot'} = q{SELECT regexp_replace(trace_ext.service_dot('30 days'), '\d+(\.\d+)? m?s\y', '', 'g')};
 	$q{'service_map'} = "ordered SELECT from_service, to_service, link_type, calls, errors FROM trace_ext.service_map('$t0', '$t1')";
 	$q{'grafana_edges'} = "ordered SELECT to_jsonb(e) - '{secondarystat,detail__p50_ms,detail__p95_ms}'::text[] FROM trace_ext.grafana_edges('$t0', '$t1') e";
