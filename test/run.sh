@@ -369,6 +369,8 @@ suite_house()
 	begin "house rules"
 	psql -d postgres -c 'CREATE DATABASE house'
 	psql -d house -c 'CREATE EXTENSION trace_ext'
+	psql -d postgres -c 'CREATE DATABASE house_router'
+	psql -d house_router -c 'CREATE EXTENSION trace_ext_router CASCADE'
 	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order readme_faults; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
@@ -398,6 +400,7 @@ foreign_symbols()
 objects_without_comment()
 {
 	psql -d house -f "$SRC/test/uncommented.sql"
+	psql -d house_router -f "$SRC/test/uncommented.sql"
 }
 
 # The control file has the version that SQL sees, as in 1.0; the others that

@@ -4,7 +4,7 @@
 SELECT pg_describe_object(d.classid, d.objid, 0)
 FROM pg_depend d
 WHERE d.refclassid = 'pg_extension'::regclass
-  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'trace_ext')
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname IN ('trace_ext', 'trace_ext_router') ORDER BY extname DESC LIMIT 1)
   AND d.deptype = 'e'
   AND obj_description(d.objid, d.classid::regclass::name) IS NULL
   AND NOT EXISTS (
