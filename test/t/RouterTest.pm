@@ -267,10 +267,10 @@ sub questions
 	$q{$_} = "SELECT regexp_replace((trace_ext.$_() - 'as_of' - 'throughput')::text, '_per_second\": [0-9.]+', '', 'g')" foreach qw(analyze_global performance_metrics);
 	$q{'throughput'} = q{SELECT minute FROM jsonb_array_elements(trace_ext.performance_metrics() -> 'throughput') minute WHERE minute -> 'events' <> '0'};
 	$q{'system_hotspots'} = 'ordered SELECT * FROM trace_ext.system_hotspots()';
-	$q{$_} = "ordered SELECT * FROM trace_ext.$_('30 days')" foreach qw(operations lock_contention);
+	$q{$_} = "ordered SELECT to_jsonb(x) - '{counted_from,compared_from}'::text[] FROM trace_ext.$_('30 days') x" foreach qw(operations lock_contention);
 	# When a service was last seen is written down now and then only.
-	$q{'service_health'} = q{SELECT to_jsonb(h) - 'last_seen' FROM trace_ext.service_health('30 days') h};
-	$q{'report'} = q{SELECT r FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago'};
+	$q{'service_health'} = q{SELECT to_jsonb(h) - '{last_seen,per_second,counted_from}'::text[] FROM trace_ext.service_health('30 days') h};
+	$q{'report'} = q{SELECT r FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago|/s '};
 	# The latency of a call ends at the greatest there was, or at the end of its bucket where a trace was read again.
 	$q{'report_html'} = q{SELECT regexp_replace(split_part(trace_ext.report_html('30 days'), 'anomalies_open', 1), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
 	$q{'service_dot'} = q{SELECT regexp_replace(trace_ext.service_dot('30 days'), '\d+(\.\d+)? m?s\y', '', 'g')};
