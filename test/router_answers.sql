@@ -30,7 +30,7 @@ INSERT INTO questions (question) VALUES
     ('SELECT t.trace_id, count_races(t.trace_id) FROM trace_summaries t'),
     ('SELECT * FROM find_variable_races(''v3'')'), ('SELECT count_variable_races(''w1'')'),
     ('SELECT * FROM find_variable_races(''v1'', ''2026-03-01 10:00:02+00'')'),
-    ('SELECT * FROM service_map(''-infinity'', ''infinity'')'), ('SELECT * FROM service_calls'),
+    ('SELECT from_service, to_service, link_type, calls, errors FROM service_map(''-infinity'', ''infinity'')'), ('SELECT * FROM service_calls'),
     ('SELECT * FROM system_hotspots(20)'), ('SELECT analyze_global() - ''as_of'''),
     ('SELECT * FROM cross_trace_index'), ('SELECT * FROM causal_edges'), ('SELECT * FROM distributed_spans'), ('SELECT * FROM distributed_edges'),
     ('SELECT id, kind, variable, location1, location2, severity, confidence, occurrences, first_seen, last_seen, event1_id, event2_id, evidence FROM findings'),

@@ -53,21 +53,6 @@ SELECT service_name, kind, operation, sum(event_count)::bigint AS event_count, s
 COMMENT ON VIEW operation_totals IS 'operation_totals of all nodes, added up';
 COMMENT ON TABLE operation_totals_of_nodes IS 'operation_totals of all nodes, as they are there';
 
-CREATE OR REPLACE FUNCTION trace_ext_internal.outstanding_calls()
-    RETURNS TABLE (hour timestamptz, from_service text, to_service text, link_type link_type, calls bigint, errors bigint, traces bigint,
-                   latency histogram)
-    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 COST 10000 SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    RETURN QUERY
-    SELECT (r.row ->> 'hour')::timestamptz, r.row ->> 'from_service', r.row ->> 'to_service', (r.row ->> 'link_type')::trace_ext.link_type,
-           (r.row ->> 'calls')::bigint, (r.row ->> 'errors')::bigint, (r.row ->> 'traces')::bigint, (r.row ->> 'latency')::trace_ext.histogram
-      FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_nodes(
-            'SELECT jsonb_build_object(''hour'', c.hour, ''from_service'', c.from_service, ''to_service'', c.to_service, ''link_type'', c.link_type, ''calls'', c.calls, '
-            '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.outstanding_calls() c') a) AS r;
-END
-$$;
-
 CREATE OR REPLACE FUNCTION count_events() RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$

@@ -70,6 +70,31 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.straddlers() IS 'traces with events on more than one node, that ran within trace_ext.horizon of the edge of an epoch';
 
+-- Each node has counted the calls of what it has of a trace; those of the whole trace are known here. And so to the rest that is outstanding.
+CREATE OR REPLACE FUNCTION trace_ext_internal.outstanding_calls()
+    RETURNS TABLE (hour timestamptz, from_service text, to_service text, link_type link_type, calls bigint, errors bigint, traces bigint,
+                   latency histogram)
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER ROWS 100 COST 10000 SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    several constant uuid[] := trace_ext_internal.straddlers();
+BEGIN
+    RETURN QUERY
+    SELECT (r.row ->> 'hour')::timestamptz, r.row ->> 'from_service', r.row ->> 'to_service', (r.row ->> 'link_type')::trace_ext.link_type,
+           (r.row ->> 'calls')::bigint, (r.row ->> 'errors')::bigint, (r.row ->> 'traces')::bigint, (r.row ->> 'latency')::trace_ext.histogram
+      FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_nodes(
+            'SELECT jsonb_build_object(''hour'', c.hour, ''from_service'', c.from_service, ''to_service'', c.to_service, ''link_type'', c.link_type, ''calls'', c.calls, '
+            '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.outstanding_calls() c') a) AS r;
+    IF cardinality(several) > 0 THEN
+        RETURN QUERY
+        SELECT s.* FROM trace_ext_internal.sum_calls(
+            ARRAY(SELECT c.calls FROM unnest(several) AS u (id), LATERAL (SELECT trace_ext_internal.trace_calls(u.id) AS calls) AS c WHERE c.calls IS NOT NULL),
+            ARRAY(SELECT decode(a.answer, 'hex') FROM trace_ext_internal.ask_about(
+                  'SELECT encode(c.calls, ''hex'') FROM unnest($1) AS u (id), LATERAL (SELECT trace_ext_internal.trace_calls(u.id) AS calls) AS c WHERE c.calls IS NOT NULL', several) a)) s;
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION count_traces() RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$

@@ -13,13 +13,18 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "common/event.h"
 #include "common/reads.h"
@@ -45,6 +50,7 @@ struct TexTraceReader
 	MemoryContext event_context;	/* of one event */
 	TexRanges  *ranges;
 	Oid			key;			/* of events */
+	bool		of_nodes;		/* events are foreign tables: there is no key, see run_on_nodes() */
 	const char *const *names;
 	int			count;			/* of names */
 	Datum	   *values;			/* of the event at hand, by name */
@@ -66,7 +72,9 @@ tex_trace_reader_create(const char *const *columns, int count)
 	reader->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												  ALLOCSET_DEFAULT_SIZES);
 	reader->ranges = tex_ranges_create();
-	reader->key = tex_relation_oid("events_pkey");
+	reader->of_nodes = tex_is_router();
+	if (!reader->of_nodes)
+		reader->key = tex_relation_oid("events_pkey");
 	reader->names = columns;
 	reader->count = count;
 	reader->values = palloc(sizeof(Datum) * count);
@@ -160,6 +168,42 @@ read_partition(TexTraceReader *reader, Relation rel, const pg_uuid_t *trace_id, 
 	systable_endscan(scan);
 }
 
+/* The same on a router, by a query: within the range, so that each node reads few partitions. */
+static void
+run_on_nodes(TexTraceReader *reader, TexRange range, const pg_uuid_t *trace_id, const pg_uuid_t *id,
+			 TexEventCallback each, void *arg)
+{
+	Oid			types[4] = {UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID};
+	Datum		args[4];
+	StringInfoData query;
+
+	initStringInfo(&query);
+	for (int i = 0; i < reader->count; i++)
+		appendStringInfo(&query, "%s%s", i == 0 ? "SELECT " : ", ", quote_identifier(reader->names[i]));
+	appendStringInfoString(&query, " FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) $1"
+						   " AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3");
+	if (id)
+		appendStringInfoString(&query, " AND id OPERATOR(pg_catalog.=) $4");
+	args[0] = UUIDPGetDatum(trace_id);
+	args[1] = TimestampTzGetDatum(range.first);
+	args[2] = TimestampTzGetDatum(range.last);
+	args[3] = id ? UUIDPGetDatum(id) : (Datum) 0;
+	SPI_connect();
+	SPI_execute_with_args(query.data, id ? 4 : 3, types, args, NULL, true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(reader->event_context);
+
+		CHECK_FOR_INTERRUPTS();
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, reader->values, reader->isnull);
+		each(reader->values, reader->isnull, arg);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(reader->event_context);
+	}
+	SPI_finish();
+	pfree(query.data);
+}
+
 /* Calls back for each event of a trace, or only for those of an id. */
 static void
 run(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *id, TexEventCallback each, void *arg)
@@ -170,6 +214,11 @@ run(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *id, TexE
 
 	if (tex_range_is_empty(range))
 		return;
+	if (reader->of_nodes)
+	{
+		run_on_nodes(reader, range, trace_id, id, each, arg);
+		return;
+	}
 	partitions = tex_partitions_of(range);
 	foreach(lc, partitions)
 	{
