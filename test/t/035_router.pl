@@ -106,7 +106,7 @@ exact_everywhere('all');
 # What nodes are asked
 #
 
-# remote SQL: the statements on events that nodes were sent while the router answered.
+# remote DATABASE, SQL: [node, statement] of each statement on events that nodes were sent while the router answered.
 sub remote
 {
 	my ($db, $sql) = @_;
@@ -114,7 +114,27 @@ sub remote
 	$node->safe_psql($db, $sql);
 	my $log = slurp_file($node->logfile, $offset);
 	my $nodes = join '|', @stores;
-	return grep { /FROM trace_ext_internal\.events_of_epoch_\d/ } $log =~ /^(?:$nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)/gm;
+	my @sent;
+	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)/gm)
+	{
+		my @statement = ($1, $2);
+		push @sent, \@statement if $statement[1] =~ /FROM trace_ext_internal\.events_of_epoch_\d/;
+	}
+	return @sent;
+}
+
+# What these return, in bytes of text.
+sub bytes_of
+{
+	my $bytes = 0;
+	foreach (@_)
+	{
+		my ($db, $sql) = @$_;
+		my ($select) = $sql =~ /^DECLARE \w+ CURSOR FOR\s+(.*)/s or next;
+		next if $select =~ /\$\d/;
+		$bytes += $node->safe_psql($db, "SELECT coalesce(sum(length(x::text)), 0) FROM ($select) x");
+	}
+	return $bytes;
 }
 
 my ($trace) = $questions->{'compare_traces'} =~ /\('([^']*)'/;
@@ -122,10 +142,20 @@ foreach my $question ("find_races('$trace')", "trace_events('$trace')", "waterfa
 	"trace_analysis('$trace')", "find_variable_races('shop.v1', '$edge_text')")
 {
 	my @sent = remote('r3', "SELECT * FROM trace_ext.$question");
-	my @unbounded = grep { !/"timestamp" =/ && (!/"timestamp" >/ || !/"timestamp" </) } @sent;
-	@unbounded = grep { !/"timestamp" >/ } @sent if $question =~ /^find_var/;
+	my @statements = map { $_->[1] } @sent;
+	my @unbounded = grep { !/"timestamp" =/ && (!/"timestamp" >/ || !/"timestamp" </) } @statements;
+	@unbounded = grep { !/"timestamp" >/ } @statements if $question =~ /^find_var/;
 	ok(@sent > 0, "$question asks nodes for events");
 	is(join("\n", @unbounded), '', "$question: each question that a node is asked has bounds of time");
+}
+
+# Of a trace, or of it and what ran beside it, not of all that there is.
+my $stored = $node->safe_psql('store', 'SELECT sum(length(e::text)) FROM trace_ext.events e');
+foreach my $question ("find_races('$trace')", "trace_events('$trace')", "waterfall('$trace')")
+{
+	my $moved = bytes_of(remote('r3', "SELECT * FROM trace_ext.$question"));
+	cmp_ok($moved, '>', 0, "$question: something is moved");
+	cmp_ok($moved, '<', ($question =~ /trace_events/ ? 0.1 : 0.5) * $stored, "$question: $moved bytes of $stored");
 }
 
 #
@@ -165,13 +195,23 @@ foreach (["UPDATE trace_ext.events SET trace_id = md5('x')::uuid WHERE service_n
 	like($err, $says, $what);
 }
 
+# Each node has retention of its own.
+foreach my $db ('store', @stores)
+{
+	$node->safe_psql($db, q{CALL trace_ext.maintain_partitions(); SET trace_ext.retention_age = '3 days'; CALL trace_ext.job_retention();});
+}
+$node->safe_psql($_, 'SELECT trace_ext.fold()') foreach 'store', @stores;
+cmp_ok($node->safe_psql('store', 'SELECT count(*) FROM trace_ext.events'), '<', (split /\|/, $count)[0], 'retention takes what is old');
+compare_all('after retention', { map { $_ => $fewer{$_} } qw(events event_counts trace_summaries count_events count_traces services), 'list_traces 10000' }, @routers);
+exact_everywhere('after retention');
+
 #
 # What is offered
 #
 
 my $signatures = q{SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace ORDER BY 1};
 my $views = q{SELECT c.oid::regclass, string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-	WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'v', 'p') AND relname <> 'events_default' GROUP BY 1 ORDER BY 1};
+	WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'v', 'p') AND NOT relispartition GROUP BY 1 ORDER BY 1};
 foreach (['function', $signatures], ['table and view', $views])
 {
 	my ($what, $sql) = @$_;
