@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
+#include "common/hashfn.h"
 #include "common/md5.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -52,13 +53,25 @@ PG_FUNCTION_INFO_V1(tex_watch_waiting);
 static uint64 taken_to = 0;
 static uint64 taken_accesses = 0;
 
+/* What is made of the text of a statement. */
+typedef struct Text
+{
+	const char *raw;			/* NULL: nothing is here */
+	int			len;
+	const char *template;
+	char		fingerprint[17];
+} Text;
+
+/* Programs repeat few texts: those seen last by this call, by their hash. */
+#define TEXTS 64
+
 /* A statement of the record that is being read. */
 typedef struct Statement
 {
 	pg_uuid_t	trace;
 	pg_uuid_t	id;
 	char	   *by;				/* who ran it; NULL: its trace says so */
-	char	   *location;		/* its text, and the function that ran it */
+	const char *location;		/* its text, and the function that ran it */
 } Statement;
 
 /* The record that is being read. */
@@ -66,12 +79,14 @@ typedef struct Record
 {
 	TexRecordReader reader;
 	TexBatch   *batch;
+	Text	   *texts;			/* of TEXTS */
 	TimestampTz commit_at;
 	TimestampTz visible_at;
 	int			pid;
 	const char *isolation;
 	uint8		id_base[8];
 	char	   *service;
+	char	   *database;
 	char	   *transaction;
 	char	   *clock;			/* name of the backend's component */
 	Statement  *statements;
@@ -142,7 +157,7 @@ begin_row(TexEventRow *row, const Record *record, const pg_uuid_t *trace, uint64
 	set(row, COL_TIMESTAMP, TimestampTzGetDatum(at));
 	set(row, COL_KIND, ObjectIdGetDatum(tex_kind_oid(kind)));
 	set_text(row, COL_SERVICE_NAME, record->service);
-	set_text(row, COL_INSTANCE_ID, get_database_name(MyDatabaseId));
+	set_text(row, COL_INSTANCE_ID, record->database);
 	set(row, COL_PROCESS_ID, Int32GetDatum(record->pid));
 }
 
@@ -192,27 +207,31 @@ add_value(TexObject *object, const char *key, char kind, const char *text, int l
 	tex_object_jsonb(object, key, &value);
 }
 
-/* The text of a statement with its constants as parameters: where accesses happen. */
-static char *
-template_of(const char *text, int len)
+/*
+ * What is made of the text of a statement: the same with its constants as parameters, where
+ * accesses happen, and sixteen digits that tell statements apart.  It lives as long as the batch.
+ */
+static const Text *
+text_of(Record *record, const char *raw, int len)
 {
+	Text	   *text = &record->texts[hash_bytes((const unsigned char *) raw, len) % TEXTS];
 	TexTemplate template = {0};
-
-	tex_query_template(&template, text, len);
-	return pnstrdup(template.text, template.len);
-}
-
-/* Sixteen digits that tell statements apart, whatever their constants. */
-static char *
-fingerprint_of(const char *location)
-{
+	MemoryContext old;
 	char		digits[33];
 	const char *problem;
 
-	if (!pg_md5_hash(location, strlen(location), digits, &problem))
+	if (text->raw && text->len == len && memcmp(text->raw, raw, len) == 0)
+		return text;
+	tex_query_template(&template, raw, len);
+	if (!pg_md5_hash(template.text, template.len, digits, &problem))
 		elog(ERROR, "could not compute a hash: %s", problem);
-	digits[16] = '\0';
-	return pstrdup(digits);
+	old = MemoryContextSwitchTo(record->batch->context);
+	text->raw = pnstrdup(raw, len);
+	text->len = len;
+	text->template = pnstrdup(template.text, template.len);
+	strlcpy(text->fingerprint, digits, sizeof(text->fingerprint));
+	MemoryContextSwitchTo(old);
+	return text;
 }
 
 /* Reads a statement, and adds its event. */
@@ -225,8 +244,8 @@ read_statement(Record *record, Statement *statement)
 	uint64		tick;
 	char	   *name;
 	char	   *called_from;
-	char	   *fingerprint;
-	char	   *text;
+	const Text *known;
+	const char *text;
 	int			len;
 	const char *raw;
 	TimestampTz started;
@@ -247,8 +266,8 @@ read_statement(Record *record, Statement *statement)
 	is_private = tex_get_int(reader) != 0;
 
 	make_id(&statement->id, record, tick);
-	statement->location = template_of(raw, len);
-	fingerprint = fingerprint_of(statement->location);
+	known = text_of(record, raw, len);
+	statement->location = known->template;
 	statement->by = name[0] ? psprintf("request \"%s\"", name) :
 		traced ? NULL : psprintf("session %d", record->pid);
 	text = is_private ? statement->location : pnstrdup(raw, len);
@@ -264,8 +283,8 @@ read_statement(Record *record, Statement *statement)
 	}
 	set(&row, COL_DURATION_NS, Int64GetDatum(Max(ended - started, 0) * 1000));
 	tex_object_begin(&attributes);
-	add_string(&attributes, "database", get_database_name(MyDatabaseId));
-	add_string(&attributes, "fingerprint", fingerprint);
+	add_string(&attributes, "database", record->database);
+	add_string(&attributes, "fingerprint", known->fingerprint);
 	add_string(&attributes, "function", called_from);
 	add_string(&attributes, "isolation", record->isolation);
 	add_string(&attributes, "request", name);
@@ -360,9 +379,9 @@ read_access(Record *record)
 
 /* Reads a record, and adds the events of its transaction; committed_at is known where it had been prepared. */
 static void
-read_record(TexBatch *batch, const char *data, TimestampTz committed_at)
+read_record(TexBatch *batch, Text *texts, const char *data, TimestampTz committed_at)
 {
-	Record		record = {.reader = {data},.batch = batch};
+	Record		record = {.reader = {data},.batch = batch,.texts = texts};
 	TexRecordReader *reader = &record.reader;
 	int			n;
 
@@ -375,6 +394,7 @@ read_record(TexBatch *batch, const char *data, TimestampTz committed_at)
 	record.isolation = isolation_name((int) tex_get_int(reader));
 	memcpy(record.id_base, tex_get_bytes(reader, 8), 8);
 	record.service = read_text(reader);
+	record.database = get_database_name(MyDatabaseId);
 	if (record.service[0] == '\0')
 		record.service = pstrdup("postgresql");
 	record.clock = psprintf("backend %d/%02x%02x", record.pid, record.id_base[0], record.id_base[1]);
@@ -391,11 +411,11 @@ read_record(TexBatch *batch, const char *data, TimestampTz committed_at)
 
 /* The same, in the memory of one record. */
 static void
-take_record(TexBatch *batch, const char *data, TimestampTz committed_at)
+take_record(TexBatch *batch, Text *texts, const char *data, TimestampTz committed_at)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->event_context);
 
-	read_record(batch, data, committed_at);
+	read_record(batch, texts, data, committed_at);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(batch->event_context);
 }
@@ -433,7 +453,7 @@ commit_time(uint64 xid)
 
 /* Takes the records of transactions that had been prepared and have committed; forgets those rolled back. */
 static void
-take_prepared(TexBatch *batch)
+take_prepared(TexBatch *batch, Text *texts)
 {
 	if (SPI_execute("DELETE FROM trace_ext_internal.watch_prepared"
 					" WHERE coalesce(pg_catalog.pg_xact_status(xid), 'aborted') OPERATOR(pg_catalog.<>) 'in progress'"
@@ -450,7 +470,7 @@ take_prepared(TexBatch *batch)
 
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetBool(SPI_getbinval(row, desc, 1, &isnull)))
-			take_record(batch, VARDATA(record), commit_time(xid));
+			take_record(batch, texts, VARDATA(record), commit_time(xid));
 	}
 }
 
@@ -462,11 +482,12 @@ Datum
 tex_store_watched(PG_FUNCTION_ARGS)
 {
 	TexBatch   *batch = tex_batch_begin();
+	Text	   *texts = palloc0(sizeof(Text) * TEXTS);
 	Size		size = 0;
 	char	   *data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
 
 	SPI_connect();
-	take_prepared(batch);
+	take_prepared(batch, texts);
 	for (Size at = 0; at < size;)
 	{
 		uint64		record_size = *(uint64 *) (data + at);
@@ -478,7 +499,7 @@ tex_store_watched(PG_FUNCTION_ARGS)
 		if (xid != 0)
 			keep_prepared(record, record_size, (uint64) xid);
 		else
-			take_record(batch, record, 0);
+			take_record(batch, texts, record, 0);
 		at += sizeof(uint64) + MAXALIGN(record_size);
 	}
 	SPI_finish();
