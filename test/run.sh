@@ -12,7 +12,7 @@
 #	TAP_FILES="032*"		which files of test/t; all
 #	PG_CONFIG=...			the server to test on
 #	SUITE_TIMEOUT=1800		seconds after which a suite is given up
-#	JOBS=2					how much runs at once; as much as there are processors
+#	JOBS=3					how much runs at once; one more than there are processors, as tests wait, too
 #	SANITIZE=yes			build with AddressSanitizer and UndefinedBehaviorSanitizer;
 #							see sanitize()
 
@@ -23,7 +23,7 @@ SUITES=${SUITES:-${SANITIZE:+regress isolation pgtap}}
 SUITES=${SUITES:-house regress isolation pgtap tap}
 TAP_FILES=${TAP_FILES:-*.pl}
 SUITE_TIMEOUT=${SUITE_TIMEOUT:-1800}
-JOBS=${JOBS:-$(nproc)}
+JOBS=${JOBS:-$(($(nproc) + 1))}
 DIFF_LINES=300
 LOG_LINES=60
 
