@@ -101,6 +101,11 @@ foreach my $question ('count_events()', 'list_traces()', "find_variable_races('s
 	like($err, qr/WARNING.*second/, 'with a warning that names the node');
 }
 is($router->safe_psql('r', "$partial SELECT trace_ext.count_events()"), stored($n1), 'of the nodes that are up');
+# What is missing something is kept for nobody.
+my $cached = q{SELECT n FROM trace_ext.cached('SELECT trace_ext.count_events()', '1 hour') AS t (n bigint)};
+is($router->safe_psql('r', "$partial $cached"), stored($n1), 'through the cache, too');
+(undef, $out, $err) = try_psql($router, $cached, db => 'r');
+like($err, qr/second/, 'but it is no answer for who did not ask for it');
 (undef, $out, $err) = try_psql($router, "$partial SELECT trace_ext.detect()", db => 'r');
 like($err, qr/ERROR.*second/s, 'partial answers are nothing for detect()');
 is($router->safe_psql('r', 'SELECT count(*) FROM trace_ext.findings'), '0', 'which finds nothing then');
@@ -108,6 +113,13 @@ is($router->safe_psql('r', 'SELECT count(*) FROM trace_ext.findings'), '0', 'whi
 # Started again, old sessions go on too.
 $n2->start;
 is($router->safe_psql('r', q{SELECT count(*), md5(string_agg(l::text, '' ORDER BY last_timestamp, trace_id)) FROM trace_ext.list_traces(1000) l}), $answers, 'started again: answers as before');
+is($router->safe_psql('r', $cached), $all, 'and nothing of the partial answer was kept');
+$router->safe_psql('r', q{SELECT trace_ext.cache_reset()});
+my $fresh = q{SELECT n FROM trace_ext.cached('SELECT trace_ext.count_events()') AS t (n bigint)};
+is($router->safe_psql('r', "$fresh; $fresh;"), "$all\n$all", 'cached() without an age');
+$n1->safe_psql('postgres', q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (md5('x')::uuid, md5('x')::uuid, now(), 'Custom')});
+is($router->safe_psql('r', $fresh), $all + 1, 'is never behind, also where the router has not written');
+$n1->safe_psql('postgres', q{DELETE FROM trace_ext.events WHERE id = md5('x')::uuid});
 my $said = $other->query('SELECT trace_ext.count_events()');
 $said = $other->query('SELECT trace_ext.count_events()') if $said ne $all;
 is($said, $all, 'in a session that was connected before it stopped, too');
@@ -126,6 +138,16 @@ cmp_ok(time - $began, '<', 25, 'soon');
 $slow->query_safe('ROLLBACK');
 $slow->quit;
 is(count(), $all, 'then all is as before');
+
+#
+# A dump of the router has no event, and all else
+#
+
+$router->command_ok([ 'pg_dump', '-f', $router->basedir . '/dump', '-d', $router->connstr('r') ], 'a router is dumped');
+unlike(slurp_file($router->basedir . '/dump'), qr/POST \/do/, 'without events');
+$router->safe_psql('postgres', 'CREATE DATABASE restored');
+$router->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $router->basedir . '/dump', '-d', $router->connstr('restored') ], 'and restored');
+is($router->safe_psql('restored', q{SELECT count(*), md5(string_agg(l::text, '' ORDER BY last_timestamp, trace_id)) FROM trace_ext.list_traces(1000) l}), $answers, 'it answers as before');
 
 #
 # Versions
