@@ -220,7 +220,7 @@ BEGIN
       INTO for_server, for_account FROM trace_ext_internal.connection_options(connection_string) o;
     -- As postgres_fdw has it: what reaches a database without a password does so by what the server's own account may do.
     IF NOT is_superuser AND NOT EXISTS (SELECT FROM trace_ext_internal.connection_options(connection_string) o WHERE o.name = 'password') THEN
-        RAISE EXCEPTION 'a password is required' USING ERRCODE = 's_r_e_prohibited_sql_statement_attempted',
+        RAISE EXCEPTION 'a password is required' USING ERRCODE = 'insufficient_privilege',
               HINT = 'Only a superuser may add a node that is reached without one.';
     END IF;
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw OPTIONS (extensions ''trace_ext_router'', async_capable ''true'', '
@@ -246,13 +246,15 @@ DECLARE
     theirs text;
     may boolean;
     super boolean;
+    used boolean;
 BEGIN
     BEGIN
-        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, a.answer::jsonb ->> 'identity'
-          INTO theirs, may, super, identity
+        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, (a.answer::jsonb ->> 'used')::boolean, a.answer::jsonb ->> 'identity'
+          INTO theirs, may, super, used, identity
           FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY[$q$
             SELECT jsonb_build_object('version', (SELECT extversion FROM pg_extension WHERE extname = 'trace_ext'),
                 'may', pg_has_role('trace_ext_admin', 'USAGE') AND pg_has_role('trace_ext_reader', 'USAGE') AND pg_has_role('trace_ext_writer', 'USAGE'),
+                'used', EXISTS (SELECT FROM trace_ext.events),
                 'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
                 'identity', (SELECT system_identifier FROM pg_control_system()) || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()))::text
           $q$]) a;
@@ -274,6 +276,10 @@ BEGIN
     ELSIF EXISTS (SELECT FROM trace_ext_internal.shard_nodes n WHERE n.identity = judge_node.identity) THEN
         RAISE EXCEPTION 'this store is a node already, "%"', (SELECT n.name FROM trace_ext_internal.shard_nodes n WHERE n.identity = judge_node.identity)
               USING ERRCODE = 'duplicate_object';
+    -- Its events would be counted, and found by some questions, but belong to no epoch.
+    ELSIF used AND EXISTS (SELECT FROM trace_ext_internal.shard_epochs) THEN
+        RAISE EXCEPTION 'node "%" has events already', name USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'The first node may have some; those that follow begin empty.';
     END IF;
 END
 $$;
