@@ -57,7 +57,7 @@ verify_nodes()
 stop_node()
 {
 	cluster_stop "$WORK/$1"
-	say "8. Node \"$1\" is stopped. What it takes part in names it, and is no smaller answer in silence: SELECT count_events()"
+	say "8. Node \"$1\" is stopped. What it takes part in names it, and is no smaller answer in silence: SELECT count_events(), SELECT ... FROM find_variable_races('accounts.alice.balance')"
 	show_sql -c 'SELECT count_events()' -c "SELECT kind, evidence FROM find_variable_races('accounts.alice.balance') LIMIT 1"
 	say '   Who would rather have what there is asks for it: SET trace_ext.node_down = partial'
 	show_sql -c 'SET trace_ext.node_down = partial' -c 'SELECT count_events()'

@@ -247,15 +247,19 @@ DECLARE
     may boolean;
     super boolean;
     used boolean;
+    sorts text;
+    mine_sorts constant text := (SELECT d.datcollate || ' ' || pg_encoding_to_char(d.encoding) FROM pg_database d WHERE d.datname = current_database());
 BEGIN
     BEGIN
-        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, (a.answer::jsonb ->> 'used')::boolean, a.answer::jsonb ->> 'identity'
-          INTO theirs, may, super, used, identity
+        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, (a.answer::jsonb ->> 'used')::boolean, a.answer::jsonb ->> 'identity',
+               a.answer::jsonb ->> 'sorts'
+          INTO theirs, may, super, used, identity, sorts
           FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY[$q$
             SELECT jsonb_build_object('version', (SELECT extversion FROM pg_extension WHERE extname = 'trace_ext'),
                 'may', pg_has_role('trace_ext_admin', 'USAGE') AND pg_has_role('trace_ext_reader', 'USAGE') AND pg_has_role('trace_ext_writer', 'USAGE'),
                 'used', EXISTS (SELECT FROM trace_ext.events),
                 'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+                'sorts', (SELECT datcollate || ' ' || pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
                 'identity', (SELECT system_identifier FROM pg_control_system()) || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()))::text
           $q$]) a;
     EXCEPTION WHEN undefined_table OR undefined_function OR invalid_schema_name THEN
@@ -267,6 +271,10 @@ BEGIN
     ELSIF theirs <> mine THEN
         RAISE EXCEPTION 'node "%" has version % of trace_ext, the router has %', name, theirs, mine USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = 'Install one version on all of them.';
+    ELSIF sorts <> mine_sorts THEN
+        -- Comparisons and orders of texts are sent.
+        RAISE EXCEPTION 'node "%" has texts of "%", the router of "%"', name, sorts, mine_sorts USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Create its database with the LC_COLLATE and the ENCODING of the router''s.';
     ELSIF NOT may THEN
         RAISE EXCEPTION 'the account of node "%" may not read and write all of its store', name USING ERRCODE = 'insufficient_privilege',
               HINT = 'On the node, GRANT trace_ext_reader, trace_ext_writer, trace_ext_admin to it.';
