@@ -25,6 +25,20 @@ SELECT a.call, r.answer
   FROM (SELECT ''::text AS call OFFSET 0) AS a, LATERAL trace_ext_internal.answers(a.call) AS r (answer);
 COMMENT ON VIEW trace_ext_internal.node_calls IS 'WHERE asked(call, query): the rows of the query; how a router calls a function here';
 
+-- postgres_fdw names rows by their place where it has to judge a condition itself. A place is one in a partition, so
+-- another row of another partition may have the same: it must not come to that. (STABLE: a view with VOLATILE columns computes them
+-- although nobody asks for them.)
+CREATE FUNCTION trace_ext_internal.refuse_place() RETURNS tid
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'a router changes and deletes events only by conditions that its nodes can judge' USING ERRCODE = 'feature_not_supported',
+          DETAIL = 'Functions that depend on settings or the time, and functions of your own, are not sent to nodes.',
+          HINT = 'Write what does not depend on the event as a query of its own, as in "timestamp" < (SELECT now() - interval ''30 days''), or name events by trace_id and id.';
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.refuse_place() IS 'stands for the place of a row, by which a router must not name it';
+
 -- Part of events, under a name of its own: one node may be in several epochs of a router.
 CREATE FUNCTION trace_ext_internal.make_epoch(epoch int, low timestamptz, high timestamptz) RETURNS text
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -32,7 +46,7 @@ CREATE FUNCTION trace_ext_internal.make_epoch(epoch int, low timestamptz, high t
 DECLARE
     part constant text := format('trace_ext_internal.events_of_epoch_%s', epoch);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE VIEW %s AS SELECT * FROM trace_ext.events WHERE "timestamp" >= %L AND "timestamp" < %L', part, low, high);
+    EXECUTE format('CREATE OR REPLACE VIEW %s AS SELECT *, trace_ext_internal.refuse_place() AS ctid FROM trace_ext.events WHERE "timestamp" >= %L AND "timestamp" < %L', part, low, high);
     EXECUTE format('COMMENT ON VIEW %s IS %L', part, 'events of an epoch of a router, which reads and writes them here');
     EXECUTE format('GRANT SELECT ON %s TO trace_ext_reader', part);
     EXECUTE format('GRANT INSERT ON %s TO trace_ext_writer', part);
