@@ -104,7 +104,7 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_cache_bytes', 'gauge', 'Memory that they take', '{}', bytes FROM cache
     UNION ALL SELECT 'trace_ext_receiver_up', 'gauge', '1 while the receiver listens', '{}', (state = 'listening')::int FROM receiver
     UNION ALL SELECT 'trace_ext_receiver_connections', 'gauge', 'Connections to the receiver', '{}', connections FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_buffered_bytes', 'gauge', 'Memory that bodies take that are not stored yet', '{}', buffered FROM receiver
+    UNION ALL SELECT 'trace_ext_receiver_buffered_bytes', 'gauge', 'Bytes of bodies that are not stored yet, in memory and on disk', '{}', buffered FROM receiver
     UNION ALL SELECT 'trace_ext_receiver_bodies_total', 'counter', 'Bodies stored', jsonb_build_object('door', d.door), d.bodies
               FROM receiver, LATERAL (VALUES ('traces', trace_bodies), ('logs', log_bodies), ('events', event_bodies)) AS d (door, bodies)
     UNION ALL SELECT 'trace_ext_receiver_bytes_total', 'counter', 'Bytes of stored bodies, as they came', '{}', bytes FROM receiver

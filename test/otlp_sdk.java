@@ -31,7 +31,12 @@ class OtlpSdk {
   static void take(String name, int n, boolean meet) throws InterruptedException {
     int seen = stocks.get(name);
     state("stock." + name, "Read", "" + seen, null);
-    if (meet) { bothHaveRead.countDown(); bothHaveRead.await(); }
+    if (meet) {
+      bothHaveRead.countDown();
+      bothHaveRead.await();
+      // One after the other, so that no clock can be in doubt about it.
+      Thread.sleep(10 * n);
+    }
     int found = stocks.put(name, seen - n);
     state("stock." + name, "Write", "" + (seen - n), "" + found);
   }

@@ -19,7 +19,7 @@ async function buy(n) {
 	await tracer.startActiveSpan('buy', { kind: 1 }, async (span) => {
 		const seen = stock;
 		state('stock', 'Read', seen);
-		await new Promise((done) => setTimeout(done, 20));
+		await new Promise((done) => setTimeout(done, 20 * n));
 		const found = stock;
 		stock = seen - n;
 		state('stock', 'Write', seen - n, found);

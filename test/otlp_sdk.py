@@ -6,6 +6,7 @@
 
 import sys
 import threading
+import time
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -30,6 +31,8 @@ def withdraw(account, amount, meet):
     state("balance." + account, "Read", old)
     if meet:
         both_have_read.wait()
+        # One after the other, so that no clock can be in doubt about it.
+        time.sleep(amount / 1000)
     with each_write:
         found = balances[account]
         balances[account] = old - amount

@@ -65,9 +65,9 @@ prepare_java()
 prepare_go()
 {
 	need go
-	mkdir -p "$DIR/src"
-	cp -r "$HERE/otlp_go/." "$DIR/src"
-	cd "$DIR/src"
+	mkdir -p "$DIR/src-$1"
+	cp -r "$HERE/otlp_go/." "$DIR/src-$1"
+	cd "$DIR/src-$1"
 	{
 		printf 'package main\n\nimport (\n\t"context"\n\n\t"go.opentelemetry.io/otel/attribute"\n\t"go.opentelemetry.io/otel/trace"\n)\n\n'
 		snippet go

@@ -40,6 +40,8 @@ func take(ctx context.Context, name string, n int, meet bool) {
 	if meet {
 		barrier.Done()
 		barrier.Wait()
+		// One after the other, so that no clock can be in doubt about it.
+		time.Sleep(time.Duration(n) * 10 * time.Millisecond)
 	}
 	mutex.Lock()
 	found := stocks[name]
