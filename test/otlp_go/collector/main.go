@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/processor/batchprocessor"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
+	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
 func components() (otelcol.Factories, error) {
@@ -28,7 +29,8 @@ func components() (otelcol.Factories, error) {
 		return otelcol.Factories{}, err
 	}
 	exporters, err := otelcol.MakeFactoryMap[exporter.Factory](otlphttpexporter.NewFactory())
-	return otelcol.Factories{Receivers: receivers, Processors: processors, Exporters: exporters}, err
+	return otelcol.Factories{Receivers: receivers, Processors: processors, Exporters: exporters,
+		Telemetry: otelconftelemetry.NewFactory()}, err
 }
 
 func main() {
@@ -36,6 +38,7 @@ func main() {
 		BuildInfo: component.BuildInfo{Command: "collector", Description: "collector of a test", Version: "1"},
 		Factories: components,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{ResolverSettings: confmap.ResolverSettings{
+			DefaultScheme:     "file",
 			ProviderFactories: []confmap.ProviderFactory{fileprovider.NewFactory()},
 		}},
 	}
