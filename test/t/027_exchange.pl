@@ -160,7 +160,7 @@ SKIP:
 	mkdir $made;
 	write_file("$made/main.go", slurp_file("$test/jaeger_load.go"));
 	write_file("$made/go.mod", "module load\n\ngo 1.21\n");
-	local %ENV = (%ENV, GOPATH => "$dir/go", GOCACHE => "$dir/go-cache", GOFLAGS => '-mod=mod -modcacherw', GOTOOLCHAIN => 'local');
+	local %ENV = (%ENV, GOPATH => "$dir/go", GOCACHE => "$dir/go-cache", GOFLAGS => '-mod=mod -modcacherw', GOTOOLCHAIN => 'local', CGO_ENABLED => '0');
 	if (!$go || system("cd '$made' && (timeout 90 '$go' get github.com/jaegertracing/jaeger/model/json\@v1.62.0 && timeout 180 '$go' build -o load .) >'$dir/go.log' 2>&1") != 0)
 	{
 		diag("SKIPPED: Jaeger's Go module cannot be built here: " . ($go ? slurp_file("$dir/go.log") : 'there is no Go'));
