@@ -95,7 +95,7 @@ check_formats('surrogates');
 # By the official code: equal.
 SKIP:
 {
-	my $venv = $ENV{OTLP_VENV} // "$dir/venv";
+	my $venv = $ENV{OTLP_VENV} || "$dir/venv";
 	my $log = "$dir/pip.log";
 	if (!-x "$venv/bin/python" && (system("python3 -m venv '$venv' >'$log' 2>&1") != 0
 			|| system("'$venv/bin/pip' install --quiet opentelemetry-proto perfetto >>'$log' 2>&1") != 0))
