@@ -45,29 +45,18 @@ require()
 	done
 }
 
-# The system's Python: others may be where the server's user cannot read. One package at a time,
-# so that the limit is one for each; but those of OpenTelemetry must be of one release.
+# The system's Python: others may be where the server's user cannot read.
 fetch_python()
 {
-	local python=/usr/bin/python3 package packages
+	local python=/usr/bin/python3 line packages
 	[ -x "$python" ] || python=python3
 	require "$python"
 	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || give_up "this Python is older than 3.10"
 	[ -x "$dir/venv/bin/pip" ] || limited "a virtual environment" "$python" -m venv --clear "$dir/venv"
-	mapfile -t packages < <(grep -v -e '^#' -e '^opentelemetry' "$HERE/requirements.txt")
-	for package in "${packages[@]}"; do
-		pip_install "$package" "$package"
-	done
-	mapfile -t packages < <(grep '^opentelemetry' "$HERE/requirements.txt")
-	pip_install "OpenTelemetry of Python" "${packages[@]}"
-}
-
-# pip_install WHAT PACKAGE...
-pip_install()
-{
-	local what=$1
-	shift
-	limited "$what" "$dir/venv/bin/pip" --no-cache-dir --retries 1 --timeout 15 install --quiet "$@"
+	while read -r line; do
+		read -ra packages <<<"$line"
+		limited "$line" "$dir/venv/bin/pip" --no-cache-dir --retries 1 --timeout 15 install --quiet "${packages[@]}"
+	done < <(grep -v '^#' "$HERE/requirements.txt")
 }
 
 fetch_node()
