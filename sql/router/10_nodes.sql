@@ -65,7 +65,7 @@ BEGIN
         RAISE EXCEPTION 'the router has no node' USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = 'Add one with trace_ext.add_node(name, connection_string).';
     END IF;
-    IF current_setting('trace_ext.node_down') = 'error' THEN
+    IF current_setting('trace_ext.node_down', true) IS DISTINCT FROM 'partial' THEN
         RETURN all_of_them;
     END IF;
     FOREACH one IN ARRAY all_of_them LOOP

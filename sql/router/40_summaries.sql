@@ -51,9 +51,15 @@ CREATE FUNCTION trace_ext_internal.straddlers() RETURNS uuid[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO, MDY'
     AS $$
 DECLARE
-    horizon constant interval := current_setting('trace_ext.horizon')::interval;
+    horizon interval;
     condition text;
 BEGIN
+    IF (SELECT count(*) FROM trace_ext_internal.shard_epochs) < 2 THEN
+        RETURN '{}';
+    END IF;
+    -- In C: the call loads the library, which defines the settings.
+    PERFORM trace_ext_internal.restoring();
+    horizon := current_setting('trace_ext.horizon')::interval;
     SELECT string_agg(format('(s.last_timestamp >= %L AND s.first_timestamp <= %L)', trace_ext_internal.shifted(e.starts_at, - horizon),
                              trace_ext_internal.shifted(e.starts_at, horizon)), ' OR ')
       INTO condition

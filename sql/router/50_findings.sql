@@ -243,3 +243,7 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Never kept: writes on nodes are not noticed.
+CREATE OR REPLACE FUNCTION find_variable_races(variable text, since timestamptz = NULL, max_pairs bigint = 1000) RETURNS SETOF race
+    LANGUAGE c STABLE ROWS 20 AS 'MODULE_PATHNAME', 'tex_find_variable_races';

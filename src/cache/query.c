@@ -27,6 +27,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -44,6 +45,7 @@
 
 #include "cache/functions.h"
 #include "cache/query.h"
+#include "common/event.h"
 #include "compat.h"
 
 /* This query can never be cached. */
@@ -112,6 +114,22 @@ analyse(const char *text, const Oid *types, int n_types, List **literals)
 	return linitial_node(Query, rewritten);
 }
 
+/* Is a part of it a foreign table?  Of a router most tables have one on each node. */
+static bool
+has_foreign_part(Oid relation)
+{
+	ListCell   *cell;
+
+	if (!tex_is_router() || !has_subclass(relation))
+		return false;
+	foreach(cell, find_all_inheritors(relation, NoLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Why a result that reads a relation cannot be cached, or NULL.  Where it could be
  * with a ttl, because only writes go unnoticed, "ever" is false.
@@ -124,6 +142,8 @@ tex_relation_refusal(Oid relation, bool *ever)
 		return "is temporary: other sessions have another one, or none.";
 	if (get_rel_relkind(relation) == RELKIND_FOREIGN_TABLE)
 		return "is a foreign table, whose writes cannot be noticed.";
+	if (has_foreign_part(relation))
+		return "has parts on nodes, whose writes cannot be noticed.";
 	*ever = false;
 	if (get_rel_relkind(relation) == RELKIND_SEQUENCE)
 		return "is a sequence, which changes outside of transactions.";
