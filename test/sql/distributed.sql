@@ -43,7 +43,7 @@ TRUNCATE trace_ext.events;
 TRUNCATE trace_ext.events_default;
 -- A partition by its name, as Citus writes to a shard.
 COPY trace_ext.events_default (trace_id, id, "timestamp", kind, name) FROM STDIN;
-00000000-0000-0000-0000-000000000002	00000000-0000-0000-0000-000000000001	2026-03-01 10:00+00	Custom	after
+00000000-0000-0000-0000-000000000002	00000000-0000-0000-0000-000000000001	1990-03-01 10:00+00	Custom	after
 \.
 -- One that writes and may not look into the metadata.
 CREATE ROLE distributed_writer IN ROLE trace_ext_writer;
