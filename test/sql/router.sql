@@ -125,11 +125,9 @@ SELECT remove_node('n1');
 SELECT remove_node('n9');
 
 -- Nothing is kept of what nodes have, unless it may be old; and it says why.
-SET client_min_messages = notice;
 SELECT * FROM cached('SELECT trace_ext.count_events()') AS c (n bigint);
 SELECT * FROM cached('SELECT count(*) FROM trace_ext.events') AS c (n bigint);
 SELECT * FROM cached('SELECT count(*) FROM trace_ext.find_variable_races(''v3'')') AS c (n bigint);
-SET client_min_messages = warning;
 
 -- One that is empty can leave. Late events of its part are refused.
 DELETE FROM events WHERE "timestamp" < '2026-03-01 10:00:03.5+00';
