@@ -611,7 +611,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.take_detect_queue(timestamptz, int) IS
-    'takes up to so many traces that were queued until a time from the queue, fewer if they are long; those with a missing parent go back and wait trace_ext.lateness';
+    'takes up to so many traces that were queued until a time from the queue, fewer if they are long, but some dozens; those with a missing parent go back and wait trace_ext.lateness';
 
 -- Pairs both traces of which have left are added up. A trace of which there is neither
 -- a summary nor a delta nor a row in the queue is not looked at again.

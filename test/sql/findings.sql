@@ -228,6 +228,19 @@ SELECT trace_ext.detect();
 SELECT occurrences, first_seen < last_seen AS apart, trace_ext.count_variable_races('ends') FROM trace_ext.findings WHERE variable = 'ends';
 TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
 
+-- However slow steps were, one takes some dozens of traces: each reads what overlaps them as well.
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, thread_id, attributes)
+SELECT md5('step ' || t)::uuid, md5('step ' || t || ' ' || e)::uuid, '2021-01-01 00:00+00'::timestamptz + t * interval '1 min', 'StateChange', 'step ' || t, 'T' || t,
+       '{"access_type": "Write"}'
+  FROM generate_series(1, 40) t, generate_series(1, 20) e;
+SELECT trace_ext.fold() > 0 AS folded;
+UPDATE trace_ext.detect_state SET at_once = 10;
+SELECT taken FROM trace_ext_internal.detect_step(clock_timestamp());
+UPDATE trace_ext.detect_state SET at_once = 10;
+SELECT taken FROM trace_ext_internal.detect_step(clock_timestamp());
+UPDATE trace_ext.detect_state SET at_once = 1000;
+TRUNCATE trace_ext.events, trace_ext.findings, trace_ext.race_pairs, trace_ext.detect_queue;
+
 -- More pairs than are kept in memory at a time: none is left out.
 INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, name, thread_id, attributes)
 SELECT md5('hot ' || t)::uuid, md5('hot ' || t || ' ' || e)::uuid, '2021-01-01 00:00+00'::timestamptz + e * interval '1 s', 'StateChange', 'hot', 'T' || t,
