@@ -227,13 +227,13 @@ INSERT INTO w.kinds VALUES (1, 'x', 1e300, '2001-02-03', '{"k": 1}', repeat('l',
 INSERT INTO w.kinds (a, b, l) VALUES (4, '', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i));
 SELECT name, left(new::text, 40) ~ '^"toasted' AS toasted, CASE WHEN new::text !~ '^"toasted' THEN left(new::text, 60) END AS new, CASE WHEN new::text !~ '^"toasted' THEN length(new::text) END AS length FROM w.taken() WHERE kind = 'StateChange';
 -- How a session has values printed makes no difference.
-SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = 0; SET IntervalStyle = iso_8601; SET bytea_output = escape;
+SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = 0; SET IntervalStyle = iso_8601; SET bytea_output = escape; SET quote_all_identifiers = on;
 CREATE TABLE w.printed (t timestamptz PRIMARY KEY, d date, f float8, i interval, b bytea, a timestamptz[]);
 SELECT trace_ext.watch('w.printed');
 INSERT INTO w.printed VALUES ('2001-02-03 04:05:06+00', '2001-02-03', 0.1::float8 + 0.2, '1 day 2 hours', 'abc', '{2001-02-03 04:05:06+00}');
 SELECT name, new FROM w.taken() WHERE kind = 'StateChange';
 SELECT t, d, f, i, b FROM w.printed;
-RESET DateStyle; SET TimeZone = 'UTC'; RESET extra_float_digits; RESET IntervalStyle; RESET bytea_output;
+RESET DateStyle; SET TimeZone = 'UTC'; RESET extra_float_digits; RESET IntervalStyle; RESET bytea_output; RESET quote_all_identifiers;
 -- An error on the way is nothing to the user, and counted.
 CREATE TYPE w.bad;
 CREATE FUNCTION w.bad_in(cstring) RETURNS w.bad LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
