@@ -3,6 +3,8 @@
 --
 --	psql -v now="'2026-03-08 10:20:00+00'" -v per_hour=150 -f week.sql
 --
+-- Or so many hours in its place: -v hours=168.
+--
 -- A trace goes from the gateway to one of ten services of the front, and on to one
 -- behind it; each answers after a query of its own. More by day than by night.
 --	checkout	a deploy 5 hours ago made a query twelve times as slow
@@ -11,6 +13,11 @@
 --	mailer		has died 3 hours and 10 minutes ago
 --	payments	since 2 hours ago, one request in eight fails
 -- Everything hangs on the number of the trace by hashes: no seed, no state.
+
+\if :{?hours}
+\else
+\set hours 168
+\endif
 
 CREATE SCHEMA week;
 CREATE TABLE week.front (n int PRIMARY KEY, name text);
@@ -36,7 +43,7 @@ SELECT t.*, f.name AS front, b.name AS back, t.started >= :now::timestamptz - in
        CASE WHEN b.name = 'inventory' AND t.started >= :now::timestamptz - interval '3 hours' THEN week.ms(t.n, 14, 250) ELSE 0 END AS waited,
        CASE WHEN b.name = 'payments' AND week.chance(t.n, 16) < CASE WHEN t.started >= :now::timestamptz - interval '2 hours' THEN 0.125 ELSE 0.002 END THEN 503 ELSE 200 END AS status
   FROM (SELECT h * 100000 + i AS n, at + week.chance(h * 100000 + i, 1) * interval '1 hour' AS started
-          FROM (SELECT h, :now::timestamptz - (169 - h) * interval '1 hour' AS at FROM generate_series(1, 168) h) AS hours,
+          FROM (SELECT h, :now::timestamptz - (169 - h) * interval '1 hour' AS at FROM generate_series(169 - :hours, 168) h) AS hours,
                LATERAL generate_series(1, (:per_hour * (1 + 0.5 * sin(extract(hour FROM at AT TIME ZONE 'UTC') * pi() / 12 - 2)))::int) AS i) AS t
   JOIN week.front f ON f.n = floor(week.chance(t.n, 2) * 10)
   JOIN week.back b ON b.n = floor(week.chance(t.n, 3) * 19);

@@ -119,12 +119,12 @@ SELECT l.linked_span_id, l.span_id, 'MessageQueue'::trace_ext.link_type, l.trace
  WHERE e.kind = 'AsyncAwait' AND (l.linked_trace_id <> l.trace_id OR l.linked_span_id IS DISTINCT FROM e.upstream_span_id)$view$)
         ) AS v (name, query) LOOP
         EXECUTE format('CREATE VIEW trace_ext.%I AS %s', derived.name, derived.query);
+        -- A text: else no column of events could be altered, as it takes all of them.
         EXECUTE format('CREATE FUNCTION trace_ext.%1$I(trace_id uuid) RETURNS SETOF trace_ext.%1$I LANGUAGE sql STABLE ROWS 100
-                        BEGIN ATOMIC
-                        WITH one AS MATERIALIZED (SELECT * FROM trace_ext_internal.events_of($1)),
-                             links AS MATERIALIZED (SELECT * FROM trace_ext.trace_links t WHERE t.trace_id = $1)
-                        %2$s;
-                        END', derived.name, replace(replace(derived.query, 'trace_ext.events', 'one'), 'trace_ext.trace_links', 'links'));
+                        SET search_path = pg_catalog, pg_temp AS %2$L', derived.name,
+                       'WITH one AS MATERIALIZED (SELECT * FROM trace_ext_internal.events_of($1)),
+                             links AS MATERIALIZED (SELECT * FROM trace_ext.trace_links t WHERE t.trace_id = $1)'
+                       || replace(replace(derived.query, 'trace_ext.events', 'one'), 'trace_ext.trace_links', 'links'));
         EXECUTE format('CREATE FUNCTION trace_ext.%1$I(trace_id text) RETURNS SETOF trace_ext.%1$I LANGUAGE sql STABLE ROWS 100
                         BEGIN ATOMIC
                         SELECT * FROM trace_ext.%1$I($1::uuid);

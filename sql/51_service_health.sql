@@ -77,6 +77,9 @@ BEGIN
                               CASE WHEN s.calls_before IS NULL THEN 'not called before'
                                    WHEN s.calls > 1.5 * s.calls_before THEN format('%s calls a request, %s before',
                                         trace_ext_internal.number_text(s.calls), trace_ext_internal.number_text(s.calls_before))
+                                   -- The slowest of the hours before may have been as slow.
+                                   WHEN s.p95 <= 1.2 * s.p95_before THEN format('mean %s, %s before',
+                                        trace_ext_internal.duration_text(s.ms / s.calls), trace_ext_internal.duration_text(s.ms_before / s.calls_before))
                                    ELSE format('p95 %s, %s before', trace_ext_internal.duration_text(s.p95), coalesce(trace_ext_internal.duration_text(s.p95_before), 'none')) END)
                   FROM slower s
                 UNION ALL

@@ -117,15 +117,17 @@ COMMENT ON FUNCTION trace_ext_internal.anomaly_id(text, text, text) IS 'the id o
 --
 
 -- The answer to a request has the time that the request took; what it answers, its trace knows.
-CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, operation text, is_answer boolean, actual_ms double precision,
+CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, kind text, operation text, actual_ms double precision,
                                                  p99_ms double precision, calls bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres'
-    RETURN format('%s%s took %s; 99 of 100 %stake at most %s (%s calls in %s)',
-                  coalesce(operation, 'a request'), ' of ' || service_name, trace_ext_internal.duration_text(actual_ms),
-                  CASE WHEN is_answer THEN 'answers of this service ' END, trace_ext_internal.duration_text(p99_ms), trace_ext_internal.number_text(calls),
+    RETURN format('%s%s took %s; 99 of 100 %s (%s calls in %s)',
+                  CASE WHEN kind = 'LockAcquire' THEN 'to get lock ' || operation ELSE coalesce(operation, 'a request') END,
+                  ' of ' || service_name, trace_ext_internal.duration_text(actual_ms),
+                  CASE WHEN kind = 'HttpResponse' THEN 'answers of this service ' ELSE '' END ||
+                  CASE WHEN p99_ms > 0 THEN 'take at most ' || trace_ext_internal.duration_text(p99_ms) ELSE 'take no time' END, trace_ext_internal.number_text(calls),
                   justify_hours(current_setting('trace_ext.baseline_window')::interval));
-COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, boolean, double precision, double precision, bigint) IS
-    'evidence for a slow call; is_answer: an HttpResponse, which is judged by the answers of its service';
+COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
+    'evidence for a slow call; an HttpResponse is judged by the answers of its service';
 
 -- Who gave back what was waited for: releases of the same lock, by another thread, in the
 -- time that an acquire may have waited at most, the last ones, so long after it began that the
@@ -200,7 +202,7 @@ BEGIN
             INTO called USING of_trace, (SELECT r.first_timestamp FROM trace_ext.trace_range(ARRAY[of_trace]) r), at, of_service, of_span;
     END IF;
     RETURN QUERY SELECT of_trace, of_event, 'slow', CASE WHEN times >= 5 THEN 'CRITICAL' ELSE 'WARNING' END, of_service, called, took_ms, p99_ms, times,
-                        trace_ext_internal.slow_sentence(of_service, called, of_kind = 'HttpResponse', round(took_ms::numeric, 3)::double precision, p99_ms, calls);
+                        trace_ext_internal.slow_sentence(of_service, of_kind, called, round(took_ms::numeric, 3)::double precision, p99_ms, calls);
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.slow_of(uuid, uuid, timestamptz, text, text, text, text, double precision, double precision, bigint, double precision) IS

@@ -24,7 +24,7 @@
 #include "races/arrays.h"
 
 static const char sentences_query[] =
-	"SELECT k.n, trace_ext_internal.slow_sentence(k.service, k.operation, k.kind OPERATOR(pg_catalog.=) 'HttpResponse', k.actual_ms, k.p99_ms, k.calls) "
+	"SELECT k.n, trace_ext_internal.slow_sentence(k.service, k.kind, k.operation, k.actual_ms, k.p99_ms, k.calls) "
 	"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) "
 	"WITH ORDINALITY AS k (service, operation, kind, actual_ms, p99_ms, calls, n)";
 

@@ -15,6 +15,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -31,7 +32,6 @@
 #include "history/spelling.h"
 #include "history/trace_load.h"
 
-#define FETCH_ROWS		2000
 #define LONGEST_VALUE	1024
 #define TRACES_OF_A_QUERY 250
 
@@ -624,53 +624,80 @@ typedef struct Target
 	TexHistory *history;
 } Target;
 
+/* Where the rows of the query go; for the executor, which neither copies nor keeps them. */
+typedef struct RowReceiver
+{
+	DestReceiver dest;			/* first, so that one is the other */
+	MemoryContext row_context;	/* of one row */
+	TexHistory *history;		/* where all go, or NULL */
+	HTAB	   *targets;		/* ... or which each goes to */
+	TexRole		role;
+} RowReceiver;
+
+/* Takes a row. */
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *to = (RowReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(to->row_context);
+	TexHistory *history = to->history;
+	Row			row;
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	memcpy(row.values, slot->tts_values, sizeof(row.values));
+	memcpy(row.isnull, slot->tts_isnull, sizeof(row.isnull));
+	if (history == NULL)
+		history = ((Target *) hash_search(to->targets, DatumGetUUIDP(ROW_VALUE(&row, COL_TRACE_ID)), HASH_FIND, NULL))->history;
+	read_row(history, &row, to->role);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(to->row_context);
+	return true;
+}
+
+/* Nothing to do before the first row. */
+static void
+begin_rows(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+/* Nor after the last one. */
+static void
+end_rows(DestReceiver *self)
+{
+}
+
 /*
  * Adds the events of some traces, by one query, to a history, or to those that "targets" names. It is
  * planned with these values: partitions outside the range are never opened, and none is where the
- * range is empty. A cursor, so that the rows of a large trace are never in memory all at once.
+ * range is empty. No row is kept, so that those of a large trace are never in memory all at once.
  */
 static void
 read_rows(TexHistory *history, HTAB *targets, const TexRanges *ranges, const pg_uuid_t *ids, int n, TexRole role)
 {
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext row",
-													  ALLOCSET_DEFAULT_SIZES);
+	RowReceiver to = {
+		{receive_row, begin_rows, end_rows, end_rows, DestNone},
+		AllocSetContextCreate(CurrentMemoryContext, "trace_ext row", ALLOCSET_DEFAULT_SIZES),
+		history, targets, role
+	};
 	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		args[3];
 	TexRange	range = tex_range_of(ranges, ids, n);
-	Portal		portal;
-	int			nesting;
+	ParamListInfo params = makeParamList(lengthof(types));
+	SPIExecuteOptions options = {.params = params,.read_only = true,.dest = &to.dest};
+	int			nesting = tex_no_jit();
 
-	args[0] = tex_uuid_array(ids, n);
-	args[1] = TimestampTzGetDatum(range.first);
-	args[2] = TimestampTzGetDatum(range.last);
-	nesting = tex_no_jit();
-	portal = SPI_cursor_open_with_args(NULL, load_query, 3, types, args, NULL,
-									   true, CURSOR_OPT_NO_SCROLL);
-	AtEOXact_GUC(false, nesting);
-
-	for (;;)
+	params->params[0].value = tex_uuid_array(ids, n);
+	params->params[1].value = TimestampTzGetDatum(range.first);
+	params->params[2].value = TimestampTzGetDatum(range.last);
+	for (Size i = 0; i < lengthof(types); i++)
 	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			Row			row;
-			MemoryContext old = MemoryContextSwitchTo(row_context);
-
-			CHECK_FOR_INTERRUPTS();
-			heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
-			if (targets)
-				history = ((Target *) hash_search(targets, DatumGetUUIDP(ROW_VALUE(&row, COL_TRACE_ID)), HASH_FIND, NULL))->history;
-			read_row(history, &row, role);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(row_context);
-		}
-		SPI_freetuptable(SPI_tuptable);
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = types[i];
 	}
-	SPI_freetuptable(SPI_tuptable);
-	SPI_cursor_close(portal);
-	MemoryContextDelete(row_context);
+	SPI_execute_extended(load_query, &options);
+	AtEOXact_GUC(false, nesting);
+	MemoryContextDelete(to.row_context);
 }
 
 /* Adds the events of some traces, and the links of those that have consumers. */

@@ -82,7 +82,7 @@ CALL ask_all();
 -- Of each trace, what the function says is what the view says; by links as well.
 INSERT INTO events (trace_id, id, "timestamp", kind, name, service_name, span_id)
 SELECT plain.id('bb'), trace_ext_internal.otlp_start_id(plain.id('bb'), '00000000000000b' || n), '2001-01-20 12:00:00+00', CASE n WHEN 1 THEN 'AsyncSpawn' ELSE 'AsyncAwait' END::event_kind, 'q', 'api', '00000000000000b' || n FROM generate_series(1, 2) n;
-INSERT INTO trace_links (trace_id, span_id, linked_trace_id, linked_span_id) VALUES (plain.id('bb'), '00000000000000b2', plain.id('120'), '00000000000000a1'), (plain.id('bb'), '00000000000000b2', plain.id('bb'), '00000000000000b1');
+INSERT INTO trace_links (trace_id, span_id, linked_trace_id, linked_span_id, "timestamp") VALUES (plain.id('bb'), '00000000000000b2', plain.id('120'), '00000000000000a1', '2001-01-20 12:00:00+00'), (plain.id('bb'), '00000000000000b2', plain.id('bb'), '00000000000000b1', '2001-01-20 12:00:00+00');
 SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM causal_edges) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM causal_edges v)) AS others FROM trace_summaries t, causal_edges(t.trace_id) f;
 SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM trace_roots) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM trace_roots v)) AS others FROM trace_summaries t, trace_roots(t.trace_id) f;
 SELECT count(*) > 0 AS some, count(*) = (SELECT count(*) FROM distributed_spans) AS as_many, count(*) FILTER (WHERE f::text NOT IN (SELECT v::text FROM distributed_spans v)) AS others FROM trace_summaries t, distributed_spans(t.trace_id) f;
