@@ -5,6 +5,8 @@
 \i :plain
 \set ECHO all
 SET client_min_messages = notice;
+-- Of what is cancelled, the queries that read are not told.
+\set SHOW_CONTEXT never
 SET work_mem = '64MB';
 INSERT INTO events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, thread_id)
 SELECT plain.id('a1'), md5('c' || i)::uuid, md5('c' || nullif(i - 1, 0))::uuid, '2001-01-01 00:00:00+00'::timestamptz + i * interval '1 ms',
