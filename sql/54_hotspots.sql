@@ -14,40 +14,42 @@ BEGIN
           FROM trace_ext.findings f WHERE f.status = 'open' AND f.occurrences > 0 GROUP BY 1
     ), outstanding AS MATERIALIZED (
         SELECT d.kind, trace_ext_internal.counted_as(d.service_name, d.operation) AS operation, d.service_name, d.event_count, d.write_count, d.latency FROM trace_ext.count_deltas d
-    ), sums AS (
+    ), sums AS NOT MATERIALIZED (
         -- As total_latencies, but that most rows stand as they are: nothing is outstanding for them.
-        SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count,
-               CASE WHEN trace_ext.total_count(o.latency) <> 0 THEN o.latency END AS latency
+        SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count, o.latency
           FROM trace_ext.operation_totals o
-         WHERE o.operation IS NOT NULL AND o.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence')
-           AND NOT EXISTS (SELECT FROM outstanding d WHERE d.kind = o.kind AND d.operation = o.operation AND coalesce(d.service_name, '') = coalesce(o.service_name, ''))
+         WHERE o.operation IS NOT NULL
+           AND ((SELECT NOT EXISTS (SELECT FROM outstanding))
+                OR (o.kind, o.operation, coalesce(o.service_name, '')) NOT IN (SELECT d.kind, d.operation, coalesce(d.service_name, '') FROM outstanding d WHERE d.operation IS NOT NULL))
         UNION ALL
         SELECT t.kind, t.operation, t.service_name, sum(t.event_count)::bigint, sum(t.write_count)::bigint, trace_ext.merge(t.latency)
           FROM (SELECT o.kind, o.operation, o.service_name, o.event_count, o.write_count, o.latency FROM trace_ext.operation_totals o
-                 WHERE EXISTS (SELECT FROM outstanding d WHERE d.kind = o.kind AND d.operation = o.operation AND coalesce(d.service_name, '') = coalesce(o.service_name, ''))
+                 WHERE (SELECT EXISTS (SELECT FROM outstanding))
+                   AND EXISTS (SELECT FROM outstanding d WHERE d.kind = o.kind AND d.operation = o.operation AND coalesce(d.service_name, '') = coalesce(o.service_name, ''))
                 UNION ALL
                 SELECT d.kind, d.operation, d.service_name, d.event_count, d.write_count, d.latency FROM outstanding d) AS t
-         WHERE t.operation IS NOT NULL AND t.kind NOT IN ('LockRelease', 'HttpResponse', 'DatabaseResult', 'MemoryFence')
+         WHERE t.operation IS NOT NULL
          GROUP BY t.kind, t.operation, t.service_name
-    ), spots AS MATERIALIZED (
-        SELECT CASE s.kind WHEN 'StateChange' THEN 'variable' WHEN 'DatabaseQuery' THEN 'query' WHEN 'LockAcquire' THEN 'lock' ELSE 'operation' END AS what,
-               s.operation AS name, s.service_name, s.event_count AS count,
-               CASE s.kind WHEN 'StateChange' THEN s.write_count END AS writers,
-               CASE s.kind WHEN 'LockAcquire' THEN coalesce(trace_ext.total_count(s.latency) - trace_ext.count_below(s.latency, 0), 0) END AS waits,
-               CASE WHEN trace_ext.total_count(s.latency) > 0 THEN trace_ext.total_sum(s.latency)::double precision END AS ns
-          FROM sums s WHERE s.event_count <> 0
-        UNION ALL
-        SELECT 'call', c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')', c.from_service, c.call_count::bigint, NULL, NULL, NULL
-          FROM trace_ext.service_calls c
     )
-    -- The first of each kind: to rank them all would take longer than to find them.
-    SELECT r.what, r.name, r.service_name, r.count, r.writers, r.waits, trace_ext_internal.ms(r.ns),
-           CASE r.what WHEN 'variable' THEN coalesce((SELECT f.findings FROM racing f WHERE f.variable = r.name), 0) END
-      FROM unnest('{variable,call,operation,query,lock}'::text[]) WITH ORDINALITY AS k (what, place)
-     CROSS JOIN LATERAL (
-           SELECT s.*, row_number() OVER (ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name) AS place
-             FROM (SELECT s.* FROM spots s WHERE s.what = k.what ORDER BY s.ns DESC NULLS LAST, s.count DESC, s.service_name, s.name LIMIT n) AS s) AS r
-     ORDER BY k.place, r.place;
+    -- The first of each kind, each found by itself: to collect them all, or to rank them, would take longer.
+    SELECT h.what, h.name, h.service_name, h.count, h.writers, h.waits, trace_ext_internal.ms(h.ns),
+           CASE h.what WHEN 'variable' THEN coalesce((SELECT f.findings FROM racing f WHERE f.variable = h.name), 0) END
+      FROM (SELECT k.place, r.* , k.what
+              FROM (VALUES (1, 'variable', '{StateChange}'::trace_ext.event_kind[]),
+                           (3, 'operation', '{FunctionCall,AsyncSpawn,AsyncAwait,HttpRequest,Error,Custom}'),
+                           (4, 'query', '{DatabaseQuery}'), (5, 'lock', '{LockAcquire}')) AS k (place, what, kinds)
+             CROSS JOIN LATERAL (
+                   SELECT s.operation AS name, s.service_name, s.event_count AS count,
+                          CASE s.kind WHEN 'StateChange' THEN s.write_count END AS writers,
+                          CASE s.kind WHEN 'LockAcquire' THEN coalesce(trace_ext.total_count(s.latency) - trace_ext.count_below(s.latency, 0), 0) END AS waits,
+                          CASE WHEN trace_ext.total_count(s.latency) > 0 THEN trace_ext.total_sum(s.latency)::double precision END AS ns
+                     FROM sums s WHERE s.kind = ANY (k.kinds) AND s.event_count <> 0
+                    ORDER BY ns DESC NULLS LAST, s.event_count DESC, s.service_name, s.operation LIMIT n) AS r
+            UNION ALL
+            SELECT 2, c.*
+              FROM (SELECT c.from_service || ' -> ' || c.to_service || ' (' || c.link_type || ')' AS name, c.from_service, c.call_count::bigint, NULL::bigint, NULL::bigint, NULL::double precision, 'call'
+                      FROM trace_ext.service_calls c ORDER BY c.call_count DESC, c.from_service, 1 LIMIT n) AS c) AS h
+     ORDER BY h.place, h.ns DESC NULLS LAST, h.count DESC, h.service_name, h.name;
 END
 $$;
 COMMENT ON FUNCTION system_hotspots(bigint) IS
