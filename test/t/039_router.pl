@@ -1,11 +1,11 @@
-# 035_router.pl
+# 039_router.pl
 #		A router answers what a single store with the same events answers.
 #
 # The same random events go to a store and to routers of one, two and three nodes: in other
 # batches, in another order, some of them twice, by every way in. The third node is added when half
 # of the events are there, from a time on that traces run over. Then every question is asked of all
 # of them, also after changes. All are databases of one cluster: what a node does that is
-# down, slow or refuses is in 036_router_down.pl.
+# down, slow or refuses is in 040_router_down.pl.
 
 use strict;
 use warnings FATAL => 'all';

@@ -1,4 +1,4 @@
-# 036_watch_replicas.pl
+# 037_watch_replicas.pl
 #		Watched tables beside replication: a standby takes nothing, and no statement there notices; what a
 #		subscription applies is written like anything else.
 

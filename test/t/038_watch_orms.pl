@@ -1,4 +1,4 @@
-# 035_watch_orms.pl
+# 038_watch_orms.pl
 #		Watched tables and real clients: the programs in test/clients lose updates, and are named;
 #		what these libraries have against it is not.
 #

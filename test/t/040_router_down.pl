@@ -1,4 +1,4 @@
-# 036_router_down.pl
+# 040_router_down.pl
 #		Nodes of a router that are down, slow, restarted, refuse at COMMIT or have another version,
 #		and who may do what.
 #
