@@ -223,8 +223,12 @@ BEGIN
         RAISE EXCEPTION 'a password is required' USING ERRCODE = 'insufficient_privilege',
               HINT = 'Only a superuser may add a node that is reached without one.';
     END IF;
+    -- A router that was here before leaves its servers.
+    IF EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = server AND obj_description(f.oid, 'pg_foreign_server') = 'a node of trace_ext') THEN
+        EXECUTE format('DROP SERVER %I CASCADE', server);
+    END IF;
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw OPTIONS (extensions ''trace_ext_router'', async_capable ''true'', '
-                   'fetch_size ''10000'', batch_size ''1000''%s%s)', server,
+                   'fetch_size ''10000'', batch_size ''500''%s%s)', server,
                    CASE WHEN for_server LIKE '%connect_timeout %' THEN '' ELSE ', connect_timeout ''10''' END, coalesce(', ' || for_server, ''));
     EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I%s', server,
                    coalesce(' OPTIONS (' || concat_ws(', ', for_account, CASE WHEN is_superuser THEN 'password_required ''false''' END) || ')', ''));
@@ -325,6 +329,12 @@ BEGIN
     END IF;
     PERFORM trace_ext_internal.connect_node(name, connection_string);
     store := trace_ext_internal.judge_node(name);
+    -- What it has would be counted, but is of no epoch: only the first node may bring its own.
+    IF EXISTS (SELECT FROM trace_ext_internal.shard_epochs)
+       AND (SELECT a.answer::bigint > 0 FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY['SELECT trace_ext.count_events()::text']) a) THEN
+        RAISE EXCEPTION 'node "%" has events already', name USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Only the first node may have some. Add an empty store.';
+    END IF;
     -- The router looks for races in its stead, between nodes too.
     PERFORM FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY['SELECT trace_ext.alter_job(''detect'', enabled => false)::text']);
     INSERT INTO trace_ext_internal.shard_nodes (name, identity) VALUES (add_node.name, store);

@@ -353,6 +353,40 @@ store_sorted(TexBatch *batch, Tuplestorestate *store)
 }
 
 /*
+ * Executes the INSERT. Where events are on nodes, an error of one comes with the whole of
+ * what was sent to it, which says nothing to anybody: of that the beginning is kept.
+ */
+static void
+execute_insert(TexBatch *batch, SPIPlanPtr plan)
+{
+	if (!tex_is_router())
+	{
+		if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not insert a batch");
+		return;
+	}
+	PG_TRY();
+	{
+		if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not insert a batch");
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(batch->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->context != NULL)
+			error->context = clip(error->context, strlen(error->context), 200);
+		if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
+			error->hint = pstrdup("Somebody else stored the same events at this moment: send the batch again.");
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
  * Inserts the rows of the batch; returns how many were not there yet.  The rows
  * reach the INSERT as a named tuplestore, whose plan is kept.
  */
@@ -381,8 +415,7 @@ insert_rows(TexBatch *batch)
 
 	if (plan == NULL)
 		plan = prepare_insert();
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not insert a batch");
+	execute_insert(batch, plan);
 	inserted = SPI_processed;
 
 	SPI_unregister_relation(BATCH_NAME);
