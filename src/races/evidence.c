@@ -460,12 +460,35 @@ say_check_then_act(Sentence *s, const TexPair *pair, const TexVerdict *verdict)
 						   "lock must be held from the check to the write");
 }
 
+static int
+compare_names(const void *a, const void *b, void *history)
+{
+	return strcmp(tex_history_text(history, *(const int32 *) a), tex_history_text(history, *(const int32 *) b));
+}
+
+/*
+ * The names of the locks of a set that are shown; returns how many it has. The first by name: what
+ * order numbers were given out in depends on what else was loaded.
+ */
+static int
+locks_to_show(const Sentence *s, int32 lock_set, int32 *shown)
+{
+	int			n = tex_locks_names(s->races->order, lock_set, NULL, 0);
+	int32	   *names = palloc(sizeof(int32) * Max(n, 1));
+
+	tex_locks_names(s->races->order, lock_set, names, n);
+	qsort_arg(names, n, sizeof(int32), compare_names, (void *) s->races->history);
+	memcpy(shown, names, sizeof(int32) * Min(n, MOST_LOCKS));
+	pfree(names);
+	return n;
+}
+
 /* "lock "a"", "locks "a", "b"", or "no lock". */
 static void
 put_locks(Sentence *s, int32 lock_set)
 {
 	int32		names[MOST_LOCKS];
-	int			n = tex_locks_names(s->races->order, lock_set, names, MOST_LOCKS);
+	int			n = locks_to_show(s, lock_set, names);
 
 	if (n == 0)
 	{
@@ -489,9 +512,9 @@ same_names(const Sentence *s, int32 a, int32 b)
 {
 	int32		x[MOST_LOCKS];
 	int32		y[MOST_LOCKS];
-	int			n = tex_locks_names(s->races->order, a, x, MOST_LOCKS);
+	int			n = locks_to_show(s, a, x);
 
-	return n == tex_locks_names(s->races->order, b, y, MOST_LOCKS) &&
+	return n == locks_to_show(s, b, y) &&
 		memcmp(x, y, sizeof(int32) * Min(n, MOST_LOCKS)) == 0;
 }
 
