@@ -250,18 +250,15 @@ DECLARE
     theirs text;
     may boolean;
     super boolean;
-    used boolean;
     sorts text;
     mine_sorts constant text := (SELECT d.datcollate || ' ' || pg_encoding_to_char(d.encoding) FROM pg_database d WHERE d.datname = current_database());
 BEGIN
     BEGIN
-        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, (a.answer::jsonb ->> 'used')::boolean, a.answer::jsonb ->> 'identity',
-               a.answer::jsonb ->> 'sorts'
-          INTO theirs, may, super, used, identity, sorts
+        SELECT a.answer::jsonb ->> 'version', (a.answer::jsonb ->> 'may')::boolean, (a.answer::jsonb ->> 'super')::boolean, a.answer::jsonb ->> 'identity', a.answer::jsonb ->> 'sorts'
+          INTO theirs, may, super, identity, sorts
           FROM trace_ext_internal.ask_each(ARRAY[name], ARRAY[$q$
             SELECT jsonb_build_object('version', (SELECT extversion FROM pg_extension WHERE extname = 'trace_ext'),
                 'may', pg_has_role('trace_ext_admin', 'USAGE') AND pg_has_role('trace_ext_reader', 'USAGE') AND pg_has_role('trace_ext_writer', 'USAGE'),
-                'used', EXISTS (SELECT FROM trace_ext.events),
                 'super', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
                 'sorts', (SELECT datcollate || ' ' || pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()),
                 'identity', (SELECT system_identifier FROM pg_control_system()) || ' ' || (SELECT oid FROM pg_database WHERE datname = current_database()))::text
@@ -288,10 +285,6 @@ BEGIN
     ELSIF EXISTS (SELECT FROM trace_ext_internal.shard_nodes n WHERE n.identity = judge_node.identity) THEN
         RAISE EXCEPTION 'this store is a node already, "%"', (SELECT n.name FROM trace_ext_internal.shard_nodes n WHERE n.identity = judge_node.identity)
               USING ERRCODE = 'duplicate_object';
-    -- Its events would be counted, and found by some questions, but belong to no epoch.
-    ELSIF used AND EXISTS (SELECT FROM trace_ext_internal.shard_epochs) THEN
-        RAISE EXCEPTION 'node "%" has events already', name USING ERRCODE = 'object_not_in_prerequisite_state',
-              HINT = 'The first node may have some; those that follow begin empty.';
     END IF;
 END
 $$;
