@@ -180,19 +180,21 @@ void
 tex_quota_take(int64 events, int64 *wait)
 {
 	int64		before;
+	int64		needed;
 
 	*wait = 0;
 	if (tex_ingest_quota == 0 || quotas == NULL || events == 0)
 		return;
-	*wait = Max(take(events, &before), 0);
-	if (*wait == 0)
+	needed = take(events, &before);
+	if (needed <= 0)
 		return;
+	*wait = needed;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("more events than trace_ext.ingest_quota of role \"%s\": %d a second",
 					GetUserNameFromId(GetSessionUserId(), false), tex_ingest_quota),
 			 errdetail(INT64_FORMAT " came within a second, and " INT64_FORMAT " with this batch, of which none are stored.", before, events),
-			 errhint("Send the batch again in %.1f seconds.", (double) ((*wait + TICK - 1) / TICK) / 10)));
+			 errhint("Send the batch again in %.1f seconds.", (double) ((needed + TICK - 1) / TICK) / 10)));
 }
 
 /*
