@@ -112,7 +112,10 @@ release(int code, Datum arg)
 	r->address[0] = '\0';
 	r->state = failed && !asked_to_leave ? TEX_RECEIVER_FAILED : TEX_RECEIVER_OFF;
 	if (r->state == TEX_RECEIVER_FAILED)
-		pause_ms = 1000 * Min(1 << Min(++r->failures, 6), LONGEST_PAUSE_S);
+	{
+		r->failures++;
+		pause_ms = 1000 * Min(1 << Min(r->failures, 6), LONGEST_PAUSE_S);
+	}
 	else if (asked_to_leave)
 		pause_ms = 1000;
 	r->wake_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause_ms);
