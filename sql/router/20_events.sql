@@ -12,7 +12,15 @@ DROP TABLE events_default;
 DELETE FROM partitions;
 -- The nodes have these: a foreign partition can have no index.
 ALTER TABLE events DROP CONSTRAINT events_pkey;
-DROP INDEX events_variable_idx, events_duration_idx, events_wait_idx;
+DO $$
+DECLARE
+    i regclass;
+BEGIN
+    FOR i IN SELECT indexrelid FROM pg_index WHERE indrelid = 'events'::regclass LOOP
+        EXECUTE format('DROP INDEX %s', i);
+    END LOOP;
+END
+$$;
 COMMENT ON TABLE events IS
     'one row an event; partitioned by range of "timestamp" into epochs and by trace_id onto nodes; redelivery of (trace_id, id, "timestamp") conflicts on its node';
 
