@@ -167,9 +167,10 @@ psql()
 }
 
 # Tests at random, or of much, of what is a function of the stored events alone: neither
-# shared memory nor workers have a part in them, so they run in one pass of the three.
+# shared memory nor workers have a part in them, so they run in one pass of the three; so does
+# the router's, which has TAP files as well.
 ONCE=(critical_path exchange histogram lock_order operation otlp_order otlp_wire pages pictures proof
-	races_across races_random waterfall)
+	races_across races_random router waterfall week)
 
 # Names of the SQL tests; of those without the ones that run once, where it is "most".
 sql_tests()

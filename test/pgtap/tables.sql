@@ -85,7 +85,7 @@ SELECT is((SELECT pg_get_partkeydef('trace_ext.events'::regclass)), 'RANGE ("tim
 SELECT col_is_pk('trace_ext', 'events', ARRAY['trace_id', 'id', 'timestamp'], 'key of events');
 SELECT ok(EXISTS (SELECT FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
                    WHERE inhparent = 'trace_ext.events'::regclass AND pg_get_expr(relpartbound, c.oid) = 'DEFAULT'), 'events has a default partition');
-SELECT is((SELECT count(*) FROM pg_index WHERE indrelid = 'trace_ext.events'::regclass), 4::bigint, 'events has few indexes');
+SELECT is((SELECT count(*) FROM pg_index WHERE indrelid = 'trace_ext.events'::regclass), 5::bigint, 'events has few indexes');
 SELECT set_eq($$SELECT attname::text FROM pg_attribute WHERE attrelid = 'trace_ext.events'::regclass AND attnum > 0 AND attnotnull$$,
     ARRAY['trace_id', 'id', 'timestamp', 'kind'], 'what an event must have');
 
