@@ -305,7 +305,9 @@ sub wait_until_up
 	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
 	while (time() < $deadline)
 	{
-		return 1 if $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) == 0;
+		# A psql that is refused may end before it has read its query: then this dies.
+		my $status = eval { $node->psql('postgres', 'SELECT 1', stderr => \my $ignored) };
+		return 1 if defined $status && $status == 0;
 		sleep(0.1);
 	}
 	return 0;

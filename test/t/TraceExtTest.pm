@@ -277,16 +277,49 @@ sub crash
 
 # psql_child CODE: runs CODE in a child process, which must not end the tests'
 # servers when it ends; returns its process id.
+my @children;
 sub psql_child
 {
 	my ($code) = @_;
 	my $pid = fork();
 	die "could not fork: $!" unless defined $pid;
-	return $pid if $pid;
+	if ($pid)
+	{
+		push @children, $pid;
+		return $pid;
+	}
 	my $ok = eval { $code->(); 1 };
 	warn $@ unless $ok;
 	require POSIX;
 	POSIX::_exit($ok ? 0 : 1);
+}
+
+# A test that dies takes its children along: nobody would ever tell them to stop.
+END
+{
+	my $status = $?;
+	if ($status != 0)
+	{
+		require POSIX;
+		kill('KILL', grep { waitpid($_, POSIX::WNOHANG()) == 0 } @children);
+	}
+	$? = $status;
+}
+
+# A psql that is refused ends before it has read its query, and who writes the query then
+# dies of the broken pipe.  Who polls meant to ask again.
+{
+	no warnings 'redefine';
+	my $poll = \&PostgreSQL::Test::Cluster::poll_query_until;
+	*PostgreSQL::Test::Cluster::poll_query_until = sub {
+		for (;;)
+		{
+			my $reached = eval { $poll->(@_) };
+			return $reached if $@ eq '';
+			die $@ unless $@ =~ /Broken pipe/;
+			sleep(0.1);
+		}
+	};
 }
 
 1;
