@@ -23,6 +23,7 @@ CREATE EXTENSION trace_ext;
 CREATE EXTENSION trace_ext;
 
 -- One or the other.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION trace_ext_router CASCADE;
 \c trace_ext_router
