@@ -19,6 +19,7 @@
 #include "analysis/one_trace.h"
 #include "analysis/sink.h"
 #include "analysis/trace_tree.h"
+#include "history/row_query.h"
 
 PG_FUNCTION_INFO_V1(tex_causal_order);
 

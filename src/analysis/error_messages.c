@@ -16,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "analysis/error_messages.h"
+#include "history/row_query.h"
 #include "races/arrays.h"
 #include "store/trace_range.h"
 

@@ -11,7 +11,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -19,6 +18,7 @@
 
 #include "analysis/judges.h"
 #include "guc.h"
+#include "history/row_query.h"
 #include "races/arrays.h"
 #include "store/trace_range.h"
 
@@ -83,8 +83,6 @@ names_array(const TexJudges *judges, Size column)
 {
 	Datum	   *values = tex_new_array(sizeof(Datum), judges->n, 0);
 	bool	   *isnull = tex_new_array(sizeof(bool), judges->n, 0);
-	int			dims[1] = {judges->n};
-	int			bounds[1] = {1};
 
 	for (int32 i = 0; i < judges->n; i++)
 	{
@@ -94,7 +92,7 @@ names_array(const TexJudges *judges, Size column)
 		if (!isnull[i])
 			values[i] = CStringGetTextDatum(tex_strings_text(judges->names, name));
 	}
-	return PointerGetDatum(construct_md_array(values, isnull, 1, dims, bounds, TEXTOID, -1, false, TYPALIGN_INT));
+	return tex_value_array(values, isnull, judges->n, TEXTOID);
 }
 
 /* Takes a baseline that was read. */
@@ -138,9 +136,9 @@ tex_judges_read(TexJudges *judges)
 		hours[i] = TimestampTzGetDatum(judges->list[i]->key.hour);
 	}
 	args[0] = names_array(judges, offsetof(struct TexJudgeKey, service));
-	args[1] = PointerGetDatum(construct_array(kinds, judges->n, TEXTOID, -1, false, TYPALIGN_INT));
+	args[1] = tex_value_array(kinds, NULL, judges->n, TEXTOID);
 	args[2] = names_array(judges, offsetof(struct TexJudgeKey, operation));
-	args[3] = PointerGetDatum(construct_array(hours, judges->n, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[3] = tex_value_array(hours, NULL, judges->n, TIMESTAMPTZOID);
 	if (plan == NULL)
 	{
 		SPIPlanPtr	made = SPI_prepare(baselines_query, lengthof(types), types);

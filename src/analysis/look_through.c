@@ -31,10 +31,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -44,6 +42,7 @@
 #include "common/event.h"
 #include "common/extent.h"
 #include "guc.h"
+#include "history/row_query.h"
 #include "races/arrays.h"
 #include "store/operation.h"
 #include "store/trace_range.h"
@@ -144,9 +143,7 @@ typedef struct Acquire
 
 typedef struct Search
 {
-	DestReceiver dest;			/* first, so that one is the other */
 	MemoryContext context;		/* of all of it */
-	MemoryContext event_context;
 	Oid			kinds[TEX_KIND_COUNT];
 	bool		slow_only;
 	TexStrings *names;
@@ -328,17 +325,14 @@ trace_of(Search *s, const pg_uuid_t *id)
 	return trace;
 }
 
-/* Takes an event; for the executor. What is allocated on the way is gone after it. */
-static bool
-receive(TupleTableSlot *slot, DestReceiver *self)
+/* Takes an event; for tex_query_traces(). */
+static void
+take_event(TupleTableSlot *slot, void *arg)
 {
-	Search	   *s = (Search *) self;
-	MemoryContext old = MemoryContextSwitchTo(s->event_context);
+	Search	   *s = arg;
 	Looked	   *trace;
 	TexKind		kind = 0;
 
-	CHECK_FOR_INTERRUPTS();
-	slot_getallattrs(slot);
 	trace = trace_of(s, DatumGetUUIDP(slot->tts_values[COL_TRACE_ID]));
 	while (kind < TEX_NO_KIND && s->kinds[kind] != DatumGetObjectId(slot->tts_values[COL_KIND]))
 		kind++;
@@ -358,21 +352,6 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		trace->has_release |= kind == TEX_LOCK_RELEASE;
 		note_moment(s, trace, slot, kind, extent);
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(s->event_context);
-	return true;
-}
-
-/* Nothing to do before the first row. */
-static void
-begin(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-/* Nor after the last one. */
-static void
-end(DestReceiver *self)
-{
 }
 
 /* ------------------------------------------------------------------ waits for locks */
@@ -480,33 +459,13 @@ find_waits(Search *s)
 
 /* ------------------------------------------------------------------ all of it */
 
-/* Reads the events of a group of traces. It is planned with these values; see load_rows() in trace_load.c. */
+/* Reads the events of a group of traces. */
 static void
 read_group(Search *s, const TexRanges *ranges, const pg_uuid_t *ids, int32 n)
 {
-	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	TexRange	range = tex_range_of(ranges, ids, n);
-	SPIExecuteOptions options = {.read_only = true,.dest = &s->dest};
-	ParamListInfo params = makeParamList(lengthof(types));
-	int			nesting;
-
-	if (tex_range_is_empty(range))
-		return;
-	params->params[0].value = tex_uuid_array(ids, n);
-	params->params[1].value = TimestampTzGetDatum(range.first);
-	params->params[2].value = TimestampTzGetDatum(range.last);
-	for (Size i = 0; i < lengthof(types); i++)
-	{
-		params->params[i].isnull = false;
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].ptype = types[i];
-	}
-	options.params = params;
 	s->traces = make_table(s, "traces", sizeof(pg_uuid_t), sizeof(Looked));
 	s->nmoments = 0;
-	nesting = tex_no_jit();
-	SPI_execute_extended(events_query, &options);
-	AtEOXact_GUC(false, nesting);
+	tex_query_traces(events_query, ranges, ids, n, take_event, s);
 	find_waits(s);
 }
 
@@ -529,20 +488,6 @@ name_datum(const Search *s, int32 name, bool *isnull)
 {
 	*isnull = name == TEX_NO_NAME;
 	return *isnull ? (Datum) 0 : CStringGetTextDatum(tex_strings_text(s->names, name));
-}
-
-/* A column of a query: an array of n values of a type by reference or of 8 bytes; isnull may be NULL. */
-static Datum
-column_datum(Datum *values, bool *isnull, int32 n, Oid type)
-{
-	int			dims[1] = {n};
-	int			bounds[1] = {1};
-	int16		len;
-	bool		by_value;
-	char		align;
-
-	get_typlenbyvalalign(type, &len, &by_value, &align);
-	return PointerGetDatum(construct_md_array(values, isnull, 1, dims, bounds, type, len, by_value, align));
 }
 
 #define WAIT_COLUMNS 11
@@ -586,7 +531,7 @@ find_releases(Search *s)
 		columns[10][i] = name_datum(s, acquire->task, &isnull[10][i]);
 	}
 	for (int c = 0; c < WAIT_COLUMNS; c++)
-		args[c] = column_datum(columns[c], isnull[c], s->nwaits, element_types[c]);
+		args[c] = tex_value_array(columns[c], isnull[c], s->nwaits, element_types[c]);
 	SPI_execute_with_args(releases_query, WAIT_COLUMNS, types, args, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -658,14 +603,13 @@ put_rows(Search *s, TexSink *sink)
 Datum
 tex_look_through(PG_FUNCTION_ARGS)
 {
-	Search		s = {.dest = {receive, begin, end, end, DestNone}};
+	Search		s = {0};
 	TexSink    *sink;
 
 	InitMaterializedSRF(fcinfo, 0);
 	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
 	SPI_connect();
 	s.context = CurrentMemoryContext;
-	s.event_context = AllocSetContextCreate(s.context, "trace_ext event", ALLOCSET_DEFAULT_SIZES);
 	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
 		s.kinds[kind] = tex_kind_oid(kind);
 	s.slow_only = PG_GETARG_BOOL(1);

@@ -12,15 +12,14 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "analysis/judges.h"
 #include "analysis/like.h"
 #include "analysis/slow.h"
 #include "guc.h"
+#include "history/row_query.h"
 #include "races/arrays.h"
 
 static const char sentences_query[] =
@@ -79,19 +78,6 @@ find_candidates(Search *s)
 	}
 }
 
-/* An array for SQL; isnull may be NULL. */
-static Datum
-array_of(Datum *values, bool *isnull, int32 n, Oid type)
-{
-	int			lower = 1;
-	int16		length;
-	bool		by_value;
-	char		align;
-
-	get_typlenbyvalalign(type, &length, &by_value, &align);
-	return PointerGetDatum(construct_md_array(values, isnull, 1, &n, &lower, type, length, by_value, align));
-}
-
 /* Texts, of which some may be NULL, for SQL. */
 static Datum
 text_array(const char **texts, int32 n)
@@ -105,7 +91,7 @@ text_array(const char **texts, int32 n)
 		if (texts[i])
 			values[i] = CStringGetTextDatum(texts[i]);
 	}
-	return array_of(values, isnull, n, TEXTOID);
+	return tex_value_array(values, isnull, n, TEXTOID);
 }
 
 /* Picks what took longer than it may. */
@@ -230,7 +216,7 @@ fetch_sentences(Search *s)
 	for (int i = 0; i < 3; i++)
 	{
 		args[i] = text_array(texts[i], s->nslow);
-		args[i + 3] = array_of(numbers[i], NULL, s->nslow, i < 2 ? FLOAT8OID : INT8OID);
+		args[i + 3] = tex_value_array(numbers[i], NULL, s->nslow, i < 2 ? FLOAT8OID : INT8OID);
 	}
 	SPI_execute_with_args(sentences_query, 6, types, args, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)

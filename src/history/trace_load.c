@@ -29,6 +29,7 @@
 
 #include "common/otlp_id.h"
 #include "guc.h"
+#include "history/row_query.h"
 #include "history/spelling.h"
 #include "history/trace_load.h"
 
@@ -558,17 +559,6 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	}
 }
 
-/* The ids as uuid[], in the current memory context. */
-Datum
-tex_uuid_array(const pg_uuid_t *ids, int n)
-{
-	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
-
-	for (int i = 0; i < n; i++)
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	return PointerGetDatum(construct_array(elements, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-}
-
 /*
  * What summaries say of when traces ran, read once: a history is of one snapshot. Call within an
  * SPI connection.
@@ -624,80 +614,27 @@ typedef struct Target
 	TexHistory *history;
 } Target;
 
-/* Where the rows of the query go; for the executor, which neither copies nor keeps them. */
-typedef struct RowReceiver
+/* Where the rows of a query go. */
+typedef struct Destination
 {
-	DestReceiver dest;			/* first, so that one is the other */
-	MemoryContext row_context;	/* of one row */
 	TexHistory *history;		/* where all go, or NULL */
 	HTAB	   *targets;		/* ... or which each goes to */
 	TexRole		role;
-} RowReceiver;
+} Destination;
 
-/* Takes a row. */
-static bool
-receive_row(TupleTableSlot *slot, DestReceiver *self)
+/* Takes a row; for tex_query_traces(). */
+static void
+take_row(TupleTableSlot *slot, void *arg)
 {
-	RowReceiver *to = (RowReceiver *) self;
-	MemoryContext old = MemoryContextSwitchTo(to->row_context);
+	const Destination *to = arg;
 	TexHistory *history = to->history;
 	Row			row;
 
-	CHECK_FOR_INTERRUPTS();
-	slot_getallattrs(slot);
 	memcpy(row.values, slot->tts_values, sizeof(row.values));
 	memcpy(row.isnull, slot->tts_isnull, sizeof(row.isnull));
 	if (history == NULL)
 		history = ((Target *) hash_search(to->targets, DatumGetUUIDP(ROW_VALUE(&row, COL_TRACE_ID)), HASH_FIND, NULL))->history;
 	read_row(history, &row, to->role);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(to->row_context);
-	return true;
-}
-
-/* Nothing to do before the first row. */
-static void
-begin_rows(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-/* Nor after the last one. */
-static void
-end_rows(DestReceiver *self)
-{
-}
-
-/*
- * Adds the events of some traces, by one query, to a history, or to those that "targets" names. It is
- * planned with these values: partitions outside the range are never opened, and none is where the
- * range is empty. No row is kept, so that those of a large trace are never in memory all at once.
- */
-static void
-read_rows(TexHistory *history, HTAB *targets, const TexRanges *ranges, const pg_uuid_t *ids, int n, TexRole role)
-{
-	RowReceiver to = {
-		{receive_row, begin_rows, end_rows, end_rows, DestNone},
-		AllocSetContextCreate(CurrentMemoryContext, "trace_ext row", ALLOCSET_DEFAULT_SIZES),
-		history, targets, role
-	};
-	Oid			types[3] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	TexRange	range = tex_range_of(ranges, ids, n);
-	ParamListInfo params = makeParamList(lengthof(types));
-	SPIExecuteOptions options = {.params = params,.read_only = true,.dest = &to.dest};
-	int			nesting = tex_no_jit();
-
-	params->params[0].value = tex_uuid_array(ids, n);
-	params->params[1].value = TimestampTzGetDatum(range.first);
-	params->params[2].value = TimestampTzGetDatum(range.last);
-	for (Size i = 0; i < lengthof(types); i++)
-	{
-		params->params[i].isnull = false;
-		params->params[i].pflags = PARAM_FLAG_CONST;
-		params->params[i].ptype = types[i];
-	}
-	SPI_execute_extended(load_query, &options);
-	AtEOXact_GUC(false, nesting);
-	MemoryContextDelete(to.row_context);
 }
 
 /* Adds the events of some traces, and the links of those that have consumers. */
@@ -707,7 +644,7 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	bool		had_consumers = history->has_consumers;
 
 	history->has_consumers = false;
-	read_rows(history, NULL, tex_history_ranges(history), ids, n, role);
+	tex_query_traces(load_query, tex_history_ranges(history), ids, n, take_row, &(Destination) {history, NULL, role});
 	if (history->has_consumers)
 	{
 		int			nesting = tex_no_jit();
@@ -730,31 +667,13 @@ tex_history_load_each(TexHistory **histories, const TexRanges *ranges, const pg_
 
 	for (int i = 0; i < n; i++)
 		((Target *) hash_search(targets, &ids[i], HASH_ENTER, NULL))->history = histories[i];
-	read_rows(NULL, targets, ranges, ids, n, TEX_ROLE_HOME);
+	tex_query_traces(load_query, ranges, ids, n, take_row, &(Destination) {NULL, targets, TEX_ROLE_HOME});
 	for (int i = 0; i < n; i++)
 	{
 		if (histories[i]->has_consumers)
 			load_links(histories[i], tex_uuid_array(&ids[i], 1));
 	}
 	hash_destroy(targets);
-}
-
-/* A trace and when it may begin. */
-typedef struct Start
-{
-	TimestampTz first;
-	pg_uuid_t	id;
-} Start;
-
-/* For qsort(): by when traces may begin. */
-static int
-compare_starts(const void *a, const void *b)
-{
-	const Start *x = a;
-	const Start *y = b;
-
-	CHECK_FOR_INTERRUPTS();
-	return x->first < y->first ? -1 : x->first > y->first;
 }
 
 /*
@@ -768,24 +687,12 @@ compare_starts(const void *a, const void *b)
 void
 tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
-	Start	   *starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(n, 1));
-	pg_uuid_t	some[TRACES_OF_A_QUERY];
-	int			count = 0;
+	pg_uuid_t  *sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(n, 1));
 
+	memcpy(sorted, ids, sizeof(pg_uuid_t) * (Size) n);
 	tex_ranges_learn(tex_history_ranges(history), ids, n);
-	for (int i = 0; i < n; i++)
-		starts[i] = (Start) {
-			tex_range_of(tex_history_ranges(history), &ids[i], 1).first, ids[i]
-		};
-	qsort(starts, n, sizeof(Start), compare_starts);
-	for (int i = 0; i < n; i++)
-	{
-		some[count++] = starts[i].id;
-		if (count == TRACES_OF_A_QUERY || i == n - 1)
-		{
-			load_rows(history, some, count, role);
-			count = 0;
-		}
-	}
-	pfree(starts);
+	tex_sort_by_start(tex_history_ranges(history), sorted, n);
+	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
+		load_rows(history, &sorted[i], Min(n - i, TRACES_OF_A_QUERY), role);
+	pfree(sorted);
 }

@@ -152,7 +152,6 @@ extern void tex_history_times(TexHistory *history);
 extern void tex_history_prepare(TexHistory *history);
 extern int32 tex_history_trace(const TexHistory *history, const pg_uuid_t *id);
 extern int32 tex_history_lock_name(const TexHistory *history, int32 lock);
-extern Datum tex_uuid_array(const pg_uuid_t *ids, int n);
 
 /* Whether pairs between two traces are wanted. */
 static inline bool

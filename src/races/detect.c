@@ -20,6 +20,7 @@
 
 #include "races/evidence.h"
 #include "guc.h"
+#include "history/row_query.h"
 #include "races/overlaps.h"
 #include "races/patterns.h"
 #include "races/races.h"

@@ -20,6 +20,7 @@
 #include "utils/uuid.h"
 
 #include "analysis/words.h"
+#include "history/row_query.h"
 #include "races/arrays.h"
 #include "render/details.h"
 #include "render/text.h"

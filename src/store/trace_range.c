@@ -548,36 +548,47 @@ compare_starts(const void *a, const void *b)
 }
 
 /*
- * The traces of an array of ids that may have events, each once, by when they may begin: who reads
- * some at once takes neighbours in time, so that few partitions are looked into.
+ * Sorts traces by when they may begin, equal ones beside each other: who reads some at once takes
+ * neighbours in time, so that few partitions are looked into.
  */
+void
+tex_sort_by_start(const TexRanges *ranges, pg_uuid_t *ids, int n)
+{
+	Start	   *starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		starts[i] = (Start) {tex_range_of(ranges, &ids[i], 1).first, ids[i]};
+	}
+	qsort(starts, n, sizeof(Start), compare_starts);
+	for (int i = 0; i < n; i++)
+		ids[i] = starts[i].id;
+	pfree(starts);
+}
+
+/* The traces of an array of ids that may have events, each once, sorted so. */
 pg_uuid_t *
 tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n)
 {
 	Datum	   *elements;
 	bool	   *isnull;
 	int			all;
-	Start	   *starts;
 	pg_uuid_t  *sorted;
 	int			known = 0;
 
 	deconstruct_array(ids, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &all);
-	starts = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Start) * (Size) Max(all, 1));
 	sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(all, 1));
 	for (int i = 0; i < all; i++)
 	{
-		const pg_uuid_t *id = isnull[i] ? NULL : DatumGetUUIDP(elements[i]);
-		TexRange	range = id ? tex_range_of(ranges, id, 1) : TEX_NO_RANGE;
-
 		CHECK_FOR_INTERRUPTS();
-		if (!tex_range_is_empty(range))
-			starts[known++] = (Start) {range.first, *id};
+		if (!isnull[i] && !tex_range_is_empty(tex_range_of(ranges, DatumGetUUIDP(elements[i]), 1)))
+			sorted[known++] = *DatumGetUUIDP(elements[i]);
 	}
-	qsort(starts, known, sizeof(Start), compare_starts);
+	tex_sort_by_start(ranges, sorted, known);
 	*n = 0;
 	for (int i = 0; i < known; i++)
-		if (i == 0 || memcmp(&starts[i].id, &starts[i - 1].id, sizeof(pg_uuid_t)) != 0)
-			sorted[(*n)++] = starts[i].id;
-	pfree(starts);
+		if (i == 0 || memcmp(&sorted[i], &sorted[*n - 1], sizeof(pg_uuid_t)) != 0)
+			sorted[(*n)++] = sorted[i];
 	return sorted;
 }
