@@ -16,9 +16,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -42,8 +40,6 @@
 /* Parts of a trace's extent, in percent. */
 #define LARGE_GAP		20
 #define MOST_OF_IT		50
-/* What more errors say of themselves is not read. */
-#define MOST_MESSAGES	1000
 #define FEWEST_TRIES	3
 /* Of one trace; and how many traces are in memory together. */
 #define MOST_KEPT		1000
@@ -153,59 +149,18 @@ is_innermost_error(const Search *s, int32 event)
 	return inside <= 0;
 }
 
-/* The columns that say what an error says of itself. */
-static const char *const message_columns[] = {"timestamp", "attributes"};
-
-/* What is looked for in the table. */
-typedef struct Message
-{
-	TimestampTz at;
-	MemoryContext context;
-	char	   *text;
-} Message;
-
-/* An event of an id; for tex_trace_reader_run_event(). */
-static void
-take_message(const Datum *values, const bool *isnull, void *arg)
-{
-	Message    *message = arg;
-	JsonbValue	buffer;
-	JsonbValue *value;
-	Jsonb	   *attributes;
-
-	if (DatumGetTimestampTz(values[0]) != message->at || isnull[1])
-		return;
-	attributes = DatumGetJsonbP(values[1]);
-	value = JB_ROOT_IS_OBJECT(attributes) ?
-		getKeyJsonValueFromContainer(&attributes->root, "message", strlen("message"), &buffer) : NULL;
-	if (value && value->type == jbvString)
-		message->text = MemoryContextStrdup(message->context, pnstrdup(value->val.string.val, value->val.string.len));
-	else if (value && value->type != jbvNull)
-		message->text = MemoryContextStrdup(message->context,
-											TextDatumGetCString(DirectFunctionCall2(jsonb_object_field_text, values[1],
-																					CStringGetTextDatum("message"))));
-}
-
-/* Reads what the innermost errors of one of many traces say of themselves, by the plan that reads them all. */
+/* Reads what the innermost errors of one of many traces say of themselves. */
 static void
 read_messages(const Search *s)
 {
-	TexOneTrace *one = s->one;
-	int			left = MOST_MESSAGES;
+	int32	   *errors = tex_new_array(sizeof(int32), s->one->n, 0);
+	int32		n = 0;
 
-	one->messages = tex_new_array(sizeof(char *), one->n, 0);
-	for (int32 i = 0; i < one->n && left > 0; i++)
-	{
-		const TexEvent *event = &one->events[i];
-		Message		message = {.at = event->at,.context = CurrentMemoryContext};
-
-		CHECK_FOR_INTERRUPTS();
-		if (event->kind != TEX_ERROR || !is_innermost_error(s, i))
-			continue;
-		tex_trace_reader_run_event(s->reader, &one->history->traces[event->trace].id, &event->id, take_message, &message);
-		one->messages[i] = message.text;
-		left--;
-	}
+	for (int32 i = 0; i < s->one->n; i++)
+		if (s->one->events[i].kind == TEX_ERROR && is_innermost_error(s, i))
+			errors[n++] = i;
+	tex_read_error_messages(s->one, s->reader, errors, n);
+	pfree(errors);
 }
 
 /* What an error means to who asks. */
@@ -774,7 +729,7 @@ tex_odd_events(PG_FUNCTION_ARGS)
 	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
 	SPI_connect();
 	ranges = tex_ranges_create();
-	reader = tex_trace_reader_create(message_columns, lengthof(message_columns));
+	reader = tex_error_message_reader();
 	ids = tex_traces_by_start(ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
 	for (int i = 0; i < n; i += TRACES_AT_ONCE)
 		look_at_each(ranges, &ids[i], Min(n - i, TRACES_AT_ONCE),

@@ -1,17 +1,24 @@
 /*
  * error_messages.c
  *		What errors say of themselves: the loader leaves such texts in the table.
+ *
+ * Of one trace they are read by one query, with the caller's rights.  Whoever looks at many
+ * traces, as their owner, brings a reader that knows the partitions: there to plan a query for
+ * each trace would take longer than all else.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -119,4 +126,70 @@ tex_error_message(TexOneTrace *one, int32 event)
 			fetch_messages(one, errors, n);
 	}
 	return one->messages[event];
+}
+
+/* The columns that say what an error says of itself. */
+static const char *const message_columns[] = {"timestamp", "attributes"};
+
+/* What is looked for among the events of an id. */
+typedef struct Message
+{
+	TimestampTz at;
+	MemoryContext context;
+	char	   *text;
+} Message;
+
+/* An event of the id; for tex_trace_reader_run_event(). */
+static void
+take_message(const Datum *values, const bool *isnull, void *arg)
+{
+	Message    *message = arg;
+	JsonbValue	buffer;
+	JsonbValue *value;
+	Jsonb	   *attributes;
+	char	   *said;
+	int			length;
+
+	if (DatumGetTimestampTz(values[0]) != message->at || isnull[1])
+		return;
+	attributes = DatumGetJsonbP(values[1]);
+	value = JB_ROOT_IS_OBJECT(attributes) ?
+		getKeyJsonValueFromContainer(&attributes->root, "message", strlen("message"), &buffer) : NULL;
+	if (value == NULL || value->type == jbvNull)
+		return;
+	if (value->type == jbvString)
+	{
+		said = value->val.string.val;
+		length = value->val.string.len;
+	}
+	else
+	{
+		said = TextDatumGetCString(DirectFunctionCall2(jsonb_object_field_text, values[1], CStringGetTextDatum("message")));
+		length = strlen(said);
+	}
+	length = pg_mbcharcliplen(said, length, LONGEST_MESSAGE);
+	message->text = memcpy(MemoryContextAllocZero(message->context, length + 1), said, length);
+}
+
+/* A reader of what errors say, in the snapshot that is active. */
+TexTraceReader *
+tex_error_message_reader(void)
+{
+	return tex_trace_reader_create(message_columns, lengthof(message_columns));
+}
+
+/* Reads what some errors of the trace say, for tex_error_message() to tell. */
+void
+tex_read_error_messages(TexOneTrace *one, TexTraceReader *reader, const int32 *errors, int32 n)
+{
+	one->messages = tex_new_array(sizeof(char *), one->n, 0);
+	for (int32 i = 0; i < n && i < MOST_MESSAGES; i++)
+	{
+		const TexEvent *event = &one->events[errors[i]];
+		Message		message = {.at = event->at,.context = CurrentMemoryContext};
+
+		CHECK_FOR_INTERRUPTS();
+		tex_trace_reader_run_event(reader, &one->history->traces[event->trace].id, &event->id, take_message, &message);
+		one->messages[errors[i]] = message.text;
+	}
 }

@@ -349,7 +349,7 @@ CREATE FUNCTION plain.busy(round int) RETURNS void LANGUAGE sql AS $$
            s.service, NULLIF('i' || t % 3, 'i2'), 10 + t % 2, 'thread ' || floor(random() * 3)::int,
            CASE WHEN random() < 0.3 THEN (1e6 * exp(random() * CASE WHEN k.kind = 'LockRelease' THEN 4 ELSE 6 END))::bigint END, CASE WHEN random() < 0.3 THEN true END,
            CASE WHEN k.kind = 'HttpResponse' THEN jsonb_build_object('status', CASE WHEN random() < 0.2 THEN 503 ELSE 200 END)
-                WHEN k.kind = 'Error' THEN (ARRAY['{"message": "no money"}', '{"message": 7}', '{"message": {"a": [1, "b"]}}', '{"message": null}', '{}', '[]'])[1 + floor(random() * 6)::int]::jsonb
+                WHEN k.kind = 'Error' THEN (ARRAY['{"message": "no money' || repeat('€', 1500) || '"}', '{"message": 7}', '{"message": {"a": [1, "b"]}}', '{"message": null}', '{}', '[]'])[1 + floor(random() * 6)::int]::jsonb
                 WHEN k.kind IN ('LockAcquire', 'LockRelease') THEN (ARRAY['{"lock_type": "Mutex"}', '{"lock_type": "RwLockRead"}', NULL])[1 + floor(random() * 3)::int]::jsonb END,
            CASE WHEN random() < 0.2 THEN (ARRAY['{"task_id": "x"}', '{"task_id": 5}', '{}', '[]'])[1 + floor(random() * 4)::int]::jsonb END
       FROM generate_series(1, 70) t, generate_series(1, 18) i,
