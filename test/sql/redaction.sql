@@ -272,8 +272,8 @@ SELECT seed, l.* FROM seed, pg_temp.leaks() l;
 SELECT count(*) FROM verify_summaries();
 -- The search finds what is there.
 UPDATE redaction_rules SET enabled = false;
-SELECT sum(inserted) > 0 AS inserted FROM made, ingest_otlp(replace(request::text, '1795785303', '1795785309')) WHERE n <= 3;
-SELECT sum(inserted) > 0 AS inserted FROM made, ingest_events(replace(events::text, '2026-11-20', '2026-11-25')) WHERE n <= 3;
+SELECT sum(inserted) > 0 AS inserted FROM made, ingest_otlp(replace(request::text, '1795785303', '1795785309')) WHERE n <= 20;
+SELECT sum(inserted) > 0 AS inserted FROM made, ingest_events(replace(events::text, '2026-11-20', '2026-11-25')) WHERE n <= 20;
 SELECT count(*) > 0 AS leaks FROM pg_temp.leaks();
 TRUNCATE events, ingest_errors, otlp_resources, otlp_scopes, trace_links;
 DELETE FROM redaction_rules WHERE name = 'passwords';
