@@ -39,6 +39,11 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.refuse_place() IS 'stands for the place of a row, by which a router must not name it';
 
+CREATE FUNCTION trace_ext_internal.rows_in_place() RETURNS boolean
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_rows_in_place';
+COMMENT ON FUNCTION trace_ext_internal.rows_in_place() IS
+    'true, or error 40001 where events have moved to a partition that is younger than the snapshot, in which a query by time would miss them';
+
 -- Part of events, under a name of its own: one node may be in several epochs of a router.
 CREATE FUNCTION trace_ext_internal.make_epoch(epoch int, low timestamptz, high timestamptz) RETURNS text
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -46,7 +51,7 @@ CREATE FUNCTION trace_ext_internal.make_epoch(epoch int, low timestamptz, high t
 DECLARE
     part constant text := format('trace_ext_internal.events_of_epoch_%s', epoch);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE VIEW %s AS SELECT *, trace_ext_internal.refuse_place() AS ctid FROM trace_ext.events WHERE "timestamp" >= %L AND "timestamp" < %L', part, low, high);
+    EXECUTE format('CREATE OR REPLACE VIEW %s AS SELECT *, trace_ext_internal.refuse_place() AS ctid FROM trace_ext.events WHERE "timestamp" >= %L AND "timestamp" < %L AND trace_ext_internal.rows_in_place()', part, low, high);
     EXECUTE format('COMMENT ON VIEW %s IS %L', part, 'events of an epoch of a router, which reads and writes them here');
     EXECUTE format('GRANT SELECT ON %s TO trace_ext_reader', part);
     EXECUTE format('GRANT INSERT ON %s TO trace_ext_writer', part);

@@ -22,8 +22,11 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "store/trace_range.h"
+
 PG_FUNCTION_INFO_V1(tex_asked);
 PG_FUNCTION_INFO_V1(tex_asked_query);
+PG_FUNCTION_INFO_V1(tex_rows_in_place);
 PG_FUNCTION_INFO_V1(tex_hash_bucket);
 
 /* The query, in memory of the transaction, at whose end it is none. */
@@ -38,7 +41,9 @@ forget_query(void *arg)
 /*
  * asked(text, text) returns boolean
  *
- * Keeps the query for answers().  Always true.
+ * Keeps the query for answers().  Always true.  It is what a router's transaction here
+ * mostly begins with, in whose one snapshot all else is read: so no row may move to
+ * another partition from here on.
  */
 Datum
 tex_asked(PG_FUNCTION_ARGS)
@@ -46,10 +51,23 @@ tex_asked(PG_FUNCTION_ARGS)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	MemoryContextCallback *at_end = palloc0(sizeof(MemoryContextCallback));
 
+	tex_require_rows_in_place();
 	at_end->func = forget_query;
 	MemoryContextRegisterResetCallback(TopTransactionContext, at_end);
 	kept_query = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	MemoryContextSwitchTo(old);
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * rows_in_place() returns boolean
+ *
+ * True, or an error: see tex_require_rows_in_place().
+ */
+Datum
+tex_rows_in_place(PG_FUNCTION_ARGS)
+{
+	tex_require_rows_in_place();
 	PG_RETURN_BOOL(true);
 }
 

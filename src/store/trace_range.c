@@ -23,6 +23,11 @@
  * - If its partition was attached by a transaction that S does not see, the row
  *	 is visible but not counted.  S does not see that partition's row in the table
  *	 "partitions" either, so the ranges of such partitions are added.
+ * - If it was moved into such a partition, S sees it only where it was: in the
+ *	 default partition, which no query for a time that another one takes looks into.
+ *	 So the answer is all of time then, for which each partition is looked into.
+ * For this events stays locked from here until the transaction ends: no step moves
+ * rows between the answer and the query that it is for.
  */
 #include "postgres.h"
 
@@ -30,6 +35,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/int.h"
@@ -45,6 +51,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -247,6 +254,72 @@ bound_time(PartitionBoundInfo bounds, int n, TimestampTz beyond)
 	}
 }
 
+/* The times that a partition takes. */
+static TexRange
+partition_range(PartitionBoundInfo bounds, int p)
+{
+	TexRange	range = TEX_NO_RANGE;
+
+	if (p == bounds->default_index)
+		return (TexRange) {DT_NOBEGIN, DT_NOEND};	/* it may hold any time */
+	for (int n = 0; n <= bounds->ndatums; n++)
+		if (bounds->indexes[n] == p)
+			range = tex_range_union(range, (TexRange) {
+				bound_time(bounds, n - 1, DT_NOBEGIN),
+				bound_time(bounds, n, DT_NOEND)
+			});
+	return range;
+}
+
+/* Whether the snapshot sees a row of a range of time in a table, by its index on "timestamp". */
+static bool
+has_rows(Oid table, Oid index, TexRange range)
+{
+	Relation	rel = table_open(table, AccessShareLock);
+	AttrNumber	column = get_attnum(table, "timestamp");
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], column, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(range.first));
+	ScanKeyInit(&keys[1], column, BTLessStrategyNumber, F_TIMESTAMPTZ_LT, TimestampTzGetDatum(range.last));
+	scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 2, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * Of a partition that S does not know: whether rows that S sees may have moved into it.
+ * They left versions that S sees in the default partition.  One that S does not know
+ * has what moved out of the one before it.
+ */
+static bool
+rows_moved_into(PartitionDesc desc, int p)
+{
+	PartitionBoundInfo bounds = desc->boundinfo;
+	Oid			waits;
+	Oid			index;
+
+	if (p == bounds->default_index)
+		return true;
+	if (bounds->default_index < 0)
+		return false;
+	waits = desc->oids[bounds->default_index];
+	index = get_relname_relid("events_default_timestamp_idx", get_rel_namespace(waits));
+	if (!OidIsValid(index) || IndexGetRelation(index, true) != waits)
+		return true;
+	return has_rows(waits, index, partition_range(bounds, p));
+}
+
+/* Is a partition none that S knows? */
+static bool
+is_unknown(const OidSet *known, Oid partition)
+{
+	return bsearch(&partition, known->oids, known->count, sizeof(Oid), compare_oids) == NULL;
+}
+
 /*
  * The range of the partitions that may have visible rows of which no visible delta
  * tells: those written by this transaction, and those that S does not know as
@@ -257,31 +330,48 @@ uncounted_range(void)
 {
 	Relation	events = table_open(tex_relation_oid("events"), AccessShareLock);
 	PartitionDesc desc = RelationGetPartitionDesc(events, true);
-	PartitionBoundInfo bounds = desc->boundinfo;
 	OidSet		counted = counted_partitions();
 	bool		i_wrote = TransactionIdIsValid(GetTopTransactionIdIfAny());
 	TexRange	range = TEX_NO_RANGE;
 
 	for (int p = 0; p < desc->nparts; p++)
 	{
-		Oid			oid = desc->oids[p];
-
-		if (bsearch(&oid, counted.oids, counted.count, sizeof(Oid), compare_oids) != NULL &&
-			!(i_wrote && is_written_by_me(oid)))
-			continue;
-		if (p == bounds->default_index)
-			range = (TexRange) {DT_NOBEGIN, DT_NOEND};	/* it may hold any time */
+		if (!is_unknown(&counted, desc->oids[p]))
+		{
+			if (i_wrote && is_written_by_me(desc->oids[p]))
+				range = tex_range_union(range, partition_range(desc->boundinfo, p));
+		}
+		else if (rows_moved_into(desc, p))
+			range = (TexRange) {DT_NOBEGIN, DT_NOEND};
 		else
-			for (int n = 0; n <= bounds->ndatums; n++)
-				if (bounds->indexes[n] == p)
-					range = tex_range_union(range, (TexRange) {
-						bound_time(bounds, n - 1, DT_NOBEGIN),
-						bound_time(bounds, n, DT_NOEND)
-					});
+			range = tex_range_union(range, partition_range(desc->boundinfo, p));
 	}
 	pfree(counted.oids);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return range;
+}
+
+/*
+ * For queries of events by time that are not ours, as those of a router: an error where
+ * the active snapshot is older than a partition into which rows that it sees have moved,
+ * as these would be missing from the answer.  Keeps events locked, so that none moves
+ * while the transaction goes on.
+ */
+void
+tex_require_rows_in_place(void)
+{
+	Relation	events = table_open(tex_relation_oid("events"), AccessShareLock);
+	PartitionDesc desc = RelationGetPartitionDesc(events, true);
+	OidSet		counted = counted_partitions();
+
+	for (int p = 0; p < desc->nparts; p++)
+		if (is_unknown(&counted, desc->oids[p]) && rows_moved_into(desc, p))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("events moved to another partition after the transaction began to read"),
+					 errhint("Try again.")));
+	pfree(counted.oids);
+	table_close(events, NoLock);
 }
 
 /*

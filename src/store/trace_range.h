@@ -36,6 +36,7 @@ extern void tex_sort_by_start(const TexRanges *ranges, pg_uuid_t *ids, int n);
 extern pg_uuid_t *tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n);
 
 extern List *tex_partitions_of(TexRange range);
+extern void tex_require_rows_in_place(void);
 
 static inline bool
 tex_range_is_empty(TexRange range)
