@@ -13,6 +13,15 @@ SET timezone = 'UTC';
 SET datestyle = 'ISO';
 SET trace_ext.cache_mode = off;
 
+-- Those that other tests left would be opened as well.
+DO $$
+DECLARE
+    p regclass;
+BEGIN
+    FOR p IN SELECT part::regclass FROM trace_ext.partitions WHERE NOT is_default LOOP
+        EXECUTE format('DROP TABLE %s', p);
+    END LOOP;
+END $$;
 DO $$ BEGIN
     FOR n IN 0 .. 49 LOOP
         EXECUTE format('CREATE TABLE flat_%s PARTITION OF trace_ext.events FOR VALUES FROM (%L) TO (%L)', n,
