@@ -18,7 +18,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   new_node exact_ok differences uuid event_row insert_sql copy_sql ingest_sql
-  seed_random psql_child try_psql answers crash
+  seed_random psql_child try_psql answers crash kill_9 gives_way_ok
 );
 
 # The columns that the generators below fill, in this order.
@@ -273,6 +273,70 @@ sub crash
 		die 'the server did not start again' if time() > $deadline;
 		sleep(0.2);
 	}
+}
+
+# kill_9 PID: kills a process of a server, and returns once the postmaster knows. What is
+# killed goes on until it has its turn, and until then the server takes connections as ever.
+sub kill_9
+{
+	my ($pid) = @_;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	kill('KILL', $pid);
+	sleep(0.01) while kill(0, $pid) && time() < $deadline;
+}
+
+# What a query takes, in milliseconds, and whether its timeout cancelled it. It is rolled
+# back, so that the next one has the same to do.
+sub timed
+{
+	my ($node, $query, $timeout) = @_;
+	my ($status, $out, $err) = $node->psql('postgres',
+		"SET client_min_messages = error;\nBEGIN;\nSET statement_timeout = $timeout;\n\\timing on\n$query;\n",
+		on_error_stop => 0);
+	my ($ms) = $out =~ /^Time: ([\d.]+) ms/m;
+
+	die "unexpected: $out $err" if !defined $ms || $err =~ /ERROR:(?!.*statement timeout)/;
+	return ($ms, $err =~ /statement timeout/ ? 1 : 0);
+}
+
+# gives_way_ok NODE, NAME, QUERY, MOMENTS, LONGEST: cancelled at as many random moments, a query goes on
+# for less than that many milliseconds. Returns the longest it did; undef for a query that is too short.
+#
+# Where the machine is busy with something else one query takes as long as ten: one that has ended before
+# its moment tells how long it takes now, and what was late is asked for the same moment again.
+sub gives_way_ok
+{
+	my ($node, $name, $query, $moments, $longest) = @_;
+	my ($full) = timed($node, $query, 0);
+	my $worst = 0;
+	my $cancelled = 0;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	for (my $tries = 0; $cancelled < $moments && $tries < 20 * $moments; $tries++)
+	{
+		my $moment = 1 + int(rand($full * 0.9));
+		my ($ms, $was_cancelled) = timed($node, $query, $moment);
+		if (!$was_cancelled)
+		{
+			$full = $ms;
+			next;
+		}
+		my $late = $ms - $moment;
+		for (1 .. 3)
+		{
+			last if $late < $longest;
+			($ms, $was_cancelled) = timed($node, $query, $moment);
+			$late = $ms - $moment if $was_cancelled && $ms - $moment < $late;
+		}
+		$cancelled++;
+		$worst = $late if $late > $worst;
+	}
+	note sprintf('%s: %d ms in all, cancelled %d times, at worst after %.1f ms', $name, $full, $cancelled, $worst);
+	return if $full < 100 && $cancelled < $moments;
+	is($cancelled, $moments, "$name was cancelled");
+	cmp_ok($worst, '<', $longest, "$name gave way at once");
+	return $worst;
 }
 
 # psql_child CODE: runs CODE in a child process, which must not end the tests'
