@@ -10,6 +10,9 @@
 -- What the tests before left may have had partitions made.
 TRUNCATE events;
 SELECT format('DROP TABLE %s', part::regclass) FROM partitions WHERE NOT is_default \gexec
+\getenv not_at_the_hour PG_ABS_SRCDIR
+\set not_at_the_hour :not_at_the_hour '/not_at_the_hour.sql'
+\i :not_at_the_hour
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';

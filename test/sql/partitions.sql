@@ -4,6 +4,9 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv not_at_the_hour PG_ABS_SRCDIR
+\set not_at_the_hour :not_at_the_hour '/not_at_the_hour.sql'
+\i :not_at_the_hour
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';

@@ -7,6 +7,9 @@
 \getenv no_workers PG_ABS_SRCDIR
 \set no_workers :no_workers '/no_workers.sql'
 \i :no_workers
+\getenv not_at_the_hour PG_ABS_SRCDIR
+\set not_at_the_hour :not_at_the_hour '/not_at_the_hour.sql'
+\i :not_at_the_hour
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -40,7 +43,7 @@ CALL maintain_partitions();
 SET trace_ext.retention_age = '9 days';
 SELECT count(*) AS old FROM trace_summaries WHERE last_timestamp < date_trunc('day', now() - interval '9 days') \gset
 SELECT fold() >= 0 AS folded;
-SELECT traces_to_leave >= :old AND traces_to_leave < :old + 24 AS left_is_known FROM status;
+SELECT traces_to_leave >= :old AND traces_to_leave <= :old + 24 AS left_is_known FROM status;
 SELECT state, error FROM run_job('retention');
 SELECT count_traces() = :before_all - :old AS only_whole_partitions;
 SELECT part::regclass FROM partitions WHERE NOT is_default AND upper_bound <= now() - interval '9 days';
