@@ -121,6 +121,7 @@ SELECT p.service_name AS from_service, c.service_name AS to_service, count(*) AS
   FROM (SELECT DISTINCT trace_id, span_id, linked_trace_id, linked_span_id FROM trace_links) l JOIN events c ON (c.trace_id, c.span_id) = (l.trace_id, l.span_id) AND c.kind = 'AsyncAwait'
   JOIN events p ON (p.trace_id, p.span_id) = (l.linked_trace_id, l.linked_span_id) AND p.kind = 'AsyncSpawn'
  WHERE p.service_name <> c.service_name GROUP BY 1, 2;
+CREATE TEMP TABLE seen (pairs bigint, calls bigint);
 CREATE PROCEDURE pg_temp.try(seed text, rounds int) LANGUAGE plpgsql AS $$
 DECLARE
     difference text;
@@ -148,11 +149,13 @@ BEGIN
         IF difference IS NOT NULL THEN
             RAISE EXCEPTION E'round %, test.seed = %\n%', round, seed, difference;
         END IF;
+        INSERT INTO seen SELECT count(*), sum(call_count) FROM trace_ext.service_calls;
     END LOOP;
 END
 $$;
 CALL pg_temp.try(:'seed', 80);
-SELECT count(*) > 5 AS many, sum(call_count) > 30 AS calls FROM service_calls;
+-- The most there were: what is deleted last leaves few, now and then.
+SELECT max(pairs) > 5 AS many, max(calls) > 30 AS calls FROM seen;
 TRUNCATE events, findings, race_pairs, detect_queue;
 SELECT count(*) AS deltas FROM summary_deltas;
 \set ECHO none
