@@ -30,6 +30,7 @@ sub rows
 }
 
 $_->init for ($old, $new);
+$_->append_conf('postgresql.conf', "trace_ext.partition_reach = '1000 years'\n") for ($old, $new);
 $old->append_conf('postgresql.conf', "trace_ext.fold_threshold = 0\n");
 $old->start;
 $old->safe_psql('postgres', join("\n",

@@ -44,9 +44,7 @@ sql(q{SELECT trace_ext.alter_job('alerts', "interval" => '1 s')});
 #
 
 becomes("SELECT count(*) = 2 AND bool_and(evaluated_at IS NOT NULL) FROM trace_ext.alerts", 'the rules that came with the extension are judged');
-my ($out, $err);
-$node->psql('postgres', 'LISTEN trace_ext_alerts;' . finding(1, 'open') . ';' . join(' ', map { 'SELECT pg_sleep(0.5);' } 1 .. 12),
-	stdout => \$out, stderr => \$err);
+my $out = hear($node, 'LISTEN trace_ext_alerts;', finding(1, 'open'), qr/"trace_ext_alerts" with payload/);
 my ($payload) = $out =~ /"trace_ext_alerts" with payload "(.*)" received/;
 is(sql("SELECT p ->> 'count', p #>> '{alerts,0,name}', p #>> '{alerts,0,state}' FROM (SELECT '" . ($payload // '{}') . "'::jsonb) AS j (p)"),
 	'1|critical finding|firing', 'a listener hears of what fires');

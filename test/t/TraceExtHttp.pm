@@ -9,6 +9,7 @@ use Exporter 'import';
 use IO::Compress::Gzip qw(gzip $GzipError);
 use IO::Select;
 use IO::Socket::INET;
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -59,7 +60,7 @@ sub put
 sub answer
 {
 	my ($socket, $seconds) = @_;
-	my $until = time() + ($seconds // 30);
+	my $until = time() + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
 	my $bytes = delete $rest{$socket} // '';
 
 	while (1)

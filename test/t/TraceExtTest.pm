@@ -11,6 +11,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -18,7 +19,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   new_node exact_ok differences uuid event_row insert_sql copy_sql ingest_sql
-  seed_random psql_child try_psql answers crash kill_9 gives_way_ok
+  seed_random psql_child try_psql answers crash kill_9 gives_way_ok away_from_midnight hear
 );
 
 # The columns that the generators below fill, in this order.
@@ -37,6 +38,8 @@ sub new_node
 	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ], @$init);
 	# The module logs every statement; thousands here would hide what matters.
 	$node->append_conf('postgresql.conf', "log_statement = none\n");
+	# The days of the tests' events get partitions whatever day it is.
+	$settings{'trace_ext.partition_reach'} //= '1000 years';
 	$node->append_conf('postgresql.conf', "$_ = '$settings{$_}'\n")
 	  foreach sort keys %settings;
 	$node->start;
@@ -284,6 +287,34 @@ sub kill_9
 
 	kill('KILL', $pid);
 	sleep(0.01) while kill(0, $pid) && time() < $deadline;
+}
+
+# hear NODE, LISTEN, SQL, REGEX: what a session that listens is told, until it was told that; SQL is of another one.
+sub hear
+{
+	my ($node, $listen, $sql, $regex) = @_;
+	my ($in, $out) = ("$listen\n\\echo listens\n", '');
+	my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out);
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+	$session->pump until $out =~ /listens/;
+	$node->safe_psql('postgres', $sql);
+	while ($out !~ $regex && time() < $deadline)
+	{
+		$in .= "SELECT pg_sleep(0.1);\n\\echo looked\n";
+		my $looks = () = $out =~ /looked/g;
+		$session->pump until (() = $out =~ /looked/g) > $looks;
+	}
+	$in .= "\\q\n";
+	$session->finish;
+	return $out;
+}
+
+# away_from_midnight SECONDS: what is of today now is still so after as many seconds.
+sub away_from_midnight
+{
+	my ($seconds) = @_;
+	my $left = 86400 - time() % 86400;
+	sleep($left + 1) if $left < $seconds;
 }
 
 # What a query takes, in milliseconds, and whether its timeout cancelled it. It is rolled
