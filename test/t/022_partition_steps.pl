@@ -17,10 +17,11 @@ use TraceExtTest;
 
 # Moved in one transaction this many rows take over three seconds.
 my $ROWS = 200000;
-# What nobody may wait; some milliseconds where the machine has nothing else to do.
+# What nobody may wait longer than who has nothing to do with it; some milliseconds where
+# the machine has nothing else to do.
 my $WAIT_MS = 1000;
 
-my $node = new_node('partition_steps', 'trace_ext.fold_threshold' => 0, autovacuum => 'off', timezone => 'UTC');
+my $node = new_node('partition_steps', 'trace_ext.fold_threshold' => 0, autovacuum => 'off', timezone => 'UTC', 'trace_ext.partition_reach' => '1 year');
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
 sub load_sql
@@ -40,7 +41,9 @@ sub value
 my %bystanders = (
 	read => 'SELECT count(*) FROM (SELECT FROM trace_ext.events LIMIT 1000) AS first_ones',
 	write => q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (gen_random_uuid(), gen_random_uuid(), now(), 'Custom')},
-	status => 'SELECT events_in_default FROM trace_ext.status');
+	status => 'SELECT events_in_default FROM trace_ext.status',
+	other => q{UPDATE other SET n = n + 1});
+$node->safe_psql('postgres', 'CREATE TABLE other AS SELECT 1 AS n');
 append_to_file("$dir/$_.sql", "$bystanders{$_};\n") foreach keys %bystanders;
 
 # The longest wait of each bystander, in ms, while CODE runs.
@@ -71,16 +74,19 @@ sub nobody_waits
 {
 	my ($what, $code) = @_;
 	my $worst = worst_waits($code);
+	my $of_other = delete $worst->{other};
+	note(sprintf('%s: the longest of who has nothing to do with it took %.0f ms', $what, $of_other));
 	foreach my $name (sort keys %$worst)
 	{
 		note(sprintf('%s: the longest %s took %.0f ms', $what, $name, $worst->{$name}));
-		cmp_ok($worst->{$name}, '<', $WAIT_MS, "$what: no $name waited long");
+		cmp_ok($worst->{$name}, '<', $WAIT_MS + $of_other, "$what: no $name waited long");
 	}
 }
 
 #
 # Many rows of today, all of one moment; the default partition turns into today's
 #
+away_from_midnight(120);
 $node->safe_psql('postgres', load_sql('today', $ROWS, 'now()') . load_sql('far', 500, "now() - interval '3 years' - i * interval '1 day'") . 'SELECT trace_ext.fold();');
 nobody_waits('today', sub { $node->safe_psql('postgres', 'CALL trace_ext.maintain_partitions()') });
 is(value('SELECT count(*) FROM trace_ext.events_default'), 500, 'only what is far off is left in the default partition');
@@ -168,8 +174,11 @@ $maintainer = $node->background_psql('postgres', on_error_stop => 0);
 $maintainer->query_until(qr/called/, "\\echo called\nCALL trace_ext.maintain_partitions();\n\\echo ended\n");
 sleep(0.5);
 my $began = time();
+value('SELECT count(*) FROM other') foreach 1 .. 5;
+my $of_other = time() - $began;
+$began = time();
 value('SELECT count(*) FROM trace_ext.events') foreach 1 .. 5;
-cmp_ok((time() - $began) / 5, '<', $WAIT_MS / 1000, 'readers pass beside one that is waited for');
+cmp_ok(time() - $began, '<', $of_other + 5 * $WAIT_MS / 1000, 'readers pass beside one that is waited for');
 $before = value('SELECT count(*) FROM trace_ext.partitions');
 $holder->query_safe('COMMIT');
 ok($node->poll_query_until('postgres', "SELECT count(*) > $before FROM trace_ext.partitions"), 'the partitions are made once he is gone');

@@ -11,6 +11,7 @@ use lib $FindBin::RealBin;
 
 use IO::Select;
 use IO::Socket::INET;
+use List::Util qw(max);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -312,8 +313,12 @@ is(is_stored(101), 0, 'nothing of it is there');
 	my (%status, %cut);
 	put($_->[0], $_->[1]) for values %slow;
 	is((answer($slow{second}[0]))[0], 200, 'the first of two requests');
-	while (keys %cut < keys %slow && time() < $begin + 20)
+	# What this loop itself was late by, where the machine is busy with something else.
+	my ($late, $round) = (0, time());
+	while (keys %cut < keys %slow && time() < $begin + 20 + $late)
 	{
+		$late += max(0, time() - $round - 0.5);
+		$round = time();
 		for my $name (grep { !exists $cut{$_} } keys %slow)
 		{
 			my $socket = $slow{$name}[0];
@@ -326,7 +331,7 @@ is(is_stored(101), 0, 'nothing of it is there');
 		is((post('/v1/traces', $json, '{}'))[0], 200, 'others are served meanwhile') if int(time() - $begin) == 5 && !$status{others}++;
 	}
 	is("$_ $status{$_}", "$_ " . ($_ eq 'large' ? 413 : 408), sprintf('slow client: %s, cut after %.1f s', $_, $cut{$_} // 0)) for sort keys %slow;
-	cmp_ok($cut{$_} // 99, '<', 12, "$_ in time") for sort keys %slow;
+	cmp_ok($cut{$_} // 99, '<', 12 + $late, "$_ in time") for sort keys %slow;
 	is((answer($silent, 12))[0], 408, 'one that says nothing');
 	becomes('SELECT receiver_connections < 10 FROM trace_ext.status', 'none of them is left');
 	cmp_ok(sql(q{SELECT (receiver_refused ->> 'slow')::int FROM trace_ext.status}), '>=', 4, 'counted');
@@ -362,16 +367,26 @@ is(is_stored(101), 0, 'nothing of it is there');
 	my ($status, $head, $body) = post('/v1/traces', $json, json_span(60));
 	is("$status $body", '503 {"code":14,"message":"the database cannot take it now"}', 'a lock that is held for long');
 	like($head, qr/^retry-after: 1\r$/im, 'is waited for by the client');
-	my @sockets = map { dial() } 1 .. 6;
-	my $first = dial();
-	put($first, request('/v1/traces', $json, json_span(61)));
-	becomes(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'trace_ext receiver' AND wait_event_type = 'Lock'}, 'it waits for a lock');
-	put($sockets[$_], request('/v1/traces', $json, $_ == 2 ? 'x' : json_span(62 + $_))) for 0 .. 5;
-	my $batches = sql('SELECT batches FROM trace_ext_internal.receiver()');
-	$locker->query_safe('COMMIT');
+	# On a busy machine the three seconds may be over before all of this is done; then once more.
+	my ($batches, $status_of_first, @statuses);
+	for (1 .. 10)
+	{
+		my @sockets = map { dial() } 1 .. 6;
+		my $first = dial();
+		$batches = sql('SELECT batches FROM trace_ext_internal.receiver()');
+		put($first, request('/v1/traces', $json, json_span(61)));
+		becomes(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'trace_ext receiver' AND wait_event_type = 'Lock'}, 'it waits for a lock');
+		put($sockets[$_], request('/v1/traces', $json, $_ == 2 ? 'x' : json_span(62 + $_))) for 0 .. 5;
+		$locker->query_safe('COMMIT');
+		($status_of_first) = answer($first);
+		@statuses = map { (answer($_))[0] } @sockets;
+		last if $status_of_first != 503;
+		sql('DELETE FROM trace_ext.events WHERE trace_id BETWEEN lpad(to_hex(60), 32, $$0$$)::uuid AND lpad(to_hex(70), 32, $$0$$)::uuid');
+		$locker->query_safe('BEGIN; LOCK TABLE trace_ext.events IN EXCLUSIVE MODE');
+	}
 	$locker->quit;
-	is((answer($first))[0], 200, 'a lock that is given up');
-	is(join(',', map { (answer($_))[0] } @sockets), '200,200,400,200,200,200', 'those that waited; a bad body takes none with it');
+	is($status_of_first, 200, 'a lock that is given up');
+	is(join(',', @statuses), '200,200,400,200,200,200', 'those that waited; a bad body takes none with it');
 	is(sql('SELECT batches FROM trace_ext_internal.receiver()') - $batches, 2, 'in one transaction');
 	is(sql('SELECT count(*) FROM trace_ext.events WHERE trace_id BETWEEN lpad(to_hex(60), 32, $$0$$)::uuid AND lpad(to_hex(70), 32, $$0$$)::uuid'), 6, 'what was accepted is there');
 }
@@ -447,22 +462,25 @@ listens_ok('and comes back with the setting');
 	{
 		push @children, psql_child(sub {
 			my $until = time() + 18;
+			my $stored = 0;
 			open(my $log, '>', "$dir/sent.$child") or die;
 			$log->autoflush(1);
-			for (my $n = $child * 1_000_000; time() < $until; $n++)
+			# Until the last restart is over, and as many as there have to be.
+			for (my $n = $child * 1_000_000; time() < $until || ($stored < 200 && time() < $until + 100); $n++)
 			{
 				my $status = 0;
-				while ($status != 200 && time() < $until + 10)
+				while ($status != 200 && time() < $until + 110)
 				{
 					($status) = post('/v1/traces', $n % 2 ? $json : $proto, $n % 2 ? json_span($n) : proto_span($n));
 					sleep($status == 200 ? 0.001 : 0.1);
 				}
 				print $log "$n\n" if $status == 200;
+				$stored += $status == 200;
 			}
 		});
 	}
 	sleep(3);
-	kill('KILL', sql(q{SELECT pid FROM trace_ext_internal.receiver()}));
+	kill_9(sql(q{SELECT pid FROM trace_ext_internal.receiver()}));
 	sleep(5);
 	crash($node);
 	sleep(4);

@@ -239,9 +239,9 @@ sub spans { my ($n) = @_; return join('', map { proto_span(++$serial) } 1 .. $n)
 for my $case ([ 60, 60, 1, 2 ], [ 250, 60, 2, 3 ], [ 420, 420, 4, 5 ])
 {
 	my ($first, $second, $least, $most_seconds) = @$case;
+	my $body = spans($second);
 	sleep(1.2);
 	is((post('/v1/traces', $proto, spans($first)))[0], 200, "$first spans");
-	my $body = spans($second);
 	my ($status, $head) = post('/v1/traces', $proto, $body);
 	my $refused = time();
 	is($status, 429, "$second more are too many");
