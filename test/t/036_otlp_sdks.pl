@@ -46,7 +46,7 @@ sub becomes
 {
 	my ($sql, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $until = time() + 30;
+	my $until = time() + $PostgreSQL::Test::Utils::timeout_default;
 	my $is;
 	sleep(0.1) while !($is = sql($sql) eq 't') && time() < $until;
 	ok($is, $name) or diag(sql('SELECT * FROM trace_ext_internal.receiver()'));
@@ -80,7 +80,7 @@ sub sdk_ok
 	sql('TRUNCATE trace_ext.events; DELETE FROM trace_ext.trace_links');
 	my $pid = psql_child(sub {
 		open(STDOUT, '>', "$dir/$name.log") && open(STDERR, '>&', \*STDOUT) or die;
-		exec('timeout', '--kill-after=5', $seconds, @command, $endpoint, $count);
+		exec('timeout', '--kill-after=5', $PostgreSQL::Test::Utils::timeout_default, @command, $endpoint, $count);
 	});
 	becomes('SELECT count(*) > 10 FROM trace_ext.events', "$name: spans arrive");
 	sql('SELECT pg_terminate_backend(pid) FROM trace_ext_internal.receiver()');
@@ -168,9 +168,9 @@ SKIP:
 	close($file);
 	my $pid = psql_child(sub {
 		open(STDOUT, '>', "$dir/collector.log") && open(STDERR, '>&', \*STDOUT) or die;
-		exec('timeout', '--kill-after=5', 2 * $seconds, "$kept/collector", '--config', "file:$dir/collector.yaml");
+		exec('timeout', '--kill-after=5', 2 * $PostgreSQL::Test::Utils::timeout_default, "$kept/collector", '--config', "file:$dir/collector.yaml");
 	});
-	my $until = time() + 15;
+	my $until = time() + 60;
 	sleep(0.1) while !dial($its_port) && time() < $until;
 	if (!ok(dial($its_port), 'the Collector listens'))
 	{

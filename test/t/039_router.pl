@@ -222,10 +222,11 @@ foreach (["UPDATE trace_ext.events SET trace_id = md5('x')::uuid WHERE service_n
 	like($err, $says, $what);
 }
 
-# Each node has retention of its own.
+# Each node has retention of its own, which comes again for a partition that is just being analysed.
 foreach my $db ('store', @stores)
 {
-	$node->safe_psql($db, q{CALL trace_ext.maintain_partitions(); SET trace_ext.retention_age = '3 days'; CALL trace_ext.job_retention();});
+	$node->safe_psql($db, q{CALL trace_ext.maintain_partitions(); SET trace_ext.retention_age = '3 days';
+		DO $$ DECLARE again boolean; BEGIN LOOP CALL trace_ext.job_retention(again); EXIT WHEN NOT again; END LOOP; END $$});
 }
 $node->safe_psql($_, 'SELECT trace_ext.fold()') foreach 'store', @stores;
 cmp_ok($node->safe_psql('store', 'SELECT count(*) FROM trace_ext.events'), '<', (split /\|/, $count)[0], 'retention takes what is old');
