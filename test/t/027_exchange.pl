@@ -139,7 +139,7 @@ PY
 		diag('SKIPPED: Perfetto\'s trace processor cannot be fetched here');
 		skip 'no trace processor', 1;
 	}
-	is(system("timeout 60 '$venv/bin/python' '$perfetto' '$dir/events.chrome.json' '$dir/bodies.chrome.json' '$dir/hostile.chrome.json' >'$dir/perfetto.log' 2>&1"), 0, 'Perfetto loads all slices') or diag(slurp_file("$dir/perfetto.log"));
+	is(system("timeout 180 '$venv/bin/python' '$perfetto' '$dir/events.chrome.json' '$dir/bodies.chrome.json' '$dir/hostile.chrome.json' >'$dir/perfetto.log' 2>&1"), 0, 'Perfetto loads all slices') or diag(slurp_file("$dir/perfetto.log"));
 }
 
 # What a document has, to be compared with what the loaders below found in it.
@@ -167,7 +167,7 @@ SKIP:
 		skip 'no Jaeger', 1;
 	}
 	my $wanted = sums('spans = [s for t in d["data"] for s in t["spans"]]; print(len(d["data"]), len(spans), sum(len(s["logs"]) for s in spans), sum(len(s["references"]) for s in spans), sum(s["duration"] for s in spans))')->('jaeger');
-	is(scalar `timeout 60 '$made/load' @{[map { "'$dir/$_.jaeger.json'" } @documents]}`, $wanted, 'Jaeger takes its documents, and finds all in them');
+	is(scalar `timeout 180 '$made/load' @{[map { "'$dir/$_.jaeger.json'" } @documents]}`, $wanted, 'Jaeger takes its documents, and finds all in them');
 }
 
 # By the decoder of Zipkin's server, from Maven.
@@ -185,7 +185,7 @@ SKIP:
 		skip 'no Zipkin', 1;
 	}
 	my $wanted = sums('print(len({s["traceId"] for s in d}), len(d), sum(len(s.get("annotations", [])) for s in d), sum("parentId" in s for s in d), sum(s.get("duration", 0) for s in d))')->('zipkin');
-	is(scalar `timeout 120 '$path{java}' -cp '$jar' '$test/ZipkinLoad.java' @{[map { "'$dir/$_.zipkin.json'" } @documents]} 2>&1`, $wanted, 'Zipkin takes its documents, and finds all in them');
+	is(scalar `timeout 240 '$path{java}' -cp '$jar' '$test/ZipkinLoad.java' @{[map { "'$dir/$_.zipkin.json'" } @documents]} 2>&1`, $wanted, 'Zipkin takes its documents, and finds all in them');
 }
 
 # What is scraped, of services of any name.

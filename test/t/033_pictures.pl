@@ -36,11 +36,11 @@ sub tool
 	return undef;
 }
 
-# output COMMAND...: what it prints, both ways, and whether it succeeded; a minute at most.
+# output COMMAND...: what it prints, both ways, and whether it succeeded in time.
 sub output
 {
 	my ($out, $err) = ('', '');
-	my $done = eval { IPC::Run::run([@_], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60)) };
+	my $done = eval { IPC::Run::run([@_], '<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default)) };
 	return ($done, $out, $err);
 }
 
