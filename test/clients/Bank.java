@@ -69,7 +69,7 @@ public class Bank {
             }
             meanwhile.add(OTHERS.submit(() -> asked.by(second, row, 200, () -> { })));
             try {
-                meanwhile.get(0).get(waits ? 300 : 30000, TimeUnit.MILLISECONDS);
+                meanwhile.get(0).get(waits ? 1500 : 30000, TimeUnit.MILLISECONDS);
             } catch (TimeoutException waiting) {
                 if (!waits) {
                     throw waiting;

@@ -13,7 +13,7 @@ async function race(row, title, outcome, first, second, { waits = false, ...told
   const think = async () => {
     if (!meanwhile) {
       meanwhile = second(row, async () => {}).then((name) => { names.winner = name; });
-      await (waits ? Promise.race([meanwhile, sleep(300)]) : meanwhile);
+      await (waits ? Promise.race([meanwhile, sleep(1500)]) : meanwhile);
     }
   };
   names.loser = await first(row, think);

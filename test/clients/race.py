@@ -29,7 +29,7 @@ class Turn:
 
         self.thread = threading.Thread(target=run)
         self.thread.start()
-        self.thread.join(0.3 if self.waits else 30)
+        self.thread.join(1.5 if self.waits else 30)
 
 
 def race(row, title, outcome, first, second, waits=False, **told):
