@@ -36,6 +36,8 @@ sub dial
 	my ($to) = @_;
 	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $to // $port, Proto => 'tcp');
 
+	# Where nobody listens, one in ten thousand has the port for its own, and is connected to itself.
+	return undef if defined $socket && $socket->sockport == $socket->peerport;
 	# It may have the address of one that is gone.
 	delete $rest{$socket} if defined $socket;
 	return $socket;
