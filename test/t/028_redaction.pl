@@ -49,7 +49,7 @@ $node->safe_psql('postgres', q{UPDATE trace_ext.redaction_rules SET pattern = '^
 my $started = time;
 my ($ret, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '500ms'; SELECT trace_ext.ingest_events(format('[{"id": "%s", "trace_id": "%s", "timestamp": "2026-01-02T03:04:05Z", "kind": {"Custom": {"name": "%s"}}}]', md5('1'), md5('2'), repeat('x', 1000001)))});
 like($err, qr/canceling statement due to statement timeout/, 'a long search can be cancelled');
-cmp_ok(time - $started, '<', 20, 'within seconds');
+cmp_ok(time - $started, '<', 60, 'within seconds');
 is(names(), '', 'and nothing is stored');
 # A long text that matches often.
 $node->safe_psql('postgres', q{UPDATE trace_ext.redaction_rules SET pattern = 'x' WHERE name = 's'});
