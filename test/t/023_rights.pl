@@ -78,7 +78,7 @@ $node->safe_psql('second', 'CREATE EXTENSION trace_ext');
 foreach my $db ('postgres', 'second')
 {
 	$node->safe_psql($db, q{
-		CREATE PROCEDURE long() LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(300); END $$;
+		CREATE PROCEDURE long() LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3000); END $$;
 		SELECT trace_ext.add_job('long', 'public.long', '1 hour', timeout => '1 hour');});
 }
 becomes(q{SELECT count(*) = 4 FROM trace_ext.workers() WHERE kind IN ('worker', 'job') AND pid IS NOT NULL}, 'workers, and jobs of users');
