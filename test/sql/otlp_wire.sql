@@ -126,7 +126,7 @@ CREATE FUNCTION pg_temp.a_span() RETURNS jsonb LANGUAGE sql VOLATILE AS $$
         'attributes', pg_temp.pairs_of(0, 'http.method', 'http.request.method', 'http.route', 'url.path', 'http.target', 'http.status_code', 'http.response.status_code', 'db.system', 'db.statement', 'db.query.text', 'db.name',
                                        'db.response.returned_rows', 'code.filepath', 'code.lineno', 'error.type', 'other', 'a', 'b'),
         'events', (SELECT jsonb_agg(jsonb_build_object('timeUnixNano', pg_temp.ns(), 'name', pg_temp.one_of('exception', 'trace_ext.state', 'trace_ext.lock', 'other', ''), 'attributes', pg_temp.pairs_of(0, 'exception.type',
-                       'exception.message', 'exception.stacktrace', 'trace_ext.value', 'trace_ext.old_value', 'trace_ext.lock.type', 'code.file.path', 'other') || CASE WHEN random() < 0.95 THEN '[{"key": "trace_ext.variable",
+                       'exception.message', 'exception.stacktrace', 'trace_ext.value', 'trace_ext.old_value', 'trace_ext.lock.type', 'code.file.path', 'other') || CASE WHEN random() < 0.9 THEN '[{"key": "trace_ext.variable",
                        "value": {"stringValue": "v"}}, {"key": "trace_ext.access", "value": {"stringValue": "Write"}}, {"key": "trace_ext.lock.id", "value": {"stringValue": "l"}}, {"key": "trace_ext.lock.op", "value": {"stringValue": "release"}}]' ELSE '[]'::jsonb END))
                      FROM generate_series(1, floor(random() * 4)::int)),
         'links', (SELECT jsonb_agg(jsonb_build_object('traceId', pg_temp.hex(32), 'spanId', pg_temp.hex(16), 'attributes', pg_temp.pairs_of(1, 'a', 'b'), 'flags', 257)) FROM generate_series(1, floor(random() * 2)::int)))) $$;
