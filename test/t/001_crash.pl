@@ -274,6 +274,7 @@ sub run_writer
 	until (-e $stop)
 	{
 		my $t = random_transaction($writer);
+		my $began = time();
 		my $outcome;
 
 		journal($writer, 'sent', $t->{after});
@@ -288,8 +289,10 @@ sub run_writer
 		{
 			delete @{ $writer->{known} }{ keys %{ $t->{after} } };
 		}
-		# Slowly, that there is not more to look at than to kill.
-		sleep(rand(0.15));
+		# Slowly, that there is not more to look at than to kill; and with pauses that are as long
+		# as what it holds locks for, so that on a busy machine, too, there are moments without any.
+		my $took = time() - $began;
+		sleep(rand(0.15) + ($took < 2 ? 2 * $took : 4));
 		# Else the list of events gets long, and its handling slow.
 		delete @{ $writer->{known} }{ grep { rand() < 0.5 } keys %{ $writer->{known} } }
 		  if keys %{ $writer->{known} } > 500;
@@ -313,7 +316,7 @@ sub wait_until_up
 	return 0;
 }
 
-# Writers that get no processor hold their locks, and it says to come again after a minute of that.
+# Whoever holds a lock while others have the processor holds it for long, and it says to come again after a minute of that.
 sub maintained_ok
 {
 	my ($status, $out, $err);

@@ -270,6 +270,7 @@ sub questions
 	$q{$_} = "ordered SELECT to_jsonb(x) - '{counted_from,compared_from}'::text[] FROM trace_ext.$_('30 days') x" foreach qw(operations lock_contention);
 	# When a service was last seen is written down now and then only.
 	$q{'service_health'} = q{SELECT to_jsonb(h) - '{last_seen,per_second,counted_from}'::text[] FROM trace_ext.service_health('30 days') h};
+	# A rate is one until now: what is asked a minute later may have another last digit.
 	$q{'report'} = q{SELECT regexp_replace(r, '\s+[0-9.]+(/s|/min|/h| requests an? (second|minute|hour))\y', '', 'g') FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago'};
 	# The latency of a call ends at the greatest there was, or at the end of its bucket where a trace was read again.
 	$q{'report_html'} = q{SELECT regexp_replace(split_part(trace_ext.report_html('30 days'), 'anomalies_open', 1), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
