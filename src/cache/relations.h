@@ -5,9 +5,6 @@
 #ifndef TEX_CACHE_RELATIONS_H
 #define TEX_CACHE_RELATIONS_H
 
-#include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
 #include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 
@@ -22,10 +19,14 @@ typedef struct TexDependency
 	uint64		writes;
 } TexDependency;
 
-/* What is no relation but can change results, by the catalogs that define it. */
-#define TEX_DEFINITIONS ProcedureRelationId /* functions, operators, casts, enums */
-#define TEX_NAMES RelationRelationId	/* which relation a name means */
-#define TEX_ROLES AuthIdRelationId	/* roles and their members, of the cluster */
+/*
+ * What is no relation but can change results, tracked under numbers that no relation has:
+ * the lowest of PostgreSQL is 112.  Those of catalogs would not do, as what is done to a
+ * catalog, such as an ANALYZE, changes no definition.
+ */
+#define TEX_DEFINITIONS ((Oid) 2)	/* functions, operators, casts, enums */
+#define TEX_NAMES ((Oid) 3)		/* which relation a name means */
+#define TEX_ROLES ((Oid) 4)		/* roles and their members, of the cluster */
 
 extern Size tex_relations_shmem_size(void);
 extern void tex_relations_shmem_attach(void);

@@ -17,7 +17,9 @@
  * is looked at before the second.
  *
  * DDL that takes weaker locks, or none, as GRANT, is known by the invalidation
- * messages that it is about to send.
+ * messages that it is about to send.  ANALYZE sends such messages as well, for what it
+ * writes into the rows of pg_class in place, and changes no result: of a transaction
+ * that did no more, they mean nothing.
  *
  * What a transaction did itself it also sees before it commits; tex_i_wrote() and
  * tex_i_changed_definitions() (call.c) say that it must keep away from the cache.
@@ -29,12 +31,19 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "storage/sinval.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -140,6 +149,122 @@ note_relation_message(Changes *changes, Oid relation)
 		tex_relation_forget(relation);
 }
 
+/* ----------------------------------------------------------------
+ *		Statistics
+ *
+ * A relation is defined by rows of catalogs.  Where its row in pg_class has another
+ * version, that was written by this transaction.  Rows of most other catalogs send
+ * messages of their own kind.  Those that do not (policies, triggers, inheritance) are
+ * changed under a lock that is stronger than ANALYZE takes, of the relation or of its
+ * child; only DETACH PARTITION CONCURRENTLY does with less, and that leaves the row in
+ * pg_class alone, in place as well.
+ * ----------------------------------------------------------------
+ */
+/* With more messages a transaction is not looked at so closely. */
+#define MOST_STATISTICS 1000
+
+/* May a message be of one who writes statistics? */
+static bool
+is_of_statistics(const SharedInvalidationMessage *message)
+{
+	switch (message->id)
+	{
+		case RELOID:
+		case RELNAMENSP:
+		case STATRELATTINH:
+		case STATEXTDATASTXOID:
+		case SHAREDINVALRELCACHE_ID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Has the relation a row in pg_class that this transaction did not make?  What its last
+ * command did, which no snapshot of it shows before the next one, counts as well.
+ */
+static bool
+has_older_row(Oid relation)
+{
+	Relation	catalog = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+	bool		older;
+
+	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	scan = systable_beginscan(catalog, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+	row = systable_getnext(scan);
+	older = HeapTupleIsValid(row) &&
+		!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return older;
+}
+
+/* Was its row in pg_class changed in place, and no more known to be changed of it? */
+static bool
+is_changed_in_place(Oid relation, const SharedInvalidationMessage *messages, int n)
+{
+	uint32		hash = GetSysCacheHashValue1(RELOID, ObjectIdGetDatum(relation));
+
+	for (int i = 0; i < n; i++)
+	{
+		if (messages[i].id == RELOID && messages[i].cc.hashValue == hash)
+			return has_older_row(relation);
+	}
+	return false;
+}
+
+/*
+ * Does this transaction hold a lock on any relation that is stronger than ANALYZE takes?
+ * Such locks are not in the fast path.
+ */
+static bool
+holds_strong_lock(void)
+{
+	LOCKMASK	weak = LOCKBIT_ON(AccessShareLock) | LOCKBIT_ON(RowShareLock) |
+		LOCKBIT_ON(RowExclusiveLock) | LOCKBIT_ON(ShareUpdateExclusiveLock);
+	bool		strong = false;
+
+	for (int partition = 0; !strong && partition < NUM_LOCK_PARTITIONS; partition++)
+	{
+		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
+		for (PROCLOCK *held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
+			strong |= held->tag.myLock->tag.locktag_type == LOCKTAG_RELATION &&
+				(held->holdMask & ~weak) != 0;
+		LWLockRelease(LockHashPartitionLockByIndex(partition));
+	}
+	return strong;
+}
+
+/* Are these the messages of a transaction that wrote statistics, and defined nothing? */
+static bool
+wrote_statistics_only(const SharedInvalidationMessage *messages, int n)
+{
+	if (n > MOST_STATISTICS)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (!is_of_statistics(&messages[i]))
+			return false;
+	}
+	if (holds_strong_lock())
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (messages[i].id == SHAREDINVALRELCACHE_ID &&
+			!is_changed_in_place(messages[i].rc.relId, messages, n))
+			return false;
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ *		Before the commit
+ * ----------------------------------------------------------------
+ */
 /* Marks what the messages that are about to be sent say was changed. */
 static void
 mark_changed(Changes *changes)
@@ -148,6 +273,8 @@ mark_changed(Changes *changes)
 	bool		init_file;
 	int			n = xactGetCommittedInvalidationMessages(&messages, &init_file);
 
+	if (wrote_statistics_only(messages, n))
+		return;
 	for (int i = 0; i < n; i++)
 	{
 		if (messages[i].id >= 0)
