@@ -230,6 +230,8 @@ holds_strong_lock(void)
 
 	for (int partition = 0; !strong && partition < NUM_LOCK_PARTITIONS; partition++)
 	{
+		if (tex_next_lock(partition, NULL) == NULL)
+			continue;
 		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
 		for (PROCLOCK *held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
 			strong |= held->tag.myLock->tag.locktag_type == LOCKTAG_RELATION &&
@@ -273,7 +275,7 @@ mark_changed(Changes *changes)
 	bool		init_file;
 	int			n = xactGetCommittedInvalidationMessages(&messages, &init_file);
 
-	if (wrote_statistics_only(messages, n))
+	if (n == 0 || wrote_statistics_only(messages, n))
 		return;
 	for (int i = 0; i < n; i++)
 	{
