@@ -33,9 +33,9 @@ CREATE FUNCTION trace_ext_internal.hash_bucket(trace_id uuid, buckets int) RETUR
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_hash_bucket';
 COMMENT ON FUNCTION trace_ext_internal.hash_bucket(uuid, int) IS 'the remainder that a partition by HASH of a trace id has';
 
--- One query with all nodes in it, so that they work at a time.
+-- One query with all nodes in it, so that they work at a time. Who is asked has to answer.
 CREATE FUNCTION trace_ext_internal.ask_each(nodes text[], queries text[]) RETURNS TABLE (node text, answer text)
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on SET trace_ext.node_down = 'error'
     AS $$
 DECLARE
     parts text := '';
@@ -53,33 +53,27 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.ask_each(text[], text[]) IS 'asks each of some nodes its own query, which returns one column of text; all at a time';
 
 -- An answer without a node that is down is offered to those only who ask for it.
+CREATE FUNCTION trace_ext_internal.nodes_down() RETURNS text[]
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_nodes_down';
+COMMENT ON FUNCTION trace_ext_internal.nodes_down() IS
+    'with trace_ext.node_down = partial the nodes that are down, as found out once a statement, with a WARNING that names each; else none';
+
 CREATE FUNCTION trace_ext_internal.nodes_to_ask() RETURNS text[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     all_of_them constant text[] := ARRAY(SELECT n.name FROM trace_ext_internal.shard_nodes n ORDER BY n.name);
-    up text[] := '{}';
-    one text;
+    down text[];
 BEGIN
     IF cardinality(all_of_them) = 0 THEN
         RAISE EXCEPTION 'the router has no node' USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = 'Add one with trace_ext.add_node(name, connection_string).';
     END IF;
-    IF current_setting('trace_ext.node_down', true) IS DISTINCT FROM 'partial' THEN
-        RETURN all_of_them;
-    END IF;
-    FOREACH one IN ARRAY all_of_them LOOP
-        BEGIN
-            PERFORM FROM trace_ext_internal.ask_each(ARRAY[one], ARRAY['SELECT ''''::text']);
-            up := up || one;
-        EXCEPTION WHEN connection_exception THEN
-            RAISE WARNING 'node "%" is down: what it has is missing from the answer', one USING DETAIL = SQLERRM;
-        END;
-    END LOOP;
-    RETURN up;
+    down := trace_ext_internal.nodes_down();
+    RETURN ARRAY(SELECT u.name FROM unnest(all_of_them) WITH ORDINALITY AS u (name, n) WHERE u.name <> ALL (down) ORDER BY u.n);
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.nodes_to_ask() IS 'all nodes; with trace_ext.node_down = partial those that are up, and a WARNING that names the others';
+COMMENT ON FUNCTION trace_ext_internal.nodes_to_ask() IS 'all nodes; with trace_ext.node_down = partial those that are up';
 
 CREATE FUNCTION trace_ext_internal.ask_nodes(query text) RETURNS TABLE (node text, answer text)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp

@@ -149,3 +149,19 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What writes down what it finds, or what it is told, does so with all nodes or fails, whatever is asked for.
+-- (detect_all() commits on its way, so it can have no setting; all that it calls has.)
+DO $$
+DECLARE
+    f regprocedure;
+BEGIN
+    FOR f IN SELECT p.oid FROM pg_proc p
+              WHERE p.pronamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace)
+                AND p.proname IN ('ingest_events', 'ingest_otlp', 'send_link', 'send_source', 'add_node', 'drain_node', 'remove_node', 'begin_epoch',
+                                  'detect', 'detect_step', 'read_queues', 'job_detect', 'job_alerts', 'job_notify',
+                                  'evaluate_alerts', 'evaluate_alert', 'sample_counts', 'set_anomaly_status', 'set_finding_status') LOOP
+        EXECUTE format('ALTER ROUTINE %s SET trace_ext.node_down = ''error''', f);
+    END LOOP;
+END
+$$;

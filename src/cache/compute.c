@@ -35,6 +35,7 @@
 #include "cache/writes.h"
 #include "common/reads.h"
 #include "compat.h"
+#include "shards/partial.h"
 
 /* Where the executor puts the rows. */
 typedef struct Rows
@@ -454,6 +455,7 @@ tex_compute_and_store(TexCall *call)
 	Rows		rows;
 	instr_time	began;
 	instr_time	took;
+	uint64		partial = tex_partial_answers();
 
 	INSTR_TIME_SET_CURRENT(began);
 	begin_rows(&rows, call, tex_entry_limit());
@@ -479,7 +481,10 @@ tex_compute_and_store(TexCall *call)
 	INSTR_TIME_SUBTRACT(took, began);
 	info.cost = INSTR_TIME_GET_MICROSEC(took);
 	tex_failures_clear(&call->attempt);
-	store_if_right(call, &info, &reads, &rows);
+	if (partial == tex_partial_answers())
+		store_if_right(call, &info, &reads, &rows);
+	else
+		tex_cache_count(TEX_CACHE_NOT_CURRENT, 1);
 	MemoryContextDelete(rows.row);
 	if (rows.bytes.data)
 		pfree(rows.bytes.data);

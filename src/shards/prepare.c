@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 
 #include "common/event.h"
+#include "shards/partial.h"
 #include "shards/shards.h"
 
 static ProcessUtility_hook_type previous_utility;
@@ -64,4 +65,5 @@ tex_shards_init(void)
 {
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
+	tex_partial_init();
 }
