@@ -413,6 +413,22 @@ CREATE FUNCTION node_of(trace_id uuid, "timestamp" timestamptz) RETURNS text
     END;
 COMMENT ON FUNCTION node_of(uuid, timestamptz) IS 'the node that an event of this trace and time is on: for who sends COPY to nodes';
 
+-- How a node is reached, for who adds nodes: no catalog shows a password to who is neither a superuser nor the owner.
+CREATE FUNCTION node_connections() RETURNS TABLE (name text, connection_string text)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT n.name, string_agg(format('%s=''%s''', o.option_name, regexp_replace(o.option_value, '([''\\])', '\\\1', 'g')), ' ' ORDER BY o.place, o.n)
+      FROM trace_ext_internal.shard_nodes n JOIN pg_user_mappings m ON m.srvname = 'trace_ext_' || n.name AND m.umuser = 0
+           JOIN pg_foreign_server f ON f.oid = m.srvid
+           CROSS JOIN LATERAL (SELECT 1 AS place, row_number() OVER () AS n, s.option_name, s.option_value FROM pg_options_to_table(f.srvoptions) s
+                               UNION ALL
+                               SELECT 2, row_number() OVER (), u.option_name, u.option_value FROM pg_options_to_table(m.umoptions) u) AS o
+     -- What postgres_fdw goes by is no part of it.
+     WHERE o.option_name <> ALL (ARRAY['extensions', 'async_capable', 'fetch_size', 'batch_size', 'password_required'])
+     GROUP BY n.name ORDER BY n.name;
+    END;
+COMMENT ON FUNCTION node_connections() IS 'how each node is reached, with the password, as add_node() takes it; for admins alone';
+
 CREATE FUNCTION trace_ext_internal.node_states()
     RETURNS TABLE (name text, state text, epochs int[], events bigint, traces bigint, fold_lag interval, version text, last_error text, round_trip_ms double precision)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -31,6 +32,7 @@
 #include "common/event.h"
 #include "common/owner.h"
 #include "ingest/batch.h"
+#include "ingest/over_nodes.h"
 #include "ingest/quota.h"
 
 /* As much of a refused event is kept. */
@@ -352,23 +354,38 @@ store_sorted(TexBatch *batch, Tuplestorestate *store)
 	batch->sort = NULL;
 }
 
+/* Executes the INSERT of the rows that are registered; returns how many were not there yet. */
+static uint64
+execute_insert(void)
+{
+	static SPIPlanPtr plan = NULL;
+
+	if (plan == NULL)
+		plan = prepare_insert();
+	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not insert a batch");
+	return SPI_processed;
+}
+
 /*
- * Executes the INSERT. Where events are on nodes, an error of one comes with the whole of
+ * The same for rows of a node.  Where others stored some of them since this transaction first
+ * looked there, they are sent in another way (over_nodes.c).  An error of a node comes with the whole of
  * what was sent to it, which says nothing to anybody: of that the beginning is kept.
  */
-static void
-execute_insert(TexBatch *batch, SPIPlanPtr plan)
+static uint64
+insert_on_node(TexBatch *batch, const TexNodeRows *rows)
 {
-	if (!tex_is_router())
-	{
-		if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
-			elog(ERROR, "could not insert a batch");
-		return;
-	}
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile uint64 inserted = 0;
+	volatile bool conflict = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
-			elog(ERROR, "could not insert a batch");
+		inserted = execute_insert();
+		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -377,24 +394,67 @@ execute_insert(TexBatch *batch, SPIPlanPtr plan)
 		MemoryContextSwitchTo(batch->context);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (error->context != NULL)
-			error->context = clip(error->context, strlen(error->context), 200);
-		if (error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE)
-			error->hint = pstrdup("Somebody else stored the same events at this moment: send the batch again.");
-		ReThrowError(error);
+		RollbackAndReleaseCurrentSubTransaction();
+		conflict = error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+		if (!conflict)
+		{
+			if (error->context != NULL)
+				error->context = clip(error->context, strlen(error->context), 200);
+			ReThrowError(error);
+		}
+		FreeErrorData(error);
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	return conflict ? tex_insert_again(rows, batch->desc, BATCH_NAME) : inserted;
 }
 
-/*
- * Inserts the rows of the batch; returns how many were not there yet.  The rows
- * reach the INSERT as a named tuplestore, whose plan is kept.
- */
+/* Registers rows by the name that the INSERT, whose plan is kept, has for them. */
+static void
+register_rows(TexBatch *batch, Tuplestorestate *store, int64 rows)
+{
+	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
+
+	relation->md.name = pstrdup(BATCH_NAME);
+	relation->md.reliddesc = InvalidOid;
+	relation->md.tupdesc = batch->desc;
+	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
+	relation->md.enrtuples = rows;
+	relation->reldata = store;
+	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register the batch");
+}
+
+/* Inserts the sorted rows where events are on nodes. */
+static uint64
+insert_over_nodes(TexBatch *batch, Tuplestorestate *all)
+{
+	int			n;
+	TexNodeRows *parts = tex_rows_of_nodes(batch->desc, all, COL_TRACE_ID + 1, COL_TIMESTAMP + 1, &n);
+	uint64		inserted = 0;
+
+	if (n == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the router has no node"),
+				 errhint("Add one with trace_ext.add_node(name, connection_string).")));
+	for (int i = 0; i < n; i++)
+	{
+		if (parts[i].rows == 0)
+			continue;
+		register_rows(batch, parts[i].store, parts[i].rows);
+		inserted += insert_on_node(batch, &parts[i]);
+		SPI_unregister_relation(BATCH_NAME);
+		tuplestore_end(parts[i].store);
+	}
+	return inserted;
+}
+
+/* Inserts the rows of the batch; returns how many were not there yet. */
 static uint64
 insert_rows(TexBatch *batch)
 {
-	static SPIPlanPtr plan = NULL;
-	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	uint64		inserted;
 
@@ -403,22 +463,14 @@ insert_rows(TexBatch *batch)
 		store_rows(batch, store);
 	else
 		store_sorted(batch, store);
-
-	relation->md.name = pstrdup(BATCH_NAME);
-	relation->md.reliddesc = InvalidOid;
-	relation->md.tupdesc = batch->desc;
-	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	relation->md.enrtuples = tex_batch_rows(batch);
-	relation->reldata = store;
-	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "could not register the batch");
-
-	if (plan == NULL)
-		plan = prepare_insert();
-	execute_insert(batch, plan);
-	inserted = SPI_processed;
-
-	SPI_unregister_relation(BATCH_NAME);
+	if (tex_is_router())
+		inserted = insert_over_nodes(batch, store);
+	else
+	{
+		register_rows(batch, store, tex_batch_rows(batch));
+		inserted = execute_insert();
+		SPI_unregister_relation(BATCH_NAME);
+	}
 	tuplestore_end(store);
 	return inserted;
 }

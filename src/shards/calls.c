@@ -15,13 +15,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/partition.h"
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
+#include "common/bucket.h"
 #include "store/trace_range.h"
 
 PG_FUNCTION_INFO_V1(tex_asked);
@@ -96,19 +94,16 @@ tex_asked_query(PG_FUNCTION_ARGS)
 /*
  * hash_bucket(uuid, int) returns int
  *
- * In which partition by HASH of one uuid column a value is: as PostgreSQL says, of which
- * a test assures itself by satisfies_hash_partition().
+ * In which partition by HASH of one uuid column a value is.
  */
 Datum
 tex_hash_bucket(PG_FUNCTION_ARGS)
 {
 	int32		modulus = PG_GETARG_INT32(1);
-	uint64		hash = DatumGetUInt64(DirectFunctionCall2(uuid_hash_extended, PG_GETARG_DATUM(0),
-														  UInt64GetDatum(HASH_PARTITION_SEED)));
 
 	if (modulus < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("there must be at least one bucket")));
-	PG_RETURN_INT32((int32) (hash_combine64(0, hash) % (uint64) modulus));
+	PG_RETURN_INT32(tex_bucket_of(PG_GETARG_UUID_P(0), modulus));
 }

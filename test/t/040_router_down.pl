@@ -81,6 +81,8 @@ my $other = $router->background_psql('r', on_error_stop => 0);
 $other->query_safe('SELECT trace_ext.count_events()');
 my ($here) = $router->safe_psql('r', q{SELECT trace_id FROM trace_ext.trace_summaries WHERE trace_ext.node_of(trace_id, first_timestamp) = 'postgres' ORDER BY 1 LIMIT 1});
 my ($there) = $router->safe_psql('r', q{SELECT trace_id FROM trace_ext.trace_summaries WHERE trace_ext.node_of(trace_id, first_timestamp) = 'second' ORDER BY 1 LIMIT 1});
+my $writer = $router->background_psql('r', on_error_stop => 0);
+$writer->query_safe("SET trace_ext.node_down = partial; BEGIN; DELETE FROM trace_ext.events WHERE trace_id = '$there'");
 $n2->stop('fast');
 foreach my $question ('count_events()', 'count_traces()', 'list_traces()', "find_variable_races('shop.v1')", "trace_events('$there')", "find_races('$there')", 'detect()')
 {
@@ -93,19 +95,58 @@ like($err, qr/second/, 'a batch that has events of its is refused, by name');
 is($router->safe_psql('r', q{SELECT name, state, last_error IS NOT NULL FROM trace_ext.nodes ORDER BY name}), "postgres|active|f\nsecond|down|t", 'nodes: it is down');
 unlike($router->safe_psql('r', 'SELECT n::text FROM trace_ext.nodes n'), qr/host=|user=/, 'without where it is');
 
+# Asked for a part: every question has an answer, with a warning that names the node. Where nothing but events
+# decides, it is that of a router which never had the node's.
 my $partial = 'SET trace_ext.node_down = partial;';
-foreach my $question ('count_events()', 'list_traces()')
+make_store($router, 'half');
+$n1->safe_psql('postgres', sprintf(q{COPY (SELECT * FROM trace_ext.events) TO '%s/half'}, $n1->basedir));
+$router->safe_psql('half', sprintf(q{COPY trace_ext.events FROM '%s/half'}, $n1->basedir));
+my $questions = questions($router, 'half', $router->safe_psql('half', 'SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY first_timestamp) FROM trace_ext.trace_summaries'));
+# What findings say is written down: the router has none yet, and shows those that there are.
+my $is = ask($router, 'r', $questions, $partial);
+same_answers_ok($is, ask($router, 'half', $questions), 'partial, one of two nodes', 
+	status => 'rejected events are of a database', map { $_ => 'says how long ago' } qw(report service_health));
+foreach my $question (map { "SELECT * FROM trace_ext.$_" } 'count_events()', 'list_traces()', "find_variable_races('shop.v1')", "find_races('$here')", "trace_events('$there')", 'events', 'cross_trace_index',
+	'event_counts', "trace_tree('$here')", "waterfall('$here')", 'service_calls', 'operations()', 'system_hotspots()')
 {
-	(my $status, $out, $err) = try_psql($router, "$partial SELECT count(*) FROM trace_ext.$question", db => 'r');
+	(my $status, $out, $err) = try_psql($router, "$partial SELECT count(*) FROM ($question) q", db => 'r');
 	is($status, 0, "$question, partial: there is an answer");
-	like($err, qr/WARNING.*second/, 'with a warning that names the node');
+	is(() = $err =~ /WARNING:  node "second" is down/g, 1, 'with one warning that names the node');
 }
-# What compares events of several traces is no answer without some of them: it is refused, and not smaller in silence.
-foreach my $question ("find_variable_races('shop.v1')", "find_races('$here')")
+is($router->safe_psql('r', "$partial SELECT * FROM trace_ext.trace_events('$there')"), '', 'of a trace that is there nothing is shown');
+# Also to who may not ask nodes himself, in a function, by a plan that is kept, and in a transaction.
+$router->safe_psql('r', q{CREATE ROLE reads LOGIN IN ROLE trace_ext_reader;
+	CREATE FUNCTION public.counted() RETURNS bigint LANGUAGE plpgsql AS $$BEGIN RETURN (SELECT count(*) FROM trace_ext.events); END$$;});
+my $stay = $router->background_psql('r', on_error_stop => 0, extra_params => [ '-U', 'reads' ]);
+$stay->query_safe($partial);
+$stay->query_safe('PREPARE counted AS SELECT count(*) FROM trace_ext.events');
+$stay->query_safe('SET plan_cache_mode = force_generic_plan');
+foreach my $ask ('SELECT public.counted()', 'EXECUTE counted', 'SELECT trace_ext.count_events()')
 {
-	(my $status, $out, $err) = try_psql($router, "$partial SELECT count(*) FROM trace_ext.$question", db => 'r');
-	like($err, qr/(ERROR|WARNING).*second/, "$question, partial: what is missing is named");
+	$out = $stay->query($ask);
+	is($out, stored($n1), "$ask, as a reader");
+	like($stay->{stderr}, qr/WARNING:  node "second" is down/, 'with a warning');
+	$stay->{stderr} = '';
 }
+# A transaction that has written on a node that is lost then does not go on without it.
+$writer->query('SELECT trace_ext.count_events()');
+like($writer->{stderr}, qr/ERROR/, 'a transaction that has written on the node: fails');
+unlike($writer->{stderr}, qr/WARNING:  node/, 'and is not given a part');
+$writer->{stderr} = '';
+$writer->query('COMMIT');
+$writer->quit;
+# What writes does not do so with a part.
+$router->safe_psql('r', 'CREATE TABLE public.copied (n bigint)');
+foreach my $write ('DELETE FROM trace_ext.events', 'UPDATE trace_ext.events SET name = NULL', 'INSERT INTO public.copied SELECT count(*) FROM trace_ext.events',
+	'WITH gone AS (DELETE FROM trace_ext.events RETURNING 1) SELECT count(*) FROM gone', "SELECT trace_ext.ingest_events(\$json\$" . json_batch(@first) . '$json$::text)',
+	'SELECT trace_ext.detect()', 'CALL trace_ext.detect_all()', 'CALL trace_ext.job_detect()',
+	(map { "INSERT INTO trace_ext.detect_queue (trace_id, queued_at) SELECT gen_random_uuid(), now(); $_" } 'CALL trace_ext.job_detect()', q{SELECT * FROM trace_ext_internal.detect_step('infinity')}), 'SELECT trace_ext.fold()',
+	'SELECT trace_ext.rebuild_summaries()', q{SELECT trace_ext.drain_node('postgres')})
+{
+	(my $status, $out, $err) = try_psql($router, "$partial $write", db => 'r');
+	like($err, qr/ERROR.*second/s, "$write, partial: fails, and names the node");
+}
+is(stored($n1), $router->safe_psql('half', 'SELECT count(*) FROM trace_ext.events'), 'and nothing is written');
 is($router->safe_psql('r', "$partial SELECT trace_ext.count_events()"), stored($n1), 'of the nodes that are up');
 # What is missing something is kept for nobody.
 my $cached = q{SELECT n FROM trace_ext.cached('SELECT trace_ext.count_events()', '1 hour') AS t (n bigint)};
@@ -118,6 +159,13 @@ is($router->safe_psql('r', 'SELECT count(*) FROM trace_ext.findings'), '0', 'whi
 
 # Started again, old sessions go on too.
 $n2->start;
+foreach my $ask ('SELECT public.counted()', 'EXECUTE counted', 'SELECT trace_ext.count_events()')
+{
+	is($stay->query($ask), $all, "$ask: all is there again for who asked for a part");
+}
+unlike($stay->{stderr}, qr/WARNING/, 'without a warning');
+$stay->query_safe('RESET trace_ext.node_down');
+$stay->quit;
 is($router->safe_psql('r', q{SELECT count(*), md5(string_agg(l::text, '' ORDER BY last_timestamp, trace_id)) FROM trace_ext.list_traces(1000) l}), $answers, 'started again: answers as before');
 is($router->safe_psql('r', $cached), $all, 'and nothing of the partial answer was kept');
 $router->safe_psql('r', q{SELECT trace_ext.cache_reset()});
@@ -226,16 +274,40 @@ foreach my $role (qw(sender looker nobody_here boss))
 	}
 	($out, $err) = as_role($role, q{SELECT * FROM trace_ext_internal.ask_nodes('SELECT current_user::text')});
 	like($err, qr/permission denied/, 'nor by a function');
-	next if $role eq 'boss';
-	($out, $err) = as_role($role, q{SELECT u::text FROM pg_user_mappings u; SELECT srvoptions::text FROM pg_foreign_server; SELECT option_value FROM information_schema.user_mapping_options});
-	unlike($out, qr/sesame/, "$role sees no password");
 }
-foreach my $relation (split /\n/, $router->safe_psql('other', q{SELECT oid::regclass FROM pg_class WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'v', 'p')}))
+# How nodes are reached is told to admins, and to nobody else by whatever there is to read.
+$router->safe_psql('other', 'CREATE ROLE plain_user LOGIN');
+foreach my $role (qw(sender looker nobody_here plain_user))
 {
-	my ($rows, $error) = as_role('looker', "SELECT string_agg(x::text, ' ') FROM $relation x");
-	next if $error =~ /permission denied/;
-	unlike($rows, qr/sesame/, "$relation has no password") if $rows =~ /sesame/;
+	($out, $err) = as_role($role, 'SELECT * FROM trace_ext.node_connections()');
+	like($err, qr/permission denied/, "$role is not told how nodes are reached");
+	($out, $err) = as_role($role, q{SELECT count(*) > 1, string_agg(u::text, ' ') FROM pg_user_mappings u; SELECT string_agg(f::text, ' ') FROM pg_foreign_server f;
+		SELECT count(*) FROM information_schema.user_mappings; SELECT string_agg(o::text, ' ') FROM information_schema.user_mapping_options o});
+	like($out, qr/^t\|/, "$role sees that there are nodes");
+	unlike($out, qr/sesame|user=router|=router/, 'but neither password nor account');
+	($out, $err) = as_role($role, 'SELECT umoptions FROM pg_user_mapping');
+	like($err, qr/permission denied/, 'nor the catalog itself');
+	($out, $err) = as_role($role, q{SELECT * FROM dblink('trace_ext_one', 'SELECT current_user::text') AS d (u text)});
+	like($err, qr/permission denied/, 'nor does a connection by dblink take him there');
+	my @relations = split /\n/, $router->safe_psql('other', q{SELECT oid::regclass FROM pg_class WHERE relnamespace IN ('trace_ext'::regnamespace, 'trace_ext_internal'::regnamespace) AND relkind IN ('r', 'v', 'p', 'm')});
+	my $seen = 0;
+	foreach my $relation (@relations)
+	{
+		my ($rows, $error) = as_role($role, "SELECT string_agg(x::text, ' ') FROM $relation x");
+		next if $error =~ /permission denied/;
+		$seen++;
+		fail("$role finds the password in $relation") if $rows =~ /sesame/ || $error =~ /sesame/;
+	}
+	cmp_ok($seen, '>=', $role eq 'looker' ? 20 : 0, "$role: $seen relations have no password");
 }
+($out, $err) = as_role('boss', q{SELECT name || ': ' || connection_string FROM trace_ext.node_connections()});
+is($out, join("\n", map { sprintf(q{%s: host='%s' port='%d' connect_timeout='10' dbname='fresh' user='router' password='sesame'}, qw(one two)[$_], $nodes[$_]->host, $nodes[$_]->port) } 0, 1),
+	'an admin is told how nodes are reached') or note($err);
+# What is told is what add_node() takes, quotes and all.
+$router->safe_psql('other', q{ALTER USER MAPPING FOR PUBLIC SERVER trace_ext_one OPTIONS (SET password $p$it's a \ of 'quotes'$p$)});
+is($router->safe_psql('other', q{SELECT o.value FROM trace_ext.node_connections() c, trace_ext_internal.connection_options(c.connection_string) o WHERE c.name = 'one' AND o.name = 'password'}),
+	q{it's a \ of 'quotes'}, 'it can be read back');
+$router->safe_psql('other', q{ALTER USER MAPPING FOR PUBLIC SERVER trace_ext_one OPTIONS (SET password 'sesame')});
 # What a node offers the router gives nobody there more than he has.
 foreach my $role (qw(trace_ext_reader trace_ext_writer))
 {

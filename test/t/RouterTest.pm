@@ -210,8 +210,10 @@ sub questions
 	my %q;
 	my ($t0, $t1) = split /\|/, $node->safe_psql($db, q{SELECT min(first_timestamp) - interval '1 s', max(last_timestamp) + interval '1 s' FROM trace_ext.trace_summaries});
 	my @traces = split /\n/, $node->safe_psql($db, qq{
-		(SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, event_count DESC, trace_id LIMIT 1) UNION
-		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp < '$edge' AND last_timestamp >= '$edge' ORDER BY service_count DESC, event_count DESC, trace_id LIMIT 1)});
+		WITH first AS (SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, event_count DESC, trace_id LIMIT 1)
+		SELECT trace_id FROM first UNION ALL
+		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp <= '$edge' AND last_timestamp >= '$edge' AND trace_id NOT IN (SELECT trace_id FROM first)
+		  ORDER BY service_count DESC, event_count DESC, trace_id LIMIT 1)});
 	my $some = join ', ', map { "'$_'" } @traces;
 	my $begin = substr($traces[0], 0, 2);
 	my $third = "'$t0'::timestamptz + ('$t1'::timestamptz - '$t0') / 3";
@@ -304,12 +306,12 @@ my $ask = q{
 	END $f$;
 };
 
-# ask NODE, DATABASE, QUESTIONS: name => [answer in short, answer as text], all in one session.
+# ask NODE, DATABASE, QUESTIONS, [SQL]: name => [answer in short, answer as text], all in one session that SQL begins.
 sub ask
 {
-	my ($node, $db, $questions) = @_;
+	my ($node, $db, $questions, $first) = @_;
 	my %answers;
-	my $sql = "SET timezone = 'UTC'; $ask\n";
+	my $sql = ($first // '') . "SET timezone = 'UTC'; $ask\n";
 	$sql .= "SELECT 'ANSWER', \$name\$$_\$name\$, answer, encode(convert_to(coalesce(said, ''), 'UTF8'), 'hex') FROM pg_temp.ask(\$question\$$questions->{$_}\$question\$);\n"
 	  foreach sort keys %$questions;
 	foreach (split /\n/, $node->safe_psql($db, $sql))
