@@ -69,20 +69,58 @@ SELECT d.hour, d.service_name, d.kind, trace_ext_internal.counted_as(d.service_n
   FROM trace_ext.count_deltas d;
 COMMENT ON VIEW trace_ext_internal.node_count_deltas IS 'count_deltas, each operation as it will be counted';
 
+-- A transaction of a router has one snapshot here. Where others committed the same events since, ON CONFLICT DO NOTHING
+-- fails, though it would do no more than to leave them out.
+CREATE FUNCTION trace_ext_internal.not_stored(rows jsonb) RETURNS jsonb
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_not_stored';
+COMMENT ON FUNCTION trace_ext_internal.not_stored(jsonb) IS 'those of some rows of events that are not stored now, whatever the snapshot of the transaction';
+
+CREATE FUNCTION trace_ext_internal.insert_again(rows jsonb, columns text[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+    AS $$
+DECLARE
+    names constant text := (SELECT string_agg(quote_ident(u.name), ', ' ORDER BY u.n) FROM unnest(columns) WITH ORDINALITY AS u (name, n));
+    inserted bigint;
+BEGIN
+    -- Each time that it fails another client has committed.
+    FOR i IN 1 .. 100 LOOP
+        BEGIN
+            rows := trace_ext_internal.not_stored(rows);
+            EXECUTE format('INSERT INTO trace_ext.events (%1$s) SELECT %1$s FROM jsonb_populate_recordset(NULL::trace_ext.events, $1) '
+                           'ORDER BY trace_id, id, "timestamp" ON CONFLICT DO NOTHING', names) USING rows;
+            GET DIAGNOSTICS inserted = ROW_COUNT;
+            RETURN inserted;
+        EXCEPTION WHEN serialization_failure THEN
+            NULL;
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'others go on storing the same events' USING ERRCODE = 'serialization_failure', HINT = 'Send the batch again.';
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.insert_again(jsonb, text[]) IS
+    'inserts rows of events that are not there, whatever others do with the same at this moment; returns how many were not';
+
 CREATE FUNCTION trace_ext_internal.keep_sources(resources jsonb, scopes jsonb, links jsonb) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
     INSERT INTO trace_ext.otlp_resources SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.otlp_resources, resources) ON CONFLICT DO NOTHING;
     INSERT INTO trace_ext.otlp_scopes SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.otlp_scopes, scopes) ON CONFLICT DO NOTHING;
-    -- Where the span is there already, its trace has to be looked at again.
-    WITH new AS (
-        INSERT INTO trace_ext.trace_links SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.trace_links, links) ON CONFLICT DO NOTHING
-        RETURNING trace_id, span_id, "timestamp")
-    INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
-    SELECT DISTINCT n.trace_id, 0, 0, 0, true FROM new n
-     WHERE EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = n.trace_id AND e.id = trace_ext_internal.otlp_start_id(n.trace_id, n.span_id)
-                      AND e."timestamp" = n."timestamp");
+    BEGIN
+        -- Where the span is there already, its trace has to be looked at again.
+        WITH new AS (
+            INSERT INTO trace_ext.trace_links SELECT * FROM jsonb_populate_recordset(NULL::trace_ext.trace_links, links) ON CONFLICT DO NOTHING
+            RETURNING trace_id, span_id, "timestamp")
+        INSERT INTO trace_ext.summary_deltas (trace_id, event_count, error_count, access_count, recompute)
+        SELECT DISTINCT n.trace_id, 0, 0, 0, true FROM new n
+         WHERE EXISTS (SELECT FROM trace_ext.events e WHERE e.trace_id = n.trace_id AND e.id = trace_ext_internal.otlp_start_id(n.trace_id, n.span_id)
+                          AND e."timestamp" = n."timestamp");
+    EXCEPTION WHEN serialization_failure THEN
+        -- Somebody else has just stored one of them, with all that follows from it.
+        IF jsonb_array_length(links) > 1 THEN
+            PERFORM trace_ext_internal.keep_sources('[]', '[]', jsonb_build_array(l.value)) FROM jsonb_array_elements(links) l;
+        END IF;
+    END;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.keep_sources(jsonb, jsonb, jsonb) IS

@@ -62,7 +62,7 @@ DECLARE
     f record;
     for_admin constant text[] := ARRAY['fold', 'fold_if_free', 'rebuild_summaries', 'maintain_partitions', 'partition_step',
         'detect', 'detect_step', 'detect_all', 'set_finding_status', 'cache_reset', 'cache_refresh',
-        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls', 'job_watch', 'make_epoch', 'keep_sources', 'queued_traces', 'forget_queued', 'read_queues', 'add_node', 'drain_node', 'remove_node', 'node_connections'];
+        'add_job', 'alter_job', 'drop_job', 'run_job', 'job_fold', 'job_detect', 'job_partitions', 'job_retention', 'job_notify', 'job_cache_refresh', 'job_alerts', 'set_anomaly_status', 'job_baselines', 'job_anomalies', 'job_calls', 'job_watch', 'make_epoch', 'keep_sources', 'insert_again', 'not_stored', 'queued_traces', 'forget_queued', 'read_queues', 'add_node', 'drain_node', 'remove_node', 'node_connections'];
     -- Of those that are not IMMUTABLE; a writer reads nothing of others, and may be told nothing of them.
     for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate', 'watch', 'unwatch'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
