@@ -100,6 +100,23 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.insert_again(jsonb, text[]) IS
     'inserts rows of events that are not there, whatever others do with the same at this moment; returns how many were not';
 
+-- In which partition of an epoch a trace is; a router asks nodes by it which of their links lead elsewhere.
+CREATE FUNCTION trace_ext_internal.hash_bucket(trace_id uuid, buckets int) RETURNS int
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_hash_bucket';
+COMMENT ON FUNCTION trace_ext_internal.hash_bucket(uuid, int) IS 'the remainder that a partition by HASH of a trace id has';
+
+CREATE FUNCTION trace_ext_internal.producers_of(ids uuid[], starts uuid[]) RETURNS text[]
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_producers_of';
+COMMENT ON FUNCTION trace_ext_internal.producers_of(uuid[], uuid[]) IS
+    'the service of each span that begins with an event of a trace, if it is a producer''s; else NULL';
+
+CREATE FUNCTION trace_ext_internal.linked_calls(ids uuid[], starts uuid[], services text[])
+    RETURNS TABLE (hour timestamptz, from_service text, to_service text, link_type link_type, calls bigint, errors bigint, traces bigint,
+                   latency histogram)
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'tex_linked_calls';
+COMMENT ON FUNCTION trace_ext_internal.linked_calls(uuid[], uuid[], text[]) IS
+    'by how much the calls of some traces differ, once it is known of which services the producers are whose spans begin with these events, of traces that are not here';
+
 CREATE FUNCTION trace_ext_internal.keep_sources(resources jsonb, scopes jsonb, links jsonb) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$

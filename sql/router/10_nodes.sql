@@ -29,10 +29,6 @@ COMMENT ON COLUMN trace_ext_internal.shard_epochs.nodes IS 'nodes[1 + hash of tr
 SELECT pg_catalog.pg_extension_config_dump('trace_ext_internal.shard_nodes', '');
 SELECT pg_catalog.pg_extension_config_dump('trace_ext_internal.shard_epochs', '');
 
-CREATE FUNCTION trace_ext_internal.hash_bucket(trace_id uuid, buckets int) RETURNS int
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_hash_bucket';
-COMMENT ON FUNCTION trace_ext_internal.hash_bucket(uuid, int) IS 'the remainder that a partition by HASH of a trace id has';
-
 -- One query with all nodes in it, so that they work at a time. Who is asked has to answer.
 CREATE FUNCTION trace_ext_internal.ask_each(nodes text[], queries text[]) RETURNS TABLE (node text, answer text)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on SET trace_ext.node_down = 'error'

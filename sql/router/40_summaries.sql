@@ -76,6 +76,69 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.straddlers() IS 'traces with events on more than one node, that ran within trace_ext.horizon of the edge of an epoch';
 
+-- Calls by links from one node to another. The consumer's node has all but the service of the producer: links that may lead
+-- elsewhere are listed, the nodes of the producers asked, and each node says what follows of that for its traces; each round asks all nodes at a time.
+CREATE FUNCTION trace_ext_internal.calls_over_nodes(without uuid[])
+    RETURNS TABLE (hour timestamptz, from_service text, to_service text, link_type link_type, calls bigint, errors bigint, traces bigint,
+                   latency histogram)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    up constant text[] := trace_ext_internal.nodes_to_ask();
+    queries text[];
+    nodes text[];
+    -- One a link: the node and trace of the consumer, the trace and the first event of the producer's span.
+    consumer_nodes text[];
+    consumers uuid[];
+    producers uuid[];
+    events uuid[];
+    -- One a producer that there is.
+    known uuid[];
+    services text[];
+BEGIN
+    queries := ARRAY(
+        SELECT 'SELECT concat_ws('','', l.trace_id, l.linked_trace_id, s.id) FROM trace_ext.trace_links l, '
+               'LATERAL (SELECT trace_ext_internal.otlp_start_id(l.linked_trace_id, l.linked_span_id) AS id OFFSET 0) s '
+               'WHERE l.linked_trace_id <> l.trace_id AND s.id IS NOT NULL AND NOT (' ||
+               (SELECT string_agg(format('(%L::text[])[1 + trace_ext_internal.hash_bucket(l.linked_trace_id, %s)] = %L', e.nodes, cardinality(e.nodes), u.name), ' AND ')
+                  FROM (SELECT DISTINCT d.nodes FROM trace_ext_internal.shard_epochs d) AS e) || ')'
+          FROM unnest(up) WITH ORDINALITY AS u (name, n) ORDER BY u.n);
+    SELECT array_agg(r.node), array_agg(r.a[1]::uuid), array_agg(r.a[2]::uuid), array_agg(r.a[3]::uuid) INTO consumer_nodes, consumers, producers, events
+      FROM (SELECT q.node, string_to_array(q.answer, ',') AS a FROM trace_ext_internal.ask_each(up, queries) q) AS r
+     WHERE r.a[1]::uuid <> ALL (without);
+    IF consumers IS NULL THEN
+        RETURN;
+    END IF;
+
+    SELECT array_agg(p.node), array_agg(format('SELECT jsonb_build_array(f.id, f.service)::text FROM unnest(%1$L::uuid[], trace_ext_internal.producers_of(%2$L, %1$L)) AS f (id, service) '
+                                               'WHERE f.service IS NOT NULL', p.starts, p.ids))
+      INTO nodes, queries
+      FROM (SELECT d.node, array_agg(d.id) AS ids, array_agg(d.start) AS starts
+              FROM (SELECT DISTINCT e.nodes[1 + trace_ext_internal.hash_bucket(u.id, cardinality(e.nodes))] AS node, u.id, u.start
+                      FROM unnest(producers, events) AS u (id, start), trace_ext_internal.shard_epochs e) AS d
+             WHERE d.node = ANY (up) GROUP BY d.node) AS p;
+    SELECT array_agg((q.answer::jsonb ->> 0)::uuid), array_agg(q.answer::jsonb ->> 1) INTO known, services FROM trace_ext_internal.ask_each(nodes, queries) q;
+    IF known IS NULL THEN
+        RETURN;
+    END IF;
+
+    SELECT array_agg(c.node), array_agg(format(
+           'SELECT jsonb_build_object(''hour'', c.hour, ''from_service'', c.from_service, ''to_service'', c.to_service, ''link_type'', c.link_type, ''calls'', c.calls, '
+           '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.linked_calls(%L, %L, %L) c', c.ids, c.starts, c.services))
+      INTO nodes, queries
+      FROM (SELECT u.node, array_agg(DISTINCT u.id) AS ids, array_agg(f.start) AS starts, array_agg(f.service) AS services
+              FROM unnest(consumer_nodes, consumers, events) AS u (node, id, start)
+                   JOIN (SELECT DISTINCT ON (x.start) x.start, x.service FROM unnest(known, services) AS x (start, service)) AS f ON f.start = u.start
+             GROUP BY u.node) AS c;
+    RETURN QUERY
+    SELECT (r.row ->> 'hour')::timestamptz, r.row ->> 'from_service', r.row ->> 'to_service', (r.row ->> 'link_type')::trace_ext.link_type,
+           (r.row ->> 'calls')::bigint, (r.row ->> 'errors')::bigint, (r.row ->> 'traces')::bigint, (r.row ->> 'latency')::trace_ext.histogram
+      FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_each(nodes, queries) a) AS r;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.calls_over_nodes(uuid[]) IS
+    'calls by links whose producer is on another node than its consumer, but of some consumers'' traces: by how much what the nodes know of calls differs from all';
+
 -- Each node has counted the calls of what it has of a trace; those of the whole trace are known here. And so to the rest that is outstanding.
 CREATE OR REPLACE FUNCTION trace_ext_internal.outstanding_calls()
     RETURNS TABLE (hour timestamptz, from_service text, to_service text, link_type link_type, calls bigint, errors bigint, traces bigint,
@@ -91,6 +154,7 @@ BEGIN
       FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_nodes(
             'SELECT jsonb_build_object(''hour'', c.hour, ''from_service'', c.from_service, ''to_service'', c.to_service, ''link_type'', c.link_type, ''calls'', c.calls, '
             '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.outstanding_calls() c') a) AS r;
+    RETURN QUERY SELECT * FROM trace_ext_internal.calls_over_nodes(several);
     IF cardinality(several) > 0 THEN
         RETURN QUERY
         SELECT s.* FROM trace_ext_internal.sum_calls(

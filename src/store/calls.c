@@ -24,12 +24,16 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "common/int.h"
 #include "datatype/timestamp.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -210,6 +214,7 @@ typedef struct Trace
 	int			link_count;
 	int			link_room;
 	bool		has_consumers;	/* spans that may be linked to a producer */
+	const TexProducers *elsewhere;	/* what is known of producers that are not here; or NULL */
 	pair_hash  *said;			/* span and service that a link between spans says called it */
 	TexCalls   *calls;
 } Trace;
@@ -444,11 +449,36 @@ start_of_span(const Trace *trace, const pg_uuid_t *trace_id, const text *span, T
 	return event != NONE && trace->events[event].kind == kind && trace->events[event].span != NONE ? event : NONE;
 }
 
+/* What is known of producers elsewhere. */
+typedef struct ProducerEntry
+{
+	pg_uuid_t	start;
+	text	   *service;
+} ProducerEntry;
+
+/* No producers yet, of about n, in the current memory context. */
+TexProducers *
+tex_producers_create(int n)
+{
+	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(ProducerEntry),.hcxt = CurrentMemoryContext};
+
+	return hash_create("producers elsewhere", Max(n, 16), &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Adds one; the text stays the caller's. */
+void
+tex_producers_add(TexProducers *producers, const pg_uuid_t *start, text *service)
+{
+	ProducerEntry *entry = hash_search(producers, start, HASH_ENTER, NULL);
+
+	entry->service = service;
+}
+
 /* What is looked for in another trace: the service of a producer. */
 typedef struct Producer
 {
-	Trace	   *trace;
-	int32		service;		/* or NONE */
+	MemoryContext context;
+	text	   *service;		/* or NULL */
 } Producer;
 
 /* The start of a span of another trace; for tex_trace_reader_run_event(). */
@@ -456,22 +486,40 @@ static void
 note_producer(const Datum *values, const bool *isnull, void *arg)
 {
 	Producer   *producer = arg;
+	MemoryContext old = MemoryContextSwitchTo(producer->context);
 
 	if (tex_kind_by_oid(DatumGetObjectId(values[COL_KIND])) == TEX_ASYNC_SPAWN && !isnull[COL_SERVICE_NAME])
-		producer->service = number_of(producer->trace, &producer->trace->services, values[COL_SERVICE_NAME]);
+		producer->service = DatumGetTextPCopy(values[COL_SERVICE_NAME]);
+	MemoryContextSwitchTo(old);
 }
 
-/* The service of a producer in another trace, or NONE. */
+/* The service of a producer in another trace, by the id of the start of its span, or NULL; in the current memory context. */
+text *
+tex_service_of_producer(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *start)
+{
+	Producer	producer = {CurrentMemoryContext, NULL};
+
+	tex_trace_reader_run_event(reader, trace_id, start, note_producer, &producer);
+	return producer.service;
+}
+
+/* The number of the service of a producer in another trace, or NONE. */
 static int32
 service_of_producer(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id, const text *span)
 {
 	pg_uuid_t	id;
-	Producer	producer = {trace, NONE};
+	text	   *service;
 
 	if (!tex_otlp_start_of(&id, trace_id, span))
 		return NONE;
-	tex_trace_reader_run_event(reader, trace_id, &id, note_producer, &producer);
-	return producer.service;
+	service = tex_service_of_producer(reader, trace_id, &id);
+	if (service == NULL && trace->elsewhere)
+	{
+		ProducerEntry *entry = hash_search(unconstify(TexProducers *, trace->elsewhere), &id, HASH_FIND, NULL);
+
+		service = entry ? entry->service : NULL;
+	}
+	return service ? number_of(trace, &trace->services, PointerGetDatum(service)) : NONE;
 }
 
 /* A row of trace_links: kept if it leads from a consumer to a producer. */
@@ -503,6 +551,35 @@ add_link(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id, const 
 		return;
 	trace->links = with_room(trace->links, trace->link_count, &trace->link_room, sizeof(Link), trace->context);
 	trace->links[trace->link_count++] = link;
+}
+
+/* The same on a router, by a query: each link is on the node of its consumer. */
+static void
+find_links_on_nodes(Trace *trace, TexTraceReader *reader, const pg_uuid_t *trace_id)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Oid			type = UUIDOID;
+	Datum		id = UUIDPGetDatum(trace_id);
+	SPITupleTable *links;
+	uint64		n;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT trace_id, span_id, linked_trace_id, linked_span_id FROM trace_ext.trace_links"
+							  " WHERE trace_id OPERATOR(pg_catalog.=) $1", 1, &type, &id, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read links");
+	links = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[LINK_LINKED_SPAN_ID];
+		bool		isnull[LINK_LINKED_SPAN_ID];
+
+		heap_deform_tuple(links->vals[i], links->tupdesc, values, isnull);
+		MemoryContextSwitchTo(old);
+		add_link(trace, reader, trace_id, values);
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(old);
 }
 
 /* Collects the links of the trace's consumers; its events are indexed. */
@@ -677,19 +754,24 @@ tex_calls_reader(void)
 
 /*
  * The calls of a trace as the reader's snapshot sees it, in the current memory context;
- * NULL where there are none. Throws for a trace of more than a thousand million events.
+ * NULL where there are none. What is not here of the producers that it is linked to may be known
+ * (else NULL). Throws for a trace of more than a thousand million events.
  */
 const TexCalls *
-tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id)
+tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id, const TexProducers *elsewhere)
 {
 	Trace	   *trace = palloc0(sizeof(Trace));
 
+	trace->elsewhere = elsewhere;
 	trace->context = CurrentMemoryContext;
 	tex_trace_reader_run(reader, trace_id, add_event, trace);
 	if (trace->has_consumers)
 	{
 		index_events(trace);
-		find_links(trace, reader, trace_id);
+		if (tex_is_router())
+			find_links_on_nodes(trace, reader, trace_id);
+		else
+			find_links(trace, reader, trace_id);
 	}
 	/* Nobody calls himself. */
 	if (trace->services.count < 2)

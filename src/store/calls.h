@@ -42,7 +42,13 @@ typedef struct TexCalls
 	int			room;
 } TexCalls;
 
+/* Services of producers in traces that are not here, by the id of the start of their span; see tex_producers_create(). */
+typedef struct HTAB TexProducers;
+
 extern TexTraceReader *tex_calls_reader(void);
-extern const TexCalls *tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id);
+extern const TexCalls *tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id, const TexProducers *elsewhere);
+extern text *tex_service_of_producer(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *start);
+extern TexProducers *tex_producers_create(int n);
+extern void tex_producers_add(TexProducers *producers, const pg_uuid_t *start, text *service);
 
 #endif							/* TEX_CALLS_H */

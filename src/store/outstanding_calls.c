@@ -61,7 +61,7 @@ require_calls(void)
 static struct varlena *
 packed_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id)
 {
-	const TexCalls *calls = tex_calls_of(reader, trace_id);
+	const TexCalls *calls = tex_calls_of(reader, trace_id, NULL);
 
 	return calls ? tex_pack_calls(calls) : NULL;
 }
