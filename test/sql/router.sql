@@ -130,6 +130,41 @@ SELECT * FROM cached('SELECT trace_ext.count_events()') AS c (n bigint);
 SELECT * FROM cached('SELECT count(*) FROM trace_ext.events') AS c (n bigint);
 SELECT * FROM cached('SELECT count(*) FROM trace_ext.find_variable_races(''v3'')') AS c (n bigint);
 
+-- What a router does not offer says so by its name, with the reason.
+CREATE FUNCTION pg_temp.said(call text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE call;
+    RETURN 'nothing';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE || ' ' || SQLERRM;
+END
+$$;
+SELECT p.oid::regprocedure AS refused,
+       pg_temp.said(format('%s trace_ext.%I(%s)', CASE p.prokind WHEN 'p' THEN 'CALL' ELSE 'SELECT' END, p.proname,
+                           (SELECT string_agg(format('NULL::%s', format_type(a.type, NULL)), ', ' ORDER BY a.n)
+                              FROM unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) WITH ORDINALITY AS a (type, n)))) AS said
+  FROM pg_proc p
+ WHERE p.pronamespace = 'trace_ext'::regnamespace AND obj_description(p.oid, 'pg_proc') LIKE 'not offered by the router: %'
+ ORDER BY p.proname, 1;
+-- All of them are comments of a function that refuses, and nothing else refuses.
+SELECT count(*) AS unlike FROM pg_proc p
+ WHERE p.pronamespace = 'trace_ext'::regnamespace
+   AND (p.prosrc LIKE '%is not offered by the router%') <> coalesce(obj_description(p.oid, 'pg_proc') LIKE 'not offered by the router: %', false);
+\set VERBOSITY default
+UPDATE events SET trace_id = NULL;
+UPDATE events SET "timestamp" = now() WHERE false;
+TRUNCATE events;
+BEGIN;
+DELETE FROM events WHERE trace_id = md5('none')::uuid;
+PREPARE TRANSACTION 'refused';
+ROLLBACK;
+BEGIN;
+SELECT count(*) FROM trace_ext.events WHERE trace_id = md5('none')::uuid;
+PREPARE TRANSACTION 'refused';
+ROLLBACK;
+DELETE FROM events WHERE md5(name) = 'x';
+\set VERBOSITY terse
+
 -- One that is empty can leave. Late events of its part are refused.
 DELETE FROM events WHERE "timestamp" < '2026-03-01 10:00:03.5+00';
 SELECT remove_node('n1');
@@ -146,6 +181,7 @@ SELECT count_events() = (SELECT count(*) FROM trace_ext.events) AS right;
 SELECT count(*) FROM trace_ext.list_traces(5);
 SELECT count(*) > 0 AS told FROM trace_ext.nodes;
 SELECT umoptions FROM pg_user_mappings WHERE srvname LIKE 'trace_ext%' GROUP BY 1;
+SELECT * FROM trace_ext.node_connections();
 SELECT * FROM trace_ext_internal.ask_nodes('SELECT 1::text');
 SELECT * FROM trace_ext_internal.calls_n2;
 SELECT trace_ext.add_node('n4', 'host=x');
@@ -164,6 +200,8 @@ DO $$ BEGIN PERFORM trace_ext.count_events(); EXCEPTION WHEN connection_exceptio
 SET trace_ext.node_down = partial;
 SELECT count_events() > 0 AS some;
 SELECT name, state FROM nodes;
+SELECT count(*) > 0 AS some FROM events;
+SELECT count(*) > 0 AS some FROM cross_trace_index;
 \set VERBOSITY terse
 DO $$ BEGIN PERFORM trace_ext.detect(); EXCEPTION WHEN OTHERS THEN RAISE WARNING 'detect() failed'; END $$;
 RESET trace_ext.node_down;

@@ -135,7 +135,7 @@ foreach my $db ('store', @routers)
 }
 my %most = map { $_ => $questions->{$_} } grep { !/^(report|service_health|verify)/ } keys %$questions;
 my $answers = ask($node, 'store', \%most);
-same_answers_ok(ask($node, $_, \%most), $answers, "$_, all questions") foreach @routers;
+same_answers_ok(ask($node, 'r3', \%most), $answers, 'r3, all questions');
 cmp_ok($node->safe_psql('store', q{SELECT count(*) FROM trace_ext.service_calls WHERE link_type = 'MessageQueue'}), '>', 0, 'there are calls by links');
 
 # A producer goes, and a consumer, and a link: whoever is left on the other node knows.
