@@ -8,8 +8,9 @@
  * orders at the same time would otherwise wait for each other in a circle.  What
  * was refused goes to ingest_errors, written with the rights of the extension's owner.
  *
- * Where memory is limited, rows beyond that are moved to a sort, which keeps them on disk, in the
- * same order.  It cannot give a row back, so rows are moved between two records only.
+ * Who serves others meanwhile stores a long body in steps, each by a call of its own with the same
+ * body.  Each reads the frame to its end, so a body that is broken is refused before any of
+ * it is stored, and counts its records; it passes over those that another step has.
  */
 #include "postgres.h"
 
@@ -24,9 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
-#include "utils/tuplesort.h"
 #include "utils/tuplestore.h"
-#include "utils/typcache.h"
 
 #include "common/distributed.h"
 #include "common/event.h"
@@ -39,6 +38,9 @@
 #define KEPT_TEXT 8192
 
 #define BATCH_NAME "trace_ext_batch"
+
+/* A step reads so many records for each row that it may have. */
+#define STEP_RECORDS 8
 
 TexLastBatch tex_last_batch;
 TexBatchLimits tex_batch_limits;
@@ -106,8 +108,10 @@ tex_batch_begin(void)
 	TexBatch   *batch = palloc0(sizeof(TexBatch));
 
 	batch->context = CurrentMemoryContext;
+	batch->kept_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext rejections", ALLOCSET_DEFAULT_SIZES);
 	batch->row_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext rows", ALLOCSET_DEFAULT_SIZES);
-	batch->most_rejections = tex_batch_limits.rejections > 0 ? tex_batch_limits.rejections : PG_INT64_MAX;
+	batch->most_rejections = tex_batch_limits.rejections > 0 ?
+		Max(tex_batch_limits.rejections - tex_batch_limits.done.rejections, 0) : PG_INT64_MAX;
 	batch->event_context = AllocSetContextCreate(CurrentMemoryContext, "trace_ext event",
 												 ALLOCSET_DEFAULT_SIZES);
 	batch->desc = CreateTemplateTupleDesc(TEX_EVENT_COLUMNS);
@@ -124,9 +128,16 @@ tex_batch_begin(void)
 }
 
 /* ----------------------------------------------------------------
- *		Limits of memory
+ *		Limits, and steps
  * ----------------------------------------------------------------
  */
+/* What a row takes in memory. */
+static Size
+row_size(const TexBatchRow *row)
+{
+	return sizeof(TexBatchRow) + HEAPTUPLESIZE + row->tuple->t_len;
+}
+
 /* Throws for a batch that is more than this process takes at once. */
 static void
 too_much(const char *what, int64 limit, const char *unit)
@@ -137,79 +148,113 @@ too_much(const char *what, int64 limit, const char *unit)
 			 errhint("Send fewer at once.")));
 }
 
-/* Checks what is kept beside the rows: rejections, resources, links. */
+/* Checks what is kept beside the rows: of one record, as what others have makes the step full. */
 static void
 check_rest(const TexBatch *batch)
 {
-	if (tex_batch_limits.memory > 0 && MemoryContextMemAllocated(batch->context, false) > tex_batch_limits.memory)
-		too_much("links and rejected records", tex_batch_limits.memory >> 20, " MB of memory");
+	if (tex_batch_limits.memory > 0 && MemoryContextMemAllocated(batch->kept_context, false) > tex_batch_limits.memory)
+		too_much("resource and links", tex_batch_limits.memory >> 20, " MB of memory");
 }
 
-/* Begins the sort that rows are moved to, in the order of compare_rows(). */
-static Tuplesortstate *
-begin_sort(TupleDesc desc)
-{
-	AttrNumber	columns[] = {COL_TRACE_ID + 1, COL_ID + 1, COL_TIMESTAMP + 1};
-	Oid			less[lengthof(columns)];
-	Oid			collations[lengthof(columns)] = {InvalidOid};
-	bool		nulls_first[lengthof(columns)] = {false};
-
-	for (size_t i = 0; i < lengthof(columns); i++)
-		less[i] = lookup_type_cache(TupleDescAttr(desc, columns[i] - 1)->atttypid, TYPECACHE_LT_OPR)->lt_opr;
-	return tuplesort_begin_heap(desc, lengthof(columns), columns, less, collations, nulls_first, work_mem, NULL,
-								TUPLESORT_NONE);
-}
-
-/* Moves all rows to the sort; their memory is free again. */
+/* Throws where there are more records than this process takes of a body. */
 static void
-move_rows(TexBatch *batch)
+check_records(const TexBatch *batch)
 {
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(batch->desc, &TTSOpsHeapTuple);
-
-	if (batch->sort == NULL)
-		batch->sort = begin_sort(batch->desc);
-	for (int i = 0; i < batch->row_count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		ExecStoreHeapTuple(batch->rows[i].tuple, slot, false);
-		tuplesort_puttupleslot(batch->sort, slot);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	MemoryContextSwitchTo(old);
-	batch->moved_count += batch->row_count;
-	batch->moved_bytes += batch->row_bytes;
-	batch->row_bytes = 0;
-	batch->rows = NULL;
-	batch->row_count = batch->row_room = 0;
-	MemoryContextReset(batch->row_context);
-}
-
-/* The next record is read: those before it are done with. */
-void
-tex_batch_next_record(TexBatch *batch)
-{
-	batch->position++;
 	if (tex_batch_limits.records > 0 && batch->position > tex_batch_limits.records)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the body has more than " INT64_FORMAT " records", tex_batch_limits.records),
 				 errhint("Send fewer at once.")));
-	if (tex_batch_limits.memory > 0 && batch->row_bytes > tex_batch_limits.memory)
-		move_rows(batch);
+}
+
+/*
+ * Has the step what one may have, with so many rows of other tables beside?  Records that become nothing
+ * take their time as well.
+ */
+static bool
+is_full(TexBatch *batch, int64 beside)
+{
+	int			most = tex_batch_limits.step_rows;
+
+	if (batch->is_full)
+		return true;
+	/* Each step gets on. */
+	if (batch->position <= tex_batch_limits.done.records)
+		return false;
+	if (batch->row_count + list_length(batch->rejections) + beside < most &&
+		batch->position - tex_batch_limits.done.records < STEP_RECORDS * most &&
+		batch->row_bytes < tex_batch_limits.memory / 2 &&
+		MemoryContextMemAllocated(batch->kept_context, false) < tex_batch_limits.memory / 2)
+		return false;
+	batch->is_full = true;
+	batch->done.records = batch->position;
+	return true;
+}
+
+/*
+ * Are the next records all for other steps, those before this one or after it?  Then they are counted, and
+ * need not be read.  "beside" are rows that this step has for other tables than events.
+ */
+bool
+tex_batch_pass_over(TexBatch *batch, int64 records, int64 beside)
+{
+	if (tex_batch_limits.step_rows == 0)
+		return false;
+	if (batch->position + records > tex_batch_limits.done.records && !is_full(batch, beside))
+		return false;
+	batch->position += records;
+	check_records(batch);
+	return true;
+}
+
+/* The next record is read. */
+void
+tex_batch_next_record(TexBatch *batch)
+{
+	batch->position++;
+	batch->record_begin = batch->row_count;
+	check_records(batch);
+}
+
+/* Takes back the first rows. */
+static void
+drop_first(TexBatch *batch, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		batch->row_bytes -= row_size(&batch->rows[i]);
+		heap_freetuple(batch->rows[i].tuple);
+	}
+	batch->row_count -= count;
+	memmove(batch->rows, batch->rows + count, batch->row_count * sizeof(TexBatchRow));
+}
+
+/*
+ * A record was taken.  Of one that has more rows than a step, which are the same in the same order
+ * whenever it is read, those of this step are left.
+ */
+void
+tex_batch_end_record(TexBatch *batch)
+{
+	const TexBatchDone *before = &tex_batch_limits.done;
+	bool		resumed = before->record_rows > 0 && batch->position == before->records + 1;
+	int			most = 2 * tex_batch_limits.step_rows;
+
+	check_rest(batch);
+	if (resumed)
+		drop_first(batch, Min(before->record_rows, batch->row_count));
+	if (most == 0 || batch->row_count <= most)
+		return;
+	tex_batch_cut(batch, most);
+	batch->is_full = true;
+	batch->done.records = batch->position - 1;
+	batch->done.record_rows = most - batch->record_begin + (resumed ? before->record_rows : 0);
 }
 
 /* ----------------------------------------------------------------
  *		Collecting
  * ----------------------------------------------------------------
  */
-/* What a row takes in memory. */
-static Size
-row_size(const TexBatchRow *row)
-{
-	return sizeof(TexBatchRow) + HEAPTUPLESIZE + row->tuple->t_len;
-}
-
 /* Takes a row over into the batch: what it was made of goes with the event's context. */
 void
 tex_batch_add(TexBatch *batch, TexEventRow *row)
@@ -232,12 +277,11 @@ tex_batch_add(TexBatch *batch, TexEventRow *row)
 	batch->row_bytes += row_size(r);
 	MemoryContextSwitchTo(old);
 	/* A short body may have many events, and a record as well. */
-	if (tex_batch_limits.bytes > 0 && batch->moved_bytes + batch->row_bytes > tex_batch_limits.bytes)
+	if (tex_batch_limits.bytes > 0 && tex_batch_limits.done.bytes + batch->row_bytes > tex_batch_limits.bytes)
 		too_much("events", tex_batch_limits.bytes >> 20, " MB of memory");
-	check_rest(batch);
 }
 
-/* Takes back the rows after the first row_count, of those in memory. */
+/* Takes back the rows after the first row_count. */
 void
 tex_batch_cut(TexBatch *batch, int row_count)
 {
@@ -246,13 +290,6 @@ tex_batch_cut(TexBatch *batch, int row_count)
 		batch->row_bytes -= row_size(&batch->rows[--batch->row_count]);
 		heap_freetuple(batch->rows[batch->row_count].tuple);
 	}
-}
-
-/* How many rows there are. */
-int64
-tex_batch_rows(const TexBatch *batch)
-{
-	return batch->moved_count + batch->row_count;
 }
 
 /* A copy of the beginning of a text, up to a whole character. */
@@ -275,7 +312,7 @@ tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char
 
 	if (batch->rejected++ >= batch->most_rejections)
 		return;
-	old = MemoryContextSwitchTo(batch->context);
+	old = MemoryContextSwitchTo(batch->kept_context);
 	rejection = palloc(sizeof(Rejection));
 	rejection->position = batch->position;
 	rejection->reason = pstrdup(reason);
@@ -284,7 +321,6 @@ tex_batch_refuse(TexBatch *batch, const char *reason, const char *id, const char
 	rejection->event = clip(event, len, KEPT_TEXT);
 	batch->rejections = lappend(batch->rejections, rejection);
 	MemoryContextSwitchTo(old);
-	check_rest(batch);
 }
 
 /* ----------------------------------------------------------------
@@ -327,31 +363,13 @@ prepare_insert(void)
 	return plan;
 }
 
-/* The rows in memory, in their order. */
+/* The rows, in their order. */
 static void
 store_rows(TexBatch *batch, Tuplestorestate *store)
 {
 	qsort(batch->rows, batch->row_count, sizeof(TexBatchRow), compare_rows);
 	for (int i = 0; i < batch->row_count; i++)
 		tuplestore_puttuple(store, batch->rows[i].tuple);
-}
-
-/* All rows, where some were moved to disk. */
-static void
-store_sorted(TexBatch *batch, Tuplestorestate *store)
-{
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(batch->desc, &TTSOpsMinimalTuple);
-
-	move_rows(batch);
-	tuplesort_performsort(batch->sort);
-	while (tuplesort_gettupleslot(batch->sort, true, false, slot, NULL))
-	{
-		CHECK_FOR_INTERRUPTS();
-		tuplestore_puttupleslot(store, slot);
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	tuplesort_end(batch->sort);
-	batch->sort = NULL;
 }
 
 /* Executes the INSERT of the rows that are registered; returns how many were not there yet. */
@@ -459,15 +477,12 @@ insert_rows(TexBatch *batch)
 	uint64		inserted;
 
 	tex_refuse_distributed();
-	if (batch->sort == NULL)
-		store_rows(batch, store);
-	else
-		store_sorted(batch, store);
+	store_rows(batch, store);
 	if (tex_is_router())
 		inserted = insert_over_nodes(batch, store);
 	else
 	{
-		register_rows(batch, store, tex_batch_rows(batch));
+		register_rows(batch, store, batch->row_count);
 		inserted = execute_insert();
 		SPI_unregister_relation(BATCH_NAME);
 	}
@@ -522,6 +537,23 @@ insert_rejections(TexBatch *batch)
 }
 
 /*
+ * The quota is asked once for a body: at its first step, by which the records to come count one event
+ * each.  What they become beyond that is taken later without asking, as a body that was let in is not given up.
+ */
+static void
+take_quota(const TexBatch *batch)
+{
+	const TexBatchDone *before = &tex_batch_limits.done;
+	int64		events = batch->row_count + list_length(batch->rejections);
+	int64		end = batch->is_full ? batch->done.records : batch->position;
+
+	if (before->records == 0 && before->record_rows == 0)
+		tex_quota_take(events + batch->position - end, &tex_last_batch.quota_wait);
+	else
+		tex_quota_add(events - (end - before->records));
+}
+
+/*
  * All of the body is read, and nothing of the batch is stored: throws where the quota of the role
  * is used up.  What is refused and kept counts as well, for it is stored too.
  */
@@ -530,7 +562,7 @@ tex_batch_was_read(TexBatch *batch)
 {
 	if (tex_batch_limits.was_read != NULL)
 		tex_batch_limits.was_read();
-	tex_quota_take(tex_batch_rows(batch) + list_length(batch->rejections), &tex_last_batch.quota_wait);
+	take_quota(batch);
 }
 
 /* Leaves word of a batch for who called the SQL function from C. */
@@ -543,6 +575,10 @@ note_last(const TexBatch *batch)
 	tex_last_batch.records = batch->position;
 	memcpy(tex_last_batch.reason, reason, len);
 	tex_last_batch.reason[len] = '\0';
+	tex_last_batch.more = batch->is_full && batch->done.records < batch->position;
+	tex_last_batch.done = batch->done;
+	tex_last_batch.done.bytes = tex_batch_limits.done.bytes + batch->row_bytes;
+	tex_last_batch.done.rejections = tex_batch_limits.done.rejections + list_length(batch->rejections);
 }
 
 /* Stores a batch that was read, rows first; returns how many were inserted, there already, refused. */
@@ -552,7 +588,7 @@ tex_batch_finish(FunctionCallInfo fcinfo, TexBatch *batch)
 	Datum		values[3];
 	bool		isnull[3] = {false};
 	TupleDesc	desc;
-	int64		rows = tex_batch_rows(batch);
+	int64		rows = batch->row_count;
 	uint64		inserted = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)

@@ -97,9 +97,12 @@ read_text_batch(TexBatch *batch, text *input)
 	tex_batch_open(&text_batch, VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
 	while (tex_batch_next(&text_batch, &event, &len))
 	{
-		MemoryContext old = MemoryContextSwitchTo(batch->event_context);
+		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
+		if (tex_batch_pass_over(batch, 1, 0))
+			continue;
+		old = MemoryContextSwitchTo(batch->event_context);
 		tex_batch_next_record(batch);
 		read_text_event(batch, redaction, event, len);
 		MemoryContextSwitchTo(old);

@@ -130,6 +130,15 @@ legible(TexOtlpReader *reader, StringInfo out)
 	}
 }
 
+/* Are the next records for another step? */
+static bool
+pass_over(TexOtlpReader *reader, int64 records)
+{
+	Body	   *body = reader->taker;
+
+	return tex_batch_pass_over(body->batch, records, tex_sources_rows(body->sources));
+}
+
 static void
 take_record(TexOtlpReader *reader)
 {
@@ -145,7 +154,8 @@ take_record(TexOtlpReader *reader)
 	if (reader->reason == NULL && tex_otlp_map_record(body->map))
 	{
 		tex_sources_use(body->sources, &reader->record);
-		if (tex_batch_rows(body->batch) > MOST_ROWS)
+		tex_batch_end_record(body->batch);
+		if (body->batch->row_count > MOST_ROWS)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("the body has more than %d events", MOST_ROWS),
@@ -192,11 +202,12 @@ ingest(FunctionCallInfo fcinfo, const char *data, int len,
 	body.batch = tex_batch_begin();
 	body.batch->most_rejections = Min(body.batch->most_rejections, MOST_REJECTIONS);
 	body.map = tex_otlp_map(reader, body.batch);
-	body.sources = tex_sources_begin();
+	body.sources = tex_sources_begin(body.batch->kept_context);
 	body.redaction = tex_redaction();
 	body.service.data = "";
 	body.service.len = 0;
 	reader->taker = &body;
+	reader->pass_over = tex_batch_limits.step_rows > 0 ? pass_over : NULL;
 	reader->take_resource = take_resource;
 	reader->take_scope = take_scope;
 	reader->take_record = take_record;

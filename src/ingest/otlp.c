@@ -67,24 +67,35 @@ most_of(int limit, int of_process)
 }
 
 /*
- * Counts a resource or scope, which a body of few bytes may have very many of, each to be hashed.
+ * Counts resources and scopes, which a body of few bytes may have very many of, each to be hashed.
  * There may be a quarter of what there may be of records.
  */
 static void
-count_source(TexOtlpReader *reader)
+count_sources(TexOtlpReader *reader, int64 sources)
 {
-	if (++reader->source_count > tex_batch_limits.records / 4 && tex_batch_limits.records > 0)
+	reader->source_count += sources;
+	if (reader->source_count > tex_batch_limits.records / 4 && tex_batch_limits.records > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the body has more than " INT64_FORMAT " resources and scopes", tex_batch_limits.records / 4),
 				 errhint("Send fewer at once.")));
 }
 
+/* Need the next so many records not be read, nor the resources and scopes that are theirs alone? */
+bool
+tex_otlp_passes_over(TexOtlpReader *reader, int64 records, int64 sources)
+{
+	if (reader->pass_over == NULL || !reader->pass_over(reader, records))
+		return false;
+	count_sources(reader, sources);
+	return true;
+}
+
 /* Before the fields of a resource are read. */
 void
 tex_otlp_begin_resource(TexOtlpReader *reader)
 {
-	count_source(reader);
+	count_sources(reader, 1);
 	begin(reader, reader->resource_context, "resource");
 	memset(&reader->resource, 0, sizeof(reader->resource));
 	reader->resource_reason = NULL;
@@ -105,7 +116,7 @@ tex_otlp_end_resource(TexOtlpReader *reader)
 void
 tex_otlp_begin_scope(TexOtlpReader *reader)
 {
-	count_source(reader);
+	count_sources(reader, 1);
 	begin(reader, reader->scope_context, "scope");
 	memset(&reader->scope, 0, sizeof(reader->scope));
 	reader->scope_reason = NULL;

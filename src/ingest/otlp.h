@@ -165,6 +165,7 @@ struct TexOtlpReader
 	bool		sent_as_text;
 
 	void	   *taker;
+	bool		(*pass_over) (TexOtlpReader *reader, int64 records);	/* the next ones need not be read; NULL: all are */
 	void		(*take_resource) (TexOtlpReader *reader);
 	void		(*take_scope) (TexOtlpReader *reader);
 	void		(*take_record) (TexOtlpReader *reader);
@@ -194,6 +195,7 @@ struct TexOtlpReader
 };
 
 extern TexOtlpReader *tex_otlp_reader(void);
+extern bool tex_otlp_passes_over(TexOtlpReader *reader, int64 records, int64 sources);
 extern void tex_otlp_begin_resource(TexOtlpReader *reader);
 extern void tex_otlp_end_resource(TexOtlpReader *reader);
 extern void tex_otlp_begin_scope(TexOtlpReader *reader);

@@ -274,12 +274,14 @@ read_scope(TexOtlpReader *reader, TexSlice value)
 	return reader->reason == NULL;
 }
 
-/* Reads what was noted of a resource, and hands it over. */
+/* Reads what was noted of a resource, unless nobody wants it, and hands it over. */
 static void
 read_group(TexOtlpReader *reader, Group *group)
 {
 	int			record = 0;
 
+	if (tex_otlp_passes_over(reader, group->record_count, 1 + group->scope_count))
+		return;
 	tex_otlp_begin_resource(reader);
 	if (read_resource(reader, group->resource))
 		(void) read_schema_url(reader, group->schema_url, &reader->resource.schema_url);
@@ -288,6 +290,11 @@ read_group(TexOtlpReader *reader, Group *group)
 	{
 		Scope	   *scope = &group->scopes[i];
 
+		if (tex_otlp_passes_over(reader, scope->records_end - record, 1))
+		{
+			record = scope->records_end;
+			continue;
+		}
 		tex_otlp_begin_scope(reader);
 		if (read_scope(reader, scope->scope))
 			(void) read_schema_url(reader, scope->schema_url, &reader->scope.schema_url);
@@ -295,7 +302,8 @@ read_group(TexOtlpReader *reader, Group *group)
 		for (; record < scope->records_end; record++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			tex_json_record(reader, group->records[record], group->is_log);
+			if (!tex_otlp_passes_over(reader, 1, 0))
+				tex_json_record(reader, group->records[record], group->is_log);
 		}
 	}
 }

@@ -81,13 +81,13 @@ tex_otlp_hash(const char *data, int len)
 	return result;
 }
 
-/* Nothing yet, in the current memory context. */
+/* Nothing yet; all that is kept is in that memory context. */
 TexSources *
-tex_sources_begin(void)
+tex_sources_begin(MemoryContext context)
 {
-	TexSources *sources = palloc0(sizeof(TexSources));
+	TexSources *sources = MemoryContextAllocZero(context, sizeof(TexSources));
 
-	sources->context = CurrentMemoryContext;
+	sources->context = context;
 	return sources;
 }
 
@@ -220,6 +220,13 @@ tex_sources_use(TexSources *sources, const TexOtlpRecord *record)
 	for (int i = 0; i < record->link_count; i++)
 		use_link(sources, record, &record->links[i]);
 	MemoryContextSwitchTo(old);
+}
+
+/* How many rows there are to store. */
+int64
+tex_sources_rows(const TexSources *sources)
+{
+	return (int64) sources->resources.count + sources->scopes.count + sources->links.count;
 }
 
 /* For qsort(): by key. */

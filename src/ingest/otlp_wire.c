@@ -571,6 +571,38 @@ next_of_frame(Message *message, Field *field)
 	return false;
 }
 
+/* How many records a scope has. */
+static int64
+count_of_scope(const Field *group)
+{
+	Message		message = inside(group);
+	Field		field;
+	int64		records = 0;
+
+	while (next_of_frame(&message, &field))
+		records += field.tag == TAG(SCOPES_RECORDS, BYTES);
+	return records;
+}
+
+/* How many records and scopes a resource has. */
+static int64
+count_of_resource(const Field *group, int64 *scopes)
+{
+	Message		message = inside(group);
+	Field		field;
+	int64		records = 0;
+
+	*scopes = 0;
+	while (next_of_frame(&message, &field))
+	{
+		if (field.tag != TAG(GROUP_SCOPES, BYTES))
+			continue;
+		records += count_of_scope(&field);
+		(*scopes)++;
+	}
+	return records;
+}
+
 /* Reads the fields of a resource, of all its parts, as protobuf has it. */
 static bool
 read_resource(TexOtlpReader *reader, const Field *sent)
@@ -626,6 +658,8 @@ read_scope_group(TexOtlpReader *reader, const Field *group)
 	Field		field;
 	bool		read = true;
 
+	if (reader->pass_over != NULL && tex_otlp_passes_over(reader, count_of_scope(group), 1))
+		return;
 	tex_otlp_begin_scope(reader);
 	while (next_of_frame(&message, &field))
 	{
@@ -639,7 +673,7 @@ read_scope_group(TexOtlpReader *reader, const Field *group)
 	message = inside(group);
 	while (next_of_frame(&message, &field))
 	{
-		if (field.tag == TAG(SCOPES_RECORDS, BYTES))
+		if (field.tag == TAG(SCOPES_RECORDS, BYTES) && !tex_otlp_passes_over(reader, 1, 0))
 			read_record(reader, &field);
 	}
 }
@@ -651,7 +685,15 @@ read_resource_group(TexOtlpReader *reader, const Field *group)
 	Message		message = inside(group);
 	Field		field;
 	bool		read = true;
+	int64		scopes;
 
+	if (reader->pass_over != NULL)
+	{
+		int64		records = count_of_resource(group, &scopes);
+
+		if (tex_otlp_passes_over(reader, records, 1 + scopes))
+			return;
+	}
 	tex_otlp_begin_resource(reader);
 	while (next_of_frame(&message, &field))
 	{

@@ -197,6 +197,23 @@ tex_quota_take(int64 events, int64 *wait)
 			 errhint("Send the batch again in %.1f seconds.", (double) ((needed + TICK - 1) / TICK) / 10)));
 }
 
+/* Takes events of a batch that was let in before it was known how many it has: the time after it pays for them. */
+void
+tex_quota_add(int64 events)
+{
+	Window	   *window;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (tex_ingest_quota == 0 || quotas == NULL || events <= 0)
+		return;
+	LWLockAcquire(&quotas->lock, LW_EXCLUSIVE);
+	window = window_of(MyDatabaseId, GetSessionUserId());
+	move_on(window, now);
+	window->taken[window->tick % TICKS] += events;
+	window->used = Max(window->used, now) + (int64) ((double) events / tex_ingest_quota * USECS_PER_SEC);
+	LWLockRelease(&quotas->lock);
+}
+
 /*
  * quota_counters() returns record; no row where the library is not preloaded
  */

@@ -8,5 +8,6 @@
 extern Size tex_quota_size(void);
 extern void tex_quota_attach(void);
 extern void tex_quota_take(int64 events, int64 *wait);
+extern void tex_quota_add(int64 events);
 
 #endif							/* TEX_QUOTA_H */

@@ -357,6 +357,7 @@ pass_on(TexRequest *request, struct MHD_Connection *connection)
 {
 	MHD_suspend_connection(connection);
 	request->complete_at = tex_http_now();
+	request->len = request->body.len;
 	dlist_push_tail(&ready, &request->node);
 	ready_count++;
 	set_phase(request->client, STORING);
@@ -657,6 +658,14 @@ tex_http_take(TexRequest **requests, int most, size_t most_bytes)
 		requests[n++] = request;
 	}
 	return n;
+}
+
+/* Takes back a request that was taken and nothing was done with; of several, the last one first. */
+void
+tex_http_put_back(TexRequest *request)
+{
+	dlist_push_head(&ready, &request->node);
+	ready_count++;
 }
 
 /* Has a decided request answered, at the next tex_http_run(). */

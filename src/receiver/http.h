@@ -15,6 +15,7 @@ extern int	tex_http_fd(void);
 extern void tex_http_run(void);
 extern long tex_http_wait_ms(void);
 extern int	tex_http_take(TexRequest **requests, int most, size_t most_bytes);
+extern void tex_http_put_back(TexRequest *request);
 extern void tex_http_answer(TexRequest *request);
 extern void tex_http_excuse(int64 us);
 extern void tex_http_close_door(void);

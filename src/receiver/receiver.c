@@ -4,8 +4,8 @@
  *
  * Started by the launcher (workers/receiver_start.c) where trace_ext.otlp_listen has an address.
  * It is connected to one database, as a role that may send events and nothing else, and waits for
- * its latch and for sockets at once.  A turn of its loop: sockets are read (http.c), the bodies that are
- * there are stored (store.c), their clients are answered.
+ * its latch and for sockets at once.  A turn of its loop: sockets are read (http.c), of the bodies that are
+ * there as much is stored as takes a moment (store.c), the clients of those that are done are answered.
  *
  * What stands in the way of a start ends the process, with a line in the log and in
  * trace_ext.status; the launcher tries again.  So does a change of settings that only a new
@@ -52,7 +52,7 @@ PGDLLEXPORT void tex_receiver_main(Datum argument);
 /* Connections that are served at once, where the server may open so many files. */
 #define MOST_CLIENTS 512
 
-/* A transaction has no more than that, so that those who come meanwhile do not wait for long. */
+/* A transaction has no more bodies than that; how many rows, store.c says. */
 #define MOST_REQUESTS 64
 #define MOST_BYTES (8 * 1024 * 1024)
 
@@ -63,6 +63,12 @@ PGDLLEXPORT void tex_receiver_main(Datum argument);
 #define LEAVE_US (3 * INT64CONST(1000000))
 
 #define LONGEST_PAUSE_S 60
+
+/* Requests whose bodies are stored in part; the first is stored on until it is done. */
+static dlist_head unfinished = DLIST_STATIC_INIT(unfinished);
+
+/* The last transaction was of bodies that had come. */
+static bool took_new = false;
 
 /* The settings that this process was started with. */
 static char *listens_on;
@@ -279,7 +285,7 @@ provide(void)
  */
 /* Counts a stored body; all was committed. */
 static void
-count_stored(const TexRequest *request, size_t len, int64 now)
+count_stored(const TexRequest *request, int64 now)
 {
 	TexReceiver *r = tex_receiver;
 	int64		took = Max(now - request->complete_at, 0);
@@ -289,7 +295,7 @@ count_stored(const TexRequest *request, size_t len, int64 now)
 	pg_atomic_fetch_add_u64(&r->bodies[request->door], 1);
 	pg_atomic_fetch_add_u64(&r->records[request->door], request->records);
 	pg_atomic_fetch_add_u64(&r->rejected, request->rejected);
-	pg_atomic_fetch_add_u64(&r->bytes, len);
+	pg_atomic_fetch_add_u64(&r->bytes, request->len);
 	pg_atomic_fetch_add_u64(&r->usecs, took);
 	for (double limit = 100; took > limit && bucket < TEX_LATENCY_BUCKETS - 1; limit *= 1.189207115)
 		bucket++;
@@ -301,39 +307,70 @@ count_stored(const TexRequest *request, size_t len, int64 now)
 		pg_atomic_write_u32(&r->latency[i], pg_atomic_read_u32(&r->latency[i]) / 2);
 }
 
-/* Stores the bodies that are there, and has their clients answered; false where there are none. */
+/* Counts a request that was decided, and has its client answered. */
+static void
+answer(TexRequest *request, int64 now)
+{
+	if (request->status == 200)
+	{
+		count_stored(request, now);
+		/* What stood in the way is over; only this process writes it. */
+		if (tex_receiver->error[0] != '\0')
+			tex_receiver_note_error("");
+	}
+	tex_http_answer(request);
+}
+
+/*
+ * Takes the requests of the next transaction: by turns those that came, and one whose body is stored in part, so
+ * that neither waits for the other.
+ */
+static int
+take_some(TexRequest **requests)
+{
+	bool		go_on = took_new && !dlist_is_empty(&unfinished);
+	int			n = go_on ? 0 : tex_http_take(requests, MOST_REQUESTS, MOST_BYTES);
+
+	took_new = n > 0;
+	if (n == 0 && !dlist_is_empty(&unfinished))
+		requests[n++] = dlist_container(TexRequest, node, dlist_pop_head_node(&unfinished));
+	return n;
+}
+
+/*
+ * Stores what is there, as far as one transaction goes, and has the clients answered whose bodies are stored;
+ * false where there is nothing.
+ */
 static bool
 store_ready(void)
 {
 	TexRequest *requests[MOST_REQUESTS];
-	size_t		lengths[MOST_REQUESTS];
-	int			n = tex_http_take(requests, MOST_REQUESTS, MOST_BYTES);
+	int			n = take_some(requests);
+	int			done;
 	int64		begin = tex_http_now();
 	int64		now;
-	bool		any = false;
 
 	if (n == 0)
 		return false;
-	for (int i = 0; i < n; i++)
-		lengths[i] = requests[i]->body.len;
 	QueryCancelPending = false;
 	storing = true;
-	tex_store_bodies(requests, n, &asked_to_leave);
+	done = tex_store_bodies(requests, n, &asked_to_leave);
 	storing = false;
 	QueryCancelPending = false;
 	now = tex_http_now();
 	tex_http_excuse(now - begin);
 	pg_atomic_fetch_add_u64(&tex_receiver->batches, 1);
+	while (n > done)
+		tex_http_put_back(requests[--n]);
 	for (int i = 0; i < n; i++)
 	{
-		if (requests[i]->status == 200)
-			count_stored(requests[i], lengths[i], now);
-		any |= requests[i]->status == 200;
-		tex_http_answer(requests[i]);
+		if (requests[i]->status != 0)
+			answer(requests[i], now);
+		else if (took_new)
+			dlist_push_tail(&unfinished, &requests[i]->node);
+		else
+			dlist_push_head(&unfinished, &requests[i]->node);
 	}
-	/* What stood in the way is over; only this process writes it. */
-	if (any && tex_receiver->error[0] != '\0')
-		tex_receiver_note_error("");
 	return true;
 }
 

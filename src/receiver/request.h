@@ -10,6 +10,7 @@
 #include "lib/ilist.h"
 
 #include "common/receiver_shared.h"
+#include "ingest/batch.h"
 #include "receiver/bodies.h"
 
 /* What the receiver has of one body, and of all, in memory and on disk; more is refused. */
@@ -24,7 +25,7 @@ typedef struct TexClient TexClient;
 
 typedef struct TexRequest
 {
-	dlist_node	node;			/* among those that wait to be stored */
+	dlist_node	node;			/* among those that wait to be stored, or to be stored on */
 	struct MHD_Connection *connection;
 	TexClient  *client;			/* NULL where there was no memory for one */
 	TexDoor		door;
@@ -34,11 +35,15 @@ typedef struct TexRequest
 
 	TexBytes	body;
 	size_t		expected;		/* as the client announced; 0: it did not */
+	size_t		len;			/* of the body, as it came */
 	int64		complete_at;	/* when the last byte had come, as tex_http_now() */
+
+	TexBatchDone done;			/* as much of the body is stored */
 
 	int			status;			/* of the answer; 0: not decided */
 	TexRefusal	refusal;		/* where it is none of 200 */
 	char		text[TEX_ANSWER_TEXT];	/* what is wrong, in UTF-8; empty: nothing */
+	char		reason[TEX_ANSWER_TEXT];	/* why the first rejected record was, in UTF-8 */
 	int			retry_after;	/* of 429 and 503, in seconds; 0: not said otherwise */
 	int64		inserted;
 	int64		duplicates;

@@ -1,6 +1,6 @@
 /*
  * store.c
- *		Bodies are stored: one transaction for all that are there, a subtransaction for each.
+ *		Bodies are stored: one transaction for those that are there, a subtransaction for each.
  *
  * A body goes to the SQL function of its door, with the rights of the receiver's role.  What is
  * wrong with one is its own affair: its subtransaction is rolled back, the others go in.  Each
@@ -8,8 +8,13 @@
  * time, 429 or 503, as clients keep what these refuse and send it again; 400 and 413, which they
  * drop, where it never will.
  *
- * Memory is that of one body at a time, beside the bodies that wait: its bytes are given back when
- * they were read, before its rows are stored, and rows beyond MOST_MEMORY wait on disk.
+ * A transaction takes no longer than others may wait: a body of more than STEP_ROWS is stored in
+ * steps, each in another transaction, with the bodies that came meanwhile.  Its client is answered
+ * after the last.  What fails on the way leaves what the steps before have stored, which does no
+ * harm when the body is sent again.
+ *
+ * Memory is that of one step of one body, beside the bodies that wait: the body stays where it waits, a copy
+ * is read, and given back before the rows are stored.
  */
 #include "postgres.h"
 
@@ -42,13 +47,19 @@
 
 /*
  * What a body may become: as many records, of which as many refused ones are kept; rows of so many
- * bytes, of which so many in memory.  More takes too long while others wait, or is none of a client
- * in his senses.
+ * bytes.  More is none of a client in his senses.  So much memory has what is stored beside the rows of a
+ * step, and half of it makes a step.
  */
 #define MOST_RECORDS 400000
 #define MOST_REJECTIONS 1000
 #define MOST_ROWS_BYTES ((Size) 64 * 1024 * 1024)
 #define MOST_MEMORY ((Size) 8 * 1024 * 1024)
+
+/* So many rows are stored at once, which takes a fraction of a second: of a body, and about so many of all. */
+#define STEP_ROWS 2000
+
+/* What is longer when it is unpacked is kept so, not to be unpacked for each step. */
+#define KEPT_UNPACKED (256 * 1024)
 
 /* Of one record, which becomes some five times as much while it is read; longer ones are refused alone. */
 #define MOST_RECORD (2 * 1024 * 1024)
@@ -230,9 +241,9 @@ let_go_of_body(void)
 		(void) madvise((void *) begin, end - begin, MADV_DONTNEED);
 }
 
-/* All of a body, with VARHDRSZ bytes before it; its request has it no more. */
+/* A copy of all of a body, with VARHDRSZ bytes before it. */
 static char *
-fetch(TexRequest *request, int *len)
+fetch(const TexRequest *request, int *len)
 {
 	char	   *data = (char *) palloc(VARHDRSZ + request->body.len) + VARHDRSZ;
 
@@ -241,13 +252,28 @@ fetch(TexRequest *request, int *len)
 				(errcode_for_file_access(),
 				 errmsg("could not read a body from its temporary file: %m")));
 	*len = request->body.len;
-	tex_bytes_free(&request->body);
 	return data;
+}
+
+/* Has a body wait unpacked from now on, if there is room for that. */
+static void
+keep_unpacked(TexRequest *request, const char *data, int len)
+{
+	TexBytes	unpacked = {0};
+
+	if (tex_bytes_keep(&unpacked, data, len, len) != TEX_KEPT)
+	{
+		tex_bytes_free(&unpacked);
+		return;
+	}
+	tex_bytes_free(&request->body);
+	request->body = unpacked;
+	request->gzip = false;
 }
 
 /* Unpacks a body; there is room for a header before it. */
 static char *
-unpack(char *packed, int *len)
+unpack(TexRequest *request, char *packed, int *len)
 {
 	char	   *unpacked;
 
@@ -255,6 +281,8 @@ unpack(char *packed, int *len)
 		wrong_type("gzip");
 	unpacked = tex_gunzip(packed, *len, TEX_MOST_BODY, len);
 	pfree(packed - VARHDRSZ);
+	if (*len > KEPT_UNPACKED)
+		keep_unpacked(request, unpacked, *len);
 	return unpacked;
 }
 
@@ -278,26 +306,28 @@ plan_of(TexDoor door)
 	return plan;
 }
 
-/* Copies the counts that the function returned. */
+/* Adds the counts that the function returned. */
 static void
 take_counts(TexRequest *request)
 {
+	int64		rejected_before = request->rejected;
 	bool		isnull;
 
 	if (SPI_processed != 1)
 		elog(ERROR, "a body was stored without counts");
-	request->inserted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	request->duplicates = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	request->rejected = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	request->inserted += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	request->duplicates += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	request->rejected += DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 	request->records = tex_last_batch.records;
+	if (rejected_before == 0 && request->rejected > 0)
+		strlcpy(request->reason, as_utf8(tex_last_batch.reason), sizeof(request->reason));
 	if (request->rejected > 0)
-		tex_answer_set_text(request, as_utf8(psprintf(INT64_FORMAT " of " INT64_FORMAT " %s were rejected, the first because of its %s",
-													  request->rejected, request->records, record_names[request->door],
-													  tex_last_batch.reason)));
+		tex_answer_set_text(request, psprintf(INT64_FORMAT " of " INT64_FORMAT " %s were rejected, the first because of its %s",
+											  request->rejected, request->records, record_names[request->door], request->reason));
 }
 
-/* Has a body stored; throws where it cannot be. */
-static void
+/* Has a step of a body stored; throws where it cannot be.  True: it was the last one. */
+static bool
 store(TexRequest *request)
 {
 	int			len = request->body.len;
@@ -307,41 +337,49 @@ store(TexRequest *request)
 
 	/* An empty request is one without records, whatever it is said to be. */
 	if (len == 0 && request->door != TEX_DOOR_EVENTS)
-		return;
+		return true;
 	if (len == 0)
 		wrong_type("JSON");
 	data = fetch(request, &len);
 	if (request->gzip)
-		data = unpack(data, &len);
+		data = unpack(request, data, &len);
 	if (len == 0 && request->door != TEX_DOOR_EVENTS)
-		return;
+		return true;
 	start = check_type(request, data, &len);
 	if (start != data)
 		memmove(data, start, len);
 	value = argument(request, data, len);
+	tex_batch_limits.done = request->done;
 	SPI_connect();
 	if (SPI_execute_plan(plan_of(request->door), &value, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not call the function of a door");
 	take_counts(request);
 	SPI_finish();
+	request->done = tex_last_batch.done;
+	return !tex_last_batch.more;
 }
 
-/* Stores a body in a subtransaction of its own; decides its request, as long as the transaction commits. */
+/*
+ * Stores a step of a body in a subtransaction of its own; decides its request, if it was the last one or cannot be
+ * stored, as long as the transaction commits.
+ */
 static void
 store_alone(TexRequest *request)
 {
 	ResourceOwner owner = CurrentResourceOwner;
+	bool		is_last;
 
 	tex_last_batch.quota_wait = 0;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(body_context);
 	PG_TRY();
 	{
-		store(request);
+		is_last = store(request);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(batch_context);
 		CurrentResourceOwner = owner;
-		request->status = 200;
+		if (is_last)
+			request->status = 200;
 	}
 	PG_CATCH();
 	{
@@ -357,7 +395,8 @@ store_alone(TexRequest *request)
 	}
 	PG_END_TRY();
 	handed_over = NULL;
-	tex_bytes_free(&request->body);
+	if (request->status != 0)
+		tex_bytes_free(&request->body);
 	MemoryContextReset(body_context);
 }
 
@@ -372,6 +411,7 @@ void
 tex_store_init(void)
 {
 	batch_context = AllocSetContextCreate(TopMemoryContext, "trace_ext receiver", ALLOCSET_DEFAULT_SIZES);
+	tex_batch_limits.step_rows = STEP_ROWS;
 	tex_batch_limits.memory = MOST_MEMORY;
 	tex_batch_limits.bytes = MOST_ROWS_BYTES;
 	tex_batch_limits.records = MOST_RECORDS;
@@ -405,13 +445,38 @@ refuse_all(TexRequest **requests, int n)
 	}
 }
 
+/* Stores a step of each, until they have as many rows as a transaction should; returns how many it came to. */
+static int
+store_some(TexRequest **requests, int n, volatile sig_atomic_t *give_up)
+{
+	int64		rows = 0;
+	int			i;
+
+	for (i = 0; i < n && rows < STEP_ROWS; i++)
+	{
+		TexRequest *request = requests[i];
+		int64		before = request->inserted + request->duplicates + request->rejected;
+
+		if (*give_up)
+			tex_answer_refuse(request, 503, TEX_REFUSED_OVERLOAD, "the receiver is shutting down");
+		else
+			store_alone(request);
+		rows += request->inserted + request->duplicates + request->rejected - before;
+	}
+	return i;
+}
+
 /*
- * Stores bodies, and decides the request of each.  None may be decided before; nothing is thrown.
+ * Stores bodies, in their order, and decides the request of each that is stored as a whole or cannot be.  None
+ * may be decided before; nothing is thrown.  Returns how many it came to; of these, those that are not
+ * decided have another step before them.
  * Between two bodies it looks whether to give up, in which case the rest is refused for now.
  */
-void
+int
 tex_store_bodies(TexRequest **requests, int n, volatile sig_atomic_t *give_up)
 {
+	volatile int done = n;
+
 	PG_TRY();
 	{
 		SetCurrentStatementStartTimestamp();
@@ -419,23 +484,18 @@ tex_store_bodies(TexRequest **requests, int n, volatile sig_atomic_t *give_up)
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		MemoryContextSwitchTo(batch_context);
-		for (int i = 0; i < n; i++)
-		{
-			if (*give_up)
-				tex_answer_refuse(requests[i], 503, TEX_REFUSED_OVERLOAD, "the receiver is shutting down");
-			else
-				store_alone(requests[i]);
-		}
+		done = store_some(requests, n, give_up);
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 	}
 	PG_CATCH();
 	{
-		refuse_all(requests, n);
+		refuse_all(requests, done);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(batch_context);
 	MemoryContextReset(batch_context);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	return done;
 }

@@ -8,6 +8,6 @@
 #include "receiver/request.h"
 
 extern void tex_store_init(void);
-extern void tex_store_bodies(TexRequest **requests, int n, volatile sig_atomic_t *give_up);
+extern int	tex_store_bodies(TexRequest **requests, int n, volatile sig_atomic_t *give_up);
 
 #endif							/* TEX_RECEIVER_STORE_H */
