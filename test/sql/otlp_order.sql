@@ -144,7 +144,8 @@ SELECT pg_temp.ingest('tree', '[{"name": "p", "start": 0, "end": 90000, "events"
 SELECT pg_temp.label(md5('tree')::uuid, event_id) FROM trace_tree(md5('tree')) ORDER BY ordinal;
 
 --
--- The captured programs: a race is a lost update that values prove, a lock leaves nothing.
+-- The captured programs: a race is a lost update that values prove, a lock leaves nothing. In two-services-1 three requests read 10
+-- and wrote 20, each over the 20 of another: whether they added 10 or set it to 20, no value tells.
 --
 TRUNCATE events;
 CREATE TEMP TABLE bodies AS
