@@ -404,7 +404,7 @@ COMMENT ON FUNCTION trace_ext_internal.partition_step(boolean, boolean) IS
     'returns made, made for rows, busy (somebody has events locked: try again) or done';
 
 -- All of a table of 1,000 pages; of a larger one, fifty times twenty pages in a row.
-CREATE FUNCTION trace_ext_internal.default_rows(reach timestamptz, until timestamptz, OUT rows bigint, OUT far bigint)
+CREATE FUNCTION trace_ext_internal.default_rows(reach timestamptz, until timestamptz, OUT rows bigint, OUT far bigint, OUT is_exact boolean)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_indexscan = off SET enable_bitmapscan = off SET jit = off
     AS $$
 DECLARE
@@ -416,6 +416,7 @@ DECLARE
 BEGIN
     rows := 0;
     far := 0;
+    is_exact := pages <= 1000;
     FOR n IN 0 .. parts - 1 LOOP
         EXIT WHEN pages = 0;
         -- Constants, for only with these it is a scan of a range of pages.
@@ -426,14 +427,14 @@ BEGIN
         rows := rows + found.rows;
         far := far + found.far;
     END LOOP;
-    IF pages > 1000 THEN
+    IF NOT is_exact THEN
         rows := rows * pages / 1000;
         far := far * pages / 1000;
     END IF;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.default_rows(timestamptz, timestamptz) IS
-    'rows of the default partition, and how many of them are not of that range of time; estimated above 8 MB';
+    'rows of the default partition, and how many of them are not of that range of time; whether that is exact, not estimated as above 8 MB';
 
 CREATE FUNCTION trace_ext_internal.partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
                                   OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
@@ -443,23 +444,27 @@ DECLARE
     settings record;
     today timestamptz;
     newest timestamptz;
+    nothing_waits boolean;
     first_one record;
 BEGIN
     settings := trace_ext_internal.partition_settings();
-    SELECT d.rows, d.far INTO events_in_default, far_events FROM trace_ext_internal.default_rows(settings.reach, settings.until) d;
-    oldest_far_event := coalesce((trace_ext_internal.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext_internal.waiting_ends(settings.until, 'infinity')).oldest);
-    newest_far_event := coalesce((trace_ext_internal.waiting_ends(settings.until, 'infinity')).newest, (trace_ext_internal.waiting_ends('-infinity', settings.reach)).newest);
-
+    SELECT d.rows, d.far, d.rows = 0 AND d.is_exact INTO events_in_default, far_events, nothing_waits
+      FROM trace_ext_internal.default_rows(settings.reach, settings.until) d;
     today := trace_ext_internal.partition_begin(now(), settings.width);
     SELECT count(*) INTO partitions_to_make FROM generate_series(0, settings.ahead) n,
            LATERAL trace_ext_internal.free_range(today + n * settings.width, today + (n + 1) * settings.width) f WHERE f.low IS NOT NULL;
-    newest := today;
-    LOOP
-        newest := (trace_ext_internal.waiting_ends(settings.reach, newest)).newest;
-        EXIT WHEN newest IS NULL OR partitions_to_make >= trace_ext_internal.most_partitions();
-        partitions_to_make := partitions_to_make + 1;
-        newest := trace_ext_internal.partition_begin(newest, settings.width);
-    END LOOP;
+
+    IF NOT nothing_waits THEN
+        oldest_far_event := coalesce((trace_ext_internal.waiting_ends('-infinity', settings.reach)).oldest, (trace_ext_internal.waiting_ends(settings.until, 'infinity')).oldest);
+        newest_far_event := coalesce((trace_ext_internal.waiting_ends(settings.until, 'infinity')).newest, (trace_ext_internal.waiting_ends('-infinity', settings.reach)).newest);
+        newest := today;
+        LOOP
+            newest := (trace_ext_internal.waiting_ends(settings.reach, newest)).newest;
+            EXIT WHEN newest IS NULL OR partitions_to_make >= trace_ext_internal.most_partitions();
+            partitions_to_make := partitions_to_make + 1;
+            newest := trace_ext_internal.partition_begin(newest, settings.width);
+        END LOOP;
+    END IF;
     IF partitions_to_make > 0 THEN
         first_one := trace_ext_internal.next_partition(true);
         advice := CASE WHEN first_one.low IS NOT NULL THEN NULL

@@ -70,16 +70,15 @@ SELECT * FROM (
                    LATERAL (VALUES ('buffer full', c.buffer_full), ('too many rows', c.too_many_rows), ('too much memory', c.too_much_memory),
                                    ('not covered', c.not_covered), ('error', c.errors)) AS w (reason, n)
     UNION ALL SELECT 'trace_ext_watch_bad_requests_total', 'counter', 'Statements with a malformed traceparent', '{}', (SELECT coalesce(c.bad_requests, 0) FROM trace_ext_internal.watch_counts() c)
-    UNION ALL SELECT 'trace_ext_job_enabled', 'gauge', '1 where the job runs by itself', label, enabled::int FROM job
-    UNION ALL SELECT 'trace_ext_job_runs_total', 'counter', 'Runs that ended, well or not', label, runs FROM job
-    UNION ALL SELECT 'trace_ext_job_failures_total', 'counter', 'Runs that failed, timed out or were lost', label, failures FROM job
-    UNION ALL SELECT 'trace_ext_job_skipped_total', 'counter', 'Runs that were not begun, or gave way to a lock', label, skipped FROM job
-    UNION ALL SELECT 'trace_ext_job_seconds_total', 'counter', 'Time spent in runs', label, extract(epoch FROM total_time) FROM job
-    UNION ALL SELECT 'trace_ext_job_failed_attempts', 'gauge', 'Failed attempts in a row', label, attempts FROM job
-    UNION ALL SELECT 'trace_ext_job_last_duration_seconds', 'gauge', 'How long the last run took that ended well', label,
-              extract(epoch FROM last_duration) FROM job WHERE last_duration IS NOT NULL
-    UNION ALL SELECT 'trace_ext_job_last_success_timestamp_seconds', 'gauge', 'End of the last run that ended well', label,
-              extract(epoch FROM last_success) FROM job WHERE last_success IS NOT NULL
+    UNION ALL SELECT m.name, m.type, m.help, job.label, m.value FROM job, LATERAL (VALUES
+         ('trace_ext_job_enabled', 'gauge', '1 where the job runs by itself', enabled::int),
+         ('trace_ext_job_runs_total', 'counter', 'Runs that ended, well or not', runs),
+         ('trace_ext_job_failures_total', 'counter', 'Runs that failed, timed out or were lost', failures),
+         ('trace_ext_job_skipped_total', 'counter', 'Runs that were not begun, or gave way to a lock', skipped),
+         ('trace_ext_job_seconds_total', 'counter', 'Time spent in runs', extract(epoch FROM total_time)),
+         ('trace_ext_job_failed_attempts', 'gauge', 'Failed attempts in a row', attempts),
+         ('trace_ext_job_last_duration_seconds', 'gauge', 'How long the last run took that ended well', extract(epoch FROM last_duration)),
+         ('trace_ext_job_last_success_timestamp_seconds', 'gauge', 'End of the last run that ended well', extract(epoch FROM last_success))) AS m (name, type, help, value)
     UNION ALL SELECT 'trace_ext_alerts', 'gauge', 'Alerts, by state', jsonb_build_object('state', s.state),
               (SELECT count(*) FROM trace_ext.alert_states a WHERE a.state = s.state)
               FROM unnest(enum_range(NULL::trace_ext.alert_state)) AS s (state)
@@ -92,31 +91,33 @@ SELECT * FROM (
     UNION ALL SELECT 'trace_ext_cache_hits_total', 'counter', 'Calls answered from the result cache, of all databases',
               jsonb_build_object('level', h.level), h.hits
               FROM cache, LATERAL (VALUES ('local', local_hits), ('shared', shared_hits), ('stale', stale_hits)) AS h (level, hits)
-    UNION ALL SELECT 'trace_ext_cache_misses_total', 'counter', 'Calls that computed their result', '{}', misses FROM cache
-    UNION ALL SELECT 'trace_ext_cache_bypasses_total', 'counter', 'Calls that kept away from the cache', '{}', bypasses FROM cache
-    UNION ALL SELECT 'trace_ext_cache_waits_total', 'counter', 'Calls that waited for another one''s computation', '{}', waits FROM cache
-    UNION ALL SELECT 'trace_ext_cache_evictions_total', 'counter', 'Results dropped to make room', '{}', evictions FROM cache
-    UNION ALL SELECT 'trace_ext_cache_invalidations_total', 'counter', 'Results found out of date, or dropped on demand', '{}', invalidations FROM cache
-    UNION ALL SELECT 'trace_ext_cache_refreshes_total', 'counter', 'Results computed anew before they were too old', '{}', refreshes FROM cache
-    UNION ALL SELECT 'trace_ext_cache_failures_total', 'counter', 'Computations that failed', '{}', failures FROM cache
-    UNION ALL SELECT 'trace_ext_cache_saved_seconds_total', 'counter', 'Time that answered calls would have taken', '{}', saved_us / 1e6 FROM cache
-    UNION ALL SELECT 'trace_ext_cache_entries', 'gauge', 'Results in the cache', '{}', entries FROM cache
-    UNION ALL SELECT 'trace_ext_cache_bytes', 'gauge', 'Memory that they take', '{}', bytes FROM cache
-    UNION ALL SELECT 'trace_ext_receiver_up', 'gauge', '1 while the receiver listens', '{}', (state = 'listening')::int FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_connections', 'gauge', 'Connections to the receiver', '{}', connections FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_buffered_bytes', 'gauge', 'Bytes of bodies that are not stored yet, in memory and on disk', '{}', buffered FROM receiver
+    UNION ALL SELECT m.name, m.type, m.help, '{}', m.value FROM cache, LATERAL (VALUES
+         ('trace_ext_cache_misses_total', 'counter', 'Calls that computed their result', misses),
+         ('trace_ext_cache_bypasses_total', 'counter', 'Calls that kept away from the cache', bypasses),
+         ('trace_ext_cache_waits_total', 'counter', 'Calls that waited for another one''s computation', waits),
+         ('trace_ext_cache_evictions_total', 'counter', 'Results dropped to make room', evictions),
+         ('trace_ext_cache_invalidations_total', 'counter', 'Results found out of date, or dropped on demand', invalidations),
+         ('trace_ext_cache_refreshes_total', 'counter', 'Results computed anew before they were too old', refreshes),
+         ('trace_ext_cache_failures_total', 'counter', 'Computations that failed', failures),
+         ('trace_ext_cache_saved_seconds_total', 'counter', 'Time that answered calls would have taken', saved_us / 1e6),
+         ('trace_ext_cache_entries', 'gauge', 'Results in the cache', entries),
+         ('trace_ext_cache_bytes', 'gauge', 'Memory that they take', bytes),
+         ('trace_ext_cache_size_bytes', 'gauge', 'Memory that there is for them', size)) AS m (name, type, help, value)
+    UNION ALL SELECT m.name, m.type, m.help, '{}', m.value FROM receiver, LATERAL (VALUES
+         ('trace_ext_receiver_up', 'gauge', '1 while the receiver listens', (state = 'listening')::int),
+         ('trace_ext_receiver_connections', 'gauge', 'Connections to the receiver', connections),
+         ('trace_ext_receiver_buffered_bytes', 'gauge', 'Bytes of bodies that are not stored yet, in memory and on disk', buffered),
+         ('trace_ext_receiver_bytes_total', 'counter', 'Bytes of stored bodies, as they came', bytes),
+         ('trace_ext_receiver_rejected_total', 'counter', 'Those of them that were rejected', rejected),
+         ('trace_ext_receiver_batches_total', 'counter', 'Transactions that stored bodies', batches),
+         ('trace_ext_receiver_seconds_total', 'counter', 'Time that stored bodies took, from their last byte to their answer', seconds),
+         ('trace_ext_receiver_p99_seconds', 'gauge', 'Time that 99 of 100 bodies took at most, of the last few thousand', p99)) AS m (name, type, help, value)
     UNION ALL SELECT 'trace_ext_receiver_bodies_total', 'counter', 'Bodies stored', jsonb_build_object('door', d.door), d.bodies
               FROM receiver, LATERAL (VALUES ('traces', trace_bodies), ('logs', log_bodies), ('events', event_bodies)) AS d (door, bodies)
-    UNION ALL SELECT 'trace_ext_receiver_bytes_total', 'counter', 'Bytes of stored bodies, as they came', '{}', bytes FROM receiver
     UNION ALL SELECT 'trace_ext_receiver_records_total', 'counter', 'Spans, log records and events in stored bodies', jsonb_build_object('door', d.door), d.records
               FROM receiver, LATERAL (VALUES ('traces', spans), ('logs', log_records), ('events', events)) AS d (door, records)
-    UNION ALL SELECT 'trace_ext_receiver_rejected_total', 'counter', 'Those of them that were rejected', '{}', rejected FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_batches_total', 'counter', 'Transactions that stored bodies', '{}', batches FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_seconds_total', 'counter', 'Time that stored bodies took, from their last byte to their answer', '{}', seconds FROM receiver
-    UNION ALL SELECT 'trace_ext_receiver_p99_seconds', 'gauge', 'Time that 99 of 100 bodies took at most, of the last few thousand', '{}', p99 FROM receiver
     UNION ALL SELECT 'trace_ext_receiver_refused_total', 'counter', 'Requests refused, by reason', jsonb_build_object('reason', x.reason), x.n::double precision
               FROM receiver, LATERAL jsonb_each_text(refused) AS x (reason, n)
-    UNION ALL SELECT 'trace_ext_cache_size_bytes', 'gauge', 'Memory that there is for them', '{}', size FROM cache
 ) AS samples
 WHERE value IS NOT NULL;
 COMMENT ON VIEW metrics IS 'samples for monitoring: name, type, help, labels and value';

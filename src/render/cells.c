@@ -17,7 +17,7 @@
 #include "render/text.h"
 
 static const TexGlyphs utf8_glyphs = {
-	.inner = "├─ ",.last = "└─ ",.beside = "│  ",.deep = "⋯  ",
+	.inner = "├─ ",.last = "└─ ",.beside = "│  ",.deep = "⋯",
 	.point = "·",.cut = "…",.to = "→",.from = "←",.moment = "▏",.light = "░",
 	.eighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"},
 	.sparks = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"},
@@ -25,7 +25,7 @@ static const TexGlyphs utf8_glyphs = {
 
 /* Half a column or more is one. */
 static const TexGlyphs ascii_glyphs = {
-	.inner = "|- ",.last = "`- ",.beside = "|  ",.deep = ">  ",
+	.inner = "|- ",.last = "`- ",.beside = "|  ",.deep = ">",
 	.point = "*",.cut = "~",.to = ">",.from = "<",.moment = "|",.light = ":",
 	.eighths = {"", "|", "|", "|", "#", "#", "#", "#", "#"},
 	.sparks = {"_", ".", ":", "-", "=", "+", "*", "#"},

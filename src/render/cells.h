@@ -14,7 +14,7 @@ typedef struct TexGlyphs
 	const char *inner;			/* branches of a tree, three columns each */
 	const char *last;
 	const char *beside;
-	const char *deep;			/* deeper than it is drawn */
+	const char *deep;			/* before the depth of what is deeper than is drawn */
 	const char *point;			/* one column each: what happened at a moment */
 	const char *cut;			/* there is more of it */
 	const char *to;				/* to another trace */

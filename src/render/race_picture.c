@@ -229,18 +229,29 @@ collect_rows(Story *story)
 	sort_rows(story);
 }
 
-/* The nearest access of a lane before or after a row, a read or a write; -1: there is none. */
+/*
+ * The nearest access of a lane before (step -1) or after (1) a row, a read or a write, in the order that the
+ * detector has, whatever clocks say; -1: there is none.
+ */
 static int
 nearest(const Story *story, int row, int step, int lane, bool write)
 {
-	for (int i = row + step; i >= 0 && i < story->n; i += step)
+	int32		from = tex_order_position(story->order, story->rows[row].event);
+	int32		best_position = 0;
+	int			best = -1;
+
+	for (int i = 0; i < story->n; i++)
 	{
 		const TexEvent *event = &story->history->events[story->rows[i].event];
+		int32		position = tex_order_position(story->order, story->rows[i].event);
 
-		if (story->rows[i].lane == lane && event->kind == TEX_STATE_CHANGE && tex_is_write(event) == write)
-			return i;
+		if (story->rows[i].lane != lane || event->kind != TEX_STATE_CHANGE || tex_is_write(event) != write ||
+			(position - from) * step <= 0 || (best >= 0 && (position - best_position) * step > 0))
+			continue;
+		best = i;
+		best_position = position;
 	}
-	return -1;
+	return best;
 }
 
 /*

@@ -21,7 +21,7 @@
 #define COLUMN		(BOX_WIDTH + 190)
 #define TOP			34
 #define MOST_SERVICES 60
-#define MOST_LABELS 3			/* before a service */
+#define MOST_LABELS 3			/* before a service, above what comes to it, and below */
 
 typedef struct Layout
 {
@@ -154,17 +154,21 @@ callers_of(const Layout *layout, int service)
 	return n;
 }
 
-/* What is to be said of calls, before the one that is called, where they come from the left. */
+/*
+ * What is to be said of calls, before the one that is called, where they come from the left: on the side of
+ * their arrow from which it does not come.
+ */
 static void
 put_label(Layout *layout, const TexCalls *calls)
 {
-	int			line = layout->labels[calls->to];
-	double		y = middle_of(layout, calls->to) - 6 - line * 13;
+	bool		below = layout->row[calls->to] > layout->row[calls->from];
+	int		   *labels = &layout->labels[2 * calls->to + below];
+	double		y = middle_of(layout, calls->to) + (below ? 16 + *labels * 13 : -6 - *labels * 13);
 	StringInfoData text;
 
-	if (layout->column[calls->to] <= layout->column[calls->from] || line >= MOST_LABELS)
+	if (layout->column[calls->to] <= layout->column[calls->from] || *labels >= MOST_LABELS)
 		return;
-	layout->labels[calls->to]++;
+	(*labels)++;
 	initStringInfo(&text);
 	if (callers_of(layout, calls->to) > 1)
 		appendStringInfo(&text, "%s: ", layout->services->services[calls->from].name);
@@ -208,7 +212,7 @@ tex_services_picture(StringInfo out, const TexServices *services, const char *ti
 
 	layout.column = palloc0(sizeof(int) * Max(layout.n, 1));
 	layout.row = palloc0(sizeof(int) * Max(layout.n, 1));
-	layout.labels = palloc0(sizeof(int) * Max(layout.n, 1));
+	layout.labels = palloc0(sizeof(int) * Max(2 * layout.n, 1));
 	set_columns(&layout);
 	set_rows(&layout);
 	width = Max(600, 2 * MARGIN + (layout.columns - 1) * COLUMN + BOX_WIDTH + 80);

@@ -34,11 +34,18 @@
 
 PG_FUNCTION_INFO_V1(tex_waterfall);
 
+/* How wide the words of a row are. */
+static int
+words_width_of(const TexWaterfallRow *row)
+{
+	return (row->verb ? tex_width(row->verb) : 0) + tex_width(row->label) + (row->value ? tex_width(row->value) : 0);
+}
+
 /* How wide a row's tree and label are. */
 static int
 label_width_of(const TexWaterfallRow *row)
 {
-	return tex_width(row->branches) + tex_width(row->label) + (row->value ? tex_width(row->value) : 0);
+	return tex_width(row->branches) + words_width_of(row);
 }
 
 /* How wide its notes are, in one line. */
@@ -200,9 +207,12 @@ static void
 draw_label(TexWaterfall *w, const TexWaterfallRow *row, int until)
 {
 	const TexSpan *span = &w->spans->spans[row->span];
-	int			room = until - w->cells.column;
+	int			room;
 	int			value = 0;
 
+	if (row->verb)
+		tex_cells_put(&w->cells, TEX_INK_NONE, row->verb, until - w->cells.column);
+	room = until - w->cells.column;
 	if (row->value == NULL)
 	{
 		tex_cells_put(&w->cells, (span->flags & TEX_SPAN_ERROR) && row->is_bar ? TEX_INK_ALARM : TEX_INK_NONE,
@@ -226,6 +236,29 @@ draw_bar(TexWaterfall *w, const TexWaterfallRow *row)
 					  (span->flags & TEX_SPAN_CRITICAL) ? TEX_INK_STRONG : TEX_INK_NONE);
 }
 
+/*
+ * A point: a glyph at its moment, and its words before that, as what happened late leaves room there; where it does not
+ * leave enough, after it, if that is much more.
+ */
+static void
+draw_point(TexWaterfall *w, const TexWaterfallRow *row, int until)
+{
+	int			moment = until + tex_cells_moment(w->bar_width, w->spans->duration, row->mark->at) + 1;
+	int			before = moment - 1 - w->cells.column;
+	int			after = w->width - (moment + 2);
+	bool		turned = before < words_width_of(row) && 3 * after > 4 * before;
+
+	if (!turned)
+		draw_label(w, row, moment - 1);
+	tex_cells_pad(&w->cells, moment);
+	tex_cells_put(&w->cells, TEX_INK_NONE, w->cells.glyphs->moment, 1);
+	if (turned)
+	{
+		tex_cells_pad(&w->cells, moment + 2);
+		draw_label(w, row, w->width);
+	}
+}
+
 /* A line and the notes below it. */
 static void
 draw_row(TexWaterfall *w, const TexWaterfallRow *row)
@@ -237,17 +270,11 @@ draw_row(TexWaterfall *w, const TexWaterfallRow *row)
 	until = w->cells.column + w->label_width;
 	bar_begins = until + 1;
 	tex_cells_put(&w->cells, TEX_INK_FAINT, row->branches, w->label_width - 1);
-	/* What happened late leaves room before it. */
 	if (row->mark)
-		until += tex_cells_moment(w->bar_width, w->spans->duration, row->mark->at);
-	draw_label(w, row, until);
-	if (row->mark)
-	{
-		tex_cells_pad(&w->cells, until + 1);
-		tex_cells_put(&w->cells, TEX_INK_NONE, w->cells.glyphs->moment, 1);
-	}
+		draw_point(w, row, until);
 	else
 	{
+		draw_label(w, row, until);
 		tex_cells_pad(&w->cells, bar_begins);
 		draw_bar(w, row);
 	}

@@ -22,6 +22,7 @@ typedef struct TexWaterfallRow
 	bool		is_bar;			/* neither a mark nor what is left out */
 	char	   *branches;		/* before the label */
 	char	   *below;			/* ... in the lines below it */
+	const char *verb;			/* before the label, of an access: what it did; or NULL */
 	char	   *label;
 	char	   *value;			/* after the label, when that is cut; or NULL */
 	char	   *took;			/* how long, or NULL */

@@ -118,7 +118,10 @@ count_left_out(TexWaterfall *w)
 	}
 }
 
-/* The glyphs of the tree before a line at some depth; of a line below that, if "below". */
+/*
+ * The glyphs of the tree before a line at some depth; of a line below that, if "below".  Where it is deeper than
+ * is drawn, the outer levels are left out, and the depth is written instead.
+ */
 static char *
 draw_branches(const TexWaterfall *w, int32 depth, bool ends, bool below)
 {
@@ -128,7 +131,7 @@ draw_branches(const TexWaterfall *w, int32 depth, bool ends, bool below)
 	initStringInfo(&branches);
 	if (depth > w->most_levels)
 	{
-		appendStringInfoString(&branches, w->cells.glyphs->deep);
+		appendStringInfo(&branches, "%s%-2d", w->cells.glyphs->deep, depth);
 		from = depth - w->most_levels + 2;
 	}
 	for (int32 i = from; i < depth; i++)
@@ -355,7 +358,8 @@ add_mark(TexWaterfall *w, const TexMark *mark, const char *branches)
 	row->below = psprintf("%s  ", branches);
 	if (e->kind == TEX_STATE_CHANGE)
 	{
-		row->branches = psprintf("%s%s %-5s ", branches, w->cells.glyphs->point, tex_event_verb(w->spans->one, mark->event));
+		row->branches = psprintf("%s%s ", branches, w->cells.glyphs->point);
+		row->verb = psprintf("%-5s ", tex_event_verb(w->spans->one, mark->event));
 		row->label = tex_clean_label(tex_text_of(w->spans->one, e->name));
 		row->value = access_value(w, mark->event);
 	}
@@ -507,7 +511,7 @@ collect_rows(TexWaterfall *w)
 void
 tex_waterfall_rows(TexWaterfall *w)
 {
-	w->most_levels = Max(2, w->width / 12);
+	w->most_levels = Max(2, (w->width - 40) / 8);
 	choose_bars(w);
 	count_left_out(w);
 	collect_rows(w);
