@@ -442,6 +442,7 @@ CREATE FUNCTION trace_ext_internal.traces_to_compare(INOUT from_times timestampt
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
     AS $$
 DECLARE
+    apart uuid[];
     without uuid[];
     unread uuid[];
     starts timestamptz[];
@@ -451,6 +452,11 @@ BEGIN
            array_agg(w.ended_at) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0)
       INTO ids, starts, ends, without
       FROM trace_ext_internal.traces_within(from_times, to_times) w;
+    apart := trace_ext_internal.traces_apart(ids);
+    IF apart <> '{}' THEN
+        SELECT array_agg(u.id), array_agg(u.f), array_agg(u.t) INTO ids, starts, ends
+          FROM unnest(ids, starts, ends) AS u (id, f, t) WHERE u.id NOT IN (SELECT unnest(apart));
+    END IF;
     IF without IS NOT NULL THEN
         unread := ARRAY(SELECT unnest(without) EXCEPT SELECT unnest(read));
         nest := nest || ARRAY(SELECT trace_ext_internal.traces_that_nest_locks(unread));
@@ -469,7 +475,7 @@ COMMENT ON FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestam
     'read: those without accesses that were read so far; nest: what was found among them';
 
 -- What traces of a time may have changed: home; what races with that; and what may
--- order those. Times apart from each other are looked at together, for a look costs
+-- order those; of all these not those of which it is known that they have nothing to do with any other. Times apart from each other are looked at together, for a look costs
 -- some milliseconds however little there is to see: no pair is of two of them.
 CREATE FUNCTION trace_ext_internal.examine_batch(batch uuid[], most_events bigint, OUT changed uuid[], OUT looked_at int)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
@@ -508,10 +514,15 @@ BEGIN
     -- What races with home, and what may order that.
     SELECT r.ids, r.from_times, r.to_times, r.nest INTO rivals, f, t, nest
       FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_to_compare(m.from_times, m.to_times, read, nest) r;
+    WITH within AS MATERIALIZED (
+        SELECT w.* FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w
+    ), apart AS MATERIALIZED (
+        SELECT unnest(trace_ext_internal.traces_apart(ARRAY(SELECT w.trace_id FROM within w WHERE w.access_count > 0))) AS trace_id
+    )
     SELECT array_agg(w.trace_id) FILTER (WHERE w.access_count > 0), array_agg(w.trace_id) FILTER (WHERE w.access_count = 0),
            sum(w.event_count)
       INTO others, without, events
-      FROM trace_ext_internal.merge_times(f, t) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w;
+      FROM within w WHERE w.trace_id NOT IN (SELECT a.trace_id FROM apart a);
 
     IF times > 1 AND events > most_together THEN
         SELECT h.changed, h.looked_at INTO changed, looked_at FROM trace_ext_internal.examine_halves(batch, most_events) h;
@@ -600,8 +611,10 @@ BEGIN
       FROM (SELECT trace_id, min(queued_at) AS queued_at FROM gone GROUP BY trace_id) AS q;
     taken := cardinality(ids);
 
-    -- A parent that is missing may be under way.
-    waiting := trace_ext_internal.traces_that_miss_a_parent(young);
+    -- A parent that is missing may be under way; of a database's own events none is.
+    waiting := trace_ext_internal.traces_that_miss_a_parent(ARRAY(
+        SELECT y.id FROM unnest(young) AS y (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = y.id
+         WHERE b.trace_id IS NULL OR trace_ext_internal.watch_known(b.trace_id, b.event_count, b.access_count) < 2));
     IF waiting <> '{}' THEN
         INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp, waits)
         SELECT y.id, y.at, (SELECT b.first_timestamp FROM trace_ext.summary_base b WHERE b.trace_id = y.id), true
@@ -681,6 +694,7 @@ BEGIN
     SELECT d.at_once, clock_timestamp() INTO most, begun FROM trace_ext.detect_state d FOR UPDATE;
     SELECT q.taken, q.ids, cardinality(q.ids) INTO taken, dirty, examined FROM trace_ext_internal.take_detect_queue(until, most) q;
     IF examined > 0 THEN
+        dirty := ARRAY(SELECT unnest(dirty) EXCEPT SELECT unnest(trace_ext_internal.traces_apart(dirty)));
         -- What neither accesses anything, nor did, nor orders others changes nothing.
         SELECT array_agg(d.id) FILTER (WHERE d.matters), array_agg(d.id) FILTER (WHERE NOT d.matters) INTO batch, dirty
           FROM (SELECT t.id, s.trace_id IS NULL OR s.access_count > 0

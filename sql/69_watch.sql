@@ -224,6 +224,49 @@ CREATE FUNCTION trace_ext_internal.store_watched(OUT inserted bigint, OUT duplic
     LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_store_watched';
 COMMENT ON FUNCTION trace_ext_internal.store_watched() IS 'makes events of some of the accesses that wait in shared memory';
 
+CREATE FUNCTION trace_ext_internal.watch_known(trace_id uuid, events bigint, accesses bigint) RETURNS int
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_watch_known';
+COMMENT ON FUNCTION trace_ext_internal.watch_known(uuid, bigint, bigint) IS
+    'what the process that stores accesses knows of a trace that has so many events: -1: nothing of any, as always elsewhere; 0: nothing; 1: all its accesses are of watched tables; 2: all its events are, and no request '
+    'is traced; 3: and no other trace used its rows while it did, or all only read them';
+
+-- What else accesses something at that time may do so under the same name, so none may.
+CREATE FUNCTION trace_ext_internal.traces_apart(ids uuid[]) RETURNS uuid[]
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    AS $$
+#variable_conflict use_column
+DECLARE
+    skew constant interval := current_setting('trace_ext.clock_skew')::interval;
+    apart uuid[];
+    starts timestamptz[];
+    ends timestamptz[];
+    f timestamptz[];
+    t timestamptz[];
+BEGIN
+    IF trace_ext_internal.watch_known('00000000-0000-0000-0000-000000000000', 0, 0) < 0 THEN
+        RETURN '{}';
+    END IF;
+    SELECT array_agg(b.trace_id), array_agg(b.started_at), array_agg(b.ended_at) INTO apart, starts, ends
+      FROM unnest(ids) AS u (id) JOIN trace_ext.summary_base b ON b.trace_id = u.id
+     WHERE trace_ext_internal.watch_known(b.trace_id, b.event_count, b.access_count) = 3
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace1 = b.trace_id)
+       AND NOT EXISTS (SELECT FROM trace_ext.race_pairs p WHERE p.trace2 = b.trace_id);
+    IF apart IS NOT NULL THEN
+        SELECT array_agg(trace_ext_internal.shifted(w.started_at, - skew)), array_agg(trace_ext_internal.shifted(w.ended_at, skew)) INTO f, t
+          FROM trace_ext_internal.merge_times(starts, ends) m, trace_ext_internal.traces_within(m.from_times, m.to_times) w
+         WHERE w.access_count > 0 AND trace_ext_internal.watch_known(w.trace_id, w.event_count, w.access_count) <= 0;
+        IF f IS NOT NULL THEN
+            apart := ARRAY(SELECT a.id FROM unnest(apart, starts, ends) AS a (id, started_at, ended_at)
+                            WHERE NOT EXISTS (SELECT FROM unnest(f, t) AS o (f, t) WHERE o.f <= a.ended_at AND o.t >= a.started_at));
+        END IF;
+    END IF;
+    RETURN coalesce(apart, '{}');
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.traces_apart(uuid[]) IS
+    'those of some traces that are in no pair, as what they accessed nobody else did at that time, and order none: of sessions that nobody traces, as far as this process knows';
+
 CREATE FUNCTION trace_ext_internal.watch_waiting() RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_watch_waiting';
 COMMENT ON FUNCTION trace_ext_internal.watch_waiting() IS 'whether accesses of this database wait in shared memory';

@@ -343,10 +343,11 @@ compare_rows(const void *a, const void *b)
 }
 
 /*
- * By name, so that other columns of the table get their defaults.
+ * By name, so that other columns of the table get their defaults. Where rows may be there already
+ * each is looked for before, and said to be there afterwards, which is a fifth of the work.
  */
 static SPIPlanPtr
-prepare_insert(void)
+prepare_insert(bool all_new)
 {
 	StringInfoData command;
 	SPIPlanPtr	plan;
@@ -355,7 +356,7 @@ prepare_insert(void)
 	for (int i = 0; i < TEX_EVENT_COLUMNS; i++)
 		appendStringInfo(&command, "%s%s", i == 0 ? "INSERT INTO trace_ext.events (" : ", ",
 						 quote_identifier(batch_columns[i].name));
-	appendStringInfoString(&command, ") SELECT * FROM " BATCH_NAME " ON CONFLICT DO NOTHING");
+	appendStringInfo(&command, ") SELECT * FROM " BATCH_NAME "%s", all_new ? "" : " ON CONFLICT DO NOTHING");
 	plan = SPI_prepare(command.data, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the insert of a batch");
@@ -374,13 +375,14 @@ store_rows(TexBatch *batch, Tuplestorestate *store)
 
 /* Executes the INSERT of the rows that are registered; returns how many were not there yet. */
 static uint64
-execute_insert(void)
+execute_insert(const TexBatch *batch)
 {
-	static SPIPlanPtr plan = NULL;
+	static SPIPlanPtr plans[2] = {NULL, NULL};
+	SPIPlanPtr *plan = &plans[batch->all_new];
 
-	if (plan == NULL)
-		plan = prepare_insert();
-	if (SPI_execute_plan(plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
+	if (*plan == NULL)
+		*plan = prepare_insert(batch->all_new);
+	if (SPI_execute_plan(*plan, NULL, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert a batch");
 	return SPI_processed;
 }
@@ -402,7 +404,7 @@ insert_on_node(TexBatch *batch, const TexNodeRows *rows)
 	MemoryContextSwitchTo(old);
 	PG_TRY();
 	{
-		inserted = execute_insert();
+		inserted = execute_insert(batch);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -483,7 +485,7 @@ insert_rows(TexBatch *batch)
 	else
 	{
 		register_rows(batch, store, batch->row_count);
-		inserted = execute_insert();
+		inserted = execute_insert(batch);
 		SPI_unregister_relation(BATCH_NAME);
 	}
 	tuplestore_end(store);

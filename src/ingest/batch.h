@@ -43,6 +43,7 @@ typedef struct TexBatch
 	List	   *rejections;
 	int64		rejected;
 	int64		most_rejections;	/* as many are kept */
+	bool		all_new;		/* no row is there yet: one that is, is an error */
 } TexBatch;
 
 /*

@@ -101,6 +101,7 @@ typedef struct SessionTrace
 	bool		valid;
 	pg_uuid_t	id;
 	int			events;
+	TimestampTz began;			/* its first transaction */
 	TimestampTz used_at;
 } SessionTrace;
 
@@ -491,6 +492,7 @@ trace_of_session(TimestampTz now)
 	{
 		random_uuid(&session.id);
 		session.valid = true;
+		session.began = GetCurrentTransactionStartTimestamp();
 		session.events = 0;
 	}
 	return &session.id;
@@ -581,6 +583,8 @@ make_record(bool prepare)
 	tex_put_int(to, prepare ? (int64) U64FromFullTransactionId(GetTopFullTransactionIdIfAny()) : 0);
 	tex_put_int(to, MyProcPid);
 	tex_put_int(to, XactIsoLevel);
+	tex_put_int(to, GetCurrentTransactionStartTimestamp());
+	tex_put_int(to, session.began);
 	tex_put_bytes(to, id_base, sizeof(id_base));
 	tex_put_text(to, service, service ? strlen(service) : 0);
 	tex_put_int(to, nstatements);

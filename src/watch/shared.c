@@ -73,6 +73,8 @@ tex_watch_shmem_attach(void)
 		if (!pg_strong_random(tex_watch_shared->secret, sizeof(tex_watch_shared->secret)))
 			ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random key")));
 		pg_atomic_init_u32(&tex_watch_shared->waiting, 0);
+		for (int i = 0; i < TEX_WATCH_STORERS; i++)
+			pg_atomic_init_u32(&tex_watch_shared->storers[i], 0);
 		for (int i = 0; i < TEX_WATCH_COUNTERS; i++)
 			pg_atomic_init_u64(&tex_watch_shared->counters[i], 0);
 		for (int i = 0; i < TEX_WATCH_TABLES; i++)

@@ -17,6 +17,9 @@
 /* Tables that are counted each by itself, of all databases; more share the last one. */
 #define TEX_WATCH_TABLES 1024
 
+/* Databases of which it is known which process stores their records; more share a place. */
+#define TEX_WATCH_STORERS 256
+
 /* Of one watched table.  Atomics, without a lock. */
 typedef struct TexTableCounts
 {
@@ -49,6 +52,7 @@ typedef struct TexWatchShared
 	uint64		size;			/* bytes of the ring; never changes */
 	uint8		secret[32];		/* key of hashed values; never changes, and no SQL shows it */
 	pg_atomic_uint32 waiting;	/* records that nobody took yet; atomic, a hint */
+	pg_atomic_uint32 storers[TEX_WATCH_STORERS];	/* the process that stored records last, by database */
 	pg_atomic_uint64 counters[TEX_WATCH_COUNTERS];
 	TexTableCounts tables[TEX_WATCH_TABLES];
 	char		ring[FLEXIBLE_ARRAY_MEMBER];

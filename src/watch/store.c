@@ -19,6 +19,7 @@
 #include "access/commit_ts.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/hashfn.h"
@@ -27,8 +28,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/fmgrprotos.h"
@@ -41,6 +44,7 @@
 #include "ingest/otlp_attributes.h"
 #include "store/template.h"
 #include "vclock/vclock.h"
+#include "watch/apart.h"
 #include "watch/collect.h"
 #include "watch/record.h"
 #include "watch/shared.h"
@@ -52,6 +56,9 @@ PG_FUNCTION_INFO_V1(tex_watch_waiting);
 /* Until where this transaction has taken records; 0: none. */
 static uint64 taken_to = 0;
 static uint64 taken_accesses = 0;
+
+/* A transaction that stored records has failed: the next one is prepared to find some of them. */
+static bool failed_before = false;
 
 /* What is made of the text of a statement. */
 typedef struct Text
@@ -72,6 +79,7 @@ typedef struct Statement
 	pg_uuid_t	id;
 	char	   *by;				/* who ran it; NULL: its trace says so */
 	const char *location;		/* its text, and the function that ran it */
+	TexApartTrace *apart;		/* what is known of its trace */
 } Statement;
 
 /* The record that is being read. */
@@ -80,6 +88,8 @@ typedef struct Record
 	TexRecordReader reader;
 	TexBatch   *batch;
 	Text	   *texts;			/* of TEXTS */
+	TimestampTz began;
+	TimestampTz untraced_began; /* the trace of the session, where nobody traces it */
 	TimestampTz commit_at;
 	TimestampTz visible_at;
 	int			pid;
@@ -265,6 +275,7 @@ read_statement(Record *record, Statement *statement)
 	ended = tex_get_int(reader);
 	is_private = tex_get_int(reader) != 0;
 
+	statement->apart = tex_apart_statement(&statement->trace, !traced, record->untraced_began);
 	make_id(&statement->id, record, tick);
 	known = text_of(record, raw, len);
 	statement->location = known->template;
@@ -339,7 +350,8 @@ read_access(Record *record)
 	char		what = (char) tex_get_int(reader);
 	bool		incomplete = tex_get_int(reader) != 0;
 	TimestampTz at = tex_get_int(reader);
-	char	   *variable = read_text(reader);
+	int			variable_len;
+	const char *variable = tex_get_text(reader, &variable_len);
 	char		old_kind = (char) tex_get_int(reader);
 	int			old_len;
 	const char *old_text = tex_get_text(reader, &old_len);
@@ -351,13 +363,15 @@ read_access(Record *record)
 
 	if (what == TEX_TAKEN_LOCK)
 	{
-		add_lock(record, statement, tick, at, variable, pnstrdup(new_text, new_len));
+		tex_apart_lock(statement->apart);
+		add_lock(record, statement, tick, at, pnstrdup(variable, variable_len), pnstrdup(new_text, new_len));
 		return;
 	}
+	tex_apart_access(statement->apart, variable, variable_len, !is_read(what), record->began, record->visible_at);
 	begin_row(&row, record, &statement->trace, tick, TEX_STATE_CHANGE,
 			  is_read(what) ? at : record->commit_at);
 	set_below(&row, record, statement, tick);
-	set_text(&row, COL_NAME, variable);
+	set(&row, COL_NAME, PointerGetDatum(cstring_to_text_with_len(variable, variable_len)));
 	if (!is_read(what))
 		set(&row, COL_DURATION_NS, Int64GetDatum(Max(record->visible_at - record->commit_at, 0) * 1000));
 	tex_object_begin(&attributes);
@@ -392,6 +406,8 @@ read_record(TexBatch *batch, Text *texts, const char *data, TimestampTz committe
 		record.commit_at = record.visible_at = committed_at;
 	record.pid = (int) tex_get_int(reader);
 	record.isolation = isolation_name((int) tex_get_int(reader));
+	record.began = tex_get_int(reader);
+	record.untraced_began = tex_get_int(reader);
 	memcpy(record.id_base, tex_get_bytes(reader, 8), 8);
 	record.service = read_text(reader);
 	record.database = get_database_name(MyDatabaseId);
@@ -484,8 +500,14 @@ tex_store_watched(PG_FUNCTION_ARGS)
 	TexBatch   *batch = tex_batch_begin();
 	Text	   *texts = palloc0(sizeof(Text) * TEXTS);
 	Size		size = 0;
-	char	   *data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
+	char	   *data;
 
+	/* One at a time: what another process has taken is given up when that has committed. */
+	LockRelationOid(get_relname_relid("watch_prepared", get_namespace_oid("trace_ext_internal", false)), ShareRowExclusiveLock);
+	tex_apart_begin();
+	data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
+	/* Their ids are the backends' own, and who had stored them has given them up. */
+	batch->all_new = !failed_before;
 	SPI_connect();
 	take_prepared(batch, texts);
 	for (Size at = 0; at < size;)
@@ -517,6 +539,9 @@ tex_watch_store_ended(bool committed)
 		tex_ring_release(taken_to);
 		tex_watch_count(TEX_WATCH_STORED, taken_accesses);
 	}
+	else
+		tex_apart_forget();
+	failed_before = !committed;
 	taken_to = taken_accesses = 0;
 }
 
