@@ -224,6 +224,10 @@ CREATE FUNCTION trace_ext_internal.store_watched(OUT inserted bigint, OUT duplic
     LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'tex_store_watched';
 COMMENT ON FUNCTION trace_ext_internal.store_watched() IS 'makes events of some of the accesses that wait in shared memory';
 
+CREATE FUNCTION trace_ext_internal.watch_left() RETURNS boolean
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'tex_watch_left';
+COMMENT ON FUNCTION trace_ext_internal.watch_left() IS 'whether store_watched() of this session left some when it was called last, as they were more than it takes at once';
+
 CREATE FUNCTION trace_ext_internal.watch_known(trace_id uuid, events bigint, accesses bigint) RETURNS int
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_watch_known';
 COMMENT ON FUNCTION trace_ext_internal.watch_known(uuid, bigint, bigint) IS
@@ -282,14 +286,13 @@ CREATE FUNCTION trace_ext_internal.watch_needed() RETURNS timestamptz
     END;
 COMMENT ON FUNCTION trace_ext_internal.watch_needed() IS 'when there is something to do for job_watch(): at once where accesses wait; a second after the last look where transactions are prepared';
 
+-- What comes meanwhile waits for its turn: a batch costs some milliseconds however little there is in it.
 CREATE PROCEDURE job_watch(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
-DECLARE
-    stored record;
 BEGIN
-    SELECT * INTO stored FROM trace_ext_internal.store_watched();
-    again := stored.inserted + stored.duplicates > 0;
+    PERFORM trace_ext_internal.store_watched();
+    again := trace_ext_internal.watch_left();
 END
 $$;
 COMMENT ON PROCEDURE job_watch(boolean) IS 'stores accesses to watched tables that wait in shared memory, some at a time';

@@ -81,6 +81,7 @@ DECLARE
         'ask_each', 'nodes_down', 'nodes_to_ask', 'ask_nodes', 'attach_epoch', 'detach_epoch', 'begin_epoch', 'connection_options', 'connect_node', 'make_node_tables', 'judge_node', 'require_node', 'refuse_removed', 'refuse_update', 'refuse_truncate',
         'ask_about', 'calls_over_nodes',
         'watch_known', 'traces_apart',
+        'watch_left',
         'load_summaries', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
         'send_link', 'send_source',
         'command_nodes'];

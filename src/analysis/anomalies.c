@@ -318,6 +318,13 @@ note_retries(Search *s, const Like *like)
 		 .actual = all,.expected = tex_lasted(one, like->first),.score = like->failed,.evidence = text.data});
 }
 
+/* Whether one request made a call: what sessions of a database do that nobody traces is not one request. */
+static bool
+is_of_request(const TexEvent *event)
+{
+	return event->kind != TEX_DATABASE_QUERY || event->data == NULL || !event->data->of_session;
+}
+
 /* Groups calls that are alike. */
 static void
 find_likes(Search *s)
@@ -336,7 +343,7 @@ find_likes(Search *s)
 		bool		found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!tex_is_home(one, i) || event->name == TEX_NO_NAME ||
+		if (!tex_is_home(one, i) || event->name == TEX_NO_NAME || !is_of_request(event) ||
 			(event->kind != TEX_DATABASE_QUERY && event->kind != TEX_HTTP_REQUEST && event->kind != TEX_FUNCTION_CALL))
 			continue;
 		key.name = tex_like_name(one->history, event);

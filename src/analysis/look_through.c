@@ -7,7 +7,7 @@
  * it may have waited for locks, all that ran beside it is to be read as well.  So here is found
  * out, from each event alone, what a trace cannot have:
  * - without an event that is an error, no error and no retry that failed;
- * - without five queries of one operation and service, no repeated query;
+ * - without five queries of one operation and service, in a request, no repeated query;
  * - without an acquire after which its thread stood still long enough, while another one gave
  *	 that lock back, no wait for a lock.
  *
@@ -232,6 +232,20 @@ note_candidate(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind)
 	candidate->judge = tex_judge_of(s->judges, candidate->at, name_of(s, slot, COL_SERVICE), kind, operation_of(s, slot, kind));
 }
 
+/* Whether a query is of a session of a database that nobody traces, which is not one request. */
+static bool
+is_of_session(TupleTableSlot *slot)
+{
+	JsonbValue	buffer;
+	Jsonb	   *attributes;
+
+	if (slot->tts_isnull[COL_ATTRIBUTES])
+		return false;
+	attributes = DatumGetJsonbP(slot->tts_values[COL_ATTRIBUTES]);
+	return JB_ROOT_IS_OBJECT(attributes) &&
+		getKeyJsonValueFromContainer(&attributes->root, "trace_of", strlen("trace_of"), &buffer) != NULL;
+}
+
 /* Counts a query. */
 static void
 note_query(Search *s, Looked *trace, TupleTableSlot *slot)
@@ -347,7 +361,7 @@ take_event(TupleTableSlot *slot, void *arg)
 
 		if (kind == TEX_ERROR || (kind == TEX_HTTP_RESPONSE && !slot->tts_isnull[COL_ATTRIBUTES]))
 			trace->is_odd |= tex_event_is_error(kind, kind == TEX_ERROR ? NULL : DatumGetJsonbP(slot->tts_values[COL_ATTRIBUTES]));
-		else if (kind == TEX_DATABASE_QUERY && !slot->tts_isnull[COL_NAME])
+		else if (kind == TEX_DATABASE_QUERY && !slot->tts_isnull[COL_NAME] && !is_of_session(slot))
 			note_query(s, trace, slot);
 		trace->has_release |= kind == TEX_LOCK_RELEASE;
 		note_moment(s, trace, slot, kind, extent);

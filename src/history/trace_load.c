@@ -427,6 +427,20 @@ read_lock(TexHistory *history, TexEvent *event, Jsonb *attributes)
 	event->data->location = location;
 }
 
+/* A query, which may be one of a session of a database that nobody traces; or ends a transaction. */
+static void
+read_query(TexHistory *history, TexEvent *event, Jsonb *attributes, const char *name)
+{
+	JsonbValue	buffer;
+
+	if (tex_is_rollback(name))
+		event->flags |= TEX_EVENT_FAILED;
+	if (field(attributes, "trace_of", &buffer) == NULL)
+		return;
+	event->data = make_data(history);
+	event->data->of_session = true;
+}
+
 /* What depends on the kind of the event. Attributes are detoasted only where something is in them. */
 static void
 read_kind(TexHistory *history, TexEvent *event, Row *row)
@@ -437,7 +451,7 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
 		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
 		 event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
-		 event->kind == TEX_HTTP_RESPONSE))
+		 event->kind == TEX_HTTP_RESPONSE || event->kind == TEX_DATABASE_QUERY))
 		attributes = DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
 
 	switch (event->kind)
@@ -456,6 +470,8 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 			event->order = tex_fence_order(name);
 			break;
 		case TEX_DATABASE_QUERY:
+			read_query(history, event, attributes, name);
+			break;
 		case TEX_CUSTOM:
 			if (tex_is_rollback(name))
 				event->flags |= TEX_EVENT_FAILED;

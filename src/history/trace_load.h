@@ -54,6 +54,7 @@ typedef struct TexAccessData
 	int32		by;				/* the same: who ran it, where its trace has no request */
 	bool		incomplete;		/* the same: some reads of its trace before it were not taken */
 	bool		row_locked;		/* the same: it read under a row lock */
+	bool		of_session;		/* of a statement: its trace is all that a session of a database did */
 	int			nlocks;			/* client-supplied lock set, identities */
 	int32	   *locks;
 } TexAccessData;
@@ -85,7 +86,8 @@ typedef struct TexEvent
 	uint8		flags;
 	int16		at_ns;			/* of OpenTelemetry: nanoseconds after "at", 0 to 999 */
 	int16		ended_ns;		/* ... after extent.ended, -500 to 1500 */
-	TexAccessData *data;		/* of an access or a function call; of an acquire that says where it is */
+	TexAccessData *data;		/* of an access or a function call; of an acquire that says where it is; of a
+								 * statement of a session */
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;
 

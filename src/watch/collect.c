@@ -505,7 +505,8 @@ put_statement(StringInfo to, const TexStatement *statement, const pg_uuid_t *unt
 	const TexRequest *request = &statement->request;
 
 	tex_put_bytes(to, request->traced ? &request->trace : untraced, UUID_LEN);
-	tex_put_int(to, request->traced);
+	tex_put_int(to, request->traced ? TEX_RECORD_TRACED :
+				tex_watch_untraced == TEX_UNTRACED_TRANSACTION ? TEX_RECORD_OF_TRANSACTION : TEX_RECORD_OF_SESSION);
 	tex_put_bytes(to, &request->parent, UUID_LEN);
 	tex_put_int(to, ++last_tick);
 	tex_put_text(to, request->name, strlen(request->name));

@@ -14,6 +14,12 @@
 /* Where the id of a prepared transaction stands; 0: it has committed. */
 #define TEX_RECORD_PREPARED (2 * sizeof(int64))
 
+/* Whose trace a statement belongs to. */
+enum
+{
+	TEX_RECORD_OF_SESSION, TEX_RECORD_TRACED, TEX_RECORD_OF_TRANSACTION
+};
+
 /* A record that is being read. */
 typedef struct TexRecordReader
 {

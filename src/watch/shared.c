@@ -27,7 +27,7 @@
 #define STALE (60 * USECS_PER_SEC)
 
 /* How much of the ring is copied at a time. */
-#define TAKE_AT_ONCE (256 * 1024)
+#define TAKE_AT_ONCE (512 * 1024)
 
 /* Records begin at multiples of this, so what is left at the end has room for a head. */
 #define HEAD 32
@@ -244,11 +244,11 @@ tex_ring_put(const char *data, Size data_size, TimestampTz now)
 
 /*
  * A copy of the records of this database from *from on, each behind its size (8 bytes),
- * as many as are copied at once; *from moves behind what was looked at.  NULL: there are
- * none up to the head.
+ * as many as are copied at once; *from moves behind what was looked at, and *more says whether that is not
+ * all.  NULL: there are none up to the head.
  */
 char *
-tex_ring_take(uint64 *from, Size *size)
+tex_ring_take(uint64 *from, Size *size, bool *more)
 {
 	TexWatchShared *shared = tex_watch_shared;
 	char	   *copy = palloc(TAKE_AT_ONCE);
@@ -285,6 +285,7 @@ tex_ring_take(uint64 *from, Size *size)
 		if (*size > TAKE_AT_ONCE)
 			break;
 	}
+	*more = *from < shared->head;
 	LWLockRelease(&shared->lock);
 	if (*size == 0)
 	{

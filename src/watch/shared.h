@@ -69,7 +69,7 @@ extern TexTableCounts *tex_watch_table_counts(Oid table);
 extern void tex_watch_forget_table(Oid table);
 
 extern bool tex_ring_put(const char *data, Size size, TimestampTz now);
-extern char *tex_ring_take(uint64 *from, Size *size);
+extern char *tex_ring_take(uint64 *from, Size *size, bool *more);
 extern void tex_ring_release(uint64 up_to);
 extern bool tex_ring_has_mine(void);
 

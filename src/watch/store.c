@@ -51,11 +51,15 @@
 #include "watch/store.h"
 
 PG_FUNCTION_INFO_V1(tex_store_watched);
+PG_FUNCTION_INFO_V1(tex_watch_left);
 PG_FUNCTION_INFO_V1(tex_watch_waiting);
 
 /* Until where this transaction has taken records; 0: none. */
 static uint64 taken_to = 0;
 static uint64 taken_accesses = 0;
+
+/* More waited than is taken at once. */
+static bool left_some = false;
 
 /* A transaction that stored records has failed: the next one is prepared to find some of them. */
 static bool failed_before = false;
@@ -249,6 +253,7 @@ static void
 read_statement(Record *record, Statement *statement)
 {
 	TexRecordReader *reader = &record->reader;
+	int			trace_of;
 	bool		traced;
 	pg_uuid_t	parent;
 	uint64		tick;
@@ -265,7 +270,8 @@ read_statement(Record *record, Statement *statement)
 	TexObject	attributes;
 
 	memcpy(&statement->trace, tex_get_bytes(reader, UUID_LEN), UUID_LEN);
-	traced = tex_get_int(reader) != 0;
+	trace_of = (int) tex_get_int(reader);
+	traced = trace_of == TEX_RECORD_TRACED;
 	memcpy(&parent, tex_get_bytes(reader, UUID_LEN), UUID_LEN);
 	tick = (uint64) tex_get_int(reader);
 	name = read_text(reader);
@@ -299,6 +305,9 @@ read_statement(Record *record, Statement *statement)
 	add_string(&attributes, "function", called_from);
 	add_string(&attributes, "isolation", record->isolation);
 	add_string(&attributes, "request", name);
+	/* What a session does is not one request: like statements in it are nothing to wonder at. */
+	if (trace_of == TEX_RECORD_OF_SESSION)
+		add_string(&attributes, "trace_of", "session");
 	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
 	tex_batch_add(record->batch, &row);
 }
@@ -491,7 +500,7 @@ take_prepared(TexBatch *batch, Text *texts)
 }
 
 /*
- * store_watched(): makes events of the records that wait, about 256 kB of them; returns how many
+ * store_watched(): makes events of the records that wait, about 512 kB of them; returns how many
  * were inserted, were there already, and were refused, which none is.  As the owner.
  */
 Datum
@@ -505,7 +514,7 @@ tex_store_watched(PG_FUNCTION_ARGS)
 	/* One at a time: what another process has taken is given up when that has committed. */
 	LockRelationOid(get_relname_relid("watch_prepared", get_namespace_oid("trace_ext_internal", false)), ShareRowExclusiveLock);
 	tex_apart_begin();
-	data = tex_watch_shared ? tex_ring_take(&taken_to, &size) : NULL;
+	data = tex_watch_shared ? tex_ring_take(&taken_to, &size, &left_some) : NULL;
 	/* Their ids are the backends' own, and who had stored them has given them up. */
 	batch->all_new = !failed_before;
 	SPI_connect();
@@ -543,6 +552,13 @@ tex_watch_store_ended(bool committed)
 		tex_apart_forget();
 	failed_before = !committed;
 	taken_to = taken_accesses = 0;
+}
+
+/* watch_left(): whether store_watched() of this session left some when it was called last. */
+Datum
+tex_watch_left(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(left_some);
 }
 
 /* watch_waiting(): whether accesses of this database wait in the ring. */
