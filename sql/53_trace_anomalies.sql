@@ -18,11 +18,3 @@ CREATE FUNCTION trace_anomalies(trace_id text, max_rows bigint = 1000)
     SELECT * FROM trace_ext.trace_anomalies($1::uuid, $2);
     END;
 COMMENT ON FUNCTION trace_anomalies(text, bigint) IS 'the same, with the id as text';
-
-CREATE FUNCTION trace_ext_internal.odd_events(trace_ids uuid[], beside uuid[])
-    RETURNS TABLE (
-    trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
-    actual_ms double precision, expected_ms double precision, score double precision, evidence text)
-    LANGUAGE c STABLE ROWS 10 SET enable_seqscan = off AS 'MODULE_PATHNAME', 'tex_odd_events';
-COMMENT ON FUNCTION trace_ext_internal.odd_events(uuid[], uuid[]) IS
-    'errors, lock waits, repeated queries and retry storms of some traces, as trace_anomalies() has them, up to 1,000 of each; of a single one with other traces beside it, which may have kept it from a lock';

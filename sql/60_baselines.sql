@@ -12,7 +12,7 @@
 -- fold lock moves these bounds, and only who holds it changes operation_base.
 --
 -- The hour of an event is never in the baseline that it is judged by: of the current
--- hour that is so by itself, for late events see baseline_of().
+-- hour that is so by itself, for late events see baselines_of().
 
 CREATE TABLE baseline_metrics (
     service_name  text,
@@ -187,75 +187,52 @@ COMMENT ON FUNCTION trace_ext_internal.baseline_step(timestamptz) IS
 -- The baseline to judge an event of an hour by. What is stored will do where it ends
 -- before the hour and is not much older. A late event, or one for which the job has not
 -- run yet, gets the sum of the hours before its own.
-CREATE FUNCTION trace_ext_internal.baseline_of(service_name text, kind event_kind, operation text, hour timestamptz,
-                                               OUT calls bigint, OUT p50_ms double precision, OUT p99_ms double precision)
+-- By one query for many: what each is judged by is found by an index, twice, so that it finds the
+-- rows without a service as well.
+CREATE FUNCTION trace_ext_internal.baselines_of(service_names text[], kinds event_kind[], operations text[], hours timestamptz[],
+                                                OUT n bigint, OUT calls bigint, OUT p50_ms double precision, OUT p99_ms double precision)
+    RETURNS SETOF record
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     -- A plan for each call would take longer than the call.
     SET plan_cache_mode = force_generic_plan
     AS $$
+#variable_conflict use_column
 DECLARE
-    hours int;
-BEGIN
-    IF operation = '(other)' THEN
-        RETURN;
-    END IF;
-    IF EXISTS (SELECT FROM trace_ext.baseline_state s
-                WHERE s.until_hour <= baseline_of.hour AND s.until_hour >= trace_ext_internal.shifted(baseline_of.hour, '-1 hour')) THEN
-        -- Twice, so that an index finds the rows without a service as well.
-        SELECT b.count, b.p50_ms, b.p99_ms INTO calls, p50_ms, p99_ms
-          FROM (SELECT * FROM trace_ext.baseline_metrics m
-                 WHERE m.service_name = baseline_of.service_name AND m.kind = baseline_of.kind AND m.operation = baseline_of.operation
-                UNION ALL
-                SELECT * FROM trace_ext.baseline_metrics m
-                 WHERE baseline_of.service_name IS NULL
-                   AND m.service_name IS NULL AND m.kind = baseline_of.kind AND m.operation = baseline_of.operation) AS b;
-        RETURN;
-    END IF;
-    hours := ceil(extract(epoch FROM least(current_setting('trace_ext.baseline_window')::interval,
-                                           baseline_of.hour - (SELECT min(b.hour) FROM trace_ext.operation_base b))) / 3600);
-    SELECT trace_ext.total_count(s.latency), trace_ext.quantile(s.latency, 0.5) / 1e6, trace_ext.quantile(s.latency, 0.99) / 1e6
-      INTO calls, p50_ms, p99_ms
-      FROM (SELECT trace_ext.merge(o.latency) AS latency
-              FROM generate_series(1, hours) AS n,
-                   LATERAL (SELECT trace_ext_internal.shifted(baseline_of.hour, n * interval '-1 hour') AS hour) AS h,
-                   LATERAL (SELECT b.latency FROM trace_ext.operation_base b
-                             WHERE b.hour = h.hour AND b.service_name = baseline_of.service_name
-                               AND b.kind = baseline_of.kind AND b.operation = baseline_of.operation
-                            UNION ALL
-                            SELECT b.latency FROM trace_ext.operation_base b
-                             WHERE baseline_of.service_name IS NULL AND b.hour = h.hour AND b.service_name IS NULL
-                               AND b.kind = baseline_of.kind AND b.operation = baseline_of.operation) AS o) AS s;
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.baseline_of(text, event_kind, text, timestamptz) IS
-    'the baseline that an event of an hour is judged by: of completed hours before it';
-
--- The same for many at once, by one query: what is stored is not looked for one by one.
-CREATE FUNCTION trace_ext_internal.baselines_of(service_names text[], kinds event_kind[], operations text[], hours timestamptz[],
-                                                OUT n bigint, OUT calls bigint, OUT p50_ms double precision, OUT p99_ms double precision)
-    RETURNS SETOF record
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan
-    AS $$
+    baseline_window constant interval := current_setting('trace_ext.baseline_window');
+    first_hour constant timestamptz := (SELECT min(b.hour) FROM trace_ext.operation_base b);
 BEGIN
     RETURN QUERY
     WITH wanted AS MATERIALIZED (
         SELECT u.service_name, u.kind, u.operation, u.hour, u.n,
-               u.service_name IS NOT NULL AND s.until_hour <= u.hour
-               AND s.until_hour >= trace_ext_internal.shifted(u.hour, '-1 hour') AS is_stored
+               s.until_hour <= u.hour AND s.until_hour >= trace_ext_internal.shifted(u.hour, '-1 hour') AS is_stored
           FROM unnest(service_names, kinds, operations, hours) WITH ORDINALITY AS u (service_name, kind, operation, hour, n),
                trace_ext.baseline_state s
          WHERE u.operation <> '(other)'
     )
     SELECT w.n, m.count, m.p50_ms, m.p99_ms
-      FROM wanted w JOIN trace_ext.baseline_metrics m
-           ON m.service_name = w.service_name AND m.kind = w.kind AND m.operation = w.operation
+      FROM wanted w, LATERAL (
+           SELECT b.count, b.p50_ms, b.p99_ms FROM trace_ext.baseline_metrics b
+            WHERE b.service_name = w.service_name AND b.kind = w.kind AND b.operation = w.operation
+           UNION ALL
+           SELECT b.count, b.p50_ms, b.p99_ms FROM trace_ext.baseline_metrics b
+            WHERE w.service_name IS NULL AND b.service_name IS NULL AND b.kind = w.kind AND b.operation = w.operation) AS m
      WHERE w.is_stored
     UNION ALL
-    SELECT w.n, b.calls, b.p50_ms, b.p99_ms
-      FROM wanted w, LATERAL trace_ext_internal.baseline_of(w.service_name, w.kind, w.operation, w.hour) AS b
-     WHERE NOT w.is_stored;
+    -- Of late events: the hours before theirs are added up.
+    SELECT s.n, trace_ext.total_count(s.latency), trace_ext.quantile(s.latency, 0.5) / 1e6, trace_ext.quantile(s.latency, 0.99) / 1e6
+      FROM (SELECT w.n, trace_ext.merge(o.latency) AS latency
+              FROM wanted w,
+                   generate_series(1, ceil(extract(epoch FROM least(baseline_window, w.hour - first_hour)) / 3600)::int) AS back,
+                   LATERAL (SELECT trace_ext_internal.shifted(w.hour, back * interval '-1 hour') AS hour) AS h,
+                   LATERAL (SELECT b.latency FROM trace_ext.operation_base b
+                             WHERE b.hour = h.hour AND b.service_name = w.service_name AND b.kind = w.kind AND b.operation = w.operation
+                            UNION ALL
+                            SELECT b.latency FROM trace_ext.operation_base b
+                             WHERE w.service_name IS NULL AND b.hour = h.hour AND b.service_name IS NULL
+                               AND b.kind = w.kind AND b.operation = w.operation) AS o
+             WHERE NOT w.is_stored
+             GROUP BY w.n) AS s;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.baselines_of(text[], event_kind[], text[], timestamptz[]) IS

@@ -113,21 +113,8 @@ CREATE FUNCTION trace_ext_internal.anomaly_id(kind text, service_name text, oper
 COMMENT ON FUNCTION trace_ext_internal.anomaly_id(text, text, text) IS 'the id of the anomaly of this kind, service and operation';
 
 --
--- What is slow
+-- What is found
 --
-
--- The answer to a request has the time that the request took; what it answers, its trace knows.
-CREATE FUNCTION trace_ext_internal.slow_sentence(service_name text, kind text, operation text, actual_ms double precision,
-                                                 p99_ms double precision, calls bigint) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET intervalstyle = 'postgres'
-    RETURN format('%s%s took %s; 99 of 100 %s (%s calls in %s)',
-                  CASE WHEN kind = 'LockAcquire' THEN 'to get lock ' || operation ELSE coalesce(operation, 'a request') END,
-                  ' of ' || service_name, trace_ext_internal.duration_text(actual_ms),
-                  CASE WHEN kind = 'HttpResponse' THEN 'answers of this service ' ELSE '' END ||
-                  CASE WHEN p99_ms > 0 THEN 'take at most ' || trace_ext_internal.duration_text(p99_ms) ELSE 'take no time' END, trace_ext_internal.number_text(calls),
-                  justify_hours(current_setting('trace_ext.baseline_window')::interval));
-COMMENT ON FUNCTION trace_ext_internal.slow_sentence(text, text, text, double precision, double precision, bigint) IS
-    'evidence for a slow call; an HttpResponse is judged by the answers of its service';
 
 -- Who gave back what was waited for: releases of the same lock, by another thread, in the
 -- time that an acquire may have waited at most, the last ones, so long after it began that the
@@ -171,88 +158,16 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.released_beside(uuid[], timestamptz[], timestamptz[], bigint[], text[], boolean[], text[], text[], int[], text[], text[]) IS
     'for acquires, each an element of all arrays, the other traces that gave the lock back while it may have waited; without those that waited for nobody';
 
--- All events of the traces are read once, in C. With the rights of the caller, whom
--- trace_anomalies() shows what it finds.
-CREATE FUNCTION trace_ext_internal.look_through(trace_ids uuid[], slow_only boolean)
-    RETURNS TABLE (trace_id uuid, event_id uuid, "timestamp" timestamptz, kind text, service_name text, span_id text, operation text,
-                   actual_ms double precision, p99_ms double precision, calls bigint, score double precision, beside uuid[])
-    LANGUAGE c STABLE STRICT ROWS 100 SET search_path = pg_catalog, pg_temp
-    -- A partition that is being filled has no statistics yet.
-    SET enable_seqscan = off AS 'MODULE_PATHNAME', 'tex_look_through';
-COMMENT ON FUNCTION trace_ext_internal.look_through(uuid[], boolean) IS
-    'what one pass over the events of some traces tells: events that took much longer than others of their operation, and, without an event, '
-    'traces with an error, five like queries, or a lock that it asked for and another thread, of the traces beside, gave back then: in others odd_events() finds nothing';
-
-CREATE FUNCTION trace_ext_internal.slow_of(of_trace uuid, of_event uuid, at timestamptz, of_kind text, of_service text, of_span text, called text,
-                                           took_ms double precision, p99_ms double precision, calls bigint, times double precision)
-    RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
-                   actual_ms double precision, expected_ms double precision, score double precision, evidence text)
-    LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp SET jit = off
-    AS $$
-BEGIN
-    -- Of an answer, that of the request before it in its span.
-    IF of_kind = 'HttpResponse' THEN
-        called := NULL;
-        EXECUTE $q$
-            SELECT trace_ext.operation(r.kind, r.name) FROM trace_ext.events r
-             WHERE r.trace_id = $1 AND r."timestamp" >= $2 AND r."timestamp" <= $3 AND r.kind = 'HttpRequest'
-               AND coalesce('=' || r.service_name, '') = coalesce('=' || $4, '')
-               AND coalesce('=' || r.span_id, '') = coalesce('=' || $5, '')
-             ORDER BY r."timestamp" DESC, r.id LIMIT 1 $q$
-            INTO called USING of_trace, (SELECT r.first_timestamp FROM trace_ext.trace_range(ARRAY[of_trace]) r), at, of_service, of_span;
-    END IF;
-    RETURN QUERY SELECT of_trace, of_event, 'slow', CASE WHEN times >= 5 THEN 'CRITICAL' ELSE 'WARNING' END, of_service, called, took_ms, p99_ms, times,
-                        trace_ext_internal.slow_sentence(of_service, of_kind, called, round(took_ms::numeric, 3)::double precision, p99_ms, calls);
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.slow_of(uuid, uuid, timestamptz, text, text, text, text, double precision, double precision, bigint, double precision) IS
-    'what is to be said of an event that took too long, as look_through() tells of it; an answer is named by its request';
-
--- A trace that took no longer than trace_ext.slow_floor has no slow event, and is not read at all.
-CREATE FUNCTION trace_ext_internal.slow_events(trace_ids uuid[])
-    RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
-                   actual_ms double precision, expected_ms double precision, score double precision, evidence text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
-    AS $$
-#variable_conflict use_column
-DECLARE
-    -- In C: the call loads the library, which defines the settings.
-    loaded constant double precision := trace_ext_internal.duration_ms(now(), now());
-    floor constant interval := current_setting('trace_ext.slow_floor');
-BEGIN
-    RETURN QUERY
-    SELECT s.*
-      FROM trace_ext_internal.look_through(ARRAY(
-               SELECT DISTINCT u.id FROM unnest(trace_ids) AS u (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = u.id
-                WHERE b.trace_id IS NULL OR b.ended_at >= trace_ext_internal.shifted(b.started_at, floor)), true) AS l,
-           LATERAL trace_ext_internal.slow_of(l.trace_id, l.event_id, l."timestamp", l.kind, l.service_name, l.span_id, l.operation,
-                                              l.actual_ms, l.p99_ms, l.calls, l.score) AS s
-     WHERE l.event_id IS NOT NULL;
-END
-$$;
-COMMENT ON FUNCTION trace_ext_internal.slow_events(uuid[]) IS
-    'events of some traces that took much longer than others of their operation: more than trace_ext.slow_factor times what 99 of 100 of them take, '
-    'and trace_ext.slow_floor longer than half of them, where there are trace_ext.baseline_calls in the completed hours before their own';
-
--- The one place where what is looked for is put together. What is told of one trace only
+-- The one place where what is looked for is put together, in C. What is told of one trace only
 -- is left out: a parent that may be on its way, clocks, and times without an event.
 CREATE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
-                   actual_ms double precision, expected_ms double precision, score double precision, evidence text)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    BEGIN ATOMIC
-    WITH looked AS MATERIALIZED (SELECT * FROM trace_ext_internal.look_through(trace_ids, false))
-    SELECT s.*
-      FROM looked l,
-           LATERAL trace_ext_internal.slow_of(l.trace_id, l.event_id, l."timestamp", l.kind, l.service_name, l.span_id, l.operation,
-                                              l.actual_ms, l.p99_ms, l.calls, l.score) AS s
-     WHERE l.event_id IS NOT NULL
-    UNION ALL
-    SELECT * FROM trace_ext_internal.odd_events(ARRAY(SELECT l.trace_id FROM looked l WHERE l.event_id IS NULL AND coalesce(l.beside, '{}') = '{}'), NULL)
-    UNION ALL
-    SELECT o.* FROM looked l, LATERAL trace_ext_internal.odd_events(ARRAY[l.trace_id], l.beside) AS o WHERE l.event_id IS NULL AND l.beside <> '{}';
-    END;
-COMMENT ON FUNCTION trace_ext_internal.anomalies_of(uuid[]) IS 'all that is unusual in some traces: one row an event and kind';
+                   actual_ms double precision, expected_ms double precision, score double precision, evidence text, seen_at timestamptz)
+    LANGUAGE c STABLE STRICT SECURITY DEFINER ROWS 100 SET search_path = pg_catalog, pg_temp
+    -- A partition that is being filled has no statistics yet.
+    SET enable_seqscan = off AS 'MODULE_PATHNAME', 'tex_anomalies_of';
+COMMENT ON FUNCTION trace_ext_internal.anomalies_of(uuid[]) IS
+    'all that is unusual in some traces, one row an event and kind: what is slow, errors, lock waits, repeated queries and retry storms, as trace_anomalies() has them, up to 1,000 of a trace beside what is slow; seen_at is the time of the event';
 
 --
 -- What is kept of it
@@ -306,24 +221,20 @@ COMMENT ON FUNCTION trace_ext_internal.refresh_anomalies(uuid[], bigint[]) IS
     'brings these anomalies in line with anomaly_parts, their occurrences by a difference; open ones that nothing supports any more go; returns those that are open again';
 
 CREATE FUNCTION trace_ext_internal.examine_anomalies(ids uuid[]) RETURNS void
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
+#variable_conflict use_column
 DECLARE
-    ranges record;
     changed uuid[];
     more bigint[];
     came uuid[];
 BEGIN
-    SELECT * INTO ranges FROM trace_ext.trace_range(ids);
-    -- With times as constants, as each found event is looked up for its own.
-    EXECUTE $q$
     WITH found AS MATERIALIZED (
-        SELECT trace_ext_internal.anomaly_id(f.kind, f.service_name, f.operation) AS anomaly_id, f.*,
+        SELECT trace_ext_internal.anomaly_id(f.kind, f.service_name, f.operation) AS anomaly_id,
+               f.trace_id, f.event_id, f.kind, f.severity, f.service_name, f.operation, f.actual_ms, f.expected_ms, f.evidence,
                trace_ext_internal.urgency(f.severity) AS urgency, coalesce(f.score, 0) AS rank,
-               coalesce((SELECT min(e."timestamp") FROM trace_ext.events e
-                          WHERE e.trace_id = f.trace_id AND e.id = f.event_id AND e."timestamp" >= $2 AND e."timestamp" <= $3),
-                        (SELECT b.last_timestamp FROM trace_ext.summary_base b WHERE b.trace_id = f.trace_id), now()) AS seen_at
-          FROM trace_ext_internal.anomalies_of($1) f
+               coalesce(f.seen_at, (SELECT b.last_timestamp FROM trace_ext.summary_base b WHERE b.trace_id = f.trace_id), now()) AS seen_at
+          FROM trace_ext_internal.anomalies_of(ids) f
     ), parts AS MATERIALIZED (
         SELECT DISTINCT ON (anomaly_id, trace_id) anomaly_id, trace_id, count(*) OVER one AS occurrences,
                min(seen_at) OVER one AS first_seen, max(seen_at) OVER one AS last_seen,
@@ -331,7 +242,7 @@ BEGIN
           FROM found WINDOW one AS (PARTITION BY anomaly_id, trace_id)
          ORDER BY anomaly_id, trace_id, urgency DESC, rank DESC, seen_at, event_id
     ), known AS MATERIALIZED (
-        SELECT p.ctid AS place, p.* FROM trace_ext.anomaly_parts p WHERE p.trace_id = ANY ($1)
+        SELECT p.ctid AS place, p.* FROM trace_ext.anomaly_parts p WHERE p.trace_id = ANY (ids)
     ), same AS MATERIALIZED (
         -- A trace that is looked at again mostly adds what it did.
         SELECT k.place, p.anomaly_id, p.trace_id FROM parts p JOIN known k ON k.anomaly_id = p.anomaly_id AND k.trace_id = p.trace_id
@@ -364,8 +275,7 @@ BEGIN
         SELECT anomaly_id, sum(more)::bigint AS more
           FROM (SELECT * FROM replaced UNION ALL SELECT * FROM gone UNION ALL SELECT * FROM added) AS c GROUP BY anomaly_id
     )
-    SELECT array_agg(anomaly_id), array_agg(more), ARRAY(SELECT id FROM named) FROM changes
-    $q$ INTO changed, more, came USING ids, ranges.first_timestamp, ranges.last_timestamp;
+    SELECT array_agg(c.anomaly_id), array_agg(c.more), ARRAY(SELECT n.id FROM named n) INTO changed, more, came FROM changes c;
     IF changed IS NOT NULL THEN
         came := came || trace_ext_internal.refresh_anomalies(changed, more);
         PERFORM trace_ext_internal.announce('trace_ext_anomalies', cardinality(came), came[:100]);

@@ -82,6 +82,7 @@ DECLARE
         'ask_about', 'calls_over_nodes',
         'watch_known', 'traces_apart',
         'watch_left',
+        ,
         'load_summaries', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
         'send_link', 'send_source',
         'command_nodes'];

@@ -43,6 +43,7 @@ int			tex_variable_scope = TEX_SCOPE_GLOBAL;
 int			tex_clock_skew = 50;
 int			tex_lateness = 10000;
 int			tex_horizon = 3600;
+char	   *tex_baseline_window;
 int			tex_baseline_calls = 100;
 double		tex_slow_factor = 2.0;
 int			tex_slow_floor = 10;
@@ -107,7 +108,6 @@ static const struct config_enum_entry variable_scopes[] = {
 #define MAX_AGE_YEARS 1000
 
 static int	max_operations;
-static char *baseline_window;
 static char *partition_interval;
 static int	partitions_ahead;
 static char *partition_reach;
@@ -433,7 +433,7 @@ define_anomalies(void)
 	DefineCustomStringVariable("trace_ext.baseline_window",
 							   "How far back baselines go.",
 							   "An interval; completed hours within it are in baseline_metrics.",
-							   &baseline_window, "7 days",
+							   &tex_baseline_window, "7 days",
 							   PGC_USERSET, 0, check_baseline_window, NULL, NULL);
 	DefineCustomIntVariable("trace_ext.baseline_calls",
 							"Calls of an operation that a baseline must have to judge others by it.",

@@ -77,6 +77,7 @@ extern const char *tex_next_lock_prefix(const char **rest, size_t *len);
 extern bool tex_potential_races;
 
 /* What counts as slow: where a baseline has so many calls, so many times its p99, so long above its median. */
+extern char *tex_baseline_window;	/* an interval */
 extern int	tex_baseline_calls;
 extern double tex_slow_factor;
 extern int	tex_slow_floor;		/* in milliseconds */

@@ -33,7 +33,6 @@
 #include "analysis/words.h"
 #include "guc.h"
 #include "races/arrays.h"
-#include "store/trace_reader.h"
 
 /* What is shorter is not worth a word, however short the trace. */
 #define SHORTEST_GAP	INT64CONST(10000)
@@ -41,15 +40,13 @@
 #define LARGE_GAP		20
 #define MOST_OF_IT		50
 #define FEWEST_TRIES	3
-/* Of one trace; and how many traces are in memory together. */
+/* Of one trace. */
 #define MOST_KEPT		1000
-#define TRACES_AT_ONCE	100
 #define FEWEST_FAILURES 2
 /* Within an instance, and by rounding, times may be off by that. */
 #define CLOCK_STEP		INT64CONST(1000)
 
 PG_FUNCTION_INFO_V1(tex_trace_anomalies);
-PG_FUNCTION_INFO_V1(tex_odd_events);
 
 typedef enum Severity
 {
@@ -78,7 +75,6 @@ typedef struct Search
 	int32	   *enclosing;
 	int32	   *errors;			/* of each event: how many it encloses */
 	bool		answered_well;	/* the first request got an answer that is no error */
-	TexTraceReader *reader;		/* of the owner, who looks at many traces; NULL: with the rights of the caller */
 	Anomaly    *anomalies;
 	int32		n;
 	int32		room;
@@ -149,20 +145,6 @@ is_innermost_error(const Search *s, int32 event)
 	return inside <= 0;
 }
 
-/* Reads what the innermost errors of one of many traces say of themselves. */
-static void
-read_messages(const Search *s)
-{
-	int32	   *errors = tex_new_array(sizeof(int32), s->one->n, 0);
-	int32		n = 0;
-
-	for (int32 i = 0; i < s->one->n; i++)
-		if (s->one->events[i].kind == TEX_ERROR && is_innermost_error(s, i))
-			errors[n++] = i;
-	tex_read_error_messages(s->one, s->reader, errors, n);
-	pfree(errors);
-}
-
 /* What an error means to who asks. */
 static char *
 error_evidence(const Search *s, int32 event)
@@ -192,8 +174,6 @@ error_evidence(const Search *s, int32 event)
 static void
 find_errors(Search *s)
 {
-	if (s->reader)
-		read_messages(s);
 	for (int32 i = 0; i < s->one->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -581,7 +561,7 @@ put_usecs(TexSink *sink, int64 usecs)
 		tex_sink_usecs(sink, usecs);
 }
 
-/* One row. */
+/* One row, but for its end. */
 static void
 put_anomaly(TexOneTrace *one, const Anomaly *anomaly, TexSink *sink)
 {
@@ -596,7 +576,6 @@ put_anomaly(TexOneTrace *one, const Anomaly *anomaly, TexSink *sink)
 	put_usecs(sink, anomaly->expected);
 	tex_sink_number(sink, rint(anomaly->score * 1000) / 1000);	/* to be read */
 	tex_sink_text(sink, anomaly->evidence);
-	tex_sink_end_row(sink);
 }
 
 /*
@@ -636,7 +615,10 @@ tex_anomaly_rows(TexOneTrace *one, TexSink *sink)
 
 	find_anomalies(&s, true);
 	for (int32 i = 0; i < s.n && !tex_sink_is_full(sink); i++)
+	{
 		put_anomaly(one, &s.anomalies[i], sink);
+		tex_sink_end_row(sink);
+	}
 	tex_sink_end(sink, s.n, "anomalies");
 }
 
@@ -661,11 +643,14 @@ tex_trace_anomalies(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The rows of odd_events() for a trace that is loaded, and with what may have kept it from a lock. */
-static void
-put_odd(TexHistory *history, const pg_uuid_t *trace_id, TexTraceReader *reader, TexSink *sink)
+/*
+ * What is odd about one of many traces, for the job, as rows of anomalies_of(): of a history that has
+ * it, and what may have kept it from a lock.  Of each trace MOST_KEPT at most.
+ */
+void
+tex_odd_rows(TexHistory *history, const pg_uuid_t *trace_id, TexSink *sink)
 {
-	Search		s = {.reader = reader};
+	Search		s = {0};
 
 	if (history->nevents == 0)
 		return;
@@ -676,71 +661,7 @@ put_odd(TexHistory *history, const pg_uuid_t *trace_id, TexTraceReader *reader, 
 	{
 		tex_sink_datum(sink, UUIDPGetDatum(trace_id));
 		put_anomaly(s.one, &s.anomalies[i], sink);
+		tex_sink_datum(sink, TimestampTzGetDatum(s.one->events[s.anomalies[i].event].at));
+		tex_sink_end_row(sink);
 	}
-}
-
-/* An empty history in a context of its own. */
-static TexHistory *
-new_history(void)
-{
-	MemoryContext old = MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "trace_ext odd trace", ALLOCSET_DEFAULT_SIZES));
-	TexHistory *history = tex_history_create();
-
-	MemoryContextSwitchTo(old);
-	return history;
-}
-
-/* Some traces, neighbours in time, loaded together and looked at one by one. */
-static void
-look_at_each(const TexRanges *ranges, const pg_uuid_t *ids, int n, ArrayType *beside, TexTraceReader *reader, TexSink *sink)
-{
-	TexHistory *histories[TRACES_AT_ONCE];
-
-	for (int i = 0; i < n; i++)
-		histories[i] = new_history();
-	tex_history_load_each(histories, ranges, ids, n);
-	for (int i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(histories[i]->context);
-
-		CHECK_FOR_INTERRUPTS();
-		if (beside)
-		{
-			int			nbeside;
-			pg_uuid_t  *others = tex_traces_by_start(ranges, beside, &nbeside);
-
-			tex_history_load(histories[i], others, nbeside, TEX_ROLE_CONTEXT);
-		}
-		put_odd(histories[i], &ids[i], reader, sink);
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(histories[i]->context);
-	}
-}
-
-/*
- * odd_events(trace_ids uuid[], beside uuid[]): the second only with a single trace, which it may
- * not name.  For the owner: messages are read whatever rights there are.
- */
-Datum
-tex_odd_events(PG_FUNCTION_ARGS)
-{
-	const TexRanges *ranges;
-	TexTraceReader *reader;
-	TexSink    *sink;
-	pg_uuid_t  *ids;
-	int			n;
-
-	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
-	SPI_connect();
-	ranges = tex_ranges_create();
-	reader = tex_error_message_reader();
-	ids = tex_traces_by_start(ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
-	for (int i = 0; i < n; i += TRACES_AT_ONCE)
-		look_at_each(ranges, &ids[i], Min(n - i, TRACES_AT_ONCE),
-					 PG_ARGISNULL(1) || n > 1 ? NULL : PG_GETARG_ARRAYTYPE_P(1), reader, sink);
-	SPI_finish();
-	return (Datum) 0;
 }

@@ -17,5 +17,6 @@
 #define TEX_LARGE_WAIT		10
 
 extern void tex_anomaly_rows(TexOneTrace *one, TexSink *sink);
+extern void tex_odd_rows(TexHistory *history, const pg_uuid_t *trace_id, TexSink *sink);
 
 #endif							/* TEX_ANOMALIES_H */

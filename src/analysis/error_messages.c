@@ -2,9 +2,8 @@
  * error_messages.c
  *		What errors say of themselves: the loader leaves such texts in the table.
  *
- * Of one trace they are read by one query, with the caller's rights.  Whoever looks at many
- * traces, as their owner, brings a reader that knows the partitions: there to plan a query for
- * each trace would take longer than all else.
+ * They are read by one query, with the caller's rights.  Whoever looks at many traces has the loader
+ * keep them: there to plan a query for each trace would take longer than all else.
  */
 #include "postgres.h"
 
@@ -26,10 +25,6 @@
 #include "history/row_query.h"
 #include "races/arrays.h"
 #include "store/trace_range.h"
-
-/* What more errors say is not read, nor what one says in more characters. */
-#define MOST_MESSAGES	1000
-#define LONGEST_MESSAGE 1000
 
 static const char messages_query[] =
 	"SELECT id, \"timestamp\", pg_catalog.left(attributes OPERATOR(pg_catalog.->>) 'message', $5) FROM trace_ext.events "
@@ -98,7 +93,7 @@ fetch_messages(TexOneTrace *one, const int32 *events, int32 n)
 	args[1] = tex_uuid_array(ids, n);
 	args[2] = TimestampTzGetDatum(from);
 	args[3] = TimestampTzGetDatum(to);
-	args[4] = Int32GetDatum(LONGEST_MESSAGE);
+	args[4] = Int32GetDatum(TEX_LONGEST_MESSAGE);
 	nesting = tex_no_jit();
 	SPI_execute_with_args(messages_query, 5, types, args, NULL, true, 0);
 	AtEOXact_GUC(false, nesting);
@@ -113,83 +108,20 @@ fetch_messages(TexOneTrace *one, const int32 *events, int32 n)
 const char *
 tex_error_message(TexOneTrace *one, int32 event)
 {
-	int32		errors[MOST_MESSAGES];
+	int32		errors[TEX_MOST_MESSAGES];
 	int32		n = 0;
 
+	if (tex_messages_kept(one->history))
+		return one->events[event].kind == TEX_ERROR && one->events[event].data ?
+			tex_text_of(one, one->events[event].data->message) : NULL;
 	if (one->messages == NULL)
 	{
 		one->messages = tex_new_array(sizeof(char *), one->n, 0);
-		for (int32 i = 0; i < one->n && n < MOST_MESSAGES; i++)
+		for (int32 i = 0; i < one->n && n < TEX_MOST_MESSAGES; i++)
 			if (one->events[i].kind == TEX_ERROR && tex_is_home(one, i))
 				errors[n++] = i;
 		if (n > 0)
 			fetch_messages(one, errors, n);
 	}
 	return one->messages[event];
-}
-
-/* The columns that say what an error says of itself. */
-static const char *const message_columns[] = {"timestamp", "attributes"};
-
-/* What is looked for among the events of an id. */
-typedef struct Message
-{
-	TimestampTz at;
-	MemoryContext context;
-	char	   *text;
-} Message;
-
-/* An event of the id; for tex_trace_reader_run_event(). */
-static void
-take_message(const Datum *values, const bool *isnull, void *arg)
-{
-	Message    *message = arg;
-	JsonbValue	buffer;
-	JsonbValue *value;
-	Jsonb	   *attributes;
-	char	   *said;
-	int			length;
-
-	if (DatumGetTimestampTz(values[0]) != message->at || isnull[1])
-		return;
-	attributes = DatumGetJsonbP(values[1]);
-	value = JB_ROOT_IS_OBJECT(attributes) ?
-		getKeyJsonValueFromContainer(&attributes->root, "message", strlen("message"), &buffer) : NULL;
-	if (value == NULL || value->type == jbvNull)
-		return;
-	if (value->type == jbvString)
-	{
-		said = value->val.string.val;
-		length = value->val.string.len;
-	}
-	else
-	{
-		said = TextDatumGetCString(DirectFunctionCall2(jsonb_object_field_text, values[1], CStringGetTextDatum("message")));
-		length = strlen(said);
-	}
-	length = pg_mbcharcliplen(said, length, LONGEST_MESSAGE);
-	message->text = memcpy(MemoryContextAllocZero(message->context, length + 1), said, length);
-}
-
-/* A reader of what errors say, in the snapshot that is active. */
-TexTraceReader *
-tex_error_message_reader(void)
-{
-	return tex_trace_reader_create(message_columns, lengthof(message_columns));
-}
-
-/* Reads what some errors of the trace say, for tex_error_message() to tell. */
-void
-tex_read_error_messages(TexOneTrace *one, TexTraceReader *reader, const int32 *errors, int32 n)
-{
-	one->messages = tex_new_array(sizeof(char *), one->n, 0);
-	for (int32 i = 0; i < n && i < MOST_MESSAGES; i++)
-	{
-		const TexEvent *event = &one->events[errors[i]];
-		Message		message = {.at = event->at,.context = CurrentMemoryContext};
-
-		CHECK_FOR_INTERRUPTS();
-		tex_trace_reader_run_event(reader, &one->history->traces[event->trace].id, &event->id, take_message, &message);
-		one->messages[errors[i]] = message.text;
-	}
 }

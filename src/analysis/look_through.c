@@ -1,9 +1,9 @@
 /*
  * look_through.c
  *		One pass over the events of many traces, for the job anomalies: which of them took
- *		longer than their operation usually does, and which traces are worth a look as a whole.
+ *		longer than their operation usually does, and what is odd about the traces.
  *
- * To analyse a trace costs a hundred times what it costs to read it among others, and where
+ * To analyse a trace costs ten times what it costs to read it among others, and where
  * it may have waited for locks, all that ran beside it is to be read as well.  So here is found
  * out, from each event alone, what a trace cannot have:
  * - without an event that is an error, no error and no retry that failed;
@@ -15,10 +15,16 @@
  * all events of an instance by the same, so how long a thread stood still does not change,
  * and no instance's part of a trace is longer than the trace.
  *
+ * What is left is analysed by anomalies.c, a history for each trace.  Most of it has errors, and
+ * of those the summaries know: their histories are filled as the pass goes, so that they are read
+ * once.  Others are read again.
+ *
  * Names are interned, so the operation of a name is made once, and its baseline is read once
  * for all events of an hour, all of them by one query.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
@@ -39,10 +45,13 @@
 
 #include "analysis/anomalies.h"
 #include "analysis/judges.h"
+#include "analysis/requests.h"
+#include "analysis/slow.h"
 #include "common/event.h"
 #include "common/extent.h"
 #include "guc.h"
 #include "history/row_query.h"
+#include "history/trace_load.h"
 #include "races/arrays.h"
 #include "store/operation.h"
 #include "store/trace_range.h"
@@ -50,20 +59,7 @@
 /* So many traces are read by one query, neighbours in time. */
 #define TRACES_OF_A_QUERY 1000
 
-PG_FUNCTION_INFO_V1(tex_look_through);
-
-/* The columns of the query, from 0. */
-enum
-{
-	COL_TRACE_ID, COL_ID, COL_AT, COL_KIND, COL_NAME, COL_SERVICE, COL_INSTANCE, COL_PROCESS, COL_THREAD,
-	COL_SPAN, COL_DURATION, COL_AT_END, COL_TAGS, COL_ATTRIBUTES
-};
-
-static const char events_query[] =
-	"SELECT trace_id, id, \"timestamp\", kind, name, service_name, instance_id, process_id, thread_id, "
-	"span_id, duration_ns, stamped_at_end, tags, attributes "
-	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
-	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
+PG_FUNCTION_INFO_V1(tex_anomalies_of);
 
 static const char releases_query[] =
 	"SELECT n, beside FROM trace_ext_internal.released_beside($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
@@ -78,6 +74,9 @@ typedef struct Looked
 	bool		has_release;
 	bool		may_wait;
 	ArrayType  *beside;			/* traces that gave back what it may have waited for, or NULL */
+	TexHistory *history;		/* of one that is expected to be odd, else NULL */
+	struct Moment *moments;		/* its events, the last one read first */
+	int32		nmoments;
 } Looked;
 
 /* The operation of a name. */
@@ -106,24 +105,25 @@ typedef struct Queries
 /* An event that took longer than trace_ext.slow_floor. */
 typedef struct Candidate
 {
-	Looked	   *trace;
+	pg_uuid_t	trace_id;
 	pg_uuid_t	id;
+	int32		trace;			/* its number */
 	TimestampTz at;
 	int32		span;
 	int64		duration_ns;
 	const TexJudge *judge;
 } Candidate;
 
-/* When an event of a thread was; of a group of traces. */
+/* When an event of a thread was. */
 typedef struct Moment
 {
-	Looked	   *trace;
+	struct Moment *next;		/* of the trace */
 	uint64		instance;		/* hashes */
 	uint64		thread;
 	TimestampTz at;
 	TexExtent	extent;
-	uint8		kind;
 	struct Acquire *acquire;	/* or NULL */
+	uint8		kind;
 } Moment;
 
 /* An acquire that names its lock. */
@@ -145,42 +145,46 @@ typedef struct Search
 {
 	MemoryContext context;		/* of all of it */
 	Oid			kinds[TEX_KIND_COUNT];
-	bool		slow_only;
+	TexSink    *sink;
+	TexRanges  *ranges;
 	TexStrings *names;
-	HTAB	   *traces;			/* of the group */
-	Looked	  **looked;			/* of all groups */
-	int32		ntraces;
 	HTAB	   *named;
-	HTAB	   *queries;
 	TexJudges  *judges;
 	Candidate  *candidates;
 	int32		ncandidates;
 	int32		candidates_room;
-	Moment	   *moments;		/* of the group */
-	int32		nmoments;
-	int32		moments_room;
-	Acquire   **waits;			/* those that may have waited, of all groups */
+	TexRequest *requests;
+	int32		nrequests;
+	int32		requests_room;
+	int32		ntraces;		/* numbers given out */
+	/* Of a group of traces, whose memory goes with it. */
+	MemoryContext group;
+	HTAB	   *traces;
+	HTAB	   *queries;
+	Looked	  **looked;
+	int32		nlooked;
+	Acquire   **waits;			/* those that may have waited */
 	int32		nwaits;
 	int32		waits_room;
 } Search;
 
 /* Makes room for one more element of an array. */
 static void *
-with_room(Search *s, void *array, int32 count, int32 *room, Size size)
+with_room(MemoryContext context, void *array, int32 count, int32 *room, Size size)
 {
 	if (count < *room)
 		return array;
 	*room = *room ? *room * 2 : 256;
 	if (array == NULL)
-		return MemoryContextAllocHuge(s->context, size * *room);
+		return MemoryContextAllocHuge(context, size * *room);
 	return repalloc_huge(array, size * *room);
 }
 
 /* A table by keys of some bytes. */
 static HTAB *
-make_table(Search *s, const char *of, Size key, Size entry)
+make_table(MemoryContext context, const char *of, Size key, Size entry)
 {
-	HASHCTL		ctl = {.keysize = key,.entrysize = entry,.hcxt = s->context};
+	HASHCTL		ctl = {.keysize = key,.entrysize = entry,.hcxt = context};
 
 	return hash_create(of, 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
@@ -201,13 +205,13 @@ name_of(Search *s, TupleTableSlot *slot, int column)
 static int32
 operation_of(Search *s, TupleTableSlot *slot, TexKind kind)
 {
-	struct NamedKey key = {kind, name_of(s, slot, COL_NAME)};
+	struct NamedKey key = {kind, name_of(s, slot, TEX_COL_NAME)};
 	bool		found;
 	Named	   *named = hash_search(s->named, &key, HASH_ENTER, &found);
 
 	if (!found)
 	{
-		text	   *operation = tex_operation(kind, DatumGetTextPP(slot->tts_values[COL_NAME]));
+		text	   *operation = tex_operation(kind, DatumGetTextPP(slot->tts_values[TEX_COL_NAME]));
 
 		named->operation = tex_strings_add(s->names, VARDATA_ANY(operation), VARSIZE_ANY_EXHDR(operation));
 	}
@@ -222,14 +226,26 @@ note_candidate(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind)
 {
 	Candidate  *candidate;
 
-	s->candidates = with_room(s, s->candidates, s->ncandidates, &s->candidates_room, sizeof(Candidate));
+	s->candidates = with_room(s->context, s->candidates, s->ncandidates, &s->candidates_room, sizeof(Candidate));
 	candidate = &s->candidates[s->ncandidates++];
-	candidate->trace = trace;
-	candidate->id = *DatumGetUUIDP(slot->tts_values[COL_ID]);
-	candidate->at = DatumGetTimestampTz(slot->tts_values[COL_AT]);
-	candidate->span = name_of(s, slot, COL_SPAN);
-	candidate->duration_ns = DatumGetInt64(slot->tts_values[COL_DURATION]);
-	candidate->judge = tex_judge_of(s->judges, candidate->at, name_of(s, slot, COL_SERVICE), kind, operation_of(s, slot, kind));
+	candidate->trace_id = trace->id;
+	candidate->trace = trace->number;
+	candidate->id = *DatumGetUUIDP(slot->tts_values[TEX_COL_ID]);
+	candidate->at = DatumGetTimestampTz(slot->tts_values[TEX_COL_AT]);
+	candidate->span = name_of(s, slot, TEX_COL_SPAN);
+	candidate->duration_ns = DatumGetInt64(slot->tts_values[TEX_COL_DURATION]);
+	candidate->judge = tex_judge_of(s->judges, candidate->at, name_of(s, slot, TEX_COL_SERVICE), kind, operation_of(s, slot, kind));
+}
+
+/* Notes a request, for a slow answer to be named by it. */
+static void
+note_request(Search *s, const Looked *trace, TupleTableSlot *slot)
+{
+	s->requests = with_room(s->context, s->requests, s->nrequests, &s->requests_room, sizeof(TexRequest));
+	s->requests[s->nrequests++] = (TexRequest) {
+		trace->number, name_of(s, slot, TEX_COL_SERVICE), name_of(s, slot, TEX_COL_SPAN), name_of(s, slot, TEX_COL_NAME),
+		DatumGetTimestampTz(slot->tts_values[TEX_COL_AT]), *DatumGetUUIDP(slot->tts_values[TEX_COL_ID])
+	};
 }
 
 /* Whether a query is of a session of a database that nobody traces, which is not one request. */
@@ -239,9 +255,9 @@ is_of_session(TupleTableSlot *slot)
 	JsonbValue	buffer;
 	Jsonb	   *attributes;
 
-	if (slot->tts_isnull[COL_ATTRIBUTES])
+	if (slot->tts_isnull[TEX_COL_ATTRIBUTES])
 		return false;
-	attributes = DatumGetJsonbP(slot->tts_values[COL_ATTRIBUTES]);
+	attributes = DatumGetJsonbP(slot->tts_values[TEX_COL_ATTRIBUTES]);
 	return JB_ROOT_IS_OBJECT(attributes) &&
 		getKeyJsonValueFromContainer(&attributes->root, "trace_of", strlen("trace_of"), &buffer) != NULL;
 }
@@ -250,7 +266,7 @@ is_of_session(TupleTableSlot *slot)
 static void
 note_query(Search *s, Looked *trace, TupleTableSlot *slot)
 {
-	struct QueriesKey key = {trace->number, name_of(s, slot, COL_SERVICE), operation_of(s, slot, TEX_DATABASE_QUERY)};
+	struct QueriesKey key = {trace->number, name_of(s, slot, TEX_COL_SERVICE), operation_of(s, slot, TEX_DATABASE_QUERY)};
 	bool		found;
 	Queries    *queries = hash_search(s->queries, &key, HASH_ENTER, &found);
 
@@ -272,54 +288,52 @@ hash_column(TupleTableSlot *slot, int column, uint64 seed)
 
 /* What is to be known of an acquire, to find who gave its lock back. */
 static Acquire *
-make_acquire(Search *s, TupleTableSlot *slot, const JsonbValue *task)
+make_acquire(Search *s, TupleTableSlot *slot)
 {
-	Acquire    *acquire = MemoryContextAllocZero(s->context, sizeof(Acquire));
+	Acquire    *acquire = MemoryContextAllocZero(s->group, sizeof(Acquire));
 
-	acquire->lock = name_of(s, slot, COL_NAME);
-	acquire->service = name_of(s, slot, COL_SERVICE);
-	acquire->instance = name_of(s, slot, COL_INSTANCE);
-	acquire->process = slot->tts_isnull[COL_PROCESS] ? -1 : DatumGetInt32(slot->tts_values[COL_PROCESS]);
-	acquire->thread = name_of(s, slot, COL_THREAD);
-	acquire->task = task && task->type == jbvString ?
-		tex_strings_add(s->names, task->val.string.val, task->val.string.len) : TEX_NO_NAME;
+	acquire->lock = name_of(s, slot, TEX_COL_NAME);
+	acquire->service = name_of(s, slot, TEX_COL_SERVICE);
+	acquire->instance = name_of(s, slot, TEX_COL_INSTANCE);
+	acquire->process = slot->tts_isnull[TEX_COL_PROCESS] ? -1 : DatumGetInt32(slot->tts_values[TEX_COL_PROCESS]);
+	acquire->thread = name_of(s, slot, TEX_COL_THREAD);
+	acquire->task = name_of(s, slot, TEX_COL_TASK);
 	return acquire;
 }
 
 /* Notes when an event of which thread was: the task that it names, else its thread, as the loader does. */
 static void
-note_moment(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind, TexExtent extent)
+note_moment(Search *s, Looked *trace, TupleTableSlot *slot, TexKind kind)
 {
-	Moment	   *moment;
+	Moment	   *moment = MemoryContextAlloc(s->group, sizeof(Moment));
 	uint64		process;
-	JsonbValue	buffer;
-	JsonbValue *task = NULL;
 
-	s->moments = with_room(s, s->moments, s->nmoments, &s->moments_room, sizeof(Moment));
-	moment = &s->moments[s->nmoments++];
-	moment->trace = trace;
-	moment->at = DatumGetTimestampTz(slot->tts_values[COL_AT]);
-	moment->extent = extent;
+	moment->next = trace->moments;
+	trace->moments = moment;
+	moment->at = DatumGetTimestampTz(slot->tts_values[TEX_COL_AT]);
+	moment->extent = tex_extent_of_columns(moment->at, slot->tts_values[TEX_COL_DURATION], slot->tts_isnull[TEX_COL_DURATION],
+										   slot->tts_values[TEX_COL_AT_END], slot->tts_isnull[TEX_COL_AT_END]);
 	moment->kind = kind;
-	moment->instance = hash_column(slot, COL_INSTANCE, hash_column(slot, COL_SERVICE, 0));
-	process = hash_bytes_uint32_extended(slot->tts_isnull[COL_PROCESS] ? PG_UINT32_MAX : DatumGetUInt32(slot->tts_values[COL_PROCESS]),
+	moment->instance = hash_column(slot, TEX_COL_INSTANCE, hash_column(slot, TEX_COL_SERVICE, 0));
+	process = hash_bytes_uint32_extended(slot->tts_isnull[TEX_COL_PROCESS] ? PG_UINT32_MAX : DatumGetUInt32(slot->tts_values[TEX_COL_PROCESS]),
 										 moment->instance);
-	if (!slot->tts_isnull[COL_TAGS])
-	{
-		Jsonb	   *tags = DatumGetJsonbP(slot->tts_values[COL_TAGS]);
-
-		if (JB_ROOT_IS_OBJECT(tags))
-			task = getKeyJsonValueFromContainer(&tags->root, "task_id", strlen("task_id"), &buffer);
-	}
-	/* One that is no string is told apart by its bytes less well than by the whole: then each is its own. */
-	if (task && task->type == jbvString)
-		moment->thread = hash_bytes_extended((const unsigned char *) task->val.string.val, task->val.string.len, process + 1);
-	else if (task && task->type != jbvNull)
-		moment->thread = hash_bytes_extended(DatumGetUUIDP(slot->tts_values[COL_ID])->data, UUID_LEN, process + 2);
-	else
-		moment->thread = hash_column(slot, COL_THREAD, process);
-	moment->acquire = kind == TEX_LOCK_ACQUIRE && !slot->tts_isnull[COL_NAME] ? make_acquire(s, slot, task) : NULL;
+	moment->thread = hash_column(slot, slot->tts_isnull[TEX_COL_TASK] ? TEX_COL_THREAD : TEX_COL_TASK, process);
+	moment->acquire = kind == TEX_LOCK_ACQUIRE && !slot->tts_isnull[TEX_COL_NAME] ? make_acquire(s, slot) : NULL;
+	trace->nmoments++;
 	trace->takes_lock |= moment->acquire != NULL;
+}
+
+/* An empty history in a context of its own, beside which there are the ranges that the pass has. */
+static TexHistory *
+new_history(Search *s)
+{
+	MemoryContext old = MemoryContextSwitchTo(AllocSetContextCreate(s->group, "trace_ext odd trace", ALLOCSET_DEFAULT_SIZES));
+	TexHistory *history = tex_history_create();
+
+	history->keeps_messages = true;
+	history->ranges = s->ranges;
+	MemoryContextSwitchTo(old);
+	return history;
 }
 
 /* The trace of an event. */
@@ -331,10 +345,11 @@ trace_of(Search *s, const pg_uuid_t *id)
 
 	if (!found)
 	{
-		trace->number = s->ntraces;
-		trace->is_odd = trace->takes_lock = trace->has_release = trace->may_wait = false;
-		trace->beside = NULL;
-		s->looked[s->ntraces++] = trace;
+		memset((char *) trace + sizeof(pg_uuid_t), 0, sizeof(Looked) - sizeof(pg_uuid_t));
+		trace->number = s->ntraces++;
+		if (tex_has_errors(s->ranges, id))
+			trace->history = new_history(s);
+		s->looked[s->nlooked++] = trace;
 	}
 	return trace;
 }
@@ -344,33 +359,29 @@ static void
 take_event(TupleTableSlot *slot, void *arg)
 {
 	Search	   *s = arg;
-	Looked	   *trace;
+	Looked	   *trace = trace_of(s, DatumGetUUIDP(slot->tts_values[TEX_COL_TRACE_ID]));
 	TexKind		kind = 0;
 
-	trace = trace_of(s, DatumGetUUIDP(slot->tts_values[COL_TRACE_ID]));
-	while (kind < TEX_NO_KIND && s->kinds[kind] != DatumGetObjectId(slot->tts_values[COL_KIND]))
+	while (kind < TEX_NO_KIND && s->kinds[kind] != DatumGetObjectId(slot->tts_values[TEX_COL_KIND]))
 		kind++;
-	if (!slot->tts_isnull[COL_DURATION] && !slot->tts_isnull[COL_NAME] &&
-		DatumGetInt64(slot->tts_values[COL_DURATION]) > tex_slow_floor * INT64CONST(1000000))
+	if (trace->history)
+		tex_history_take(trace->history, slot->tts_values, slot->tts_isnull, TEX_ROLE_HOME);
+	if (!slot->tts_isnull[TEX_COL_DURATION] && !slot->tts_isnull[TEX_COL_NAME] &&
+		DatumGetInt64(slot->tts_values[TEX_COL_DURATION]) > tex_slow_floor * INT64CONST(1000000))
 		note_candidate(s, trace, slot, kind);
-	if (!s->slow_only)
-	{
-		TexExtent	extent = tex_extent_of_columns(DatumGetTimestampTz(slot->tts_values[COL_AT]),
-												   slot->tts_values[COL_DURATION], slot->tts_isnull[COL_DURATION],
-												   slot->tts_values[COL_AT_END], slot->tts_isnull[COL_AT_END]);
-
-		if (kind == TEX_ERROR || (kind == TEX_HTTP_RESPONSE && !slot->tts_isnull[COL_ATTRIBUTES]))
-			trace->is_odd |= tex_event_is_error(kind, kind == TEX_ERROR ? NULL : DatumGetJsonbP(slot->tts_values[COL_ATTRIBUTES]));
-		else if (kind == TEX_DATABASE_QUERY && !slot->tts_isnull[COL_NAME] && !is_of_session(slot))
-			note_query(s, trace, slot);
-		trace->has_release |= kind == TEX_LOCK_RELEASE;
-		note_moment(s, trace, slot, kind, extent);
-	}
+	if (kind == TEX_ERROR || (kind == TEX_HTTP_RESPONSE && !slot->tts_isnull[TEX_COL_ATTRIBUTES]))
+		trace->is_odd |= tex_event_is_error(kind, kind == TEX_ERROR ? NULL : DatumGetJsonbP(slot->tts_values[TEX_COL_ATTRIBUTES]));
+	else if (kind == TEX_DATABASE_QUERY && !slot->tts_isnull[TEX_COL_NAME] && !is_of_session(slot))
+		note_query(s, trace, slot);
+	else if (kind == TEX_HTTP_REQUEST)
+		note_request(s, trace, slot);
+	trace->has_release |= kind == TEX_LOCK_RELEASE;
+	note_moment(s, trace, slot, kind);
 }
 
 /* ------------------------------------------------------------------ waits for locks */
 
-/* For qsort(): the events of a thread one after another, the threads of an instance, its instances of a trace. */
+/* For qsort(): the events of a thread of a trace one after another, the threads of an instance. */
 static int
 compare_moments(const void *a, const void *b)
 {
@@ -378,8 +389,6 @@ compare_moments(const void *a, const void *b)
 	const Moment *y = b;
 
 	CHECK_FOR_INTERRUPTS();
-	if (x->trace != y->trace)
-		return x->trace->number < y->trace->number ? -1 : 1;
 	if (x->instance != y->instance)
 		return x->instance < y->instance ? -1 : 1;
 	if (x->thread != y->thread)
@@ -412,7 +421,7 @@ longest_part(const Moment *moments, int32 n, TimestampTz *ended)
  * events of a microsecond comes first is not known here, so the next one is of a later time.
  */
 static TimestampTz
-latest_limit(const Moment *moments, int32 n, int32 acquire, TimestampTz trace_ended)
+latest_limit(const Looked *trace, const Moment *moments, int32 n, int32 acquire, TimestampTz trace_ended)
 {
 	const Moment *moment = &moments[acquire];
 
@@ -423,12 +432,12 @@ latest_limit(const Moment *moments, int32 n, int32 acquire, TimestampTz trace_en
 			/* An answer begins where it ends, once its request has the time that it took. */
 			return moments[i].kind == TEX_HTTP_RESPONSE || moments[i].kind == TEX_DATABASE_RESULT ?
 				moments[i].extent.ended : moments[i].extent.started;
-	return moment->trace->has_release ? trace_ended : moment->extent.ended;
+	return trace->has_release ? trace_ended : moment->extent.ended;
 }
 
 /* Notes the acquires of a trace that can have waited long. */
 static void
-judge_waits(Search *s, const Moment *moments, int32 n)
+judge_waits(Search *s, Looked *trace, const Moment *moments, int32 n)
 {
 	TimestampTz ended;
 	int64		longest = longest_part(moments, n, &ended);
@@ -442,58 +451,36 @@ judge_waits(Search *s, const Moment *moments, int32 n)
 		CHECK_FOR_INTERRUPTS();
 		if (acquire == NULL)
 			continue;
-		acquire->trace = moments[i].trace;
+		acquire->trace = trace;
 		acquire->started = moments[i].extent.started;
-		acquire->limit = latest_limit(moments, n, i, ended);
+		acquire->limit = latest_limit(trace, moments, n, i, ended);
 		acquire->least = least;
 		if (tex_usecs_between(acquire->started, acquire->limit) < least)
 			continue;
-		s->waits = with_room(s, s->waits, s->nwaits, &s->waits_room, sizeof(Acquire *));
+		s->waits = with_room(s->group, s->waits, s->nwaits, &s->waits_room, sizeof(Acquire *));
 		s->waits[s->nwaits++] = acquire;
 	}
 }
 
-/* The same of all traces of the group; most traces take no lock. */
+/* The same of all traces of the group that take a lock. */
 static void
 find_waits(Search *s)
 {
-	int32		kept = 0;
-
-	for (int32 i = 0; i < s->nmoments; i++)
-		if (s->moments[i].trace->takes_lock)
-			s->moments[kept++] = s->moments[i];
-	qsort(s->moments, kept, sizeof(Moment), compare_moments);
-	for (int32 from = 0, to; from < kept; from = to)
+	for (int32 i = 0; i < s->nlooked; i++)
 	{
-		for (to = from + 1; to < kept && s->moments[to].trace == s->moments[from].trace; to++)
-			CHECK_FOR_INTERRUPTS();
-		judge_waits(s, &s->moments[from], to - from);
+		Looked	   *trace = s->looked[i];
+		Moment	   *moments;
+		int32		n = 0;
+
+		if (!trace->takes_lock)
+			continue;
+		moments = tex_new_array(sizeof(Moment), trace->nmoments, 0);
+		for (const Moment *moment = trace->moments; moment; moment = moment->next)
+			moments[n++] = *moment;
+		qsort(moments, n, sizeof(Moment), compare_moments);
+		judge_waits(s, trace, moments, n);
+		pfree(moments);
 	}
-}
-
-/* ------------------------------------------------------------------ all of it */
-
-/* Reads the events of a group of traces. */
-static void
-read_group(Search *s, const TexRanges *ranges, const pg_uuid_t *ids, int32 n)
-{
-	s->traces = make_table(s, "traces", sizeof(pg_uuid_t), sizeof(Looked));
-	s->nmoments = 0;
-	tex_query_traces(events_query, ranges, ids, n, take_event, s);
-	find_waits(s);
-}
-
-/* Reads the traces of an array of ids, in groups of neighbours in time. */
-static void
-read_traces(Search *s, ArrayType *array)
-{
-	const TexRanges *ranges = tex_ranges_create();
-	int			n;
-	pg_uuid_t  *ids = tex_traces_by_start(ranges, array, &n);
-
-	s->looked = tex_new_array(sizeof(Looked *), n, 0);
-	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
-		read_group(s, ranges, &ids[i], Min(n - i, TRACES_OF_A_QUERY));
 }
 
 /* A name as a datum; NULL is told apart. */
@@ -560,82 +547,174 @@ find_releases(Search *s)
 	}
 }
 
-/* The rows: what is slow, then the traces that are worth a look. */
-static void
-put_rows(Search *s, TexSink *sink)
-{
-	bool		isnull;
+/* ------------------------------------------------------------------ all of it */
 
+/* Takes an event of a trace that is read again; for tex_query_traces(). */
+static void
+take_again(TupleTableSlot *slot, void *arg)
+{
+	Search	   *s = arg;
+	Looked	   *trace = hash_search(s->traces, DatumGetUUIDP(slot->tts_values[TEX_COL_TRACE_ID]), HASH_FIND, NULL);
+
+	if (trace)
+		tex_history_take(trace->history, slot->tts_values, slot->tts_isnull, TEX_ROLE_HOME);
+}
+
+/* Whether a trace is to be looked at as a whole. */
+static bool
+is_worth_a_look(const Looked *trace)
+{
+	return trace->is_odd || trace->may_wait;
+}
+
+/* Reads the traces that nobody expected to be worth a look, by one query. */
+static void
+read_again(Search *s)
+{
+	pg_uuid_t  *ids = tex_new_array(sizeof(pg_uuid_t), s->nlooked, 0);
+	int32		n = 0;
+
+	for (int32 i = 0; i < s->nlooked; i++)
+	{
+		Looked	   *trace = s->looked[i];
+
+		if (!is_worth_a_look(trace) || trace->history)
+			continue;
+		trace->history = new_history(s);
+		ids[n++] = trace->id;
+	}
+	if (n > 0)
+		tex_query_traces(tex_load_query, s->ranges, ids, n, take_again, s);
+}
+
+/* The rows of a trace that is worth a look, with all that may have kept it from a lock. */
+static void
+look_at(Search *s, Looked *trace)
+{
+	MemoryContext old = MemoryContextSwitchTo(trace->history->context);
+
+	tex_history_complete(trace->history, &trace->id);
+	if (trace->beside)
+	{
+		int			n;
+		pg_uuid_t  *beside = tex_traces_by_start(s->ranges, trace->beside, &n);
+
+		tex_history_load(trace->history, beside, n, TEX_ROLE_CONTEXT);
+	}
+	tex_odd_rows(trace->history, &trace->id, s->sink);
+	MemoryContextSwitchTo(old);
+}
+
+/* Looks at a group of traces. */
+static void
+look_at_group(Search *s, const pg_uuid_t *ids, int32 n)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->group);
+
+	s->traces = make_table(s->group, "traces", sizeof(pg_uuid_t), sizeof(Looked));
+	s->queries = make_table(s->group, "queries", sizeof(struct QueriesKey), sizeof(Queries));
+	s->looked = tex_new_array(sizeof(Looked *), n, 0);
+	s->waits = NULL;
+	s->nlooked = s->nwaits = s->waits_room = 0;
+	tex_query_traces(tex_load_query, s->ranges, ids, n, take_event, s);
+	find_waits(s);
+	if (s->nwaits > 0)
+		find_releases(s);
+	read_again(s);
+	for (int32 i = 0; i < s->nlooked; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_worth_a_look(s->looked[i]))
+			look_at(s, s->looked[i]);
+		if (s->looked[i]->history)
+			MemoryContextDelete(s->looked[i]->history->context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(s->group);
+}
+
+/* What an event that took too long is named by: of an answer, its request. */
+static const char *
+slow_operation(Search *s, const Candidate *c)
+{
+	const TexRequest *request;
+	const char *name;
+	text	   *operation;
+
+	if (c->judge->key.kind != TEX_HTTP_RESPONSE)
+		return tex_strings_text(s->names, c->judge->key.operation);
+	request = tex_request_before(s->requests, s->nrequests, c->trace, c->judge->key.service, c->span, c->at);
+	name = request ? tex_strings_text(s->names, request->name) : NULL;
+	if (name == NULL)
+		return NULL;
+	operation = tex_operation(TEX_HTTP_REQUEST, cstring_to_text(name));
+	return text_to_cstring(operation);
+}
+
+/* The row of an event that took too long. */
+static void
+put_slow(Search *s, const Candidate *c)
+{
+	const TexJudge *judge = c->judge;
+	double		actual_ms = c->duration_ns / 1e6;
+	double		score = actual_ms / judge->bound_ms;
+	const char *service = tex_strings_text(s->names, judge->key.service);
+	const char *operation = slow_operation(s, c);
+	TexSink    *sink = s->sink;
+
+	tex_sink_datum(sink, UUIDPGetDatum(&c->trace_id));
+	tex_sink_datum(sink, UUIDPGetDatum(&c->id));
+	tex_sink_text(sink, "slow");
+	tex_sink_text(sink, score >= TEX_CRITICALLY_SLOW ? "CRITICAL" : "WARNING");
+	tex_sink_text(sink, service);
+	tex_sink_text(sink, operation);
+	tex_sink_number(sink, actual_ms);
+	tex_sink_number(sink, judge->p99_ms);
+	tex_sink_number(sink, score);
+	tex_sink_text(sink, tex_slow_sentence(service, operation, rint(c->duration_ns / 1e3) / 1e3, judge));
+	tex_sink_datum(sink, TimestampTzGetDatum(c->at));
+	tex_sink_end_row(sink);
+}
+
+/* The rows of what is slow. */
+static void
+put_all_slow(Search *s)
+{
+	tex_judges_read(s->judges);
+	tex_requests_sort(s->requests, s->nrequests);
 	for (int32 i = 0; i < s->ncandidates; i++)
 	{
-		const Candidate *c = &s->candidates[i];
-		const TexJudge *judge = c->judge;
-		double		actual_ms = c->duration_ns / 1e6;
-		int32		texts[3] = {judge->key.service, c->span, judge->key.operation};
-
 		CHECK_FOR_INTERRUPTS();
-		if (!tex_is_slow(judge, actual_ms))
-			continue;
-		tex_sink_datum(sink, UUIDPGetDatum(&c->trace->id));
-		tex_sink_datum(sink, UUIDPGetDatum(&c->id));
-		tex_sink_datum(sink, TimestampTzGetDatum(c->at));
-		tex_sink_text(sink, tex_kind_name(judge->key.kind));
-		for (Size t = 0; t < lengthof(texts); t++)
-		{
-			Datum		text = name_datum(s, texts[t], &isnull);
-
-			if (isnull)
-				tex_sink_null(sink);
-			else
-				tex_sink_datum(sink, text);
-		}
-		tex_sink_datum(sink, Float8GetDatum(actual_ms));
-		tex_sink_datum(sink, Float8GetDatum(judge->p99_ms));
-		tex_sink_bigint(sink, judge->calls);
-		tex_sink_datum(sink, Float8GetDatum(actual_ms / judge->bound_ms));
-		tex_sink_null(sink);
-		tex_sink_end_row(sink);
-	}
-	for (int32 i = 0; i < s->ntraces; i++)
-	{
-		if (!s->looked[i]->is_odd && !s->looked[i]->may_wait)
-			continue;
-		tex_sink_datum(sink, UUIDPGetDatum(&s->looked[i]->id));
-		for (int c = 0; c < 10; c++)
-			tex_sink_null(sink);
-		if (s->looked[i]->beside)
-			tex_sink_datum(sink, PointerGetDatum(s->looked[i]->beside));
-		else
-			tex_sink_null(sink);
-		tex_sink_end_row(sink);
+		if (tex_is_slow(s->candidates[i].judge, s->candidates[i].duration_ns / 1e6))
+			put_slow(s, &s->candidates[i]);
 	}
 }
 
 /*
- * look_through(trace_ids uuid[], slow_only boolean): with the rights of the caller.
+ * anomalies_of(trace_ids uuid[]): of the owner, who may read all.
  */
 Datum
-tex_look_through(PG_FUNCTION_ARGS)
+tex_anomalies_of(PG_FUNCTION_ARGS)
 {
 	Search		s = {0};
-	TexSink    *sink;
+	int			n;
+	pg_uuid_t  *ids;
 
 	InitMaterializedSRF(fcinfo, 0);
-	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
+	s.sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
 	SPI_connect();
 	s.context = CurrentMemoryContext;
+	s.group = AllocSetContextCreate(CurrentMemoryContext, "trace_ext group of traces", ALLOCSET_DEFAULT_SIZES);
 	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
 		s.kinds[kind] = tex_kind_oid(kind);
-	s.slow_only = PG_GETARG_BOOL(1);
+	s.ranges = tex_ranges_create();
 	s.names = tex_strings_create();
-	s.named = make_table(&s, "operations of names", sizeof(struct NamedKey), sizeof(Named));
-	s.queries = make_table(&s, "queries", sizeof(struct QueriesKey), sizeof(Queries));
+	s.named = make_table(s.context, "operations of names", sizeof(struct NamedKey), sizeof(Named));
 	s.judges = tex_judges_create(s.names);
-	read_traces(&s, PG_GETARG_ARRAYTYPE_P(0));
-	tex_judges_read(s.judges);
-	if (s.nwaits > 0)
-		find_releases(&s);
-	put_rows(&s, sink);
+	ids = tex_traces_by_start(s.ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
+	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
+		look_at_group(&s, &ids[i], Min(n - i, TRACES_OF_A_QUERY));
+	put_all_slow(&s);
 	SPI_finish();
 	return (Datum) 0;
 }

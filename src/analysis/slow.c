@@ -9,36 +9,24 @@
 
 #include <math.h>
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "analysis/judges.h"
 #include "analysis/like.h"
+#include "analysis/requests.h"
 #include "analysis/slow.h"
+#include "analysis/words.h"
+#include "common/amounts.h"
 #include "guc.h"
-#include "history/row_query.h"
 #include "races/arrays.h"
-
-static const char sentences_query[] =
-	"SELECT k.n, trace_ext_internal.slow_sentence(k.service, k.kind, k.operation, k.actual_ms, k.p99_ms, k.calls) "
-	"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6)) "
-	"WITH ORDINALITY AS k (service, operation, kind, actual_ms, p99_ms, calls, n)";
 
 typedef struct Candidate
 {
 	int32		event;
 	const TexJudge *judge;
 } Candidate;
-
-/* Requests by span and time. */
-typedef struct Requests
-{
-	const TexEvent **events;
-	int32		n;
-} Requests;
 
 typedef struct Search
 {
@@ -78,22 +66,6 @@ find_candidates(Search *s)
 	}
 }
 
-/* Texts, of which some may be NULL, for SQL. */
-static Datum
-text_array(const char **texts, int32 n)
-{
-	Datum	   *values = tex_new_array(sizeof(Datum), n, 0);
-	bool	   *isnull = tex_new_array(sizeof(bool), n, 0);
-
-	for (int32 i = 0; i < n; i++)
-	{
-		isnull[i] = texts[i] == NULL;
-		if (texts[i])
-			values[i] = CStringGetTextDatum(texts[i]);
-	}
-	return tex_value_array(values, isnull, n, TEXTOID);
-}
-
 /* Picks what took longer than it may. */
 static void
 pick_slow(Search *s)
@@ -117,83 +89,84 @@ pick_slow(Search *s)
 	}
 }
 
-/* For qsort(): the requests of a span one after another, the last of them last; of one time the smallest id. */
-static int
-compare_requests(const void *a, const void *b)
-{
-	const TexEvent *x = *(TexEvent *const *) a;
-	const TexEvent *y = *(TexEvent *const *) b;
-
-	CHECK_FOR_INTERRUPTS();
-	if (x->service != y->service)
-		return x->service < y->service ? -1 : 1;
-	if (x->span != y->span)
-		return x->span < y->span ? -1 : 1;
-	if (x->at != y->at)
-		return x->at < y->at ? -1 : 1;
-	return memcmp(&y->id, &x->id, sizeof(pg_uuid_t));
-}
-
-/* Finds the requests of the trace, if an answer was slow. */
-static void
-find_requests(Requests *requests, const Search *s)
+/* The requests of the trace, sorted, if an answer was slow. */
+static TexRequest *
+find_requests(const Search *s, int32 *n)
 {
 	const TexOneTrace *one = s->one;
+	TexRequest *requests;
 	bool		wanted = false;
 
+	*n = 0;
 	for (int32 i = 0; i < s->nslow && !wanted; i++)
 		wanted = one->events[s->slow[i].event].kind == TEX_HTTP_RESPONSE;
 	if (!wanted)
-		return;
-	requests->events = tex_new_array(sizeof(TexEvent *), one->n, 0);
-	for (int32 i = 0; i < one->n; i++)
-		if (tex_is_home(one, i) && one->events[i].kind == TEX_HTTP_REQUEST)
-			requests->events[requests->n++] = &one->events[i];
-	qsort(requests->events, requests->n, sizeof(TexEvent *), compare_requests);
-}
-
-/* The request before an answer in its span, as slow_of() finds it, or NULL. */
-static const TexEvent *
-request_before(const Requests *requests, const TexEvent *answer)
-{
-	int32		low = 0;
-	int32		high = requests->n;
-
-	/* The first one that is after the answer, or of a later span. */
-	while (low < high)
-	{
-		int32		middle = low + (high - low) / 2;
-		const TexEvent *request = requests->events[middle];
-
-		if (request->service < answer->service ||
-			(request->service == answer->service &&
-			 (request->span < answer->span || (request->span == answer->span && request->at <= answer->at))))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == 0 || requests->events[low - 1]->service != answer->service || requests->events[low - 1]->span != answer->span)
 		return NULL;
-	return requests->events[low - 1];
+	requests = tex_new_array(sizeof(TexRequest), one->n, 0);
+	for (int32 i = 0; i < one->n; i++)
+	{
+		const TexEvent *event = &one->events[i];
+
+		if (tex_is_home(one, i) && event->kind == TEX_HTTP_REQUEST)
+			requests[(*n)++] = (TexRequest) {0, event->service, event->span, i, event->at, event->id};
+	}
+	tex_requests_sort(requests, *n);
+	return requests;
 }
 
-/* Has each put in a sentence. Of an answer it has the operation of its request. */
+/* What baselines are of, in words: "7 days". */
+static char *
+window_words(void)
+{
+	Datum		window = DirectFunctionCall3(interval_in, CStringGetDatum(tex_baseline_window), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	int			style = IntervalStyle;
+	char	   *words;
+
+	IntervalStyle = INTSTYLE_POSTGRES;
+	words = DatumGetCString(DirectFunctionCall1(interval_out, DirectFunctionCall1(interval_justify_hours, window)));
+	IntervalStyle = style;
+	return words;
+}
+
+/*
+ * The evidence for a slow call: of which service, or NULL, what it was, or NULL, and what it was
+ * judged by; an answer by the answers of its service.
+ */
+char *
+tex_slow_sentence(const char *service, const char *operation, double actual_ms, const TexJudge *judge)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	if (judge->key.kind == TEX_LOCK_ACQUIRE)
+		appendStringInfoString(&text, "to get lock ");
+	appendStringInfoString(&text, operation ? operation : "a request");
+	if (service)
+		appendStringInfo(&text, " of %s", service);
+	appendStringInfoString(&text, " took ");
+	tex_say_ms(&text, actual_ms);
+	appendStringInfo(&text, "; 99 of 100 %s", judge->key.kind == TEX_HTTP_RESPONSE ? "answers of this service " : "");
+	if (judge->p99_ms > 0)
+	{
+		appendStringInfoString(&text, "take at most ");
+		tex_say_ms(&text, judge->p99_ms);
+	}
+	else
+		appendStringInfoString(&text, "take no time");
+	appendStringInfoString(&text, " (");
+	tex_say_number(&text, judge->calls);
+	appendStringInfo(&text, " calls in %s)", window_words());
+	return tex_take_string(&text);
+}
+
+/* Puts each in a sentence. Of an answer it has the operation of its request. */
 static void
-fetch_sentences(Search *s)
+tell_slow(Search *s)
 {
 	TexOneTrace *one = s->one;
-	const char **texts[3];
-	Datum	   *numbers[3];
-	Oid			types[6] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, INT8ARRAYOID};
-	Datum		args[6];
-	Requests	requests = {0};
+	int32		nrequests;
+	const TexRequest *requests = find_requests(s, &nrequests);
 
-	find_requests(&requests, s);
-	for (int i = 0; i < 3; i++)
-	{
-		texts[i] = tex_new_array(sizeof(char *), s->nslow, 0);
-		numbers[i] = tex_new_array(sizeof(Datum), s->nslow, 0);
-	}
 	for (int32 i = 0; i < s->nslow; i++)
 	{
 		const TexEvent *event = &one->events[s->slow[i].event];
@@ -202,31 +175,12 @@ fetch_sentences(Search *s)
 		CHECK_FOR_INTERRUPTS();
 		if (event->kind == TEX_HTTP_RESPONSE)
 		{
-			const TexEvent *request = request_before(&requests, event);
+			const TexRequest *request = tex_request_before(requests, nrequests, 0, event->service, event->span, event->at);
 
-			operation = request == NULL ? TEX_NO_NAME : tex_operation_name(one->history, request);
+			operation = request == NULL ? TEX_NO_NAME : tex_operation_name(one->history, &one->events[request->name]);
 		}
-		texts[2][i] = tex_kind_name(event->kind);
-		texts[0][i] = tex_text_of(one, event->service);
-		texts[1][i] = tex_text_of(one, operation);
-		numbers[0][i] = Float8GetDatum(s->slow[i].actual / 1000.0);
-		numbers[1][i] = Float8GetDatum(s->judge[i]->p99_ms);
-		numbers[2][i] = Int64GetDatum(s->judge[i]->calls);
+		s->slow[i].evidence = tex_slow_sentence(tex_text_of(one, event->service), tex_text_of(one, operation), s->slow[i].actual / 1000.0, s->judge[i]);
 	}
-	for (int i = 0; i < 3; i++)
-	{
-		args[i] = text_array(texts[i], s->nslow);
-		args[i + 3] = tex_value_array(numbers[i], NULL, s->nslow, i < 2 ? FLOAT8OID : INT8OID);
-	}
-	SPI_execute_with_args(sentences_query, 6, types, args, NULL, true, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		int64		number = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-
-		s->slow[number - 1].evidence = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
-	}
-	SPI_freetuptable(SPI_tuptable);
 }
 
 /*
@@ -245,7 +199,7 @@ tex_find_slow(TexOneTrace *one, int32 *n)
 	tex_judges_read(s.judges);
 	pick_slow(&s);
 	if (s.nslow > 0)
-		fetch_sentences(&s);
+		tell_slow(&s);
 	*n = s.nslow;
 	return s.slow;
 }

@@ -5,6 +5,7 @@
 #ifndef TEX_SLOW_H
 #define TEX_SLOW_H
 
+#include "analysis/judges.h"
 #include "analysis/one_trace.h"
 
 typedef struct TexSlow
@@ -18,5 +19,6 @@ typedef struct TexSlow
 } TexSlow;
 
 extern TexSlow *tex_find_slow(TexOneTrace *one, int32 *n);
+extern char *tex_slow_sentence(const char *service, const char *operation, double actual_ms, const TexJudge *judge);
 
 #endif							/* TEX_SLOW_H */

@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -36,16 +37,7 @@
 #define LONGEST_VALUE	1024
 #define TRACES_OF_A_QUERY 250
 
-/* The columns of the query, from 1. */
-enum
-{
-	COL_TRACE_ID = 1, COL_ID, COL_PARENT_ID, COL_AT, COL_KIND, COL_NAME,
-	COL_SERVICE, COL_INSTANCE, COL_PROCESS, COL_THREAD, COL_SPAN, COL_UPSTREAM,
-	COL_ATTRIBUTES, COL_TASK, COL_CLOCK, COL_LOCK_SET, COL_DURATION, COL_AT_END,
-	COL_COUNT = COL_AT_END
-};
-
-static const char load_query[] =
+const char tex_load_query[] =
 	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
 	"process_id, thread_id, span_id, upstream_span_id, attributes, tags OPERATOR(pg_catalog.->>) 'task_id', "
 	"causality_vector::trace_ext.vclock, lock_set, duration_ns, stamped_at_end "
@@ -77,12 +69,12 @@ typedef struct ThreadEntry
 /* One row of the query. */
 typedef struct Row
 {
-	Datum		values[COL_COUNT];
-	bool		isnull[COL_COUNT];
+	const Datum *values;
+	const bool *isnull;
 } Row;
 
-#define ROW_VALUE(row, col)		((row)->values[(col) - 1])
-#define ROW_IS_NULL(row, col)	((row)->isnull[(col) - 1])
+#define ROW_VALUE(row, col)		((row)->values[col])
+#define ROW_IS_NULL(row, col)	((row)->isnull[col])
 
 /* An empty history in the current memory context, which holds all of it and should be its own. */
 TexHistory *
@@ -155,7 +147,7 @@ add_event(TexHistory *history)
 
 	if (history->nevents == history->events_room)
 	{
-		history->events_room = Max(1024, history->events_room * 2);
+		history->events_room = Max(64, history->events_room * 2);
 		history->events = enlarge(history, history->events,
 								  sizeof(TexEvent) * (Size) history->events_room);
 	}
@@ -310,7 +302,7 @@ make_data(TexHistory *history)
 {
 	TexAccessData *data = MemoryContextAllocZero(history->context, sizeof(TexAccessData));
 
-	data->variable = data->location = data->isolation = data->transaction = data->by = TEX_NO_NAME;
+	data->variable = data->location = data->isolation = data->transaction = data->by = data->message = TEX_NO_NAME;
 	return data;
 }
 
@@ -346,13 +338,13 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 	event->data->old_value = value_field(history, attributes, "old_value", is_column, &ignored);
 	event->data->new_value = value_field(history, attributes, "new_value", is_column,
 										 &event->data->value_left_out);
-	if (!ROW_IS_NULL(row, COL_LOCK_SET))
+	if (!ROW_IS_NULL(row, TEX_COL_LOCK_SET))
 	{
 		Datum	   *elements;
 		bool	   *isnull;
 		int			n;
 
-		deconstruct_array(DatumGetArrayTypeP(ROW_VALUE(row, COL_LOCK_SET)), TEXTOID, -1, false,
+		deconstruct_array(DatumGetArrayTypeP(ROW_VALUE(row, TEX_COL_LOCK_SET)), TEXTOID, -1, false,
 						  TYPALIGN_INT, &elements, &isnull, &n);
 		if (n > 0)
 			event->data->locks = MemoryContextAlloc(history->context, sizeof(int32) * n);
@@ -441,6 +433,35 @@ read_query(TexHistory *history, TexEvent *event, Jsonb *attributes, const char *
 	event->data->of_session = true;
 }
 
+/* What an error says of itself. */
+static void
+read_message(TexHistory *history, TexEvent *event, Row *row)
+{
+	JsonbValue	buffer;
+	JsonbValue *value;
+	char	   *said;
+	int			length;
+
+	if (++history->nmessages > TEX_MOST_MESSAGES || ROW_IS_NULL(row, TEX_COL_ATTRIBUTES))
+		return;
+	value = field(DatumGetJsonbP(ROW_VALUE(row, TEX_COL_ATTRIBUTES)), "message", &buffer);
+	if (value == NULL || value->type == jbvNull)
+		return;
+	if (value->type == jbvString)
+	{
+		said = value->val.string.val;
+		length = value->val.string.len;
+	}
+	else
+	{
+		said = TextDatumGetCString(DirectFunctionCall2(jsonb_object_field_text, ROW_VALUE(row, TEX_COL_ATTRIBUTES),
+													   CStringGetTextDatum("message")));
+		length = strlen(said);
+	}
+	event->data = make_data(history);
+	event->data->message = tex_strings_add(history->names, said, pg_mbcharcliplen(said, length, TEX_LONGEST_MESSAGE));
+}
+
 /* What depends on the kind of the event. Attributes are detoasted only where something is in them. */
 static void
 read_kind(TexHistory *history, TexEvent *event, Row *row)
@@ -448,11 +469,11 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 	Jsonb	   *attributes = NULL;
 	const char *name = tex_history_text(history, event->name);
 
-	if (!ROW_IS_NULL(row, COL_ATTRIBUTES) &&
+	if (!ROW_IS_NULL(row, TEX_COL_ATTRIBUTES) &&
 		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
 		 event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
 		 event->kind == TEX_HTTP_RESPONSE || event->kind == TEX_DATABASE_QUERY))
-		attributes = DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
+		attributes = DatumGetJsonbP(ROW_VALUE(row, TEX_COL_ATTRIBUTES));
 
 	switch (event->kind)
 	{
@@ -475,6 +496,10 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 		case TEX_CUSTOM:
 			if (tex_is_rollback(name))
 				event->flags |= TEX_EVENT_FAILED;
+			break;
+		case TEX_ERROR:
+			if (history->keeps_messages)
+				read_message(history, event, row);
 			break;
 		default:
 			break;
@@ -500,7 +525,7 @@ kind_of(TexHistory *history, Oid label)
 static void
 read_otlp(TexHistory *history, TexEvent *event, Row *row)
 {
-	Jsonb	   *attributes = ROW_IS_NULL(row, COL_ATTRIBUTES) ? NULL : DatumGetJsonbP(ROW_VALUE(row, COL_ATTRIBUTES));
+	Jsonb	   *attributes = ROW_IS_NULL(row, TEX_COL_ATTRIBUTES) ? NULL : DatumGetJsonbP(ROW_VALUE(row, TEX_COL_ATTRIBUTES));
 	JsonbValue	buffer;
 	JsonbValue *ns = field(attributes, "timestamp_ns", &buffer);
 	int			rest;
@@ -516,9 +541,9 @@ read_otlp(TexHistory *history, TexEvent *event, Row *row)
 			event->at_ns = rest;
 	}
 	event->ended_ns = event->at_ns;
-	if (!ROW_IS_NULL(row, COL_DURATION) && DatumGetInt64(ROW_VALUE(row, COL_DURATION)) > 0)
+	if (!ROW_IS_NULL(row, TEX_COL_DURATION) && DatumGetInt64(ROW_VALUE(row, TEX_COL_DURATION)) > 0)
 	{
-		rest = DatumGetInt64(ROW_VALUE(row, COL_DURATION)) % 1000;
+		rest = DatumGetInt64(ROW_VALUE(row, TEX_COL_DURATION)) % 1000;
 		event->ended_ns += rest >= 500 ? rest - 1000 : rest;
 	}
 }
@@ -528,36 +553,36 @@ static void
 read_row(TexHistory *history, Row *row, TexRole role)
 {
 	TexEvent   *event;
-	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, COL_TRACE_ID)), role);
+	int32		trace = add_trace(history, DatumGetUUIDP(ROW_VALUE(row, TEX_COL_TRACE_ID)), role);
 	int32		instance;
 	int32		process;
 	bool		is_task;
 
 	event = add_event(history);
 	event->trace = trace;
-	event->id = *DatumGetUUIDP(ROW_VALUE(row, COL_ID));
+	event->id = *DatumGetUUIDP(ROW_VALUE(row, TEX_COL_ID));
 	event->parent = TEX_NO_EVENT;
-	if (ROW_IS_NULL(row, COL_PARENT_ID))
+	if (ROW_IS_NULL(row, TEX_COL_PARENT_ID))
 		event->parent_id = event->id;	/* no event is its own parent */
 	else
-		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, COL_PARENT_ID));
-	event->at = DatumGetTimestampTz(ROW_VALUE(row, COL_AT));
-	event->extent = tex_extent_of_columns(event->at, ROW_VALUE(row, COL_DURATION), ROW_IS_NULL(row, COL_DURATION),
-										  ROW_VALUE(row, COL_AT_END), ROW_IS_NULL(row, COL_AT_END));
-	event->kind = kind_of(history, DatumGetObjectId(ROW_VALUE(row, COL_KIND)));
-	event->name = name_of_datum(history, row, COL_NAME);
-	event->span = name_of_datum(history, row, COL_SPAN);
-	event->upstream = name_of_datum(history, row, COL_UPSTREAM);
+		event->parent_id = *DatumGetUUIDP(ROW_VALUE(row, TEX_COL_PARENT_ID));
+	event->at = DatumGetTimestampTz(ROW_VALUE(row, TEX_COL_AT));
+	event->extent = tex_extent_of_columns(event->at, ROW_VALUE(row, TEX_COL_DURATION), ROW_IS_NULL(row, TEX_COL_DURATION),
+										  ROW_VALUE(row, TEX_COL_AT_END), ROW_IS_NULL(row, TEX_COL_AT_END));
+	event->kind = kind_of(history, DatumGetObjectId(ROW_VALUE(row, TEX_COL_KIND)));
+	event->name = name_of_datum(history, row, TEX_COL_NAME);
+	event->span = name_of_datum(history, row, TEX_COL_SPAN);
+	event->upstream = name_of_datum(history, row, TEX_COL_UPSTREAM);
 	event->lock = TEX_NO_NAME;
 
 	/* Where it happened, and in what: the task that it names, else its thread. */
-	instance = event->instance_name = name_of_datum(history, row, COL_INSTANCE);
-	process = ROW_IS_NULL(row, COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, COL_PROCESS));
-	event->service = name_of_datum(history, row, COL_SERVICE);
+	instance = event->instance_name = name_of_datum(history, row, TEX_COL_INSTANCE);
+	process = ROW_IS_NULL(row, TEX_COL_PROCESS) ? -1 : DatumGetInt32(ROW_VALUE(row, TEX_COL_PROCESS));
+	event->service = name_of_datum(history, row, TEX_COL_SERVICE);
 	event->instance = compose(history, 'i', event->service, instance, 0);
 	event->place = compose(history, 'p', event->service, instance, process);
-	event->thread_name = name_of_datum(history, row, COL_THREAD);
-	event->task = name_of_datum(history, row, COL_TASK);
+	event->thread_name = name_of_datum(history, row, TEX_COL_THREAD);
+	event->task = name_of_datum(history, row, TEX_COL_TASK);
 	is_task = event->task != TEX_NO_NAME;
 	event->thread = thread_of(history, trace, event->place,
 							  is_task ? event->task : event->thread_name, is_task);
@@ -566,11 +591,11 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	if (event->span == event->thread_name &&
 		tex_otlp_is_id_of(&event->id, &history->traces[trace].id, tex_history_text(history, event->span)))
 		read_otlp(history, event, row);
-	if (!ROW_IS_NULL(row, COL_CLOCK))
+	if (!ROW_IS_NULL(row, TEX_COL_CLOCK))
 	{
 		MemoryContext old = MemoryContextSwitchTo(history->context);
 
-		event->clock = (TexVclock *) PG_DETOAST_DATUM_COPY(ROW_VALUE(row, COL_CLOCK));
+		event->clock = (TexVclock *) PG_DETOAST_DATUM_COPY(ROW_VALUE(row, TEX_COL_CLOCK));
 		MemoryContextSwitchTo(old);
 	}
 }
@@ -601,21 +626,23 @@ load_links(TexHistory *history, Datum ids)
 	SPI_execute_with_args(links_query, 1, types, &ids, NULL, true, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Row			row;
+		Datum		values[4];
+		bool		isnull[4];
+		Row			row = {values, isnull};
 		TexSpanLink *link;
 
 		CHECK_FOR_INTERRUPTS();
-		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, row.values, row.isnull);
+		heap_deform_tuple(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, values, isnull);
 		if (history->nlinks == history->links_room)
 		{
 			history->links_room = Max(64, history->links_room * 2);
 			history->links = enlarge(history, history->links, sizeof(TexSpanLink) * (Size) history->links_room);
 		}
 		link = &history->links[history->nlinks++];
-		link->trace = tex_history_trace(history, DatumGetUUIDP(row.values[0]));
-		link->span = name_of_datum(history, &row, 2);
-		link->linked_trace = *DatumGetUUIDP(row.values[2]);
-		link->linked_span = name_of_datum(history, &row, 4);
+		link->trace = tex_history_trace(history, DatumGetUUIDP(values[0]));
+		link->span = name_of_datum(history, &row, 1);
+		link->linked_trace = *DatumGetUUIDP(values[2]);
+		link->linked_span = name_of_datum(history, &row, 3);
 		/* Its trace may have left. */
 		if (link->trace < 0)
 			history->nlinks--;
@@ -623,18 +650,19 @@ load_links(TexHistory *history, Datum ids)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* A trace and the history that it goes to. */
-typedef struct Target
+/* Adds an event, given as a row of tex_load_query. */
+void
+tex_history_take(TexHistory *history, const Datum *values, const bool *isnull, TexRole role)
 {
-	pg_uuid_t	id;
-	TexHistory *history;
-} Target;
+	Row			row = {values, isnull};
+
+	read_row(history, &row, role);
+}
 
 /* Where the rows of a query go. */
 typedef struct Destination
 {
-	TexHistory *history;		/* where all go, or NULL */
-	HTAB	   *targets;		/* ... or which each goes to */
+	TexHistory *history;
 	TexRole		role;
 } Destination;
 
@@ -643,14 +671,8 @@ static void
 take_row(TupleTableSlot *slot, void *arg)
 {
 	const Destination *to = arg;
-	TexHistory *history = to->history;
-	Row			row;
 
-	memcpy(row.values, slot->tts_values, sizeof(row.values));
-	memcpy(row.isnull, slot->tts_isnull, sizeof(row.isnull));
-	if (history == NULL)
-		history = ((Target *) hash_search(to->targets, DatumGetUUIDP(ROW_VALUE(&row, COL_TRACE_ID)), HASH_FIND, NULL))->history;
-	read_row(history, &row, to->role);
+	tex_history_take(to->history, slot->tts_values, slot->tts_isnull, to->role);
 }
 
 /* Adds the events of some traces, and the links of those that have consumers. */
@@ -660,7 +682,7 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	bool		had_consumers = history->has_consumers;
 
 	history->has_consumers = false;
-	tex_query_traces(load_query, tex_history_ranges(history), ids, n, take_row, &(Destination) {history, NULL, role});
+	tex_query_traces(tex_load_query, tex_history_ranges(history), ids, n, take_row, &(Destination) {history, role});
 	if (history->has_consumers)
 	{
 		int			nesting = tex_no_jit();
@@ -671,25 +693,12 @@ load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 	history->has_consumers |= had_consumers;
 }
 
-/*
- * Loads some traces, each into an empty history of its own, by one query: neighbours in time, no more
- * than a query should read. What holds for tex_history_load() holds here; the ranges are the caller's.
- */
+/* What is needed beside the events of a trace that were given to tex_history_take(). Within an SPI connection. */
 void
-tex_history_load_each(TexHistory **histories, const TexRanges *ranges, const pg_uuid_t *ids, int n)
+tex_history_complete(TexHistory *history, const pg_uuid_t *id)
 {
-	HASHCTL		ctl = {.keysize = sizeof(pg_uuid_t),.entrysize = sizeof(Target),.hcxt = CurrentMemoryContext};
-	HTAB	   *targets = hash_create("histories of traces", n, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-
-	for (int i = 0; i < n; i++)
-		((Target *) hash_search(targets, &ids[i], HASH_ENTER, NULL))->history = histories[i];
-	tex_query_traces(load_query, ranges, ids, n, take_row, &(Destination) {NULL, targets, TEX_ROLE_HOME});
-	for (int i = 0; i < n; i++)
-	{
-		if (histories[i]->has_consumers)
-			load_links(histories[i], tex_uuid_array(&ids[i], 1));
-	}
-	hash_destroy(targets);
+	if (history->has_consumers)
+		load_links(history, tex_uuid_array(id, 1));
 }
 
 /*

@@ -52,6 +52,7 @@ typedef struct TexAccessData
 	int32		isolation;		/* of an access that a database took itself, else TEX_NO_NAME */
 	int32		transaction;	/* the same: which transaction of the backend it was */
 	int32		by;				/* the same: who ran it, where its trace has no request */
+	int32		message;		/* of an error, what it says of itself, where that is kept */
 	bool		incomplete;		/* the same: some reads of its trace before it were not taken */
 	bool		row_locked;		/* the same: it read under a row lock */
 	bool		of_session;		/* of a statement: its trace is all that a session of a database did */
@@ -87,7 +88,7 @@ typedef struct TexEvent
 	int16		at_ns;			/* of OpenTelemetry: nanoseconds after "at", 0 to 999 */
 	int16		ended_ns;		/* ... after extent.ended, -500 to 1500 */
 	TexAccessData *data;		/* of an access or a function call; of an acquire that says where it is; of a
-								 * statement of a session */
+								 * statement of a session; of an error whose message is kept */
 	TexVclock  *clock;			/* the client's, or NULL */
 } TexEvent;
 
@@ -143,11 +144,30 @@ typedef struct TexHistory
 	Oid			kinds[TEX_KIND_COUNT];	/* labels of the enum, while this is loaded */
 	bool		has_locks;
 	bool		has_consumers;	/* of OpenTelemetry, so that links count */
+	bool		keeps_messages; /* of errors, as far as tex_messages_kept() says */
+	int32		nmessages;
 } TexHistory;
+
+/* What more errors say is not kept, nor what one says in more characters. */
+#define TEX_MOST_MESSAGES	1000
+#define TEX_LONGEST_MESSAGE 1000
+
+/* The columns of rows that become events, from 0. */
+enum
+{
+	TEX_COL_TRACE_ID, TEX_COL_ID, TEX_COL_PARENT_ID, TEX_COL_AT, TEX_COL_KIND, TEX_COL_NAME,
+	TEX_COL_SERVICE, TEX_COL_INSTANCE, TEX_COL_PROCESS, TEX_COL_THREAD, TEX_COL_SPAN, TEX_COL_UPSTREAM,
+	TEX_COL_ATTRIBUTES, TEX_COL_TASK, TEX_COL_CLOCK, TEX_COL_LOCK_SET, TEX_COL_DURATION, TEX_COL_AT_END,
+	TEX_COL_COUNT
+};
+
+/* The query whose rows these are, for tex_query_traces(). */
+extern const char tex_load_query[];
 
 extern TexHistory *tex_history_create(void);
 extern const TexRanges *tex_history_ranges(TexHistory *history);
-extern void tex_history_load_each(TexHistory **histories, const TexRanges *ranges, const pg_uuid_t *ids, int n);
+extern void tex_history_take(TexHistory *history, const Datum *values, const bool *isnull, TexRole role);
+extern void tex_history_complete(TexHistory *history, const pg_uuid_t *id);
 extern bool tex_is_global_lock(const char *name);
 extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role);
 extern void tex_history_times(TexHistory *history);
@@ -161,6 +181,13 @@ tex_traces_wanted(const TexTrace *a, const TexTrace *b)
 {
 	return (a->role == TEX_ROLE_HOME && b->role != TEX_ROLE_CONTEXT) ||
 		(b->role == TEX_ROLE_HOME && a->role != TEX_ROLE_CONTEXT);
+}
+
+/* Whether what each error says is kept; of too many, nothing is. */
+static inline bool
+tex_messages_kept(const TexHistory *history)
+{
+	return history->keeps_messages && history->nmessages <= TEX_MOST_MESSAGES;
 }
 
 static inline const char *

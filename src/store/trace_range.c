@@ -65,10 +65,14 @@
 
 /* Columns of summary_base and summary_deltas, from 1. */
 #define COL_TRACE_ID 1
+#define COL_ERRORS 3
 #define COL_FIRST 5
 #define COL_LAST 6
 #define COL_STARTED 7
 #define COL_ENDED 8
+
+/* A fold asks for any number of traces, each once. */
+#define MOST_STORED 10000
 
 PG_FUNCTION_INFO_V1(tex_duration_ms);
 PG_FUNCTION_INFO_V1(tex_shifted);
@@ -80,11 +84,12 @@ typedef struct Times
 	TexRange	extent;
 } Times;
 
-/* What the outstanding deltas say of a trace; an element of a hash. */
+/* What the outstanding deltas, or the base, say of a trace; an element of a hash. */
 typedef struct TimesEntry
 {
 	pg_uuid_t	id;
 	Times		times;
+	bool		has_errors;		/* by the base; without a promise */
 } TimesEntry;
 
 /* Relations; for bsearch() once they are sorted. */
@@ -98,6 +103,7 @@ typedef struct OidSet
 struct TexRanges
 {
 	HTAB	   *outstanding;	/* by trace, of the deltas; of a router all that nodes said */
+	HTAB	   *stored;			/* by trace, what the base said: who reads many traces asks for each several times */
 	TexRange	uncounted;		/* of partitions that may have rows no delta tells of */
 	bool		of_nodes;		/* the summaries are on nodes, see tex_ranges_learn() */
 };
@@ -452,6 +458,7 @@ tex_ranges_create(void)
 
 	ranges->outstanding = hash_create("ranges of deltas", 64, &ctl,
 									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	ranges->stored = hash_create("ranges of the base", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ranges->of_nodes = tex_is_router();
 	if (ranges->of_nodes)
 		ranges->uncounted = (TexRange) TEX_NO_RANGE;	/* what a node says of a trace it sees as it sees the rows */
@@ -528,25 +535,44 @@ time_column(HeapTuple tuple, int column, TupleDesc desc)
 }
 
 /* What the base says of a trace, in the active snapshot. */
-static Times
-base_times(Relation base, Oid index, const pg_uuid_t *id)
+static TimesEntry
+read_base(Relation base, Oid index, const pg_uuid_t *id)
 {
 	TupleDesc	desc = RelationGetDescr(base);
-	Times		times = no_times;
+	TimesEntry	said = {*id, no_times, false};
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
+	bool		isnull;
 
 	ScanKeyInit(&key, COL_TRACE_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(id));
 	scan = systable_beginscan(base, index, true, GetActiveSnapshot(), 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		times = (Times) {
-		{time_column(tuple, COL_FIRST, desc), time_column(tuple, COL_LAST, desc)},
-		{time_column(tuple, COL_STARTED, desc), time_column(tuple, COL_ENDED, desc)}
-	};
+	{
+		said.times = (Times) {
+			{time_column(tuple, COL_FIRST, desc), time_column(tuple, COL_LAST, desc)},
+			{time_column(tuple, COL_STARTED, desc), time_column(tuple, COL_ENDED, desc)}
+		};
+		said.has_errors = DatumGetInt64(heap_getattr(tuple, COL_ERRORS, desc, &isnull)) > 0;
+	}
 	systable_endscan(scan);
-	return times;
+	return said;
+}
+
+/* The same, of the first MOST_STORED traces read once. */
+static TimesEntry
+stored_times(const TexRanges *ranges, Relation base, Oid index, const pg_uuid_t *id)
+{
+	TimesEntry *entry = hash_search(ranges->stored, id, HASH_FIND, NULL);
+	TimesEntry	said;
+
+	if (entry)
+		return *entry;
+	said = read_base(base, index, id);
+	if (hash_get_num_entries(ranges->stored) < MOST_STORED)
+		*(TimesEntry *) hash_search(ranges->stored, id, HASH_ENTER, NULL) = said;
+	return said;
 }
 
 /* The times of some traces. */
@@ -574,10 +600,22 @@ times_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
 		CHECK_FOR_INTERRUPTS();
 		if (entry)
 			times = times_union(times, entry->times);
-		times = times_union(times, base_times(base, index, &ids[i]));
+		times = times_union(times, stored_times(ranges, base, index, &ids[i]).times);
 	}
 	table_close(base, AccessShareLock);
 	return times;
+}
+
+/*
+ * Whether the base counts errors in a trace, whose range has been asked for; of a router, never. A
+ * hint: what is outstanding may bring some, and take them.
+ */
+bool
+tex_has_errors(const TexRanges *ranges, const pg_uuid_t *id)
+{
+	const TimesEntry *entry = hash_search(ranges->stored, id, HASH_FIND, NULL);
+
+	return entry && entry->has_errors;
 }
 
 /*

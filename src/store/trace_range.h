@@ -32,6 +32,7 @@ extern void tex_ranges_learn(const TexRanges *ranges, const pg_uuid_t *ids, int 
 extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 
 extern TexExtent tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id);
+extern bool tex_has_errors(const TexRanges *ranges, const pg_uuid_t *id);
 extern void tex_sort_by_start(const TexRanges *ranges, pg_uuid_t *ids, int n);
 extern pg_uuid_t *tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n);
 
