@@ -344,7 +344,7 @@ compare_rows(const void *a, const void *b)
 
 /*
  * By name, so that other columns of the table get their defaults. Where rows may be there already
- * each is looked for before, and said to be there afterwards, which is a fifth of the work.
+ * each is looked for before, and said to be there afterwards: what is known to be new need not be.
  */
 static SPIPlanPtr
 prepare_insert(bool all_new)
