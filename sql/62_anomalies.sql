@@ -333,27 +333,30 @@ COMMENT ON FUNCTION trace_ext_internal.sweep_anomaly_parts(int) IS
 -- In the order they came, which is nearly that of their times. Of one that is queued
 -- again behind these it is looked at again.
 CREATE FUNCTION trace_ext_internal.take_anomaly_queue(most_traces int) RETURNS uuid[]
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     most_events constant bigint := most_traces * 50;
+    places tid[];
     ids uuid[];
 BEGIN
-    WITH next AS MATERIALIZED (
-        -- A trace has a row for each fold that touched it. Rows that somebody else deletes are not waited for.
-        SELECT q.ctid AS place, q.trace_id FROM trace_ext.anomaly_queue q LIMIT most_traces * 4 FOR UPDATE SKIP LOCKED
-    ), sized AS (
-        SELECT n.trace_id, n.number,
-               coalesce(sum(b.event_count) OVER (ORDER BY n.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-          FROM (SELECT trace_id, row_number() OVER (ORDER BY min(place)) AS number FROM next GROUP BY trace_id) AS n
-          LEFT JOIN trace_ext.summary_base b ON b.trace_id = n.trace_id
-         WHERE n.number <= most_traces
+    SELECT array_agg(p.place) INTO places
+      FROM (SELECT n.places, coalesce(sum(b.event_count) OVER (ORDER BY n.first_place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+              -- A trace has a row for each fold that touched it.
+              FROM (SELECT q.trace_id, array_agg(q.place) AS places, min(q.place) AS first_place
+                      FROM (SELECT q.ctid AS place, q.trace_id FROM trace_ext.anomaly_queue q LIMIT most_traces * 4) AS q
+                     GROUP BY q.trace_id ORDER BY first_place LIMIT most_traces) AS n
+              LEFT JOIN trace_ext.summary_base b ON b.trace_id = n.trace_id) AS s,
+           LATERAL unnest(s.places) AS p (place)
+     WHERE s.before < most_events;
+    -- Rows that somebody else deletes are not waited for.
+    WITH mine AS MATERIALIZED (
+        SELECT q.ctid AS place FROM trace_ext.anomaly_queue q WHERE q.ctid = ANY (places) FOR UPDATE SKIP LOCKED
     ), taken AS (
-        DELETE FROM trace_ext.anomaly_queue
-         WHERE ctid = ANY (ARRAY(SELECT n.place FROM next n JOIN sized s USING (trace_id) WHERE s.before < most_events))
-        RETURNING trace_id
+        DELETE FROM trace_ext.anomaly_queue WHERE ctid = ANY (ARRAY(SELECT m.place FROM mine m)) RETURNING trace_id
     )
-    SELECT array_agg(DISTINCT trace_id) INTO ids FROM taken;
+    SELECT array_agg(DISTINCT t.trace_id) INTO ids FROM taken t;
     RETURN coalesce(ids, '{}');
 END
 $$;

@@ -331,6 +331,7 @@ new_history(Search *s)
 	TexHistory *history = tex_history_create();
 
 	history->keeps_messages = true;
+	history->without_values = true;
 	history->ranges = s->ranges;
 	MemoryContextSwitchTo(old);
 	return history;
@@ -385,8 +386,8 @@ take_event(TupleTableSlot *slot, void *arg)
 static int
 compare_moments(const void *a, const void *b)
 {
-	const Moment *x = a;
-	const Moment *y = b;
+	const Moment *x = *(Moment *const *) a;
+	const Moment *y = *(Moment *const *) b;
 
 	CHECK_FOR_INTERRUPTS();
 	if (x->instance != y->instance)
@@ -398,18 +399,18 @@ compare_moments(const void *a, const void *b)
 
 /* How long the longest part of a trace is that is of one instance; "ended" is its last end. */
 static int64
-longest_part(const Moment *moments, int32 n, TimestampTz *ended)
+longest_part(Moment *const *moments, int32 n, TimestampTz *ended)
 {
-	TexExtent	part = moments[0].extent;
+	TexExtent	part = moments[0]->extent;
 	int64		longest = 0;
 
 	*ended = part.ended;
 	for (int32 i = 0; i < n; i++)
 	{
-		if (i > 0 && moments[i].instance != moments[i - 1].instance)
-			part = moments[i].extent;
-		part.started = Min(part.started, moments[i].extent.started);
-		part.ended = Max(part.ended, moments[i].extent.ended);
+		if (i > 0 && moments[i]->instance != moments[i - 1]->instance)
+			part = moments[i]->extent;
+		part.started = Min(part.started, moments[i]->extent.started);
+		part.ended = Max(part.ended, moments[i]->extent.ended);
 		*ended = Max(*ended, part.ended);
 		longest = Max(longest, tex_usecs_between(part.started, part.ended));
 	}
@@ -421,23 +422,23 @@ longest_part(const Moment *moments, int32 n, TimestampTz *ended)
  * events of a microsecond comes first is not known here, so the next one is of a later time.
  */
 static TimestampTz
-latest_limit(const Looked *trace, const Moment *moments, int32 n, int32 acquire, TimestampTz trace_ended)
+latest_limit(const Looked *trace, Moment *const *moments, int32 n, int32 acquire, TimestampTz trace_ended)
 {
-	const Moment *moment = &moments[acquire];
+	const Moment *moment = moments[acquire];
 
 	if (moment->extent.ended > moment->extent.started)
 		return moment->extent.ended;
-	for (int32 i = acquire + 1; i < n && moments[i].thread == moment->thread && moments[i].instance == moment->instance; i++)
-		if (moments[i].at > moment->at)
+	for (int32 i = acquire + 1; i < n && moments[i]->thread == moment->thread && moments[i]->instance == moment->instance; i++)
+		if (moments[i]->at > moment->at)
 			/* An answer begins where it ends, once its request has the time that it took. */
-			return moments[i].kind == TEX_HTTP_RESPONSE || moments[i].kind == TEX_DATABASE_RESULT ?
-				moments[i].extent.ended : moments[i].extent.started;
+			return moments[i]->kind == TEX_HTTP_RESPONSE || moments[i]->kind == TEX_DATABASE_RESULT ?
+				moments[i]->extent.ended : moments[i]->extent.started;
 	return trace->has_release ? trace_ended : moment->extent.ended;
 }
 
 /* Notes the acquires of a trace that can have waited long. */
 static void
-judge_waits(Search *s, Looked *trace, const Moment *moments, int32 n)
+judge_waits(Search *s, Looked *trace, Moment *const *moments, int32 n)
 {
 	TimestampTz ended;
 	int64		longest = longest_part(moments, n, &ended);
@@ -446,13 +447,13 @@ judge_waits(Search *s, Looked *trace, const Moment *moments, int32 n)
 
 	for (int32 i = 0; i < n; i++)
 	{
-		Acquire    *acquire = moments[i].acquire;
+		Acquire    *acquire = moments[i]->acquire;
 
 		CHECK_FOR_INTERRUPTS();
 		if (acquire == NULL)
 			continue;
 		acquire->trace = trace;
-		acquire->started = moments[i].extent.started;
+		acquire->started = moments[i]->extent.started;
 		acquire->limit = latest_limit(trace, moments, n, i, ended);
 		acquire->least = least;
 		if (tex_usecs_between(acquire->started, acquire->limit) < least)
@@ -469,15 +470,15 @@ find_waits(Search *s)
 	for (int32 i = 0; i < s->nlooked; i++)
 	{
 		Looked	   *trace = s->looked[i];
-		Moment	   *moments;
+		Moment	  **moments;
 		int32		n = 0;
 
 		if (!trace->takes_lock)
 			continue;
-		moments = tex_new_array(sizeof(Moment), trace->nmoments, 0);
-		for (const Moment *moment = trace->moments; moment; moment = moment->next)
-			moments[n++] = *moment;
-		qsort(moments, n, sizeof(Moment), compare_moments);
+		moments = tex_new_array(sizeof(Moment *), trace->nmoments, 0);
+		for (Moment *moment = trace->moments; moment; moment = moment->next)
+			moments[n++] = moment;
+		qsort(moments, n, sizeof(Moment *), compare_moments);
 		judge_waits(s, trace, moments, n);
 		pfree(moments);
 	}

@@ -332,6 +332,8 @@ read_access(TexHistory *history, TexEvent *event, Jsonb *attributes, Row *row)
 	event->order = tex_access_order(event->access,
 									tex_history_text(history, string_field(history, attributes, "ordering")));
 	event->data->variable = variable_identity(history, event);
+	if (history->without_values)
+		return;
 	event->data->location = string_field(history, attributes, "location");
 	read_watched(history, event->data, attributes);
 	is_column = event->data->isolation != TEX_NO_NAME;
@@ -388,6 +390,8 @@ file_and_line(TexHistory *history, Jsonb *attributes)
 static void
 read_function_call(TexHistory *history, TexEvent *event, Jsonb *attributes)
 {
+	if (history->without_values)
+		return;
 	event->data = make_data(history);
 	event->data->location = file_and_line(history, attributes);
 }
@@ -408,7 +412,7 @@ read_lock(TexHistory *history, TexEvent *event, Jsonb *attributes)
 	if (type != TEX_NO_NAME)
 		event->flags |= mode_flags[tex_lock_mode(tex_history_text(history, type))];
 	history->has_locks = true;
-	if (event->kind == TEX_LOCK_RELEASE)
+	if (event->kind == TEX_LOCK_RELEASE || history->without_values)
 		return;
 	location = string_field(history, attributes, "location");
 	if (location == TEX_NO_NAME)

@@ -144,6 +144,7 @@ typedef struct TexHistory
 	Oid			kinds[TEX_KIND_COUNT];	/* labels of the enum, while this is loaded */
 	bool		has_locks;
 	bool		has_consumers;	/* of OpenTelemetry, so that links count */
+	bool		without_values; /* only what order depends on is kept: no values, no place in the code */
 	bool		keeps_messages; /* of errors, as far as tex_messages_kept() says */
 	int32		nmessages;
 } TexHistory;
