@@ -30,11 +30,19 @@ CREATE FUNCTION trace_ext_internal.health_causes(
 #variable_conflict use_column
 BEGIN
     RETURN (
-        -- By hour and kind, as the index has them: a service may have a thousand variables, which take no time.
-        WITH wanted AS MATERIALIZED (
-            SELECT DISTINCT b.hour, b.kind FROM trace_ext.count_base b
-             WHERE b.hour >= least(before_from, from_hour) AND b.hour < until_hour AND (b.hour >= from_hour OR b.hour < before_until) AND b.service_name = service
-               AND ((failing AND b.kind = 'Error') OR (slow AND b.kind NOT IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(b.latency) <> 0))
+        -- By hour and kind, as the index has them: a service may have a thousand variables, which take no time,
+        -- and its rows of an hour are found among those of all services.
+        WITH hours AS MATERIALIZED (
+            SELECT h.hour FROM generate_series(greatest(least(before_from, from_hour), (SELECT min(b.hour) FROM trace_ext.count_base b)), until_hour - interval '1 hour', '1 hour') AS h (hour)
+             WHERE h.hour >= from_hour OR h.hour < before_until
+        ), wanted AS MATERIALIZED (
+            SELECT h.hour, b.kind
+              FROM hours h CROSS JOIN LATERAL (
+                   SELECT c.kind FROM trace_ext.count_base c WHERE c.hour = h.hour AND c.service_name = service AND c.kind = 'Error' AND failing
+                   UNION ALL
+                   SELECT c.kind FROM trace_ext.count_base c
+                    WHERE c.hour = h.hour AND c.service_name = service AND c.kind NOT IN ('HttpRequest', 'HttpResponse') AND (c.kind <> 'Error' OR NOT failing)
+                      AND slow AND trace_ext.total_count(c.latency) <> 0) AS b
         ), counted AS MATERIALIZED (
             SELECT l.kind, l.operation,
                    sum(l.calls) FILTER (WHERE l.hour >= from_hour) AS calls,

@@ -44,9 +44,9 @@ SELECT a.id, a.occurrences, p.* FROM anomalies a
 CALL plain.look();
 CALL job_anomalies(NULL);
 SELECT anomalies_needed() IS NULL AS at_rest, anomalies_open, anomaly_queue FROM status;
-SELECT * FROM slow_events('{}');
-SELECT * FROM slow_events(NULL);
-SELECT * FROM slow_events(ARRAY[NULL, plain.id('1')]);
+SELECT * FROM anomalies_of('{}');
+SELECT * FROM anomalies_of(NULL);
+SELECT * FROM anomalies_of(ARRAY[NULL, plain.id('1')]);
 
 -- A spread of zero does not make everything slow: 10 ms each, so 20 ms is the bound, and more than that is slow. Faster never is.
 CALL plain.calls(200, '2001-02-03 04:00+00', 10);
@@ -70,13 +70,11 @@ CREATE TEMP TABLE slow AS SELECT sample_trace_id AS trace_id FROM anomalies;
 GRANT SELECT ON slow TO trace_ext_test_anomalies;
 SET ROLE trace_ext_test_anomalies;
 SELECT a.kind, round(a.actual_ms) AS actual_ms FROM slow, trace_anomalies(trace_id) a;
-SELECT a.kind FROM slow, trace_ext_internal.slow_events(ARRAY[trace_id]) a;
 RESET ROLE;
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY none ON events TO trace_ext_test_anomalies USING (false);
 SET ROLE trace_ext_test_anomalies;
 SELECT a.kind FROM slow, trace_anomalies(trace_id) a;
-SELECT a.kind FROM slow, trace_ext_internal.slow_events(ARRAY[trace_id]) a;
 RESET ROLE;
 DROP POLICY none ON events;
 ALTER TABLE events DISABLE ROW LEVEL SECURITY;
@@ -331,7 +329,7 @@ END $$;
 CREATE TABLE plain.answers AS SELECT plain.deliver(b) AS answer FROM unnest(ARRAY[1, 1, 5, 5, 20, 20]) b;
 SELECT count(DISTINCT answer) AS different, min(answer) ~ '^6 anomalies' AS all_found FROM plain.answers;
 -- They are those that one look at all traces finds.
-SELECT * FROM (SELECT service_name, operation, count(*), max(score) FROM slow_events(ARRAY(SELECT trace_id FROM trace_summaries)) GROUP BY 1, 2
+SELECT * FROM (SELECT service_name, operation, count(*), max(score) FROM anomalies_of(ARRAY(SELECT trace_id FROM trace_summaries)) GROUP BY 1, 2
                EXCEPT SELECT service_name, operation, occurrences, score FROM anomalies) d;
 
 -- One pass over many traces finds what a look at each trace as a whole finds, with all that ran beside it.
@@ -391,9 +389,10 @@ DROP TABLE compared;
 BEGIN;
 CREATE OR REPLACE FUNCTION trace_ext_internal.anomalies_of(trace_ids uuid[])
     RETURNS TABLE (trace_id uuid, event_id uuid, kind text, severity text, service_name text, operation text,
-                   actual_ms double precision, expected_ms double precision, score double precision, evidence text) LANGUAGE sql STABLE AS $$
+                   actual_ms double precision, expected_ms double precision, score double precision, evidence text, seen_at timestamptz)
+    LANGUAGE sql STABLE AS $$
     SELECT e.trace_id, CASE WHEN k.kind = 'error' THEN e.id END, k.kind, k.severity, e.service_name, NULL, NULL::float8, NULL::float8,
-           CASE WHEN k.kind = 'error' THEN 1.5 END, k.kind || ' in ' || e.name
+           CASE WHEN k.kind = 'error' THEN 1.5 END, k.kind || ' in ' || e.name, CASE WHEN k.kind = 'error' THEN e."timestamp" END
       FROM trace_ext.events e, (VALUES ('error', 'INFO'), ('long gap', 'CRITICAL'), ('lock wait', 'strange')) AS k (kind, severity)
      WHERE e.trace_id = ANY (trace_ids) $$;
 TRUNCATE events, anomalies, anomaly_parts, anomaly_queue;

@@ -99,13 +99,12 @@ SELECT * FROM plain.wrong_baselines();
 
 -- The baseline of an event: hours before its own, whenever it comes.
 SELECT hour, calls, round(p50_ms) AS p50 FROM unnest(ARRAY['2001-02-03 04:00+00', '2001-02-03 05:00+00', '2001-02-03 06:00+00', '2001-02-03 07:00+00', '2001-02-03 08:00+00',
-       '2001-02-10 04:00+00', '2001-02-10 05:00+00', '2001-02-10 06:00+00']::timestamptz[]) AS hour,
-       LATERAL baseline_of('bank', 'FunctionCall', 'transfer', hour);
-SELECT calls, p50_ms FROM baseline_of(NULL, 'FunctionCall', 'transfer', '2001-02-03 06:00+00');
-SELECT calls, p50_ms FROM baseline_of(NULL, 'FunctionCall', 'transfer', '2001-02-03 05:00+00');
-SELECT calls, p50_ms FROM baseline_of('bank', 'FunctionCall', '(other)', '2001-02-03 06:00+00');
-SELECT calls, p50_ms FROM baseline_of('bank', 'FunctionCall', NULL, '2001-02-03 06:00+00');
-SELECT b.* FROM unnest(ARRAY['4713-11-24 00:00+00 BC', '294276-12-31 23:00+00']::timestamptz[]) AS hour, LATERAL baseline_of('bank', 'FunctionCall', 'transfer', hour) b;
+       '2001-02-10 04:00+00', '2001-02-10 05:00+00', '2001-02-10 06:00+00']::timestamptz[]) AS hour
+  LEFT JOIN LATERAL baselines_of('{bank}', '{FunctionCall}', '{transfer}', ARRAY[hour]) ON true;
+SELECT n, calls, p50_ms FROM baselines_of('{NULL,NULL,bank,bank}', '{FunctionCall,FunctionCall,FunctionCall,FunctionCall}', '{transfer,transfer,(other),NULL}',
+       '{2001-02-03 06:00+00,2001-02-03 05:00+00,2001-02-03 06:00+00,2001-02-03 06:00+00}') ORDER BY n;
+SELECT * FROM baselines_of('{bank,bank}', '{FunctionCall,FunctionCall}', '{transfer,transfer}', ARRAY['4713-11-24 00:00+00 BC', '294276-12-31 23:00+00']::timestamptz[]) ORDER BY n;
+SELECT * FROM baselines_of('{}', '{}', '{}', '{}');
 
 -- Partitions come and go, summaries are rebuilt, and the store is emptied.
 CREATE TABLE plain.p2001 (LIKE events INCLUDING CONSTRAINTS);

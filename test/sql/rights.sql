@@ -117,7 +117,7 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('write baselines', $$DELETE FROM trace_ext.baseline_metrics$$),
     ('job_baselines', $$CALL trace_ext.job_baselines()$$),
     ('job_anomalies', $$CALL trace_ext.job_anomalies()$$),
-    ('slow_events', $$SELECT * FROM trace_ext_internal.slow_events('{}')$$),
+    ('anomalies_of', $$SELECT * FROM trace_ext_internal.anomalies_of('{}')$$),
     ('CREATE in schema', $$CREATE TABLE trace_ext.mine ()$$),
     ('ATTACH', $$ALTER TABLE trace_ext.events DETACH PARTITION public.events_p2001$$),
     ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.note_event()$$);
