@@ -4,8 +4,9 @@
 #
 # Two clients send batches of 1,000 events, in turns with these two jobs and without;
 # fold and detect run in both cases. There are baselines for what they send, so each
-# trace is judged. The rollups of the last part are written directly: 30 services of
-# 200 operations, 168 hours at full size.
+# trace is judged. Then one session sends, folds and looks by itself, and tells what CPU
+# each took. The rollups of the last part are written directly: 30 services of 200
+# operations, 168 hours at full size.
 #
 # shellcheck shell=bash
 
@@ -47,6 +48,17 @@ bench_baselines()
 		"$(calc "$peer / $hour")" '>=' 100
 }
 
+# The job's part of the CPU that it takes to store, fold and look at the same events.
+cpu_of_looking()
+{
+	local ingest fold looking
+	empty_events
+	run_sql -c 'TRUNCATE trace_ext.anomalies, trace_ext.anomaly_parts, trace_ext.anomaly_queue'
+	read -r ingest fold looking < <(run_sql -f "$BENCH/anomalies_cpu.sql")
+	result "CPU of the job anomalies (peer: of ingest_events() and fold())" "$(calc "$looking") s" "$(calc "$ingest + $fold") s" \
+		"$(calc "$looking / ($ingest + $fold + $looking)")" '<=' 0.05
+}
+
 bench_anomalies()
 {
 	local round without=() with=() ratios=()
@@ -73,6 +85,7 @@ bench_anomalies()
 	say "    $(run_sql -c "SELECT count(*) || ' anomalies, ' || coalesce(sum(occurrences), 0) || ' occurrences' FROM trace_ext.anomalies")"
 	result "events looked at a second (peer: sent by 2 clients)" "$(per_second "$LOOKED_AT")" "$(per_second "$(median "${with[@]}")")" \
 		"$(calc "$LOOKED_AT / $(median "${with[@]}")")" '>=' 1
+	cpu_of_looking
 	empty_events
 	bench_baselines
 	run_sql -c 'ALTER SYSTEM RESET trace_ext.workers' -c 'ALTER SYSTEM RESET trace_ext.slow_factor'

@@ -334,7 +334,7 @@ COMMENT ON FUNCTION trace_ext_internal.sweep_anomaly_parts(int) IS
 -- again behind these it is looked at again.
 CREATE FUNCTION trace_ext_internal.take_anomaly_queue(most_traces int) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     most_events constant bigint := most_traces * 50;
@@ -343,9 +343,9 @@ DECLARE
 BEGIN
     SELECT array_agg(p.place) INTO places
       FROM (SELECT n.places, coalesce(sum(b.event_count) OVER (ORDER BY n.first_place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-              -- A trace has a row for each fold that touched it.
+              -- A trace has a row for each fold that touched it, mostly one.
               FROM (SELECT q.trace_id, array_agg(q.place) AS places, min(q.place) AS first_place
-                      FROM (SELECT q.ctid AS place, q.trace_id FROM trace_ext.anomaly_queue q LIMIT most_traces * 4) AS q
+                      FROM (SELECT q.ctid AS place, q.trace_id FROM trace_ext.anomaly_queue q LIMIT most_traces * 2) AS q
                      GROUP BY q.trace_id ORDER BY first_place LIMIT most_traces) AS n
               LEFT JOIN trace_ext.summary_base b ON b.trace_id = n.trace_id) AS s,
            LATERAL unnest(s.places) AS p (place)

@@ -139,12 +139,14 @@ tex_slow_sentence(const char *service, const char *operation, double actual_ms, 
 
 	initStringInfo(&text);
 	if (judge->key.kind == TEX_LOCK_ACQUIRE)
-		appendStringInfoString(&text, "to get lock ");
+		appendStringInfoString(&text, "lock ");
 	appendStringInfoString(&text, operation ? operation : "a request");
 	if (service)
 		appendStringInfo(&text, " of %s", service);
 	appendStringInfoString(&text, " took ");
 	tex_say_ms(&text, actual_ms);
+	if (judge->key.kind == TEX_LOCK_ACQUIRE)
+		appendStringInfoString(&text, " to get");
 	appendStringInfo(&text, "; 99 of 100 %s", judge->key.kind == TEX_HTTP_RESPONSE ? "answers of this service " : "");
 	if (judge->p99_ms > 0)
 	{
