@@ -15,8 +15,9 @@ CREATE FUNCTION trace_ext_internal.rate_text(per_second double precision) RETURN
                 ELSE trace_ext_internal.number_text(per_second * 3600) || ' requests an hour' END;
 COMMENT ON FUNCTION trace_ext_internal.rate_text(double precision) IS 'requests a second in the unit that fits';
 
+-- STABLE, as the text of an enum is: so the planner puts it in place of the call.
 CREATE FUNCTION trace_ext_internal.operation_text(kind event_kind, operation text) RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     RETURN kind || ' ' || CASE WHEN length(operation) > 80 THEN left(operation, 77) || '...' ELSE coalesce(operation, '(no name)') END;
 COMMENT ON FUNCTION trace_ext_internal.operation_text(event_kind, text) IS 'an operation within a sentence';
 
@@ -100,7 +101,7 @@ COMMENT ON FUNCTION trace_ext_internal.health_causes(text, timestamptz, timestam
 
 -- When services were seen last, what is not folded included.
 CREATE FUNCTION trace_ext_internal.services_seen(at timestamptz) RETURNS TABLE (service_name text, last_seen timestamptz)
-    LANGUAGE sql STABLE ROWS 30 SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE ROWS 30
     BEGIN ATOMIC
     SELECT s.service_name, max(s.last_seen)
       FROM (SELECT b.service_name, b.last_seen FROM trace_ext.service_seen b
@@ -152,11 +153,9 @@ BEGIN
                trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse') AND trace_ext.total_count(k.latency) <> 0) AS http_latency
           -- As kind_latencies, which would add up twice.
           FROM (SELECT b.service_name, b.hour, b.kind, b.event_count, b.error_count, b.latency FROM trace_ext.count_base b
-                 WHERE b.hour >= looked_from AND b.hour < w.until_hour
                 UNION ALL
-                SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency FROM trace_ext.count_deltas d
-                 WHERE d.hour >= looked_from AND d.hour < w.until_hour) AS k
-         WHERE k.service_name IS NOT NULL
+                SELECT d.service_name, d.hour, d.kind, d.event_count, d.error_count, d.latency FROM trace_ext.count_deltas d) AS k
+         WHERE k.hour >= looked_from AND k.hour < w.until_hour AND k.service_name IS NOT NULL
          GROUP BY k.service_name, k.hour
         HAVING sum(k.event_count) > 0
     ), without_http AS MATERIALIZED (
