@@ -23,8 +23,8 @@ COMMENT ON FUNCTION trace_ext_internal.operation_text(event_kind, text) IS 'an o
 
 -- What its errors are, and where the time of a request went that it did not take before.
 CREATE FUNCTION trace_ext_internal.health_causes(
-    service text, from_hour timestamptz, until_hour timestamptz, requests double precision,
-    before_from timestamptz, before_until timestamptz, requests_before double precision, failing boolean, slow boolean) RETURNS text[]
+    service text, its_hours timestamptz[], from_hour timestamptz, requests double precision,
+    before_until timestamptz, requests_before double precision, failing boolean, slow boolean) RETURNS text[]
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off SET plan_cache_mode = force_generic_plan SET enable_sort = off
     SET enable_bitmapscan = off
     AS $$
@@ -34,8 +34,7 @@ BEGIN
         -- By hour and kind, as the index has them: a service may have a thousand variables, which take no time,
         -- and its rows of an hour are found among those of all services.
         WITH hours AS MATERIALIZED (
-            SELECT h.hour FROM generate_series(greatest(least(before_from, from_hour), (SELECT min(b.hour) FROM trace_ext.count_base b)), until_hour - interval '1 hour', '1 hour') AS h (hour)
-             WHERE h.hour >= from_hour OR h.hour < before_until
+            SELECT h.hour FROM unnest(its_hours) AS h (hour) WHERE h.hour >= from_hour OR h.hour < before_until
         ), wanted AS MATERIALIZED (
             SELECT h.hour, b.kind
               FROM hours h CROSS JOIN LATERAL (
@@ -55,7 +54,7 @@ BEGIN
                            SELECT * FROM trace_ext.operation_base o WHERE o.hour = w.hour AND o.service_name = service AND o.kind = w.kind OFFSET 0) AS b
                     UNION ALL
                     SELECT d.hour, d.kind, trace_ext_internal.counted_as(d.service_name, d.operation), d.event_count, d.latency FROM trace_ext.count_deltas d
-                     WHERE d.hour >= least(before_from, from_hour) AND d.hour < until_hour AND (d.hour >= from_hour OR d.hour < before_until) AND d.service_name = service
+                     WHERE d.service_name = service AND d.hour IN (SELECT h.hour FROM hours h)
                        AND ((failing AND d.kind = 'Error') OR (slow AND d.kind NOT IN ('HttpRequest', 'HttpResponse') AND d.latency IS NOT NULL))) AS l
              GROUP BY l.kind, l.operation
         ), failures AS (
@@ -96,7 +95,7 @@ BEGIN
                  WHERE slow AND requests_before > 0 AND NOT EXISTS (SELECT FROM slower)) AS s);
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.health_causes(text, timestamptz, timestamptz, double precision, timestamptz, timestamptz, double precision, boolean, boolean) IS
+COMMENT ON FUNCTION trace_ext_internal.health_causes(text, timestamptz[], timestamptz, double precision, timestamptz, double precision, boolean, boolean) IS
     'why a service is ill, in sentences: its errors by operation, and the operations that take more of a request than in the hours before; NULL where nothing shows';
 
 -- When services were seen last, what is not folded included.
@@ -245,7 +244,7 @@ BEGIN
                     THEN format('p95 %s, usually %s', trace_ext_internal.duration_text(d.q[2] / 1e6), trace_ext_internal.duration_text(d.usual_p95 / 1e6))
                     ELSE format('median %s, usually %s', trace_ext_internal.duration_text(d.q[1] / 1e6), trace_ext_internal.duration_text(d.usual_p50 / 1e6)) END] END
                || CASE WHEN (d.is_failing OR d.is_slow) AND d.requests > 0 THEN
-                    trace_ext_internal.health_causes(d.service_name, w.from_hour, w.until_hour, d.requests, looked_from, d.well_until,
+                    trace_ext_internal.health_causes(d.service_name, ARRAY(SELECT h.hour FROM hours h WHERE h.service_name = d.service_name), w.from_hour, d.requests, d.well_until,
                         (SELECT nullif(sum(h.requests), 0) FROM hours h WHERE h.service_name = d.service_name AND h.hour < d.well_until)::double precision,
                         d.is_failing, d.is_slow) END AS reasons
           FROM dated d
