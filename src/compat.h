@@ -13,6 +13,7 @@
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/memutils.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -172,8 +173,8 @@ tex_next_lock(int partition, PROCLOCK *held)
 #endif
 
 /*
- * Walks over the settings, at least those that are not at their defaults; none may be
- * changed meanwhile.  From 16 on these are in a list of their own, whose head is private:
+ * Walks over the settings, at least those in which sessions may differ and which are not
+ * at their defaults; none may be changed meanwhile.  From 16 on these are in a list of their own, whose head is private:
  * it is the link in that list that no setting has.
  */
 #if PG_VERSION_NUM >= 160000
@@ -226,11 +227,40 @@ typedef struct TexSettingsScan
 	struct config_generic **end;
 } TexSettingsScan;
 
+/*
+ * Those in which sessions may differ, about half of all, are remembered.  What is defined
+ * stays where it is; but a placeholder may give way to another setting, unseen.
+ */
 static inline void
 tex_settings_begin(TexSettingsScan *scan)
 {
-	scan->at = get_guc_variables();
-	scan->end = scan->at + GetNumConfigOptions();
+	static struct config_generic **differing = NULL;
+	static int	n_differing;
+	static int	known = 0;
+	static bool placeholders = false;
+	int			n = GetNumConfigOptions();
+
+	if (n != known || placeholders)
+	{
+		struct config_generic **all = get_guc_variables();
+
+		if (differing)
+			pfree(differing);
+		differing = NULL;
+		known = 0;
+		differing = MemoryContextAlloc(TopMemoryContext, n * sizeof(struct config_generic *));
+		n_differing = 0;
+		placeholders = false;
+		for (int i = 0; i < n; i++)
+		{
+			placeholders |= (all[i]->flags & GUC_CUSTOM_PLACEHOLDER) != 0;
+			if (all[i]->context > PGC_SIGHUP)
+				differing[n_differing++] = all[i];
+		}
+		known = n;
+	}
+	scan->at = differing;
+	scan->end = differing + n_differing;
 }
 
 static inline struct config_generic *

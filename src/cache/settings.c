@@ -188,30 +188,109 @@ hash_settings(TexSettings *hashes)
 }
 
 /*
+ * What the settings were when they were hashed: those that anybody has set, and their
+ * values.  A setting is known by where it is; but a placeholder, which may be gone since,
+ * by its name as well.
+ */
+typedef struct Seen
+{
+	const struct config_generic *setting;	/* not to be looked into */
+	Size		size;			/* of its value in seen_values */
+	Size		name_size;		/* of its name after that, or 0 */
+} Seen;
+
+static Seen *seen = NULL;
+static int	n_seen = 0;
+static StringInfoData seen_values;
+
+static Size
+name_size(const struct config_generic *setting)
+{
+	return (setting->flags & GUC_CUSTOM_PLACEHOLDER) != 0 ? strlen(setting->name) + 1 : 0;
+}
+
+/* Are they still the same? */
+static bool
+is_as_seen(void)
+{
+	const char *value_seen = seen_values.data;
+	int			i = 0;
+	TexSettingsScan scan;
+	struct config_generic *setting;
+
+	tex_settings_begin(&scan);
+	while ((setting = tex_settings_next(&scan)) != NULL)
+	{
+		Size		size;
+		const void *value;
+
+		if (setting->source == PGC_S_DEFAULT)
+			continue;
+		value = value_of(setting, false, &size);
+		if (i == n_seen || seen[i].setting != setting || seen[i].size != size ||
+			(size > 0 && memcmp(value, value_seen, size) != 0))
+			return false;
+		value_seen += size;
+		if (seen[i].name_size != name_size(setting) ||
+			(seen[i].name_size > 0 && memcmp(setting->name, value_seen, seen[i].name_size) != 0))
+			return false;
+		value_seen += seen[i].name_size;
+		i++;
+	}
+	return i == n_seen;
+}
+
+/* Takes them down. */
+static void
+see(void)
+{
+	TexSettingsScan scan;
+	struct config_generic *setting;
+	int			n = 0;
+
+	/* Who runs out of memory here has seen none. */
+	n_seen = 0;
+	tex_buffer_begin(&seen_values);
+	tex_settings_begin(&scan);
+	while (tex_settings_next(&scan) != NULL)
+		n++;
+	if (seen)
+		pfree(seen);
+	seen = NULL;
+	seen = MemoryContextAlloc(TopMemoryContext, n * sizeof(Seen));
+	n = 0;
+	tex_settings_begin(&scan);
+	while ((setting = tex_settings_next(&scan)) != NULL)
+	{
+		const void *value;
+
+		if (setting->source == PGC_S_DEFAULT)
+			continue;
+		seen[n].setting = setting;
+		value = value_of(setting, false, &seen[n].size);
+		if (value)
+			appendBinaryStringInfo(&seen_values, value, (int) seen[n].size);
+		seen[n].name_size = name_size(setting);
+		appendBinaryStringInfo(&seen_values, setting->name, (int) seen[n].name_size);
+		n++;
+	}
+	n_seen = n;
+}
+
+/*
  * The settings as they are.  They are mostly the same as last time: then nothing is
  * hashed.  The result is good until the next call.
  */
 const TexSettings *
 tex_settings_now(void)
 {
-	static StringInfoData last;
-	static StringInfoData now;
 	static TexSettings hashes;
-	TexSettingsScan scan;
-	struct config_generic *setting;
 
-	tex_buffer_begin(&now);
-	tex_settings_begin(&scan);
-	while ((setting = tex_settings_next(&scan)) != NULL)
+	if (n_seen == 0 || !is_as_seen())
 	{
-		if (is_set(setting))
-			add_setting(&now, setting);
-	}
-	if (last.data == NULL || now.len != last.len || memcmp(now.data, last.data, now.len) != 0)
-	{
-		tex_buffer_begin(&last);
+		n_seen = 0;
 		hash_settings(&hashes);
-		appendBinaryStringInfo(&last, now.data, now.len);
+		see();
 	}
 	return &hashes;
 }
