@@ -73,8 +73,19 @@ typedef enum State
 	COMPUTE,					/* for all */
 	RENEW,						/* the same, in place of what was found */
 	ALONE,						/* for this caller, aside of the cache */
-	DONE
+	DONE,
+	UNANSWERED					/* nothing good was found, and nothing may be computed */
 } State;
+
+/* What a call has come to, beside its state. */
+typedef struct Progress
+{
+	TexCall    *call;
+	bool		may_compute;
+	State		if_missing;		/* where it goes on if nothing good is found */
+	bool		mine;			/* others wait for what this session computes */
+	uint32		successes;		/* computations that ended well before this one joins */
+} Progress;
 
 /* What a look at a result says of it. */
 typedef enum Verdict
@@ -268,6 +279,85 @@ say_not_preloaded(void)
 	said = true;
 }
 
+/* ----------------------------------------------------------------
+ *		States, of which each says the next
+ * ----------------------------------------------------------------
+ */
+static State
+identify(TexCall *call)
+{
+	AcceptInvalidationMessages();
+	tex_call_identify(call);
+	if (tex_cache_mode != TEX_CACHE_OFF)
+		tex_call_require_ttl(call);
+	return may_use_cache(call) ? LOOK : ALONE;
+}
+
+static State
+look_and_decide(Progress *progress)
+{
+	switch (look(progress->call, progress->if_missing == JOIN))
+	{
+		case RIGHT:
+		case YOUNG:
+			return DONE;
+		case WORN:
+			progress->mine = true;
+			return RENEW;
+		case NOT_FOR_ME:
+			return ALONE;
+		case WRONG:
+			break;
+	}
+	if (!progress->may_compute)
+		return UNANSWERED;
+	/* The only way to JOIN, NEXT or, by a lock, to COMPUTE. */
+	tex_failures_check(&progress->call->attempt);
+	return progress->if_missing;
+}
+
+static State
+join(Progress *progress)
+{
+	TexCall    *call = progress->call;
+
+	progress->successes = tex_failures_successes(&call->attempt);
+	track(call);
+	progress->if_missing = COMPUTE;
+	progress->mine = tex_attempt_begin(&call->attempt);
+	if (progress->mine)
+		return LOOK;
+	return TransactionIdIsValid(GetTopTransactionIdIfAny()) ? COMPUTE : WAIT;
+}
+
+/* Of those who waited for one that succeeded, all compute side by side; else one at a time. */
+static State
+come_next(Progress *progress)
+{
+	TexCacheKey *attempt = &progress->call->attempt;
+
+	progress->if_missing = COMPUTE;
+	if (tex_failures_successes(attempt) != progress->successes)
+		return COMPUTE;
+	tex_attempt_take(attempt);
+	progress->mine = tex_failures_successes(attempt) == progress->successes;
+	if (!progress->mine)
+		tex_attempt_end(attempt);
+	return LOOK;
+}
+
+static State
+compute_alone(const Progress *progress)
+{
+	if (!progress->may_compute)
+		return UNANSWERED;
+	tex_cache_count(TEX_CACHE_BYPASSES, 1);
+	tex_compute(progress->call);
+	if (progress->mine)
+		tex_failures_clear(&progress->call->attempt);
+	return DONE;
+}
+
 /*
  * Answers a call, whose text, arguments, ttl and places for rows are set: puts the rows
  * into its store; without one it only sees to it that the cache has them.  An active
@@ -280,109 +370,52 @@ say_not_preloaded(void)
 bool
 tex_cached_answer(TexCall *call, bool may_compute)
 {
+	Progress	progress = {.call = call,.may_compute = may_compute,.if_missing = JOIN};
 	State		state = IDENTIFY;
-	State		if_missing = JOIN;
-	bool		mine = false;	/* others wait for what this session computes */
-	uint32		successes = 0;	/* computations that ended well before this one joins */
 
-	while (state != DONE)
+	while (state != DONE && state != UNANSWERED)
 	{
 		switch (state)
 		{
 			case IDENTIFY:
-				AcceptInvalidationMessages();
-				tex_call_identify(call);
-				if (tex_cache_mode != TEX_CACHE_OFF)
-					tex_call_require_ttl(call);
-				state = may_use_cache(call) ? LOOK : ALONE;
+				state = identify(call);
 				break;
-
 			case LOOK:
-				switch (look(call, if_missing == JOIN))
-				{
-					case RIGHT:
-					case YOUNG:
-						state = DONE;
-						break;
-					case WORN:
-						mine = true;
-						state = RENEW;
-						break;
-					case NOT_FOR_ME:
-						state = ALONE;
-						break;
-					case WRONG:
-						if (!may_compute)
-							return false;
-						/* The only way to JOIN, NEXT or, by a lock, to COMPUTE. */
-						tex_failures_check(&call->attempt);
-						state = if_missing;
-						break;
-				}
+				state = look_and_decide(&progress);
 				break;
-
 			case JOIN:
-				successes = tex_failures_successes(&call->attempt);
-				track(call);
-				mine = tex_attempt_begin(&call->attempt);
-				if (mine)
-					state = LOOK;
-				else
-					state = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? COMPUTE : WAIT;
-				if_missing = COMPUTE;
+				state = join(&progress);
 				break;
-
 			case WAIT:
 				tex_cache_count(TEX_CACHE_WAITS, 1);
 				tex_attempt_wait(&call->attempt);
+				progress.if_missing = NEXT;
 				state = LOOK;
-				if_missing = NEXT;
 				break;
-
 			case NEXT:
-				if_missing = COMPUTE;
-				if (tex_failures_successes(&call->attempt) != successes)
-				{
-					state = COMPUTE;
-					break;
-				}
-				tex_attempt_take(&call->attempt);
-				/* Those who come after one that succeeded compute side by side. */
-				mine = tex_failures_successes(&call->attempt) == successes;
-				if (!mine)
-					tex_attempt_end(&call->attempt);
-				state = LOOK;
+				state = come_next(&progress);
 				break;
-
 			case COMPUTE:
 				tex_cache_count(TEX_CACHE_MISSES, 1);
 				tex_compute_and_store(call);
 				state = DONE;
 				break;
-
 			case RENEW:
 				tex_compute_and_store(call);
 				tex_cache_count(TEX_CACHE_REFRESHES, 1);
 				state = DONE;
 				break;
-
 			case ALONE:
-				if (!may_compute)
-					return false;
-				tex_cache_count(TEX_CACHE_BYPASSES, 1);
-				tex_compute(call);
-				if (mine)
-					tex_failures_clear(&call->attempt);
-				state = DONE;
+				state = compute_alone(&progress);
 				break;
-
 			case DONE:
+			case UNANSWERED:
 				break;
 		}
 	}
-	if (mine)
+	if (progress.mine)
 		tex_attempt_end(&call->attempt);
-	return true;
+	return state == DONE;
 }
 
 /* A ttl in microseconds, for which a month has 30 days; fails where it is not positive. */
