@@ -415,3 +415,27 @@ DROP SCHEMA cache_test, cache_other CASCADE;
 DROP FOREIGN DATA WRAPPER nowhere CASCADE;
 DROP OWNED BY cache_test_reader, cache_test_other;
 DROP ROLE cache_test_reader, cache_test_other;
+
+-- Settings are told apart whichever way they are set and taken back; also one that is set before the library that defines it is loaded.
+\c -
+SELECT trace_ext_internal.settings_key() AS a \gset
+SET plpgsql.print_strict_params = on;
+SET cache_test.one = 'x';
+SELECT trace_ext_internal.settings_key() AS b \gset
+DO LANGUAGE plpgsql $$ BEGIN NULL; END $$;
+SELECT trace_ext_internal.settings_key() AS c \gset
+SET plpgsql.print_strict_params = off;
+SELECT trace_ext_internal.settings_key() AS d \gset
+SET cache_test.one = 'y';
+SELECT trace_ext_internal.settings_key() AS e \gset
+BEGIN;
+SET LOCAL enable_seqscan = off;
+SELECT trace_ext_internal.settings_key() AS f \gset
+SAVEPOINT s;
+SELECT set_config('enable_indexscan', 'off', true);
+SELECT trace_ext_internal.settings_key() AS g \gset
+ROLLBACK TO s;
+SELECT trace_ext_internal.settings_key() AS h \gset
+COMMIT;
+SELECT trace_ext_internal.settings_key() AS i \gset
+SELECT :a <> :b AS set, :c <> :d AS turned_off, :d <> :e AS another_value, :e <> :f AS local, :f <> :g AS by_function, :h = :f AS taken_back, :i = :e AS ended;

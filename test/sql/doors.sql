@@ -48,6 +48,19 @@ SELECT inserted, rejected FROM trace_ext.ingest_events('{"\u0065vents": [{}]}');
 SELECT inserted, rejected FROM trace_ext.ingest_events('{"\u0065vents": [{}]}'::jsonb);
 SELECT trace_ext.ingest_events('{"events": [], "events": [{}]}');
 DELETE FROM trace_ext.ingest_errors;
+-- Of a key that occurs twice the last counts, however either is spelled. Of what came before, jsonb has no more to judge.
+SELECT what, pg_temp.stored(batch, false) = pg_temp.stored(batch, true) AS same, right(pg_temp.stored(batch, false), 75) AS as_text, left(pg_temp.stored(batch, true), 7) AS as_jsonb
+  FROM (SELECT n, what, pg_temp.event(1000, extra) AS batch
+          FROM (VALUES (1, 'id', '"id": "x", "id": "00000000-0000-0000-0000-0000000000aa", "kind": "Custom"'), (2, 'id, bad at last', '"kind": "Custom", "id": "x"'),
+                       (3, 'kind', '"kind": {"Custom": {"name": "a"}}, "kind": {"FunctionCall": {"function_name": "b"}}'), (4, 'in kind', '"kind": {"Custom": {"name": "a"}, "Custom": {"name": "b"}}'),
+                       (5, 'name', '"kind": {"Custom": {"name": "a", "n\u0061me": "b", "data": {"x": 1, "x": [{"y": 1, "y": 2}]}}}'),
+                       (6, 'metadata', '"kind": "Custom", "metadata": {"service_name": "a", "thread_id": "t"}, "metadata": {"service_name": "b"}'),
+                       (7, 'in metadata', '"kind": "Custom", "metadata": {"tags": {"a": 1, "a": 2}, "service_name": "a", "service_name": null}'),
+                       (8, 'vector', '"kind": "Custom", "causality_vector": {"a": 1, "a": 2}'), (9, 'unknown', '"kind": "Custom", "what": 1, "what": 2'),
+                       (10, 'too deep at first', format('"kind": {"Custom": {"data": %s, "data": 1}}', repeat('[', 200) || repeat(']', 200))),
+                       (11, 'too large at first', '"kind": {"Custom": {"data": 1e500, "data": 1}}')) v (n, what, extra)) p
+ ORDER BY n;
+DELETE FROM trace_ext.ingest_errors;
 
 SELECT inserted, rejected FROM trace_ext.ingest_events(pg_temp.event(1, '"kind": "Custom", "parent_id": "' || md5('doors1')::uuid || '", "metadata": {"duration_ns": 1234.25}'));
 SELECT parent_id, duration_ns, attributes FROM trace_ext.events WHERE trace_id = md5('doors')::uuid;
