@@ -141,12 +141,14 @@ foreach my $write ('DELETE FROM trace_ext.events', 'UPDATE trace_ext.events SET 
 	'WITH gone AS (DELETE FROM trace_ext.events RETURNING 1) SELECT count(*) FROM gone', "SELECT trace_ext.ingest_events(\$json\$" . json_batch(@first) . '$json$::text)',
 	'SELECT trace_ext.detect()', 'CALL trace_ext.detect_all()', 'CALL trace_ext.job_detect()',
 	(map { "INSERT INTO trace_ext.detect_queue (trace_id, queued_at) SELECT gen_random_uuid(), now(); $_" } 'CALL trace_ext.job_detect()', q{SELECT * FROM trace_ext_internal.detect_step('infinity')}), 'SELECT trace_ext.fold()',
+	q{INSERT INTO trace_ext.alert_rules (name, metric, threshold) VALUES ('many', 'per_second', 1000000); CALL trace_ext.job_alerts()},
 	'SELECT trace_ext.rebuild_summaries()', q{SELECT trace_ext.drain_node('postgres')})
 {
 	(my $status, $out, $err) = try_psql($router, "$partial $write", db => 'r');
 	like($err, qr/ERROR.*second/s, "$write, partial: fails, and names the node");
 }
 is(stored($n1), $router->safe_psql('half', 'SELECT count(*) FROM trace_ext.events'), 'and nothing is written');
+$router->safe_psql('r', 'DELETE FROM trace_ext.alert_rules; DELETE FROM trace_ext.detect_queue');
 is($router->safe_psql('r', "$partial SELECT trace_ext.count_events()"), stored($n1), 'of the nodes that are up');
 # What is missing something is kept for nobody.
 my $cached = q{SELECT n FROM trace_ext.cached('SELECT trace_ext.count_events()', '1 hour') AS t (n bigint)};
