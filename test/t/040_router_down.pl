@@ -104,7 +104,7 @@ $router->safe_psql('half', sprintf(q{COPY trace_ext.events FROM '%s/half'}, $n1-
 my $questions = questions($router, 'half', $router->safe_psql('half', 'SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY first_timestamp) FROM trace_ext.trace_summaries'));
 # What findings say is written down: the router has none yet, and shows those that there are.
 my $is = ask($router, 'r', $questions, $partial);
-same_answers_ok($is, ask($router, 'half', $questions), 'partial, one of two nodes', 
+same_answers_ok($is, ask($router, 'half', $questions), 'partial, one of two nodes',
 	status => 'rejected events are of a database', map { $_ => 'says how long ago' } qw(report service_health));
 foreach my $question (map { "SELECT * FROM trace_ext.$_" } 'count_events()', 'list_traces()', "find_variable_races('shop.v1')", "find_races('$here')", "trace_events('$there')", 'events', 'cross_trace_index',
 	'event_counts', "trace_tree('$here')", "waterfall('$here')", 'service_calls', 'operations()', 'system_hotspots()')
@@ -303,7 +303,7 @@ foreach my $role (qw(sender looker nobody_here plain_user))
 	cmp_ok($seen, '>=', $role eq 'looker' ? 20 : 0, "$role: $seen relations have no password");
 }
 ($out, $err) = as_role('boss', q{SELECT name || ': ' || connection_string FROM trace_ext.node_connections()});
-is($out, join("\n", map { sprintf(q{%s: host='%s' port='%d' connect_timeout='10' dbname='fresh' user='router' password='sesame'}, qw(one two)[$_], $nodes[$_]->host, $nodes[$_]->port) } 0, 1),
+is($out, join("\n", map { sprintf(q{%s: connect_timeout='10' host='%s' port='%d' dbname='fresh' user='router' password='sesame'}, qw(one two)[$_], $nodes[$_]->host, $nodes[$_]->port) } 0, 1),
 	'an admin is told how nodes are reached') or note($err);
 # What is told is what add_node() takes, quotes and all.
 $router->safe_psql('other', q{ALTER USER MAPPING FOR PUBLIC SERVER trace_ext_one OPTIONS (SET password $p$it's a \ of 'quotes'$p$)});
