@@ -82,6 +82,7 @@ typedef struct Open
 	TexStatement *statement;
 	List	   *nodes;			/* addresses of PlanStates */
 	List	   *counts;
+	bool		leaves_gap;		/* it returns what is not taken */
 	struct Open *next;
 } Open;
 
@@ -473,8 +474,8 @@ look_at_locks(Look *look, LockRowsState *locks)
 }
 
 /*
- * What an UPDATE returns of columns that it does not set.  Where others set them for it (triggers),
- * or the row may have gone to another partition, nothing is taken.
+ * What an UPDATE returns of columns that it does not set.  Where others may set them for it (triggers),
+ * or the row may have gone to another partition, nothing is taken, which leaves a gap behind the statement.
  */
 static void
 look_at_returning(Look *look, ModifyTableState *modify)
@@ -484,10 +485,11 @@ look_at_returning(Look *look, ModifyTableState *modify)
 	Bitmapset  *returned = NULL;
 	Bitmapset  *updated;
 	Source	   *source;
+	bool		is_covered = modify->rootResultRelInfo == target &&
+		(target->ri_TrigDesc == NULL || (!target->ri_TrigDesc->trig_update_before_row && !target->ri_TrigDesc->trig_update_instead_row));
 	bool		any = false;
 
-	if (modify->operation != CMD_UPDATE || returning == NIL || modify->rootResultRelInfo != target ||
-		(target->ri_TrigDesc && (target->ri_TrigDesc->trig_update_before_row || target->ri_TrigDesc->trig_update_instead_row)))
+	if (modify->operation != CMD_UPDATE || returning == NIL)
 		return;
 	source = make_source(look, &modify->ps, RelationGetRelid(target->ri_RelationDesc), target->ri_RangeTableIndex, NULL);
 	if (source == NULL)
@@ -508,8 +510,14 @@ look_at_returning(Look *look, ModifyTableState *modify)
 			source->column_slots[i] = 0;
 		any |= source->column_slots[i] != 0;
 	}
-	if (any)
+	if (any && is_covered)
 		put_in_front(look, &modify->ps, next_of_returning, list_make1(source));
+	else if (any)
+	{
+		tex_watch_count(TEX_WATCH_NOT_COVERED, 1);
+		pg_atomic_fetch_add_u64(&source->watch->counts->dropped, 1);
+		look->open->leaves_gap = true;
+	}
 }
 
 /* Walks over the nodes of a plan. */
@@ -711,6 +719,8 @@ on_end(QueryDesc *query)
 			continue;
 		*at = open->next;
 		open->statement->computed = NIL;
+		if (open->leaves_gap)
+			tex_watch_gap();
 		tex_watch_statement_ended(open->statement);
 		close_statement(open);
 		break;
