@@ -18,7 +18,7 @@
 #define BOX_WIDTH	170
 #define BOX_HEIGHT	58
 #define ROW			84
-#define COLUMN		(BOX_WIDTH + 190)
+#define COLUMN		(BOX_WIDTH + 210)
 #define TOP			34
 #define MOST_SERVICES 60
 #define MOST_LABELS 3			/* before a service, above what comes to it, and below */
@@ -177,7 +177,7 @@ put_label(Layout *layout, const TexCalls *calls)
 	appendStringInfo(&text, "%lld %s", (long long) calls->calls, calls->errors > 0 ? "failed" : calls->calls == 1 ? "call" : "calls");
 	if (calls->ms >= 0 && calls->errors == 0)
 		appendStringInfo(&text, ", %s%s", layout->services->ms_is, tex_usecs_words((int64) (calls->ms * 1000)));
-	tex_svg_text(layout->svg, left_of(layout, calls->to) - 12, y, 172, TEX_SMALL, TEX_END,
+	tex_svg_text(layout->svg, left_of(layout, calls->to) - 12, y, 192, TEX_SMALL, TEX_END,
 				 calls->errors > 0 ? "bad over" : "dim over", text.data);
 	pfree(text.data);
 }
