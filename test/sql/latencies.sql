@@ -4,6 +4,9 @@
 \set plain :abs_srcdir '/plain.sql'
 \set ECHO none
 \i :plain
+\getenv no_workers PG_ABS_SRCDIR
+\set no_workers :no_workers '/no_workers.sql'
+\i :no_workers
 \set ECHO all
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
@@ -116,3 +119,7 @@ RESET trace_ext.max_operations;
 TRUNCATE events;
 SELECT count(*) FROM latencies;
 DROP SCHEMA plain CASCADE;
+\set ECHO none
+\getenv workers_back PG_ABS_SRCDIR
+\set workers_back :workers_back '/workers_back.sql'
+\i :workers_back
