@@ -201,6 +201,12 @@ use_link(TexSources *sources, const TexOtlpRecord *span, const TexOtlpLink *link
 	row->values[3] = span_of(link->span_id, row->key + 2 * TEX_TRACE_ID_LEN + TEX_SPAN_ID_LEN);
 	row->values[4] = TimestampTzGetDatum((TimestampTz) (span->time / 1000) -
 										 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	/* Most have none, and a span may have very many links. */
+	if (link->attributes.first == NULL)
+	{
+		row->nulls[5] = 'n';
+		return;
+	}
 	tex_object_begin(&object);
 	tex_object_attributes(&object, "attributes", &link->attributes);
 	if (object.members == 0)
