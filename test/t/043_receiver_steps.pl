@@ -1,4 +1,4 @@
-# 041_receiver_steps.pl
+# 043_receiver_steps.pl
 #		A long body is stored in steps, between which others are served; what is stored in steps is what
 #		would be stored at once.
 

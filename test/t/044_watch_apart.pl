@@ -1,4 +1,4 @@
-# 045_watch_apart.pl
+# 044_watch_apart.pl
 #		Traces of watched tables that met no other one are not looked at: what is found is the same as where
 #		all are.
 
