@@ -32,11 +32,11 @@ CREATE FUNCTION trace_ext_internal.health_causes(
 BEGIN
     RETURN (
         -- By hour and kind, as the index has them: a service may have a thousand variables, which take no time,
-        -- and its rows of an hour are found among those of all services.
+        -- and its rows of an hour are found among those of all services. On a router each node has one.
         WITH hours AS MATERIALIZED (
-            SELECT h.hour FROM unnest(its_hours) AS h (hour) WHERE h.hour >= from_hour OR h.hour < before_until
+            SELECT DISTINCT h.hour FROM unnest(its_hours) AS h (hour) WHERE h.hour >= from_hour OR h.hour < before_until
         ), wanted AS MATERIALIZED (
-            SELECT h.hour, b.kind
+            SELECT DISTINCT h.hour, b.kind
               FROM hours h CROSS JOIN LATERAL (
                    SELECT c.kind FROM trace_ext.count_base c WHERE c.hour = h.hour AND c.service_name = service AND c.kind = 'Error' AND failing
                    UNION ALL
