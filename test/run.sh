@@ -210,17 +210,19 @@ pg_regress_suite()
 }
 
 # Without its shared memory, with it, and with workers that fold, look for races and
-# make partitions meanwhile: all must give the same.
+# make partitions meanwhile: all must give the same. Without autovacuum, which comes when it
+# comes: a step of retention gives up its lock on a partition that is just being analysed,
+# as it should. The other suites have it at work.
 suite_regress()
 {
 	local most all
 	mapfile -t most < <(sql_tests most)
 	mapfile -t all < <(sql_tests all)
-	restart
+	restart autovacuum=off
 	pg_regress_suite "regress, not preloaded" REGRESS "${most[@]}"
-	restart shared_preload_libraries=trace_ext trace_ext.workers=off
+	restart autovacuum=off shared_preload_libraries=trace_ext trace_ext.workers=off
 	pg_regress_suite "regress, preloaded" REGRESS "${all[@]}"
-	restart shared_preload_libraries=trace_ext
+	restart autovacuum=off shared_preload_libraries=trace_ext
 	pg_regress_suite "regress, beside workers" REGRESS "${most[@]}"
 	restart shared_preload_libraries=trace_ext trace_ext.workers=off
 }
@@ -506,12 +508,10 @@ allocate_first()
 	say "$library"
 }
 
-# Without autovacuum, which comes when it comes: a step of retention gives up its lock on
-# a partition that is just being analysed, as it should. TAP tests have it at work.
 restart()
 {
 	cluster_stop "$CLUSTER"
-	cluster_start "$CLUSTER" autovacuum=off "$@"
+	cluster_start "$CLUSTER" "$@"
 }
 
 # One stream, so that the totals are the last line of it.

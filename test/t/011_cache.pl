@@ -20,8 +20,8 @@ my @settings = (
 	shared_preload_libraries => 'trace_ext',
 	max_prepared_transactions => 10,
 	max_connections => 120,
-	# What is computed is counted here, and an ANALYZE of what it reads, or of a catalog, changes no answer.
-	autovacuum_naptime => '1s',
+	# What is computed is counted here.
+	autovacuum => 'off',
 	restart_after_crash => 'on',
 	wal_retrieve_retry_interval => '100ms',
 	'trace_ext.cache_size' => '4MB',
