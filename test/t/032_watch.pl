@@ -251,7 +251,8 @@ for my $round (1 .. 2)
 	is(sql('SELECT * FROM trace_ext.verify_summaries()'), '', 'summaries are exact');
 }
 is(counts('buffer_full + errors + not_covered + too_much_memory'), 0, 'nothing was dropped');
-cmp_ok($all_apart, '>', 0, "some traces were not looked at: $all_apart");
+# Where all of them met, which is up to chance, none: 044_watch_apart.pl has some for sure.
+note("$all_apart traces were not looked at");
 cmp_ok($checks{$_}, '>', 0, "$_: $checks{$_} of them were certain") foreach sort keys %checks;
 
 # Prepared transactions: what they did happened when they have committed, across a restart; else never.
