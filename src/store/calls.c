@@ -31,6 +31,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -750,6 +751,14 @@ TexTraceReader *
 tex_calls_reader(void)
 {
 	return tex_trace_reader_create(column_names, COL_COUNT);
+}
+
+/* Who reads these tables by C functions must have the right that a query of service_calls needs. */
+void
+tex_require_calls(void)
+{
+	if (pg_class_aclcheck(tex_relation_oid("service_calls"), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, "service_calls");
 }
 
 /*

@@ -45,6 +45,7 @@ typedef struct TexCalls
 /* Services of producers in traces that are not here, by the id of the start of their span; see tex_producers_create(). */
 typedef struct HTAB TexProducers;
 
+extern void tex_require_calls(void);
 extern TexTraceReader *tex_calls_reader(void);
 extern const TexCalls *tex_calls_of(TexTraceReader *reader, const pg_uuid_t *trace_id, const TexProducers *elsewhere);
 extern text *tex_service_of_producer(TexTraceReader *reader, const pg_uuid_t *trace_id, const pg_uuid_t *start);

@@ -9,12 +9,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
@@ -26,14 +24,6 @@
 
 PG_FUNCTION_INFO_V1(tex_producers_of);
 PG_FUNCTION_INFO_V1(tex_linked_calls);
-
-/* The functions here read tables by themselves, so they check what a query would. */
-static void
-require_calls(void)
-{
-	if (pg_class_aclcheck(tex_relation_oid("service_calls"), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, "service_calls");
-}
 
 /* The elements of an array without NULLs. */
 static Datum *
@@ -76,7 +66,7 @@ tex_producers_of(PG_FUNCTION_ARGS)
 	ArrayBuildState *services = initArrayResult(TEXTOID, CurrentMemoryContext, false);
 	TexTraceReader *reader;
 
-	require_calls();
+	tex_require_calls();
 	require_pairs(n, n_starts);
 	reader = tex_calls_reader();
 	for (int i = 0; i < n; i++)
@@ -133,7 +123,7 @@ tex_linked_calls(PG_FUNCTION_ARGS)
 	TexTraceReader *reader;
 	TexCallSums *sums;
 
-	require_calls();
+	tex_require_calls();
 	InitMaterializedSRF(fcinfo, 0);
 	reader = tex_calls_reader();
 	sums = tex_call_sums_create();

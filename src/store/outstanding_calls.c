@@ -25,7 +25,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -48,14 +47,6 @@
 
 PG_FUNCTION_INFO_V1(tex_trace_calls);
 PG_FUNCTION_INFO_V1(tex_outstanding_calls);
-
-/* The functions here read tables by themselves, so they check what a query would. */
-static void
-require_calls(void)
-{
-	if (pg_class_aclcheck(tex_relation_oid("service_calls"), GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_VIEW, "service_calls");
-}
 
 /* What a trace calls now, packed, in the current memory context; NULL where nothing. */
 static struct varlena *
@@ -82,7 +73,7 @@ tex_trace_calls(PG_FUNCTION_ARGS)
 
 	if (fcinfo->flinfo->fn_extra == NULL)
 	{
-		require_calls();
+		tex_require_calls();
 		/* All calls in one query share its snapshot. */
 		MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 		fcinfo->flinfo->fn_extra = tex_calls_reader();
@@ -247,7 +238,7 @@ tex_outstanding_calls(PG_FUNCTION_ARGS)
 	TexCallSums *sums;
 	HTAB	   *traces;
 
-	require_calls();
+	tex_require_calls();
 	InitMaterializedSRF(fcinfo, 0);
 	sums = tex_call_sums_create();
 	traces = outstanding_traces();
