@@ -42,9 +42,10 @@ BEGIN
     INSERT INTO trace_ext.summary_base (trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services)
     SELECT (r.a[1])::uuid, sum(r.a[2]::bigint), 0, sum(r.a[3]::bigint), min(r.a[4]::timestamptz), max(r.a[5]::timestamptz),
            min(r.a[6]::timestamptz), max(r.a[7]::timestamptz), '{}'
+      -- OFFSET: taken apart once, not for each of its parts.
       FROM (SELECT string_to_array(q.answer, ',') AS a
               FROM trace_ext_internal.ask_about('SELECT concat_ws('','', s.trace_id, s.event_count, s.access_count, s.first_timestamp, s.last_timestamp, s.started_at, s.ended_at) '
-                                                'FROM trace_ext.summary_base s WHERE s.trace_id = ANY ($1)', unknown) q) AS r
+                                                'FROM trace_ext.summary_base s WHERE s.trace_id = ANY ($1)', unknown) q OFFSET 0) AS r
      GROUP BY r.a[1];
 END
 $$;
@@ -70,9 +71,25 @@ BEGIN
      WHERE b.trace_id = ANY (ids) AND EXISTS (SELECT FROM unnest(froms, tos) AS r (f, t) WHERE b.started_at <= r.t AND b.ended_at >= r.f);
 END
 $$;
+-- The base's indexes serve lists and long traces of millions: here they would only cost.
+DROP INDEX trace_ext.summary_base_duration_idx, trace_ext.summary_base_errors_idx, trace_ext.summary_base_long_idx, trace_ext.summary_base_name_idx,
+    trace_ext.summary_base_newest_idx;
+
 -- What calls it sees what it brought.
 ALTER FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestamptz[], uuid[], uuid[]) VOLATILE;
 ALTER FUNCTION trace_ext_internal.rivals_of(uuid[], timestamptz, timestamptz, bigint) VOLATILE;
+
+-- A parent that is nowhere is not on the node of its child either: each node names its traces, and only theirs
+-- are read here.
+ALTER FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) RENAME TO known_to_miss_a_parent;
+CREATE FUNCTION trace_ext_internal.traces_that_miss_a_parent(ids uuid[]) RETURNS uuid[]
+    LANGUAGE sql VOLATILE STRICT
+    BEGIN ATOMIC
+    SELECT trace_ext_internal.known_to_miss_a_parent(ARRAY(
+           SELECT DISTINCT a.answer::uuid
+             FROM trace_ext_internal.ask_about('SELECT unnest(trace_ext_internal.traces_that_miss_a_parent($1))::text', ids) a));
+    END;
+COMMENT ON FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) IS 'as known_to_miss_a_parent(), of those traces of which a node says so';
 
 ALTER FUNCTION trace_ext_internal.take_detect_queue(timestamptz, int) RENAME TO take_known_queue;
 CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_traces int, OUT taken int, OUT ids uuid[])
