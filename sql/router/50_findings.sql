@@ -98,8 +98,13 @@ CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_tra
 BEGIN
     -- A step begins: the last one's are old.
     DELETE FROM ONLY trace_ext.summary_base;
+    -- Those that take_known_queue() chooses from.
     PERFORM trace_ext_internal.load_summaries(ARRAY(
-        SELECT q.trace_id FROM trace_ext.detect_queue q WHERE q.queued_at <= until ORDER BY q.first_timestamp LIMIT most_traces * 4));
+        SELECT p.trace_id
+          FROM (SELECT q.trace_id, row_number() OVER (ORDER BY q.first_timestamp) AS place FROM trace_ext.detect_queue q
+                 WHERE q.queued_at <= until AND (NOT q.waits OR q.queued_at <= clock_timestamp() - current_setting('trace_ext.lateness')::interval)
+                 ORDER BY q.first_timestamp LIMIT greatest(most_traces, 32) * 4) AS p
+         GROUP BY p.trace_id ORDER BY min(p.place) LIMIT greatest(most_traces, 32)));
     SELECT q.taken, q.ids INTO taken, ids FROM trace_ext_internal.take_known_queue(until, most_traces) q;
     PERFORM trace_ext_internal.load_summaries(take_detect_queue.ids);
 END
