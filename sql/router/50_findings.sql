@@ -42,7 +42,6 @@ BEGIN
     INSERT INTO trace_ext.summary_base (trace_id, event_count, error_count, access_count, first_timestamp, last_timestamp, started_at, ended_at, services)
     SELECT (r.a[1])::uuid, sum(r.a[2]::bigint), 0, sum(r.a[3]::bigint), min(r.a[4]::timestamptz), max(r.a[5]::timestamptz),
            min(r.a[6]::timestamptz), max(r.a[7]::timestamptz), '{}'
-      -- OFFSET: taken apart once, not for each of its parts.
       FROM (SELECT string_to_array(q.answer, ',') AS a
               FROM trace_ext_internal.ask_about('SELECT concat_ws('','', s.trace_id, s.event_count, s.access_count, s.first_timestamp, s.last_timestamp, s.started_at, s.ended_at) '
                                                 'FROM trace_ext.summary_base s WHERE s.trace_id = ANY ($1)', unknown) q OFFSET 0) AS r
@@ -184,8 +183,9 @@ BEGIN
     DELETE FROM trace_ext_internal.shard_queue_read;
     WITH read AS (
         INSERT INTO trace_ext_internal.shard_queue_read
-        SELECT a.node, (a.answer::trace_ext.detect_queue).trace_id, (a.answer::trace_ext.detect_queue).queued_at
-          FROM trace_ext_internal.ask_nodes(format('SELECT q::text FROM trace_ext_internal.queued_traces(%s) q', most)) a
+        SELECT r.node, (r.row).trace_id, (r.row).queued_at
+          FROM (SELECT a.node, a.answer::trace_ext.detect_queue AS row
+                  FROM trace_ext_internal.ask_nodes(format('SELECT q::text FROM trace_ext_internal.queued_traces(%s) q', most)) a OFFSET 0) AS r
         RETURNING trace_id, queued_at
     )
     INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp)
