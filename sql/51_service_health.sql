@@ -21,7 +21,8 @@ CREATE FUNCTION trace_ext_internal.operation_text(kind event_kind, operation tex
     RETURN kind || ' ' || CASE WHEN length(operation) > 80 THEN left(operation, 77) || '...' ELSE coalesce(operation, '(no name)') END;
 COMMENT ON FUNCTION trace_ext_internal.operation_text(event_kind, text) IS 'an operation within a sentence';
 
--- What its errors are, and where the time of a request went that it did not take before.
+-- What its errors are, and where the time of a request went that it did not take while the service was well:
+-- in those of the last 24 hours that are before it fell ill.
 CREATE FUNCTION trace_ext_internal.health_causes(
     service text, its_hours timestamptz[], from_hour timestamptz, requests double precision,
     before_until timestamptz, requests_before double precision, failing boolean, slow boolean) RETURNS text[]
@@ -76,19 +77,19 @@ BEGIN
         SELECT array_agg(s.sentence ORDER BY s.part, s.weight DESC, s.sentence)
           FROM (SELECT 1 AS part, f.calls::double precision AS weight,
                        format('%s: %s, %s', trace_ext_internal.operation_text(f.kind, f.operation), f.calls,
-                              CASE WHEN coalesce(f.calls_before, 0) = 0 THEN 'none before'
-                                   ELSE trace_ext_internal.number_text(100 * f.calls_before / requests_before) || ' of 100 requests before, ' ||
-                                        trace_ext_internal.number_text(100 * f.calls::double precision / requests) || ' now' END) AS sentence FROM failures f
+                              CASE WHEN coalesce(f.calls_before, 0) = 0 THEN 'none while well'
+                                   ELSE trace_ext_internal.number_text(100 * f.calls::double precision / requests) || ' of 100 requests, ' ||
+                                        trace_ext_internal.number_text(100 * f.calls_before / requests_before) || ' while well' END) AS sentence FROM failures f
                 UNION ALL
                 SELECT 2, s.more,
                        format('%s more a request in %s: %s', trace_ext_internal.duration_text(s.more), trace_ext_internal.operation_text(s.kind, s.operation),
-                              CASE WHEN s.calls_before IS NULL THEN 'not called before'
-                                   WHEN s.calls > 1.5 * s.calls_before THEN format('%s calls a request, %s before',
+                              CASE WHEN s.calls_before IS NULL THEN 'not called while well'
+                                   WHEN s.calls > 1.5 * s.calls_before THEN format('%s calls a request, %s while well',
                                         trace_ext_internal.number_text(s.calls), trace_ext_internal.number_text(s.calls_before))
-                                   -- The slowest of the hours before may have been as slow.
-                                   WHEN s.p95 <= 1.2 * s.p95_before THEN format('mean %s, %s before',
+                                   -- The slowest of the hours while it was well may have been as slow.
+                                   WHEN s.p95 <= 1.2 * s.p95_before THEN format('mean %s, %s while well',
                                         trace_ext_internal.duration_text(s.ms / s.calls), trace_ext_internal.duration_text(s.ms_before / s.calls_before))
-                                   ELSE format('p95 %s, %s before', trace_ext_internal.duration_text(s.p95), coalesce(trace_ext_internal.duration_text(s.p95_before), 'none')) END)
+                                   ELSE format('p95 %s, %s while well', trace_ext_internal.duration_text(s.p95), coalesce(trace_ext_internal.duration_text(s.p95_before), 'none')) END)
                   FROM slower s
                 UNION ALL
                 SELECT 3, 0, 'no operation of its own takes longer: look at what it calls'
@@ -239,7 +240,8 @@ BEGIN
                     trace_ext_internal.duration_text(1000 * extract(epoch FROM at - d.last_seen)::double precision), to_char(d.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
                     trace_ext_internal.rate_text(d.all_requests::double precision / d.seconds_seen))] END
                || CASE WHEN d.is_failing THEN ARRAY[format('error rate %s (%s of %s)%s', trace_ext_internal.percent_text(d.error_rate), d.errors, d.requests,
-                    coalesce(', ' || trace_ext_internal.percent_text(d.error_rate_before) || ' before', ''))] END
+                    coalesce(format('; %s in the %s before', trace_ext_internal.percent_text(d.error_rate_before),
+                             trace_ext_internal.duration_text(1000 * extract(epoch FROM w.from_hour - w.before_from)::double precision)), ''))] END
                || CASE WHEN d.is_slow THEN ARRAY[CASE WHEN d.by_p95
                     THEN format('p95 %s, usually %s', trace_ext_internal.duration_text(d.q[2] / 1e6), trace_ext_internal.duration_text(d.usual_p95 / 1e6))
                     ELSE format('median %s, usually %s', trace_ext_internal.duration_text(d.q[1] / 1e6), trace_ext_internal.duration_text(d.usual_p50 / 1e6)) END] END
