@@ -23,6 +23,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
@@ -102,13 +103,6 @@ forget_relation(Datum arg, Oid relation)
 			forget(entry);
 }
 
-/* A schema was renamed: names of tables begin with it. */
-static void
-forget_schemas(Datum arg, int cache, uint32 hash)
-{
-	forget_relation((Datum) 0, InvalidOid);
-}
-
 /* Frees what no statement can be using any more: call it when no transaction is under way. */
 void
 tex_watches_free_retired(void)
@@ -127,7 +121,6 @@ void
 tex_watches_init(void)
 {
 	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_schemas, (Datum) 0);
 }
 
 /* The trigger that watch() made, or the clone of it, or NULL. */
@@ -385,13 +378,15 @@ make_watch(Relation relation, const Trigger *trigger)
 	watch->context = context;
 	watch->relation = RelationGetRelid(relation);
 	watch->root = root_of(relation, trigger);
-	schema = get_namespace_name(get_rel_namespace(watch->root));
+	watch->schema = get_rel_namespace(watch->root);
+	schema = get_namespace_name(watch->schema);
 	table = get_rel_name(watch->root);
 	if (schema == NULL || table == NULL || !read_names(watch, relation, trigger, schema, table))
 	{
 		MemoryContextDelete(context);
 		return NULL;
 	}
+	namestrcpy(&watch->schema_name, schema);
 	watch->counts = tex_watch_table_counts(watch->root);
 	/* It is complete: from here on it lives until it is forgotten. */
 	MemoryContextSetParent(context, CacheMemoryContext);
@@ -411,6 +406,19 @@ tex_watch_may_be(Oid relation_id)
 		return true;
 	unwatched[relation_id % UNWATCHED] = relation_id;
 	return false;
+}
+
+/* Whether its schema still has the name that names of its variables begin with: no message of the table says so. */
+static bool
+is_named_so(const TexWatch *watch)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(watch->schema));
+	bool		same = HeapTupleIsValid(tuple) &&
+		strcmp(NameStr(((Form_pg_namespace) GETSTRUCT(tuple))->nspname), NameStr(watch->schema_name)) == 0;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return same;
 }
 
 /*
@@ -433,7 +441,7 @@ tex_watch_of(Oid relation_id)
 		entries = hash_create("trace_ext watched tables", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(entries, &relation_id, HASH_FIND, NULL);
-	if (entry && entry->known)
+	if (entry && entry->known && (entry->watch == NULL || is_named_so(entry->watch)))
 		return entry->watch;
 
 	relation = RelationIdGetRelation(relation_id);

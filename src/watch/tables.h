@@ -60,6 +60,8 @@ typedef struct TexWatch
 	Oid			relation;
 	Oid			root;			/* the table that watch() named */
 	char	   *name;			/* of the root, "schema.table" */
+	Oid			schema;			/* of the root */
+	NameData	schema_name;	/* as "name" has it */
 	TexWatchValues values;
 	int			nkeys;
 	TexWatchColumn *keys;
