@@ -220,7 +220,10 @@ BEGIN
     END IF;
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw OPTIONS (extensions ''trace_ext_router'', async_capable ''true'', '
                    'fetch_size ''10000'', batch_size ''500''%s%s)', server,
-                   CASE WHEN for_server LIKE '%connect_timeout %' THEN '' ELSE ', connect_timeout ''10''' END, coalesce(', ' || for_server, ''));
+                   CASE WHEN for_server LIKE '%connect_timeout %' THEN '' ELSE ', connect_timeout ''10''' END ||
+                   -- Two clients that wait for each other, each on another node, no node can see.
+                   CASE WHEN EXISTS (SELECT FROM trace_ext_internal.connection_options(connection_string) o WHERE o.name = 'options') THEN '' ELSE ', options ''-c lock_timeout=30s''' END,
+                   coalesce(', ' || for_server, ''));
     EXECUTE format('CREATE USER MAPPING FOR PUBLIC SERVER %I%s', server,
                    coalesce(' OPTIONS (' || concat_ws(', ', for_account, CASE WHEN is_superuser THEN 'password_required ''false''' END) || ')', ''));
     EXECUTE format('CREATE FOREIGN TABLE trace_ext_internal.%I (call text, answer text) SERVER %I OPTIONS (schema_name ''trace_ext_internal'', table_name ''node_calls'')',

@@ -303,7 +303,7 @@ foreach my $role (qw(sender looker nobody_here plain_user))
 	cmp_ok($seen, '>=', $role eq 'looker' ? 20 : 0, "$role: $seen relations have no password");
 }
 ($out, $err) = as_role('boss', q{SELECT name || ': ' || connection_string FROM trace_ext.node_connections()});
-is($out, join("\n", map { sprintf(q{%s: connect_timeout='10' host='%s' port='%d' dbname='fresh' user='router' password='sesame'}, qw(one two)[$_], $nodes[$_]->host, $nodes[$_]->port) } 0, 1),
+is($out, join("\n", map { sprintf(q{%s: connect_timeout='10' options='-c lock_timeout=30s' host='%s' port='%d' dbname='fresh' user='router' password='sesame'}, qw(one two)[$_], $nodes[$_]->host, $nodes[$_]->port) } 0, 1),
 	'an admin is told how nodes are reached') or note($err);
 # What is told is what add_node() takes, quotes and all.
 $router->safe_psql('other', q{ALTER USER MAPPING FOR PUBLIC SERVER trace_ext_one OPTIONS (SET password $p$it's a \ of 'quotes'$p$)});

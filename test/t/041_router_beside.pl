@@ -163,4 +163,37 @@ foreach my $round (1 .. 2)
 	exact("spans $round");
 }
 
+#
+# Two clients that wait for each other, each on another node: nobody sees it, so one of them gives up, and sends again
+#
+
+make_store($node, $_) foreach qw(x1 x2);
+$node->safe_psql('postgres', 'CREATE DATABASE x TEMPLATE empty_router');
+$node->safe_psql('x', sprintf(q{SELECT trace_ext.add_node('%s', $c$host=%s port=%d dbname=%s user=postgres options='-c lock_timeout=2s'$c$)}, $_, $node->host, $node->port, $_)) foreach qw(x1 x2);
+my %batch_of;
+foreach my $event (@{ random_events(60, time - 600) })
+{
+	my ($trace) = $event =~ /"trace_id": "([0-9a-f-]{36})"/;
+	push @{ $batch_of{ $node->safe_psql('x', "SELECT trace_ext.node_of('$trace', now())") } }, $event;
+}
+is(join(' ', sort keys %batch_of), 'x1 x2', 'there are events for both nodes');
+my @in_turn = ([ 'x1', 'x2' ], [ 'x2', 'x1' ]);
+my @clients = map { $node->background_psql('x', on_error_stop => 0) } @in_turn;
+foreach my $i (0, 1)
+{
+	$clients[$i]->query_safe('BEGIN');
+	$clients[$i]->query_safe($send->(@{ $batch_of{ $in_turn[$i][0] } }));
+}
+$clients[0]->query_until(qr/sent/, "\\echo sent\n" . $send->(@{ $batch_of{ $in_turn[0][1] } }) . ";\n");
+my $began = time;
+$clients[1]->query($send->(@{ $batch_of{ $in_turn[1][1] } }));
+$clients[0]->query('SELECT 1');
+cmp_ok(time - $began, '<', 30, 'neither waits for ever');
+my @gave_up = grep { $clients[$_]->{stderr} =~ /lock timeout/ } 0, 1;
+cmp_ok(@gave_up, '>=', 1, 'one of them gives up');
+$_->query('COMMIT') foreach @clients;
+$_->quit foreach @clients;
+$node->safe_psql('x', $send->(map { @{ $batch_of{$_} } } qw(x1 x2)));
+is($node->safe_psql('x', 'SELECT trace_ext.count_events()'), scalar(map { @{ $batch_of{$_} } } qw(x1 x2)), 'and sends again: each event is there once');
+
 done_testing();
