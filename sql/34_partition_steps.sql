@@ -436,9 +436,10 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.default_rows(timestamptz, timestamptz) IS
     'rows of the default partition, and how many of them are not of that range of time; whether that is exact, not estimated as above 8 MB';
 
-CREATE FUNCTION trace_ext_internal.partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
+-- What maintain_partitions() has left to do, where there is something, or rows wait.
+CREATE FUNCTION trace_ext_internal.partition_work(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
                                   OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     settings record;
@@ -475,6 +476,29 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION trace_ext_internal.partition_work() IS 'partition_backlog(), looked at in full';
+
+-- Mostly there is nothing to do, and everybody who looks asks for it: that is seen without
+-- functions that a session has to compile. Partitions do not overlap, so they fill a range
+-- where they are as long as it.
+CREATE FUNCTION trace_ext_internal.partition_backlog(OUT events_in_default bigint, OUT far_events bigint, OUT oldest_far_event timestamptz,
+                                  OUT newest_far_event timestamptz, OUT partitions_to_make int, OUT advice text)
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    BEGIN ATOMIC
+    WITH wanted AS (
+        SELECT date_bin(w.width, now(), '2000-01-03 00:00:00+00') AS low,
+               date_bin(w.width, now(), '2000-01-03 00:00:00+00') + (current_setting('trace_ext.partitions_ahead')::int + 1) * w.width AS high
+          FROM (SELECT current_setting('trace_ext.partition_interval')::interval AS width) AS w
+    ), quiet AS MATERIALIZED (
+        SELECT coalesce(bool_and(pg_relation_size(p.part::regclass) = 0) FILTER (WHERE p.is_default), true)
+               AND coalesce(sum(least(p.upper_bound, w.high) - greatest(p.lower_bound, w.low)) FILTER (WHERE p.upper_bound > w.low AND p.lower_bound < w.high), '0') = w.high - w.low AS quiet
+          FROM wanted w LEFT JOIN trace_ext.partitions p ON true GROUP BY w.low, w.high
+    )
+    SELECT b.events_in_default, b.far_events, b.oldest_far_event, b.newest_far_event, b.partitions_to_make, b.advice
+      FROM quiet q, trace_ext_internal.partition_work() b WHERE NOT q.quiet
+    UNION ALL
+    SELECT 0, 0, NULL, NULL, 0, NULL FROM quiet q WHERE q.quiet;
+    END;
 COMMENT ON FUNCTION trace_ext_internal.partition_backlog() IS 'what the default partition holds, and what maintain_partitions() has left to do';
 
 CREATE PROCEDURE maintain_partitions()

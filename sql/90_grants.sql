@@ -67,7 +67,7 @@ DECLARE
     for_writer constant text[] := ARRAY['cached', 'cache_keep', 'cache_forget', 'cache_invalidate', 'watch', 'unwatch'];
     for_owner constant text[] := ARRAY['fold_lock', 'fold_deltas', 'require_read_committed', 'count_rows', 'forget_range', 'adopt_partition',
         'reconcile_partitions', 'make_partition', 'make_by_moving', 'make_by_turning', 'move_rows', 'attach_partition', 'partition_table',
-        'partition_settings', 'partition_begin', 'default_rows',
+        'partition_settings', 'partition_begin', 'default_rows', 'partition_work',
         'partition_name', 'trust_check', 'dump_rows', 'next_partition', 'partition_way', 'free_range', 'waiting_rows', 'waiting_ends',
         'default_partition', 'partition_step_rows', 'most_partitions',
         'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'restore_default', 'restores_default', 'partitions_needed', 'keep_finding', 'keep_race_pair', 'keep_ingest_error', 'keep_otlp', 'note_links', 'check_redaction_rule', 'judge_redaction_rule', 'redaction_changed', 'keep_redaction_rule', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',

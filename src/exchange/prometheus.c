@@ -2,8 +2,9 @@
  * prometheus.c
  *		Samples in the text format of Prometheus: prometheus_metrics().
  *
- * SQL says what the samples are, and is planned once a session; in SQL labels, order
- * and lines were most of what a scrape cost.
+ * The view metrics says what the samples of the store are, service_metrics.c adds those
+ * of services. Many scrapers connect anew each time, and then a scrape costs what it
+ * takes to plan its queries: so there are two, and labels, order and lines are made here.
  */
 #include "postgres.h"
 
@@ -18,29 +19,17 @@
 
 #include "analysis/sink.h"
 #include "exchange/json_out.h"
+#include "exchange/prometheus.h"
 
 PG_FUNCTION_INFO_V1(tex_metric_labels);
 PG_FUNCTION_INFO_V1(tex_prometheus_metrics);
 
-static const char samples_query[] =
-	"SELECT name, type, help, NULL, NULL, NULL, 0, value, labels FROM trace_ext.metrics "
-	"UNION ALL "
-	"SELECT name, type, help, suffix, service, le, place, value, NULL FROM trace_ext_internal.service_metrics()";
+static const char samples_query[] = "SELECT name, type, help, value, labels FROM trace_ext.metrics";
 
-/* The texts of a row of it, then the others. */
 enum
 {
-	NAME, TYPE, HELP, SUFFIX, SERVICE, LE, TEXTS, PLACE = TEXTS, VALUE, LABELS, COLUMNS
+	NAME, TYPE, HELP, VALUE, LABELS, COLUMNS
 };
-
-/* Texts that are NULL are empty. */
-typedef struct Sample
-{
-	char	   *text[TEXTS];
-	char	   *labels;			/* in braces; empty: none */
-	int32		place;			/* among the samples of a service */
-	double		value;
-} Sample;
 
 /* Between quotes: a backslash, a quote and a newline are escaped, all else is as it is. */
 static void
@@ -103,42 +92,66 @@ tex_metric_labels(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 
-/* A row of the query; its labels are put together in a buffer. */
+/* The labels of a sample of a service; le is NULL where it has no bound. */
+char *
+tex_service_labels(const char *service, const char *le)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	if (le != NULL)
+		append_label(&out, "le", 2, tex_string(le));
+	append_label(&out, "service", 7, tex_string(service));
+	appendStringInfoChar(&out, '}');
+	return out.data;
+}
+
+/* A sample at the end of the list, to be filled; all that is not filled is empty. */
+TexSample *
+tex_add_sample(TexSamples *samples)
+{
+	TexSample  *sample;
+
+	if (samples->n == samples->room)
+	{
+		samples->room = Max(samples->room * 2, 256);
+		samples->sample = samples->n == 0 ? palloc(sizeof(TexSample) * samples->room)
+			: repalloc_huge(samples->sample, sizeof(TexSample) * samples->room);
+	}
+	sample = &samples->sample[samples->n++];
+	*sample = (TexSample) {.suffix = "", .service = "", .labels = ""};
+	return sample;
+}
+
+/* A row of the view. */
 static void
-read_sample(Sample *sample, HeapTuple row, TupleDesc desc, StringInfo labels)
+read_sample(TexSample *sample, HeapTuple row, TupleDesc desc)
 {
 	Datum		values[COLUMNS];
 	bool		isnull[COLUMNS];
+	StringInfoData labels;
 
 	heap_deform_tuple(row, desc, values, isnull);
-	for (int i = 0; i < TEXTS; i++)
-		sample->text[i] = isnull[i] ? "" : TextDatumGetCString(values[i]);
-	sample->place = DatumGetInt32(values[PLACE]);
+	sample->name = TextDatumGetCString(values[NAME]);
+	sample->type = TextDatumGetCString(values[TYPE]);
+	sample->help = TextDatumGetCString(values[HELP]);
 	sample->value = DatumGetFloat8(values[VALUE]);
-	resetStringInfo(labels);
-	if (!isnull[LABELS])
-		append_labels(labels, DatumGetJsonbP(values[LABELS]));
-	if (!isnull[LE])
-		append_label(labels, "le", 2, tex_string(sample->text[LE]));
-	if (!isnull[SERVICE])
-	{
-		append_label(labels, "service", 7, tex_string(sample->text[SERVICE]));
-		appendStringInfoChar(labels, '}');
-	}
-	sample->labels = pnstrdup(labels->data, labels->len);
+	initStringInfo(&labels);
+	append_labels(&labels, DatumGetJsonbP(values[LABELS]));
+	sample->labels = labels.data;
 }
 
 /* For qsort(): the samples of a name stand together, and of those the buckets of a histogram, by their bounds. */
 static int
 compare_samples(const void *a, const void *b)
 {
-	const Sample *x = a;
-	const Sample *y = b;
-	int			order = strcmp(x->text[NAME], y->text[NAME]);
+	const TexSample *x = a;
+	const TexSample *y = b;
+	int			order = strcmp(x->name, y->name);
 
 	CHECK_FOR_INTERRUPTS();
 	if (order == 0)
-		order = strcmp(x->text[SERVICE], y->text[SERVICE]);
+		order = strcmp(x->service, y->service);
 	if (order == 0)
 		order = x->place < y->place ? -1 : x->place > y->place;
 	return order != 0 ? order : strcmp(x->labels, y->labels);
@@ -146,11 +159,11 @@ compare_samples(const void *a, const void *b)
 
 /* What comes before the samples of a name. */
 static void
-append_head(const Sample *sample, TexSink *sink, StringInfo line)
+append_head(const TexSample *sample, TexSink *sink, StringInfo line)
 {
 	resetStringInfo(line);
-	appendStringInfo(line, "# HELP %s ", sample->text[NAME]);
-	for (const char *at = sample->text[HELP]; *at; at++)
+	appendStringInfo(line, "# HELP %s ", sample->name);
+	for (const char *at = sample->help; *at; at++)
 	{
 		if (*at == '\\' || *at == '\n')
 			appendStringInfoChar(line, '\\');
@@ -159,18 +172,18 @@ append_head(const Sample *sample, TexSink *sink, StringInfo line)
 	tex_sink_text(sink, line->data);
 	tex_sink_end_row(sink);
 	resetStringInfo(line);
-	appendStringInfo(line, "# TYPE %s %s", sample->text[NAME], sample->text[TYPE]);
+	appendStringInfo(line, "# TYPE %s %s", sample->name, sample->type);
 	tex_sink_text(sink, line->data);
 	tex_sink_end_row(sink);
 }
 
 /* The line of a sample. */
 static void
-append_sample(const Sample *sample, TexSink *sink, StringInfo line)
+append_sample(const TexSample *sample, TexSink *sink, StringInfo line)
 {
 	resetStringInfo(line);
-	appendStringInfoString(line, sample->text[NAME]);
-	appendStringInfoString(line, sample->text[SUFFIX]);
+	appendStringInfoString(line, sample->name);
+	appendStringInfoString(line, sample->suffix);
 	appendStringInfoString(line, sample->labels);
 	appendStringInfoChar(line, ' ');
 	if (isinf(sample->value))
@@ -181,13 +194,11 @@ append_sample(const Sample *sample, TexSink *sink, StringInfo line)
 	tex_sink_end_row(sink);
 }
 
-/* All samples, in no order.  Within SPI. */
-static Sample *
-fetch_samples(uint64 *n)
+/* The samples of the view.  Within SPI. */
+static void
+add_store_samples(TexSamples *samples)
 {
 	static SPIPlanPtr plan = NULL;
-	Sample	   *samples;
-	StringInfoData labels;
 
 	if (plan == NULL)
 	{
@@ -197,16 +208,12 @@ fetch_samples(uint64 *n)
 		SPI_keepplan(plan);
 	}
 	SPI_execute_plan(plan, NULL, NULL, false, 0);
-	*n = SPI_processed;
-	samples = palloc(sizeof(Sample) * (*n + 1));
-	initStringInfo(&labels);
-	for (uint64 i = 0; i < *n; i++)
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		read_sample(&samples[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &labels);
+		read_sample(tex_add_sample(samples), SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	return samples;
 }
 
 /* prometheus_metrics() returns setof text */
@@ -214,21 +221,21 @@ Datum
 tex_prometheus_metrics(PG_FUNCTION_ARGS)
 {
 	TexSink    *sink;
-	Sample	   *samples;
+	TexSamples	samples = {0};
 	StringInfoData line;
-	uint64		n;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	sink = tex_sink_to_caller(fcinfo, PG_INT64_MAX);
-	samples = fetch_samples(&n);
-	qsort(samples, n, sizeof(Sample), compare_samples);
+	add_store_samples(&samples);
+	tex_add_service_samples(&samples);
+	qsort(samples.sample, samples.n, sizeof(TexSample), compare_samples);
 	initStringInfo(&line);
-	for (uint64 i = 0; i < n; i++)
+	for (int i = 0; i < samples.n; i++)
 	{
-		if (i == 0 || strcmp(samples[i - 1].text[NAME], samples[i].text[NAME]) != 0)
-			append_head(&samples[i], sink, &line);
-		append_sample(&samples[i], sink, &line);
+		if (i == 0 || strcmp(samples.sample[i - 1].name, samples.sample[i].name) != 0)
+			append_head(&samples.sample[i], sink, &line);
+		append_sample(&samples.sample[i], sink, &line);
 	}
 	SPI_finish();
 	return (Datum) 0;
