@@ -229,18 +229,8 @@ COMMENT ON FUNCTION count_events() IS
 -- trace with deltas, however large they are. Statistics from a time of few traces
 -- would make a scan up to the first match look cheaper than a probe.
 CREATE FUNCTION count_traces() RETURNS bigint
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
-    AS $$
-BEGIN
-    RETURN (SELECT trace_count FROM trace_ext.totals)
-         + (SELECT coalesce(sum(CASE
-                       WHEN NOT d.recompute THEN 1 - d.known
-                       ELSE (EXISTS (SELECT FROM trace_ext_internal.recompute_summary(d.trace_id)))::int - d.known END), 0)
-              FROM (SELECT trace_id, bool_or(recompute) AS recompute,
-                           (EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = s.trace_id))::int AS known
-                      FROM trace_ext.summary_deltas s GROUP BY trace_id) AS d);
-END
-$$;
+    AS 'MODULE_PATHNAME', 'tex_count_traces';
 COMMENT ON FUNCTION count_traces() IS
     'exact number of traces that the caller''s snapshot sees; costs the same at every size';

@@ -46,7 +46,7 @@ typedef struct Part
 	bool		is_request;
 	int64		events;
 	int64		errors;
-	Datum		latency;
+	Datum		latency;		/* 0: what has none */
 } Part;
 
 /* The parts of a service, or of several that have one label. */
@@ -119,7 +119,7 @@ fetch_parts(int *n)
 			.is_request = DatumGetBool(values[IS_REQUEST]),
 			.events = DatumGetInt64(values[EVENTS]),
 			.errors = DatumGetInt64(values[ERRORS]),
-			.latency = values[LATENCY]
+			.latency = isnull[LATENCY] ? (Datum) 0 : values[LATENCY]
 		};
 	}
 	qsort(parts, *n, sizeof(Part), compare_parts);
@@ -159,11 +159,14 @@ add_parts(Service *shown, const Service *of)
 {
 	for (const Part *part = of->parts; part < of->parts + of->n; part++)
 	{
-		TexHistogram *latency = tex_histogram_load(part->latency, CurrentMemoryContext);
+		TexHistogram *latency;
 
 		CHECK_FOR_INTERRUPTS();
 		shown->events += part->events;
 		shown->errors += part->errors;
+		if (part->latency == 0)
+			continue;
+		latency = tex_histogram_load(part->latency, CurrentMemoryContext);
 		if (latency->count != 0)
 		{
 			add_latency(&shown->all, latency);

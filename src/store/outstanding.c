@@ -9,6 +9,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -25,6 +26,7 @@
 #define COUNT_DELTAS_EVENT_COUNT 5
 
 PG_FUNCTION_INFO_V1(tex_count_events);
+PG_FUNCTION_INFO_V1(tex_count_traces);
 
 /* What sum_of() adds up. */
 typedef struct Sum
@@ -125,4 +127,42 @@ tex_count_events(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(sum_of("totals", TOTALS_EVENT_COUNT) +
 					sum_of("count_deltas", COUNT_DELTAS_EVENT_COUNT));
+}
+
+/*
+ * count_traces() returns bigint
+ *
+ * The folded total, and by how much deltas change it: a trace with deltas that was not
+ * known comes to it, unless all it had is gone.  A query with a plan of the session; in
+ * PL/pgSQL the first call of a session would load that language for it.
+ */
+Datum
+tex_count_traces(PG_FUNCTION_ARGS)
+{
+	static const char query[] =
+		"SELECT (SELECT trace_count FROM trace_ext.totals)"
+		"     + (SELECT coalesce(sum(CASE"
+		"                   WHEN NOT d.recompute THEN 1 - d.known"
+		"                   ELSE (EXISTS (SELECT FROM trace_ext_internal.recompute_summary(d.trace_id)))::int - d.known END), 0)"
+		"          FROM (SELECT trace_id, bool_or(recompute) AS recompute,"
+		"                       (EXISTS (SELECT FROM trace_ext.summary_base b WHERE b.trace_id = s.trace_id))::int AS known"
+		"                  FROM trace_ext.summary_deltas s GROUP BY trace_id) AS d)";
+	static SPIPlanPtr plan = NULL;
+	int64		count;
+	bool		isnull;
+
+	SPI_connect();
+	if (plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare_cursor(query, 0, NULL, CURSOR_OPT_GENERIC_PLAN);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "could not prepare the query of traces");
+		plan = made;
+	}
+	if (SPI_execute_plan(plan, NULL, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not count traces");
+	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	PG_RETURN_INT64(count);
 }

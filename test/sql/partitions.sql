@@ -326,3 +326,28 @@ DROP PROCEDURE fill;
 DROP FUNCTION ranges;
 DROP SCHEMA plain CASCADE;
 SELECT * FROM verify_summaries();
+
+--
+-- What is left to do is seen at a glance where it is nothing, and says the same as a look in full.
+--
+CREATE VIEW unlike AS
+SELECT to_jsonb(b) AS at_a_glance, to_jsonb(w) AS in_full FROM trace_ext_internal.partition_backlog() b, trace_ext_internal.partition_work() w WHERE to_jsonb(b) <> to_jsonb(w);
+CREATE VIEW todo AS SELECT events_in_default > 0 AS waiting, partitions_to_make FROM trace_ext_internal.partition_backlog();
+TRUNCATE trace_ext.events;
+CALL trace_ext.maintain_partitions();
+SELECT * FROM todo;
+SELECT * FROM unlike;
+SET trace_ext.partitions_ahead = 60;
+SELECT partitions_to_make > 0 AS more FROM todo;
+SELECT * FROM unlike;
+RESET trace_ext.partitions_ahead;
+SET trace_ext.partition_interval = '1 hour';
+SELECT * FROM todo;
+SELECT * FROM unlike;
+RESET trace_ext.partition_interval;
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (md5('f1')::uuid, md5('f1')::uuid, '1999-01-01', 'Custom');
+SELECT * FROM todo;
+SELECT * FROM unlike;
+DELETE FROM trace_ext.events;
+SELECT * FROM unlike;
+DROP VIEW unlike, todo;

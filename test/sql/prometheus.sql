@@ -59,4 +59,54 @@ SELECT count(pg_temp.add_events('s' || lpad(s::text, 3, '0'), 'HttpRequest', 100
 SELECT count(pg_temp.add_events('other', 'HttpRequest', 99, '2001-01-01', 5000000));
 SELECT count(DISTINCT service), count(*) FILTER (WHERE name LIKE '%_bucket') = 18 * count(DISTINCT service) AS buckets, sum(value) FILTER (WHERE name LIKE '%events_total') = (SELECT count(*) FROM trace_ext.events) AS all_of_them FROM pg_temp.sample;
 SELECT service, value FROM pg_temp.sample WHERE name LIKE '%events_total' ORDER BY value DESC, service LIMIT 2;
+-- The same as one query over what is kept says, whatever is outstanding, and whatever services are called.
+CREATE TEMP VIEW reference AS
+SELECT name || suffix AS name, service, le, value FROM (
+    WITH part AS MATERIALIZED (
+        SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.kind_totals
+        UNION ALL
+        SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.gone_totals
+        UNION ALL
+        SELECT service_name, kind, event_count, error_count, latency FROM trace_ext.count_deltas WHERE event_count >= 0
+    ), ranked AS MATERIALIZED (
+        SELECT p.service_name, row_number() OVER (ORDER BY sum(p.event_count) DESC, p.service_name) AS rank FROM part p GROUP BY p.service_name
+    ), part_of AS MATERIALIZED (
+        SELECT CASE WHEN r.rank <= 50 THEN coalesce(p.service_name, '') ELSE 'other' END AS service, p.kind, p.event_count, p.error_count, p.latency
+          FROM part p JOIN ranked r ON r.service_name IS NOT DISTINCT FROM p.service_name
+    ), kind AS MATERIALIZED (
+        SELECT p.service, p.kind, sum(p.event_count)::double precision AS events, sum(p.error_count)::double precision AS errors,
+               trace_ext.merge(p.latency) FILTER (WHERE trace_ext.total_count(p.latency) <> 0) AS latency
+          FROM part_of p GROUP BY p.service, p.kind
+    ), service AS MATERIALIZED (
+        SELECT k.service, sum(k.events) AS events, sum(k.errors) AS errors,
+               coalesce(trace_ext.merge(k.latency) FILTER (WHERE k.kind IN ('HttpRequest', 'HttpResponse')), trace_ext.merge(k.latency), '{}') AS latency
+          FROM kind k GROUP BY k.service
+    ), bound AS MATERIALIZED (
+        SELECT b.exponent, trim_scale((1::bigint << b.exponent) / 1e9)::text AS le FROM generate_series(19, 35) AS b (exponent)
+    )
+    SELECT 'trace_ext_service_events_total', 'counter', 'Events received, by service', '', s.service, NULL::text, 0, s.events FROM service s
+    UNION ALL
+    SELECT 'trace_ext_service_errors_total', 'counter', 'Errors among them', '', s.service, NULL, 0, s.errors FROM service s
+    UNION ALL
+    SELECT 'trace_ext_service_duration_seconds', 'histogram', 'How long requests took; of a service without any, how long its operations took', x.suffix, s.service, x.le, x.place, x.value
+      FROM service s, LATERAL (
+           SELECT '_bucket' AS suffix, b.le, b.exponent AS place, trace_ext.count_below(s.latency, 1::bigint << b.exponent)::double precision AS value FROM bound b
+           UNION ALL SELECT '_bucket', '+Inf', 97, trace_ext.total_count(s.latency)
+           UNION ALL SELECT '_sum', NULL, 98, (trace_ext.total_sum(s.latency) / 1e9)::double precision
+           UNION ALL SELECT '_count', NULL, 99, trace_ext.total_count(s.latency)) AS x
+     WHERE trace_ext.total_count(s.latency) > 0) AS r (name, type, help, suffix, service, le, place, value);
+CREATE TEMP VIEW differs AS
+SELECT 'more', * FROM (SELECT name, service, le, value FROM pg_temp.sample EXCEPT ALL SELECT name, service, le, value FROM reference) a
+UNION ALL SELECT 'less', * FROM (SELECT name, service, le, value FROM reference EXCEPT ALL SELECT name, service, le, value FROM pg_temp.sample) b;
+SELECT * FROM differs;
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, service_name, duration_ns)
+SELECT md5('r' || i)::uuid, md5('r' || i)::uuid, '2001-01-03', (CASE i % 3 WHEN 0 THEN 'Error' WHEN 1 THEN 'HttpResponse' ELSE 'FunctionCall' END)::trace_ext.event_kind,
+       CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'other' WHEN 3 THEN 's001' ELSE 'new' END, CASE WHEN i % 3 > 0 THEN 9223372036854775807 - i * 1000000007::bigint END FROM generate_series(1, 400) i;
+SELECT * FROM differs;
+SELECT trace_ext.fold() >= 0 AS folded;
+DELETE FROM trace_ext.events WHERE service_name = 's001' OR service_name IS NULL AND kind = 'HttpResponse';
+SELECT * FROM differs;
+SELECT trace_ext.fold() >= 0 AS folded;
+SELECT count(*) > 1000 AS samples, count(*) FILTER (WHERE name LIKE '%_sum' AND value > 1e11) AS long FROM pg_temp.sample;
+SELECT * FROM differs;
 TRUNCATE trace_ext.events;
