@@ -25,6 +25,8 @@
  * A row of the waterfall is <p style="--d:depth;--x:begin;--w:length"><b>name</b><i>how
  * long</i><samp>all there is to say</samp></p>, begin and length in hundred-thousandths of
  * the trace; --z and --o of the whole are how many times it is enlarged, and from where on.
+ * Bars begin 5px inside of what cuts them off, as points have their middle at their time, and
+ * end 90px before its end, where there is room for how long.
  */
 static const char style[] =
 "*{box-sizing:border-box}\n"
@@ -40,13 +42,13 @@ static const char style[] =
 ".wf p{position:relative;margin:0;height:20px}.wf p.h{display:none}.wf p:hover,.wf p:focus{background:var(--soft)}.wf p:focus{outline:2px solid var(--s0);outline-offset:-2px;z-index:3}\n"
 ".wf b{display:block;width:var(--n);padding:0 6px 0 calc(min(var(--d),16)*12px + 14px);overflow:hidden;white-space:nowrap;text-overflow:ellipsis;font-weight:400;unicode-bidi:isolate}.wf .f{display:flex}.wf s{text-decoration:none;overflow:hidden;text-overflow:ellipsis}.wf .f u{flex:none}\n"
 ".wf em{color:var(--dim);font-style:normal;font-size:11px;margin-left:6px}.wf u{color:var(--dim);text-decoration:none;font-size:11px;margin-left:6px}.wf .m b{color:var(--dim)}.wf .e b,.wf .x b,.wf .e u,.wf .x u{color:var(--bad);font-weight:600}\n"
-".wf i,.wf .ax{position:absolute;left:var(--n);right:0;top:0;height:20px;overflow:hidden;font-style:normal;white-space:nowrap;color:var(--dim);font-size:11px}\n"
-".wf i{text-indent:calc((100% - 90px)*(var(--x) + var(--w,0) - var(--o))*var(--z)/100000 + 8px)}\n"
-".wf i::before{content:'';position:absolute;top:5px;height:11px;border-radius:2px;left:calc((100% - 90px)*(var(--x) - var(--o))*var(--z)/100000);width:max(2px,calc((100% - 90px)*var(--w,0)*var(--z)/100000));background:var(--s)}\n"
+".wf i,.wf .ax{position:absolute;left:calc(var(--n) - 5px);right:0;top:0;height:20px;overflow:hidden;font-style:normal;white-space:nowrap;color:var(--dim);font-size:11px}\n"
+".wf i{text-indent:calc((100% - 95px)*(var(--x) + var(--w,0) - var(--o))*var(--z)/100000 + 13px)}\n"
+".wf i::before{content:'';position:absolute;top:5px;height:11px;border-radius:2px;left:calc((100% - 95px)*(var(--x) - var(--o))*var(--z)/100000 + 5px);width:max(2px,calc((100% - 95px)*var(--w,0)*var(--z)/100000));background:var(--s)}\n"
 ".wf .m i::before{width:6px;height:6px;top:7px;border-radius:3px;margin-left:-3px;background:var(--fg)}.wf .x.m i::before{background:var(--bad);border-radius:0;transform:rotate(45deg)}\n"
 ".wf .c i::before{box-shadow:0 3px 0 var(--fg)}.wf .o i::before{opacity:.5;outline:1px dashed var(--fg)}.wf .e i::before{outline:2px solid var(--bad);outline-offset:-1px}.wf .e.m i::before{background:var(--bad)}\n"
 ".s0{--s:var(--s0)}.s1{--s:var(--s1)}.s2{--s:var(--s2)}.s3{--s:var(--s3)}.s4{--s:var(--s4)}.s5{--s:var(--s5)}.s6{--s:var(--s6)}\n"
-".wf .axis{height:22px;position:sticky;top:0;background:var(--bg);z-index:4;border-bottom:1px solid var(--line)}.wf .ax span{position:absolute;left:calc((100% - 90px)*(var(--x) - var(--o))*var(--z)/100000);border-left:1px solid var(--line);padding-left:4px}\n"
+".wf .axis{height:22px;position:sticky;top:0;background:var(--bg);z-index:4;border-bottom:1px solid var(--line)}.wf .ax span{position:absolute;left:calc((100% - 95px)*(var(--x) - var(--o))*var(--z)/100000 + 5px);border-left:1px solid var(--line);padding-left:4px}\n"
 ".wf samp{display:none;position:absolute;left:18px;top:20px;z-index:5;max-width:min(760px,92%);max-height:340px;overflow:auto;padding:8px 12px;background:var(--bg);border:1px solid var(--dim);border-radius:6px;box-shadow:0 4px 14px #0004;"
 "font:12px/1.45 ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate}\n"
 ".wf p:hover samp,.wf p:focus samp{display:block}.wf p:focus samp{z-index:6}.wf p:hover{z-index:3}\n"

@@ -231,6 +231,9 @@ key('Home'); say('home', document.activeElement === rows[0]);
 document.querySelector('[data-do=fold]').click(); say('fold all', seen() < rows.length);
 document.querySelector('[data-do=unfold]').click(); say('unfold all', seen() === rows.length);
 say('a scale', wf.querySelectorAll('.ax span').length > 2);
+// What is drawn at the begin has its middle there, and its corners are turned outwards.
+rows[1].classList.add('m', 'x'); rows[1].style.setProperty('--x', 0); var point = getComputedStyle(rows[1].querySelector('i'), '::before');
+say('a point at the begin is whole', parseFloat(point.width) === 6 && parseFloat(point.left) + parseFloat(point.marginLeft) >= 6 * (Math.SQRT2 - 1) / 2);
 say('no scroll to the side', document.documentElement.scrollWidth <= document.documentElement.clientWidth);
 document.title = 'said:' + said.join(',') + ';' + (document.hasFocus() ? 'focus' : '');
 </script></body>
