@@ -9,9 +9,9 @@ COMMENT ON FUNCTION race_svg(uuid) IS
 CREATE FUNCTION race_svg(finding_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.race_svg($1::uuid);
+    SELECT trace_ext.race_svg(trace_ext_internal.finding_named($1));
     END;
-COMMENT ON FUNCTION race_svg(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION race_svg(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION trace_svg(trace_ids uuid[]) RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_trace_svg';
@@ -29,9 +29,9 @@ COMMENT ON FUNCTION trace_svg(uuid) IS 'the same of one trace';
 CREATE FUNCTION trace_svg(trace_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.trace_svg(ARRAY[$1::uuid]);
+    SELECT trace_ext.trace_svg(ARRAY[trace_ext_internal.trace_named($1)]);
     END;
-COMMENT ON FUNCTION trace_svg(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION trace_svg(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION folded(trace_ids uuid[]) RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_folded';
@@ -49,9 +49,9 @@ COMMENT ON FUNCTION folded(uuid) IS 'the same of one trace';
 CREATE FUNCTION folded(trace_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.folded(ARRAY[$1::uuid]);
+    SELECT trace_ext.folded(ARRAY[trace_ext_internal.trace_named($1)]);
     END;
-COMMENT ON FUNCTION folded(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION folded(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION flame_svg(trace_ids uuid[]) RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_flame_svg';
@@ -68,9 +68,9 @@ COMMENT ON FUNCTION flame_svg(uuid) IS 'the same of one trace';
 CREATE FUNCTION flame_svg(trace_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.flame_svg(ARRAY[$1::uuid]);
+    SELECT trace_ext.flame_svg(ARRAY[trace_ext_internal.trace_named($1)]);
     END;
-COMMENT ON FUNCTION flame_svg(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION flame_svg(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION trace_dot(trace_ids uuid[]) RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_trace_dot';
@@ -88,9 +88,9 @@ COMMENT ON FUNCTION trace_dot(uuid) IS 'the same of one trace';
 CREATE FUNCTION trace_dot(trace_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.trace_dot(ARRAY[$1::uuid]);
+    SELECT trace_ext.trace_dot(ARRAY[trace_ext_internal.trace_named($1)]);
     END;
-COMMENT ON FUNCTION trace_dot(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION trace_dot(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION service_dot(within interval = '1 hour') RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'tex_service_dot';

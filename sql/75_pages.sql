@@ -9,9 +9,9 @@ COMMENT ON FUNCTION trace_html(uuid) IS
 CREATE FUNCTION trace_html(trace_id text) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-    SELECT trace_ext.trace_html($1::uuid);
+    SELECT trace_ext.trace_html(trace_ext_internal.trace_named($1));
     END;
-COMMENT ON FUNCTION trace_html(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION trace_html(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 -- The queries of the page name operators by their signs alone.
 CREATE FUNCTION report_html(within interval = '1 hour') RETURNS text

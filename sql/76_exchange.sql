@@ -8,9 +8,9 @@ COMMENT ON FUNCTION export_otlp(uuid) IS
 CREATE FUNCTION export_otlp(trace_id text) RETURNS jsonb
     LANGUAGE sql STABLE STRICT
     BEGIN ATOMIC
-    SELECT trace_ext.export_otlp($1::uuid);
+    SELECT trace_ext.export_otlp(trace_ext_internal.trace_named($1));
     END;
-COMMENT ON FUNCTION export_otlp(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION export_otlp(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION export_otlp(trace_ids uuid[]) RETURNS jsonb
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_otlp_array';
@@ -25,9 +25,9 @@ COMMENT ON FUNCTION export_jaeger(uuid) IS
 CREATE FUNCTION export_jaeger(trace_id text) RETURNS jsonb
     LANGUAGE sql STABLE STRICT
     BEGIN ATOMIC
-    SELECT trace_ext.export_jaeger($1::uuid);
+    SELECT trace_ext.export_jaeger(trace_ext_internal.trace_named($1));
     END;
-COMMENT ON FUNCTION export_jaeger(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION export_jaeger(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION export_jaeger(trace_ids uuid[]) RETURNS jsonb
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_jaeger_array';
@@ -42,9 +42,9 @@ COMMENT ON FUNCTION export_zipkin(uuid) IS
 CREATE FUNCTION export_zipkin(trace_id text) RETURNS jsonb
     LANGUAGE sql STABLE STRICT
     BEGIN ATOMIC
-    SELECT trace_ext.export_zipkin($1::uuid);
+    SELECT trace_ext.export_zipkin(trace_ext_internal.trace_named($1));
     END;
-COMMENT ON FUNCTION export_zipkin(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION export_zipkin(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION export_zipkin(trace_ids uuid[]) RETURNS jsonb
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_zipkin_array';
@@ -59,9 +59,9 @@ COMMENT ON FUNCTION export_chrome(uuid) IS
 CREATE FUNCTION export_chrome(trace_id text) RETURNS jsonb
     LANGUAGE sql STABLE STRICT
     BEGIN ATOMIC
-    SELECT trace_ext.export_chrome($1::uuid);
+    SELECT trace_ext.export_chrome(trace_ext_internal.trace_named($1));
     END;
-COMMENT ON FUNCTION export_chrome(text) IS 'the same, with the id as text';
+COMMENT ON FUNCTION export_chrome(text) IS 'the same, with the id as text; its first 8 digits, as they are shown, are enough';
 
 CREATE FUNCTION export_chrome(trace_ids uuid[]) RETURNS jsonb
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'tex_export_chrome_array';

@@ -15,9 +15,9 @@ CREATE FUNCTION grafana_trace(trace_id text)
     LANGUAGE sql STABLE ROWS 100
     BEGIN ATOMIC
     -- A dashboard asks before anything is chosen.
-    SELECT * FROM trace_ext.grafana_trace(nullif(btrim($1), '')::uuid);
+    SELECT * FROM trace_ext.grafana_trace(trace_ext_internal.trace_named(nullif(btrim($1), '')));
     END;
-COMMENT ON FUNCTION grafana_trace(text) IS 'the same, with the id as text; no rows for none';
+COMMENT ON FUNCTION grafana_trace(text) IS 'the same, with the id as text, of which the first 8 digits are enough; no rows for none';
 
 CREATE FUNCTION grafana_edges(since timestamptz = now() - interval '1 hour', until timestamptz = now())
     RETURNS TABLE (id text, source text, target text, mainstat text, secondarystat text, thickness double precision,

@@ -157,6 +157,16 @@ SELECT what, line FROM plain.hostile, string_to_table(folded(plain.id('a' || n |
 SELECT count(*) AS stacks FROM plain.hostile, string_to_table(folded(plain.id('a' || n || 'b1')), chr(10)) AS line;
 SELECT service_dot('100 years') ~ '^digraph services \{.*\}$' AND length(service_dot('100 years')) < 20000 AS short;
 
+-- An id as it is shown is enough, here and for what goes out; it must be of one.
+SELECT what FROM (SELECT '0000a1b1' AS short, plain.id('a1b1') AS id, f.id AS finding FROM findings f ORDER BY f.id LIMIT 1) AS i,
+     LATERAL (VALUES ('trace_svg', trace_svg(short) = trace_svg(id)), ('flame_svg', flame_svg(short) = flame_svg(id)), ('folded', folded(short) = folded(id)), ('trace_dot', trace_dot(short) = trace_dot(id)),
+                     ('trace_html', trace_html(short) = trace_html(id)), ('race_svg', race_svg(left(finding::text, 8)) = race_svg(finding)), ('export_otlp', export_otlp(short) = export_otlp(id)),
+                     ('export_jaeger', export_jaeger(short) = export_jaeger(id)), ('export_zipkin', export_zipkin(short) = export_zipkin(id)), ('export_chrome', export_chrome(short) = export_chrome(id)),
+                     ('grafana_trace', (SELECT jsonb_agg(g) FROM grafana_trace(short) g) = (SELECT jsonb_agg(g) FROM grafana_trace(id) g))) AS t (what, equal) WHERE equal IS NOT TRUE;
+SELECT trace_svg('ffffffff');
+SELECT race_svg('zz');
+SELECT trace_svg(NULL::text), export_otlp(NULL::text);
+
 -- A reader may look; one without rights may not.
 CREATE ROLE regress_looker IN ROLE trace_ext_reader;
 SET ROLE regress_looker;
