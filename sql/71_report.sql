@@ -283,7 +283,7 @@ BEGIN
                           trace_ext_internal.cell(coalesce(trace_ext_internal.percent_text(h.error_rate), '-'), -7),
                           trace_ext_internal.cell(coalesce(trace_ext_internal.duration_text(h.p95_ms), '-'), -8),
                           CASE WHEN h.change_p95 IS NULL THEN '' ELSE trace_ext_internal.times_text(h.change_p95) END)
-                   || coalesce(E'\n      ' || trace_ext_internal.cell(h.reasons[1], 72), '') AS line
+                   || CASE WHEN h.reasons[1] IS NULL THEN '' ELSE E'\n      ' || trace_ext_internal.cell(h.reasons[1], 72) END AS line
               FROM trace_ext_internal.service_health_at(at, within) h) AS t
      WHERE t.place <= most;
     RETURN NEXT '';

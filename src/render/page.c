@@ -185,6 +185,21 @@ class_of(const char *text, Oid type)
 	return has_long_word(text) ? " class=\"long\"" : "";
 }
 
+/* A text in a cell of its own, which breaks a word that is too long for it; NULL: an empty one. */
+void
+tex_page_cell(StringInfo out, const char *text)
+{
+	StringInfoData clean;
+
+	initStringInfo(&clean);
+	if (text)
+		tex_clean(&clean, text, strlen(text), LONGEST_CELL);
+	appendStringInfo(out, "<td%s><bdi>", has_long_word(clean.data) ? " class=\"long\"" : "");
+	tex_put_xml(out, clean.data);
+	appendStringInfoString(out, "</bdi></td>");
+	pfree(clean.data);
+}
+
 /* A row of the table that SPI has. */
 static void
 put_row(StringInfo out, SPITupleTable *table, uint64 row)

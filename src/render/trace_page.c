@@ -440,14 +440,11 @@ put_step(TracePage *page, const TexSegment *segment)
 	int64		after = tex_spans_since(spans, segment->from);
 
 	appendStringInfo(&page->rest, "<tr><td class=\"n\">%s</td><td class=\"n\">%s</td>", after == 0 ? "0" : tex_usecs_words(after), tex_usecs_words(took));
-	appendStringInfo(&page->rest, "<td class=\"n\">%.1f %%</td><td class=\"s%d\"><span class=\"share\" style=\"width:%dpx\"></span></td><td>%s</td><td><bdi>",
+	appendStringInfo(&page->rest, "<td class=\"n\">%.1f %%</td><td class=\"s%d\"><span class=\"share\" style=\"width:%dpx\"></span></td><td>%s</td>",
 					 percent, color, (int) (percent * 1.5), activity_words(segment->activity));
-	if (segment->event != TEX_NO_EVENT)
-		tex_put_clean(&page->rest, tex_event_label(spans, segment->event));
-	appendStringInfoString(&page->rest, "</bdi></td><td><bdi>");
-	if (segment->event != TEX_NO_EVENT)
-		tex_put_clean(&page->rest, tex_text_of(spans->one, spans->one->events[segment->event].service));
-	appendStringInfoString(&page->rest, "</bdi></td></tr>\n");
+	tex_page_cell(&page->rest, segment->event == TEX_NO_EVENT ? NULL : tex_event_label(spans, segment->event));
+	tex_page_cell(&page->rest, segment->event == TEX_NO_EVENT ? NULL : tex_text_of(spans->one, spans->one->events[segment->event].service));
+	appendStringInfoString(&page->rest, "</tr>\n");
 }
 
 /* For qsort(): the longest first. */

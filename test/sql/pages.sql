@@ -27,6 +27,8 @@ CREATE FUNCTION pg_temp.faults(page text) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT tag || ': ' || opened || ' opened, ' || closed || ' closed' FROM (SELECT tag, (SELECT count(*) FROM regexp_matches(page, '<' || tag || '[ >]', 'g')) AS opened, (SELECT count(*) FROM regexp_matches(page, '</' || tag || '>', 'g')) AS closed
       FROM unnest('{p,b,i,u,em,samp,bdi,div,table,tr,td,th,svg,g,text,span,h1,h2,button}'::text[]) AS tag) t WHERE opened <> closed
     UNION ALL
+    SELECT 'wide cell ' || left(m[1], 20) FROM regexp_matches(page, '<td><bdi>[^<]*?([^< -]{180,})', 'g') AS m
+    UNION ALL
     SELECT 'character ' || ascii(m[1]) FROM regexp_matches(page, U&'([\0001-\0009\000B-\001F\007F-\009F\061C\200E\200F\2028-\202E\2066-\2069\FFFE\FFFF])', 'g') AS m
     UNION ALL
     SELECT 'too long: ' || octet_length(page) WHERE octet_length(page) > 1000000

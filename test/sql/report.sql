@@ -52,6 +52,8 @@ SELECT sum(inserted) > 500 AS loaded FROM (SELECT pg_read_binary_file(:'otlp' ||
 SELECT detect() > 50 AS detected;
 SELECT * FROM trace_ext_internal.races_at('2026-11-27 13:30+00', '1 hour');
 SELECT line FROM trace_ext_internal.report_at('2026-11-27 13:30+00', '1 hour') AS line WHERE line !~ 'workers|rejected';
+-- A blank line stands before a head, and nowhere else, also where a service is well.
+SELECT n, line, next FROM (SELECT n, line, lead(line) OVER (ORDER BY n) AS next FROM trace_ext_internal.report_at('2026-11-27 13:30+00', '1 hour') WITH ORDINALITY AS r (line, n)) r WHERE line = '' AND next !~ '  SELECT \* FROM ' OR line ~ '^\s+$';
 SELECT max(length(line)) <= 78 AS fits FROM unnest('{1 hour,30 days,60 days}'::interval[]) AS span, trace_ext_internal.report_at('2026-11-27 13:30+00', span) AS line;
 -- The same with what is ignored left out.
 SELECT set_finding_status(id, 'ignored') FROM findings WHERE kind = 'lost update' AND location1 LIKE '%bank3.py%';
