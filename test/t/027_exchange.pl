@@ -238,5 +238,36 @@ SKIP:
 	like($node->safe_psql('postgres', $_->{query}), qr/./, "variable $_->{name}") for grep { $_->{type} eq 'query' } @{ $dashboard->{templating}{list} };
 }
 
+# The same file by Grafana's own types, from npm: nothing in it that they do not know, and each value of its type.
+SKIP:
+{
+	my $types = "$dir/grafana/node_modules/\@grafana/schema/dist/esm/raw";
+	my %options = (stat => 'stat/panelcfg/x/Stat', table => 'table/panelcfg/x/Table', timeseries => 'timeseries/panelcfg/x/TimeSeries', nodeGraph => 'nodegraph/panelcfg/x/NodeGraph');
+	if (system("timeout 120 npm install --prefix '$dir/grafana' --ignore-scripts --no-audit --no-fund typescript\@5.4.5 \@grafana/schema\@11.6.0 >'$dir/grafana.log' 2>&1") != 0 || !-d $types)
+	{
+		diag("SKIPPED: Grafana's types cannot be fetched here: " . slurp_file("$dir/grafana.log"));
+		skip 'no types of Grafana', 2;
+	}
+	my $dashboard = decode_json(slurp_file("$test/../grafana/trace_ext.json"));
+	my $json = JSON::PP->new->canonical->pretty->allow_nonref;
+	my @panels = grep { $options{ $_->{type} } } @{ $dashboard->{panels} };
+	# Grafana writes these two itself, and has no types for them.
+	for my $variable (@{ $dashboard->{templating}{list} })
+	{
+		delete $variable->{definition};
+		delete $variable->{current} unless %{ $variable->{current} };
+	}
+	my $check = sub {
+		my ($source) = map { s/"mode" : "(absolute|percentage)"/'"mode" : ThresholdsMode.' . ucfirst($1)/ger } $json->encode($_[0]);
+		write_file("$dir/grafana/dashboard.ts", join("\n", "import { Dashboard, ThresholdsMode } from '$types/dashboard/x/dashboard_types.gen';",
+			(map { "import type { Options as $_ } from '$types/composable/$options{$_}PanelCfg_types.gen';" } sort keys %options), "export const dashboard: Dashboard = $source;",
+			map { 'export const options' . $_->{id} . ": Partial<$_->{type}> = " . $json->encode($_->{options} // {}) . ';' } @panels));
+		return system("cd '$dir/grafana' && node_modules/.bin/tsc --noEmit --strict --skipLibCheck --moduleResolution node --target es2020 dashboard.ts >'$dir/tsc.log' 2>&1");
+	};
+	is($check->($dashboard), 0, 'the dashboard is one by the types of Grafana') or diag(slurp_file("$dir/tsc.log"));
+	$dashboard->{panels}[0]{collapsed} = 'perhaps';
+	isnt($check->($dashboard), 0, 'which see what is wrong with one');
+}
+
 $node->stop;
 done_testing();
