@@ -56,7 +56,7 @@ static const char style[] =
 ".key span{margin-right:16px;white-space:nowrap}.key span::before{content:'';display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px;background:var(--s)}\n"
 ".tools button{font:inherit;font-size:12px;color:var(--fg);background:var(--soft);border:1px solid var(--line);border-radius:4px;padding:1px 9px;margin-right:6px;cursor:pointer}.tools[hidden]{display:none}.tools{font-size:12px;margin-bottom:8px}.tools .note{display:inline-block;margin:4px 0 0}\n"
 ".share{display:inline-block;height:9px;border-radius:2px;background:var(--s,var(--dim));min-width:1px}\n"
-"@media (max-width:1000px){.wf{--n:48%}}@media (max-width:700px){body.tx{padding:8px}.wf{--n:50%}}\n"
+"@media (max-width:1000px){.wf{--n:48%}table{font-size:12px}th,td{padding-right:8px}th,th.n{white-space:normal}}@media (max-width:700px){body.tx{padding:8px}.wf{--n:50%}}\n"
 "@media print{body.tx,svg.tx,.tx{--bg:#fff;--fg:#000;--dim:#444;--line:#bbb;--soft:#f3f5f8;--bad:#b83200;--good:#006d4f;--warn:#8a5a00;--s0:#0072b2;--s1:#d08600;--s2:#009e73;--s3:#b3608f;--s4:#3d9fd8;--s5:#8c6d31;--s6:#707885}"
 "body.tx{max-width:none;padding:0;font-size:11px;-webkit-print-color-adjust:exact;print-color-adjust:exact}nav,.tools,.wf samp{display:none!important}svg.tx,.wf p,tr{break-inside:avoid}h2{break-after:avoid}.wf .axis{position:relative}}\n"
 "@media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}\n";
@@ -174,7 +174,7 @@ class_of(const char *text, Oid type)
 
 	if (is_number(type))
 		return " class=\"n\"";
-	if (type == UUIDOID || type == TIMESTAMPTZOID)
+	if (type == UUIDOID)
 		return " class=\"u\"";
 	for (size_t i = 0; i < lengthof(bad); i++)
 		if (strcmp(text, bad[i]) == 0)

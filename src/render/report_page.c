@@ -64,8 +64,8 @@ static const Section sections[] = {
 		"SELECT service_name AS service, kind, operation, calls, errors AS failed, round(p50_ms::numeric, 2) AS \"p50 ms\", round(p95_ms::numeric, 2) AS \"p95 ms\", round(max_ms::numeric, 1) AS \"longest ms\", "
 		"round(total_ms::numeric, 0) AS \"in all ms\", round((share * 100)::numeric, 1) AS \"of all %\" FROM trace_ext.operations($1, page_size => 25) WHERE total_ms > 0",
 	"Nothing that was recorded took time."},
-	{"Requests that failed", "request_log(since, status => 'error')",
-		"SELECT started, service, method, url, status, round(duration_ms::numeric, 1) AS ms, error, trace_id AS trace FROM trace_ext.request_log(now() - $1, status => 'error', page_size => 20)",
+	{"Requests that failed", "request_log(since, status => 'error'), trace_html(trace)",
+		"SELECT date_trunc('second', started) AS started, service, method, url, status, round(duration_ms::numeric, 1) AS ms, error, left(trace_id::text, 8) AS trace FROM trace_ext.request_log(now() - $1, status => 'error', page_size => 20)",
 	"None."},
 	{"Upkeep", "status",
 		"SELECT s.key AS what, s.value #>> '{}' AS value FROM (SELECT to_jsonb(t) AS row FROM trace_ext.status t) AS x, jsonb_each(x.row) AS s WHERE s.value <> 'null' ORDER BY s.key COLLATE \"C\"",

@@ -96,7 +96,8 @@ my %queries = (
 	page => "SELECT trace_ext.trace_html(event2_trace_id) FROM trace_ext.findings WHERE confirmed AND event1_trace_id::text NOT LIKE '000000%' ORDER BY id LIMIT 3",
 	page_hostile => "SELECT trace_ext.trace_html(trace_id) FROM trace_ext.trace_summaries WHERE trace_id::text LIKE '000000aa%' ORDER BY trace_id",
 	page_long => "SELECT trace_ext.trace_html('000000bb-0000-0000-0000-000000000000')",
-	page_report => "SELECT trace_ext.report_html('100 years')");
+	page_report => "SELECT trace_ext.report_html('100 years')",
+	page_report_captured => "SELECT trace_ext.report_html(now() - '2025-01-01+00')");
 foreach my $name (sort keys %queries)
 {
 	my $from = time();
@@ -205,7 +206,7 @@ PYTHON
 #
 SKIP:
 {
-	my $browser = tool('chromium', 'chromium-browser', 'google-chrome') or skip('no browser', 4);
+	my $browser = tool('chromium', 'chromium-browser', 'google-chrome') or skip('no browser', 6);
 	my @options = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', "--user-data-dir=$dir/browser", '--enable-logging=stderr', '--virtual-time-budget=4000', '--dump-dom');
 	local $ENV{HOME} = $dir;
 
@@ -246,9 +247,18 @@ SCRIPT
 		($done, $out, $err) = output($browser, @options, '--window-size=800,900', 'file://' . spew('driven.html', $page));
 		last if !$done || $out =~ /<title>said:.*;focus<\/title>/;
 	}
-	skip('the browser does not start: ' . substr($err, -300), 4) unless $done;
+	skip('the browser does not start: ' . substr($err, -300), 6) unless $done;
 	like($out, qr/<title>said:;(focus)?<\/title>/, 'a page is used by keys') or diag(($out =~ /<title>(.*?)<\/title>/)[0] // substr($err, -1000));
 	unlike($err, qr/CONSOLE/, 'and says nothing in the console');
+
+	# Of what was captured all columns of all tables are in sight.
+	my $report = slurp($files{page_report_captured}[0]) =~ s{</body>}{<script>
+var tables = [], wide = [];
+Array.prototype.forEach.call(document.querySelectorAll('.scroll'), function(e) { tables.push(e); if (e.scrollWidth > e.clientWidth) wide.push(e.textContent.slice(0, 60) + ': ' + e.scrollWidth); });
+document.title = (tables.length > 4) + ' wide:' + wide.join(';') + '.';
+</script></body>}r;
+	($done, $out, $err) = output($browser, @options, '--window-size=800,900', 'file://' . spew('tables.html', $report));
+	like($out, qr/<title>true wide:\.<\/title>/, 'the tables of a report fit 800 pixels') or diag(($out =~ /<title>(.*?)<\/title>/s)[0] // substr($err, -1000));
 
 	# All pictures in one page; the box of each text, as the browser draws it.
 	my $all = '<!DOCTYPE html><meta charset="utf-8"><title></title>' . join('', map { slurp($_) } map { @{$files{$_}} } grep { /^(race|trace|flame)/ } sort keys %files) . <<'SCRIPT';
