@@ -32,6 +32,8 @@ typedef struct Sentence
 	bool		one_trace;		/* speak of threads, not of requests */
 	bool		one_thread;		/* ... and of the branches of a thread */
 	int32		first_strand;	/* the branch mentioned first; -1: none yet */
+	bool		by_service;		/* two threads have one name: say whose ... */
+	bool		by_instance;	/* ... or of which instance of the service */
 } Sentence;
 
 /* Up to a whole character, in bytes. */
@@ -90,6 +92,16 @@ put_request(Sentence *s, const TexTrace *trace)
 		appendStringInfo(&s->text, "trace %.8s", id);
 }
 
+/* Threads of one name, of which each service and instance may have one, are told apart by where they are. */
+static void
+tell_apart(Sentence *s, const TexEvent *a, const TexEvent *b)
+{
+	if (!s->one_trace || s->one_thread || a->task != b->task || a->thread_name != b->thread_name)
+		return;
+	s->by_service = a->service != b->service;
+	s->by_instance = !s->by_service && a->instance_name != b->instance_name;
+}
+
 /* The task or thread of an event. */
 static void
 put_strand(Sentence *s, const TexEvent *event)
@@ -111,6 +123,17 @@ put_strand(Sentence *s, const TexEvent *event)
 			put_name(s, event->thread_name);
 	}
 	appendStringInfoChar(&s->text, '"');
+	if (s->by_service && event->service != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, " of ");
+		put_name(s, event->service);
+	}
+	else if (s->by_instance && event->instance_name != TEX_NO_NAME)
+	{
+		appendStringInfoString(&s->text, " of instance \"");
+		put_name(s, event->instance_name);
+		appendStringInfoChar(&s->text, '"');
+	}
 }
 
 /* Who made an access of a watched table: its request, or whom the database knows. */
@@ -591,6 +614,7 @@ tex_evidence(const TexRaces *races, const TexPair *pair, const TexVerdict *verdi
 	s.one_trace = first->trace == tex_access_event(races, pair->second)->trace;
 	s.one_thread = s.one_trace && first->thread == tex_access_event(races, pair->second)->thread;
 	s.first_strand = -1;
+	tell_apart(&s, first, tex_access_event(races, pair->second));
 	if (pair->watched)
 	{
 		if (tex_is_check(races, pair))

@@ -183,6 +183,16 @@ SELECT count(*) FROM (SELECT DISTINCT trace_id FROM trace_ext.events WHERE servi
        trace_ext.find_races(t.trace_id);
 ROLLBACK;
 
+-- Threads of one name: the sentence says of which service, or of which instance of it. Without need neither.
+SELECT evidence FROM pg_temp.kinds_of($$
+    a - cart/one/main w x
+    b - stock/one/main w x $$);
+SELECT evidence FROM pg_temp.kinds_of($$
+    a - cart/one/main w x
+    b - cart/two/main w x $$);
+SELECT evidence FROM pg_temp.kinds_of($$
+    a - cart/one/T1 w x
+    b - stock/one/T2 w x $$);
 -- What the sentence says of locks, and of branches of one thread.
 SELECT pair, evidence FROM pg_temp.kinds_of($$
     a - T2 w x
