@@ -1,5 +1,10 @@
 -- What Prometheus scrapes: a view of samples, and its text form.
 
+CREATE FUNCTION trace_ext_internal.bytes_on_disk(relation oid) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'tex_bytes_on_disk';
+COMMENT ON FUNCTION trace_ext_internal.bytes_on_disk(oid) IS
+    'what a table takes, as pg_total_relation_size() says, without opening it and its indexes; NULL where there is none';
+
 -- One row a sample. Labels come from bounded sets only: jobs, channels, states.
 --
 -- Planned by whoever scrapes, mostly anew each time: so samples of one row stand in
@@ -27,7 +32,7 @@ SELECT * FROM (
          ('trace_ext_partitions', 'gauge', 'Partitions of events beside the default one', '{}', (SELECT count(*) FROM part WHERE NOT is_default)),
          ('trace_ext_partitioned_seconds', 'gauge', 'Time ahead of now for which partitions are ready', '{}',
               (SELECT greatest(extract(epoch FROM max(upper_bound) - now()), 0) FROM part WHERE isfinite(upper_bound))),
-         ('trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}', (SELECT coalesce(sum(pg_total_relation_size(part.part::regclass)), 0) FROM part)),
+         ('trace_ext_events_bytes', 'gauge', 'Size of events and their indexes on disk', '{}', (SELECT coalesce(sum(trace_ext_internal.bytes_on_disk(part.part)), 0) FROM part)),
          ('trace_ext_ingest_errors', 'gauge', 'Rejected events that are kept', '{}', (SELECT count(*) FROM trace_ext.ingest_errors)),
          ('trace_ext_preloaded', 'gauge', '1 where the server preloads the library', '{}', trace_ext_internal.preloaded()::int),
          ('trace_ext_launcher_up', 'gauge', '1 while the launcher runs', '{}', (SELECT count(*) FROM worker WHERE kind = 'launcher' AND state = 'running')),

@@ -27,3 +27,16 @@ SELECT DISTINCT m.name, m.type FROM trace_ext.metrics m
     OR (m.type = 'counter') <> (m.name ~ '_total$')
     OR m.name ~ '_(bucket|count|sum)$'
     OR m.name ~ '_(ms|us|ns|milliseconds|kb|kilobytes|mb|percent|minutes|hours)(_|$)';
+
+-- Bytes are those of PostgreSQL's own function: with what is out of line, of unlogged tables, of what has no files, of none.
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind, attributes)
+SELECT md5('bytes')::uuid, md5('bytes' || i)::uuid, '2001-01-01+00', 'Custom', jsonb_build_object('data', (SELECT string_agg(md5(i || ' ' || n), '') FROM generate_series(1, 2000) n)) FROM generate_series(1, 20) i;
+CREATE UNLOGGED TABLE sized (id int PRIMARY KEY, what text);
+INSERT INTO sized SELECT i, repeat('x', 500) FROM generate_series(1, 3000) i;
+VACUUM sized;
+SELECT count(*) > 0 AS some, bool_and(trace_ext_internal.bytes_on_disk(c.oid) = pg_total_relation_size(c.oid)) AS equal, max(pg_relation_size(reltoastrelid)) > 100000 AS toasted
+  FROM pg_class c WHERE c.oid IN (SELECT part FROM trace_ext.partitions UNION ALL VALUES ('sized'::regclass), ('trace_ext.events'::regclass), ('trace_ext.metrics'::regclass), ('pg_class'::regclass));
+SELECT trace_ext_internal.bytes_on_disk(0) AS of_none, trace_ext_internal.bytes_on_disk(NULL) AS unknown;
+SELECT value = (SELECT sum(pg_total_relation_size(part)) FROM trace_ext.partitions) AS equal FROM trace_ext.metrics WHERE name = 'trace_ext_events_bytes';
+DROP TABLE sized;
+TRUNCATE trace_ext.events;
