@@ -4,7 +4,8 @@
  *
  * C code works with TexKind; the tables hold the oids of the labels of the
  * enum event_kind.  The translation is cached by the oid of the type, because
- * DROP and CREATE EXTENSION in one session give the labels new oids.
+ * DROP and CREATE EXTENSION in one session give the labels new oids; that one is
+ * looked up when types or schemas have changed, as it is asked for some times an event.
  */
 #include "postgres.h"
 
@@ -15,6 +16,7 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/syscache.h"
@@ -32,6 +34,7 @@ static const char *const kind_names[TEX_KIND_COUNT] = {
 
 static Oid	cached_type = InvalidOid;
 static Oid	kind_oids[TEX_KIND_COUNT];
+static bool kinds_are_current = false;	/* no type or schema has changed since they were looked at */
 
 PG_FUNCTION_INFO_V1(tex_is_error);
 
@@ -83,6 +86,13 @@ tex_extension_oid(void)
 	return OidIsValid(store) ? store : get_extension_oid("trace_ext_router", true);
 }
 
+/* A type or a schema has changed, or many things. */
+static void
+on_type_change(Datum arg, int cacheid, uint32 hashvalue)
+{
+	kinds_are_current = false;
+}
+
 /*
  * Fills kind_oids from the catalog, once a session and extension.  The cache is
  * valid only when it is complete: an error in the middle leaves it to be filled
@@ -91,14 +101,29 @@ tex_extension_oid(void)
 static void
 load_kind_oids(void)
 {
-	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-									   CStringGetDatum("event_kind"),
-									   ObjectIdGetDatum(tex_schema_oid()));
+	static bool registered = false;
+	Oid			known = cached_type;
+	Oid			type;
 
-	if (type == cached_type && OidIsValid(type))
+	if (kinds_are_current && OidIsValid(known))
 		return;
-
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(TYPENAMENSP, on_type_change, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, on_type_change, (Datum) 0);
+		registered = true;
+	}
+	/* Set first, so that a change that is heard of during the look-ups counts. */
+	kinds_are_current = true;
 	cached_type = InvalidOid;
+	type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
+						   CStringGetDatum("event_kind"),
+						   ObjectIdGetDatum(tex_schema_oid()));
+	if (type == known && OidIsValid(type))
+	{
+		cached_type = type;
+		return;
+	}
 	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
 	{
 		HeapTuple	label = SearchSysCache2(ENUMTYPOIDNAME,

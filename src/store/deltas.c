@@ -115,6 +115,20 @@ hash_count_key(const TexCountKey *key)
 #define SH_DECLARE
 #include "lib/simplehash.h"
 
+/*
+ * The operation of a name that was there before: programs repeat few queries, and each is read to its end to make
+ * a template.  Longer names are not remembered.
+ */
+#define KNOWN_NAMES 16
+#define KNOWN_NAME_BYTES 256
+
+typedef struct KnownName
+{
+	int			len;			/* 0: none is here */
+	char		name[KNOWN_NAME_BYTES];
+	text	   *operation;		/* as the key of its count has it */
+} KnownName;
+
 /* What is collected and not yet appended; in backend memory. */
 typedef struct PendingSet
 {
@@ -126,6 +140,7 @@ typedef struct PendingSet
 	bool		changed;		/* did any row, even if nothing is counted of that? */
 	Oid			layout_of;		/* the relation that columns[] is for */
 	AttrNumber	columns[COL_COUNT];
+	KnownName	known[KNOWN_NAMES];
 } PendingSet;
 
 /* Of this transaction; the memory goes with it. */
@@ -294,17 +309,44 @@ get_count(PendingSet *set, TexCountKey key)
 	return entry;
 }
 
+/* Where it is remembered what the operation of a query's name is, or would be; NULL: nowhere. */
+static KnownName *
+place_of_name(PendingSet *set, const EventRow *row)
+{
+	int			len = row->name && row->kind == TEX_DATABASE_QUERY ? VARSIZE_ANY_EXHDR(row->name) : 0;
+
+	return len == 0 || len > KNOWN_NAME_BYTES ? NULL :
+		&set->known[hash_bytes((unsigned char *) VARDATA_ANY(row->name), len) % KNOWN_NAMES];
+}
+
+/* The operation of a row that has a name. */
+static text *
+operation_of(const EventRow *row, const KnownName *known)
+{
+	if (known && known->len == (int) VARSIZE_ANY_EXHDR(row->name) &&
+		memcmp(known->name, VARDATA_ANY(row->name), known->len) == 0)
+		return known->operation;
+	return tex_operation(row->kind, row->name);
+}
+
 /* Adds one event to the count of its hour, kind, service and operation, or takes one from it. */
 static void
 add_count(PendingSet *set, const EventRow *row, int sign)
 {
 	TexCountKey key = {.kind = row->kind_oid,.service = row->event.service};
 	TexCount   *entry;
+	KnownName  *known = place_of_name(set, row);
 
 	key.hour = tex_hour_of(row->event.timestamp);
-	key.operation = row->name == NULL ? NULL : tex_operation(row->kind, row->name);
+	key.operation = row->name == NULL ? NULL : operation_of(row, known);
 
 	entry = get_count(set, key);
+	if (known && key.operation != known->operation)
+	{
+		known->len = VARSIZE_ANY_EXHDR(row->name);
+		memcpy(known->name, VARDATA_ANY(row->name), known->len);
+		known->operation = entry->key.operation;
+	}
 	entry->event_count += sign;
 	entry->error_count += row->event.is_error ? sign : 0;
 	entry->write_count += row->is_write ? sign : 0;

@@ -27,7 +27,7 @@
 #define STALE (60 * USECS_PER_SEC)
 
 /* How much of the ring is copied at a time. */
-#define TAKE_AT_ONCE (512 * 1024)
+#define TAKE_AT_ONCE (1024 * 1024)
 
 /* Records begin at multiples of this, so what is left at the end has room for a head. */
 #define HEAD 32

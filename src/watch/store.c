@@ -103,6 +103,9 @@ typedef struct Record
 	char	   *database;
 	char	   *transaction;
 	char	   *clock;			/* name of the backend's component */
+	Datum		thread;			/* texts that rows have */
+	Datum		service_text;
+	Datum		database_text;
 	Statement  *statements;
 	int			nstatements;
 } Record;
@@ -170,8 +173,8 @@ begin_row(TexEventRow *row, const Record *record, const pg_uuid_t *trace, uint64
 	set(row, COL_ID, UUIDPGetDatum(&row->id));
 	set(row, COL_TIMESTAMP, TimestampTzGetDatum(at));
 	set(row, COL_KIND, ObjectIdGetDatum(tex_kind_oid(kind)));
-	set_text(row, COL_SERVICE_NAME, record->service);
-	set_text(row, COL_INSTANCE_ID, record->database);
+	set(row, COL_SERVICE_NAME, record->service_text);
+	set(row, COL_INSTANCE_ID, record->database_text);
 	set(row, COL_PROCESS_ID, Int32GetDatum(record->pid));
 }
 
@@ -184,7 +187,7 @@ set_below(TexEventRow *row, const Record *record, const Statement *statement, ui
 
 	row->parent_id = statement->id;
 	set(row, COL_PARENT_ID, UUIDPGetDatum(&row->parent_id));
-	set(row, COL_THREAD_ID, CStringGetTextDatum(psprintf("%d", record->pid)));
+	set(row, COL_THREAD_ID, record->thread);
 	set(row, COL_CAUSALITY_VECTOR, PointerGetDatum(tex_vclock_build(&component, 1, &problem)));
 }
 
@@ -195,7 +198,28 @@ add_string(TexObject *object, const char *key, const char *text)
 		tex_object_string(object, key, (TexOtlpString) {text, strlen(text)});
 }
 
-/* Adds a value as JSON has it: what is no number there is a string. */
+/* A number as jsonb has it. */
+static Numeric
+number_of(const char *text, int len)
+{
+	bool		negative = text[0] == '-';
+	int64		number = 0;
+
+	/* Most are whole and short. */
+	if (len <= 18 && len > negative && (int) strspn(text + negative, "0123456789") >= len - negative)
+	{
+		for (int i = negative; i < len; i++)
+			number = number * 10 + (text[i] - '0');
+		return int64_to_numeric(negative ? -number : number);
+	}
+	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(pnstrdup(text, len)),
+											   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+/*
+ * Adds a value as JSON has it: what is no number there is a string.  Members are added in the order in which jsonb
+ * keeps keys, by length and then by bytes, so that nothing is left to sort.
+ */
 static void
 add_value(TexObject *object, const char *key, char kind, const char *text, int len)
 {
@@ -215,8 +239,7 @@ add_value(TexObject *object, const char *key, char kind, const char *text, int l
 	else if (kind == TEX_VALUE_NUMBER && len > 0 && strspn(text, "0123456789+-.eE") >= (size_t) len)
 	{
 		value.type = jbvNumeric;
-		value.val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(pnstrdup(text, len)),
-																ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+		value.val.numeric = number_of(text, len);
 	}
 	tex_object_jsonb(object, key, &value);
 }
@@ -300,14 +323,14 @@ read_statement(Record *record, Statement *statement)
 	}
 	set(&row, COL_DURATION_NS, Int64GetDatum(Max(ended - started, 0) * 1000));
 	tex_object_begin(&attributes);
-	add_string(&attributes, "database", record->database);
-	add_string(&attributes, "fingerprint", known->fingerprint);
-	add_string(&attributes, "function", called_from);
-	add_string(&attributes, "isolation", record->isolation);
 	add_string(&attributes, "request", name);
+	add_string(&attributes, "database", record->database);
+	add_string(&attributes, "function", called_from);
 	/* What a session does is not one request: like statements in it are nothing to wonder at. */
 	if (trace_of == TEX_RECORD_OF_SESSION)
 		add_string(&attributes, "trace_of", "session");
+	add_string(&attributes, "isolation", record->isolation);
+	add_string(&attributes, "fingerprint", known->fingerprint);
 	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
 	tex_batch_add(record->batch, &row);
 }
@@ -330,8 +353,8 @@ add_lock(Record *record, const Statement *statement, uint64 tick, TimestampTz at
 			row.isnull[COL_CAUSALITY_VECTOR] = true;
 		set_text(&row, COL_NAME, name);
 		tex_object_begin(&attributes);
-		add_string(&attributes, "lock_type", type);
 		add_string(&attributes, "location", statement->location);
+		add_string(&attributes, "lock_type", type);
 		set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
 		tex_batch_add(record->batch, &row);
 	}
@@ -384,18 +407,18 @@ read_access(Record *record)
 	if (!is_read(what))
 		set(&row, COL_DURATION_NS, Int64GetDatum(Max(record->visible_at - record->commit_at, 0) * 1000));
 	tex_object_begin(&attributes);
-	add_string(&attributes, "access_type", access_type_of(what));
-	if (!is_read(what))
-		add_value(&attributes, "old_value", old_kind, old_text, old_len);
-	add_value(&attributes, "new_value", new_kind, new_text, new_len);
-	add_string(&attributes, "location", statement->location);
-	add_string(&attributes, "isolation", record->isolation);
-	add_string(&attributes, "transaction", record->transaction);
 	add_string(&attributes, "by", statement->by);
+	add_string(&attributes, "location", statement->location);
 	if (what == TEX_TAKEN_LOCKED_READ)
 		add_string(&attributes, "row_lock", "true");
+	add_string(&attributes, "isolation", record->isolation);
+	add_value(&attributes, "new_value", new_kind, new_text, new_len);
+	if (!is_read(what))
+		add_value(&attributes, "old_value", old_kind, old_text, old_len);
 	if (incomplete)
 		add_string(&attributes, "incomplete", "true");
+	add_string(&attributes, "access_type", access_type_of(what));
+	add_string(&attributes, "transaction", record->transaction);
 	set(&row, COL_ATTRIBUTES, JsonbPGetDatum(tex_object_end(&attributes)));
 	tex_batch_add(record->batch, &row);
 }
@@ -423,6 +446,9 @@ read_record(TexBatch *batch, Text *texts, const char *data, TimestampTz committe
 	if (record.service[0] == '\0')
 		record.service = pstrdup("postgresql");
 	record.clock = psprintf("backend %d/%02x%02x", record.pid, record.id_base[0], record.id_base[1]);
+	record.thread = CStringGetTextDatum(psprintf("%d", record.pid));
+	record.service_text = CStringGetTextDatum(record.service);
+	record.database_text = CStringGetTextDatum(record.database);
 	record.nstatements = (int) tex_get_int(reader);
 	record.statements = palloc(sizeof(Statement) * Max(record.nstatements, 1));
 	record.transaction = psprintf("%d/" INT64_FORMAT, record.pid, record.commit_at);
@@ -500,7 +526,7 @@ take_prepared(TexBatch *batch, Text *texts)
 }
 
 /*
- * store_watched(): makes events of the records that wait, about 512 kB of them; returns how many
+ * store_watched(): makes events of the records that wait, about 1 MB of them; returns how many
  * were inserted, were there already, and were refused, which none is.  As the owner.
  */
 Datum
