@@ -109,7 +109,7 @@ CREATE TABLE findings (
 COMMENT ON TABLE findings IS 'races by where they happen, and locks taken in opposite orders; detect() keeps it, set_finding_status() decides about a row';
 COMMENT ON COLUMN findings.id IS 'follows from kind, variable and locations: the same finding always has the same id';
 COMMENT ON COLUMN findings.kind IS 'what goes wrong: lost update, write-write, read-write, lock order, ...';
-COMMENT ON COLUMN findings.variable IS 'the variable; of lock order, the names of the locks, each taken before the next and the last before the first';
+COMMENT ON COLUMN findings.variable IS 'the variable; of lock order, the names of the locks, each taken before the next and the last before the first; of rows their tables, each once';
 COMMENT ON COLUMN findings.location1 IS 'where the earlier access is; of write-write, read-write and lock order, the smaller location';
 COMMENT ON COLUMN findings.location2 IS 'where the later access is; of lock order, these are where the first two of the locks are taken under another';
 COMMENT ON COLUMN findings.severity IS 'CRITICAL, WARNING or INFO';

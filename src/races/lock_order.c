@@ -392,7 +392,50 @@ put_lock_name(StringInfo names, const TexHistory *history, int32 lock)
 	appendBinaryStringInfo(names, name, pg_mbcliplen(name, strlen(name), LONGEST_NAME));
 }
 
-/* The names of the locks of a cycle if told from one of them on, as one name of the history. */
+/*
+ * How much of a name is the table of a row that is locked, as in "row:public.accounts[7]"; 0: it is none.  What
+ * stands between quotes is a name, where "" is one quote, which is all the same here.
+ */
+static int
+table_of_row(const char *name)
+{
+	bool		in_quotes = false;
+	size_t		len = strlen(name);
+
+	if (strncmp(name, "row:", 4) != 0 || name[len - 1] != ']')
+		return 0;
+	for (size_t i = 4; i < len; i++)
+	{
+		if (name[i] == '"')
+			in_quotes = !in_quotes;
+		else if (name[i] == '[' && !in_quotes)
+			return (int) i;
+	}
+	return 0;
+}
+
+/* Whether a lock is of a row, and one before it in the list of a cycle is of the same table. */
+static bool
+is_told_already(const TexHistory *history, const TexLockCycle *cycle, int first, int i)
+{
+	const char *name = tex_history_text(history, tex_history_lock_name(history, cycle->wants[(first + i) % cycle->n]->held));
+	int			len = table_of_row(name);
+
+	for (int j = 0; j < i && len > 0; j++)
+	{
+		const char *other = tex_history_text(history,
+											 tex_history_lock_name(history, cycle->wants[(first + j) % cycle->n]->held));
+
+		if (table_of_row(other) == len && memcmp(name, other, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The names of the locks of a cycle if told from one of them on, as one name of the history.  Of rows it has their
+ * tables, each once: rows are many, and code that takes them in any order is one finding, not one for each two of them.
+ */
 static int32
 make_names(const TexHistory *history, const TexLockCycle *cycle, int first)
 {
@@ -402,9 +445,18 @@ make_names(const TexHistory *history, const TexLockCycle *cycle, int first)
 	initStringInfo(&names);
 	for (int i = 0; i < cycle->n; i++)
 	{
+		int32		lock = cycle->wants[(first + i) % cycle->n]->held;
+		const char *of_row = tex_history_text(history, tex_history_lock_name(history, lock));
+		int			len = table_of_row(of_row);
+
+		if (is_told_already(history, cycle, first, i))
+			continue;
 		if (i > 0)
 			appendStringInfoString(&names, ", ");
-		put_lock_name(&names, history, cycle->wants[(first + i) % cycle->n]->held);
+		if (len > 0)
+			appendBinaryStringInfo(&names, of_row, pg_mbcliplen(of_row, len, LONGEST_NAME));
+		else
+			put_lock_name(&names, history, lock);
 	}
 	name = tex_strings_add(history->names, names.data, names.len);
 	pfree(names.data);

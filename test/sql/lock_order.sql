@@ -54,6 +54,51 @@ SELECT pg_temp.lock_orders($$
     f - T2 acq y
     g - T2 rel x
     h - T2 rel y$$);
+-- Rows of tables: told once for the code that takes them in any order, by their tables.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq row:s.t[1] loc=pay
+    b - T1 acq row:s.t[2] loc=pay
+    c - T1 rel row:s.t[2]
+    d - T1 rel row:s.t[1]
+    e - T2 acq row:s.t[2] loc=pay
+    f - T2 acq row:s.t[1] loc=pay
+    g - T2 rel row:s.t[1]
+    h - T2 rel row:s.t[2]
+    i - T1 acq row:s.t[3] loc=pay
+    j - T1 acq row:s.t[4] loc=pay
+    k - T1 rel row:s.t[4]
+    l - T1 rel row:s.t[3]
+    m - T2 acq row:s.t[4] loc=pay
+    n - T2 acq row:s.t[3] loc=pay
+    o - T2 rel row:s.t[3]
+    p - T2 rel row:s.t[4]$$);
+-- In one order: not at all. Of two tables, one named with a bracket; and what only begins as a row does.
+SELECT pg_temp.lock_orders($$
+    a - T1 acq row:s.t[1]
+    b - T1 acq row:s.t[2]
+    c - T1 rel row:s.t[2]
+    d - T1 rel row:s.t[1]
+    e - T2 acq row:s.t[1]
+    f - T2 acq row:s.t[2]
+    g - T2 rel row:s.t[2]
+    h - T2 rel row:s.t[1]$$);
+SELECT pg_temp.lock_orders($$
+    a - T1 acq row:s."t[1]"[1]
+    b - T1 acq row:s.u[[]
+    c - T1 rel row:s.u[[]
+    d - T1 rel row:s."t[1]"[1]
+    e - T2 acq row:s.u[[]
+    f - T2 acq row:s."t[1]"[1]
+    g - T2 rel row:s."t[1]"[1]
+    h - T2 rel row:s.u[[]
+    i - T1 acq row:
+    j - T1 acq row:[x
+    k - T1 rel row:[x
+    l - T1 rel row:
+    m - T2 acq row:[x
+    n - T2 acq row:
+    o - T2 rel row:
+    p - T2 rel row:[x$$);
 -- Not one under the other.
 SELECT pg_temp.lock_orders($$
     a - T1 acq x
