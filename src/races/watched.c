@@ -190,7 +190,7 @@ judge_variable(TexRaces *races, const Watched *accesses, int n)
 		{
 			if (last_change != TEX_NO_ACCESS)
 				judge_write(races, access, last_change);
-			if (tex_compare_values(event->data->old_value, tex_value_of(event)) != TEX_VALUES_EQUAL)
+			if (tex_compare_columns(event->data->old_value, tex_value_of(event)) != TEX_VALUES_EQUAL)
 				last_change = access;
 			writes[nwrites++] = accesses[i];
 		}
