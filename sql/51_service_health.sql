@@ -240,8 +240,8 @@ BEGIN
                     trace_ext_internal.duration_text(1000 * extract(epoch FROM at - d.last_seen)::double precision), to_char(d.last_seen AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'),
                     trace_ext_internal.rate_text(d.all_requests::double precision / d.seconds_seen))] END
                || CASE WHEN d.is_failing THEN ARRAY[format('error rate %s (%s of %s)%s', trace_ext_internal.percent_text(d.error_rate), d.errors, d.requests,
-                    coalesce(format('; %s in the %s before', trace_ext_internal.percent_text(d.error_rate_before),
-                             trace_ext_internal.duration_text(1000 * extract(epoch FROM w.from_hour - w.before_from)::double precision)), ''))] END
+                    coalesce('; ' || trace_ext_internal.percent_text(d.error_rate_before) || ' in the '
+                             || trace_ext_internal.duration_text(1000 * extract(epoch FROM w.from_hour - w.before_from)::double precision) || ' before', ''))] END
                || CASE WHEN d.is_slow THEN ARRAY[CASE WHEN d.by_p95
                     THEN format('p95 %s, usually %s', trace_ext_internal.duration_text(d.q[2] / 1e6), trace_ext_internal.duration_text(d.usual_p95 / 1e6))
                     ELSE format('median %s, usually %s', trace_ext_internal.duration_text(d.q[1] / 1e6), trace_ext_internal.duration_text(d.usual_p50 / 1e6)) END] END
