@@ -19,18 +19,19 @@ dir=$(mktemp -d /tmp/trace_ext_fuzz.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 
 sources=()
-for name in otlp otlp_wire otlp_json otlp_json_records otlp_json_fields json_text json_scan gunzip; do
+for name in otlp otlp_wire otlp_json otlp_json_records otlp_json_fields otlp_known json_text json_scan gunzip redaction redact_otlp; do
 	sources+=("$ROOT/src/ingest/$name.c")
 done
+# What of these needs a server, and is not called here, is left out by the linker.
 "${CC:-gcc}" -g -O2 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fwrapv -DTEX_HAVE_ZLIB \
-	-Wall -I"$ROOT/src" -I"$("$CONFIG" --includedir-server)" -o "$dir/fuzz" "$ROOT/test/fuzz/fuzz.c" "${sources[@]}" \
+	-ffunction-sections -Wl,--gc-sections -Wall -I"$ROOT/src" -I"$("$CONFIG" --includedir-server)" -o "$dir/fuzz" "$ROOT/test/fuzz/fuzz.c" "${sources[@]}" \
 	"$("$CONFIG" --pkglibdir)/libpgcommon.a" "$("$CONFIG" --pkglibdir)/libpgport.a" -lz -lm
 
 files=("$ROOT"/test/data/otlp/*.bin "$ROOT"/test/data/otlp/*.json "$ROOT"/test/data/otlp/*.gz "$ROOT"/test/data/*.json)
 say "seed $SEED, $COUNT inputs, ${#files[@]} bodies to begin with, $JOBS processes"
 pids=()
 for ((job = 0; job < JOBS; job++)); do
-	ASAN_OPTIONS=detect_stack_use_after_return=0:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=handle_abort=1:detect_stack_use_after_return=0:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		"$dir/fuzz" "$SEED" $((job * (COUNT / JOBS))) $((COUNT / JOBS + (job == JOBS - 1 ? COUNT % JOBS : 0))) "${files[@]}" &
 	pids+=($!)
 done

@@ -1,7 +1,11 @@
 /*
  * fuzz.c
  *		Sends damaged and random bodies to what reads them: the readers of OpenTelemetry's two
- *		encodings, gunzip, and the scanner of event JSON.
+ *		encodings, gunzip, the scanner of event JSON, and redaction of spans and log records.
+ *
+ * Of bodies of OpenTelemetry, one in four is read in steps as well, as the receiver does: the
+ * steps must have the records that are read at once, each once and in their order, and what is an
+ * error at once must be one at the first step.  One in four is read with redaction rules.
  *
  * fuzz SEED FIRST COUNT FILE...: inputs FIRST to FIRST + COUNT - 1 of a seed, each made of one or two
  * of the files; the same arguments give the same inputs.  It is built with AddressSanitizer and
@@ -25,11 +29,16 @@
 #include "utils/memutils.h"
 
 #include "guc.h"
+#include "ingest/batch.h"
 #include "ingest/gunzip.h"
 #include "ingest/json_scan.h"
 #include "ingest/otlp.h"
+#include "ingest/otlp_attributes.h"
 #include "ingest/otlp_json.h"
+#include "ingest/otlp_known.h"
 #include "ingest/otlp_wire.h"
+/* For the reader of a rule, which the server calls with rows of a table only. */
+#include "ingest/redaction_rules.c"
 
 #define LONGEST (256 * 1024)
 
@@ -57,6 +66,8 @@ MemoryContext TopMemoryContext = (MemoryContext) &base;
 volatile sig_atomic_t InterruptPending = false;
 int			tex_max_field_size = 64 * 1024;
 int			tex_max_nesting = 100;
+char	   *tex_redaction_key = "";
+TexBatchLimits tex_batch_limits;
 
 static jmp_buf thrown;
 
@@ -287,6 +298,11 @@ errstart(int level, const char *domain)
 	return level >= ERROR;
 }
 
+void
+check_stack_depth(void)
+{
+}
+
 bool
 errstart_cold(int level, const char *domain)
 {
@@ -461,6 +477,165 @@ DirectFunctionCall1Coll(PGFunction function, Oid collation, Datum a)
 	return CStringGetDatum("1");
 }
 
+bool
+tex_is_access_type(const char *text, int len)
+{
+	return len == 4 && memcmp(text, "Read", 4) == 0;
+}
+
+/* A number as jsonb would have it: what is around it has a fixed length. */
+char *
+JsonbToCString(StringInfo out, JsonbContainer *in, int len)
+{
+	return pstrdup("{\"x\": 4111111111111111}");
+}
+
+void
+tex_object_begin(TexObject *object)
+{
+}
+
+void
+tex_object_value(TexObject *object, const char *key, const TexOtlpValue *value)
+{
+}
+
+Jsonb *
+tex_object_end(TexObject *object)
+{
+	return palloc0(sizeof(Jsonb));
+}
+
+/* JSON text within a value: redacted as a string, or dropped. */
+JsonbValue *
+tex_redact_json(TexRedaction *redaction, JsonbValue *value)
+{
+	const char *text = "4111 1111 1111 1111";
+	int			len = strlen(text);
+
+	depth = 0;					/* which a text that was none may have left */
+	return tex_redact_text(redaction, &text, &len) == TEX_DROPPED ? NULL : value;
+}
+
+/* ----------------------------------------------------------------
+ *		What redaction takes from a server
+ * ----------------------------------------------------------------
+ */
+int
+pg_mb2wchar_with_len(const char *from, pg_wchar *to, int len)
+{
+	return pg_wchar_table[PG_UTF8].mb2wchar_with_len((const unsigned char *) from, to, len);
+}
+
+int
+pg_wchar2mb_with_len(const pg_wchar *from, char *to, int len)
+{
+	return pg_wchar_table[PG_UTF8].wchar2mb_with_len(from, (unsigned char *) to, len);
+}
+
+int
+pg_mbcharcliplen(const char *text, int len, int limit)
+{
+	int			clipped = 0;
+
+	while (clipped < len && limit-- > 0)
+		clipped += pg_utf_mblen((const unsigned char *) text + clipped);
+	return Min(clipped, len);
+}
+
+bool
+pg_verify_mbstr(int encoding, const char *text, int len, bool no_error)
+{
+	return pg_encoding_verifymbstr(encoding, text, len) == len;
+}
+
+int
+pg_regcomp(regex_t *regex, const pg_wchar *pattern, size_t len, int flags, Oid collation)
+{
+	return REG_OKAY;
+}
+
+/* Finds the next number, of at least four digits. */
+int
+pg_regexec(regex_t *regex, const pg_wchar *text, size_t len, size_t from, rm_detail_t *detail,
+		   size_t count, regmatch_t match[], int flags)
+{
+	for (size_t end; from < len; from = end + 1)
+	{
+		end = from;
+		while (end < len && text[end] >= '0' && text[end] <= '9')
+			end++;
+		if (end - from < 4)
+			continue;
+		match[0].rm_so = from;
+		match[0].rm_eo = end;
+		return REG_OKAY;
+	}
+	return REG_NOMATCH;
+}
+
+pg_cryptohash_ctx *
+pg_cryptohash_create(pg_cryptohash_type type)
+{
+	return palloc(1);
+}
+
+int
+pg_cryptohash_init(pg_cryptohash_ctx *ctx)
+{
+	return 0;
+}
+
+int
+pg_cryptohash_update(pg_cryptohash_ctx *ctx, const uint8 *data, size_t len)
+{
+	look(data, len);
+	return 0;
+}
+
+int
+pg_cryptohash_final(pg_cryptohash_ctx *ctx, uint8 *digest, size_t len)
+{
+	memset(digest, 0xA5, len);
+	return 0;
+}
+
+void
+pg_cryptohash_free(pg_cryptohash_ctx *ctx)
+{
+	pfree(ctx);
+}
+
+pg_hmac_ctx *
+pg_hmac_create(pg_cryptohash_type type)
+{
+	abort();
+}
+
+int
+pg_hmac_init(pg_hmac_ctx *ctx, const uint8 *key, size_t len)
+{
+	abort();
+}
+
+int
+pg_hmac_update(pg_hmac_ctx *ctx, const uint8 *data, size_t len)
+{
+	abort();
+}
+
+int
+pg_hmac_final(pg_hmac_ctx *ctx, uint8 *digest, size_t len)
+{
+	abort();
+}
+
+void
+pg_hmac_free(pg_hmac_ctx *ctx)
+{
+	abort();
+}
+
 struct varlena *
 pg_detoast_datum(struct varlena *datum)
 {
@@ -473,6 +648,82 @@ pg_detoast_datum(struct varlena *datum)
  */
 static uint64 records;
 static uint64 refused;
+static TexRedaction *redaction;	/* NULL: of this input nothing is redacted */
+
+/* The records of a body as they were read: what each was, of which resource and scope. */
+typedef struct Reading
+{
+	uint64	   *hashes;
+	int			count;
+	int			room;
+	uint64		resource;
+	uint64		scope;
+	int64		position;		/* records that were read or passed over */
+	int64		begin;			/* of those, the ones that this step has */
+	int64		end;
+} Reading;
+
+static Reading *reading;		/* NULL: nobody compares it */
+
+/* FNV-1a (Fowler, Noll, Vo) */
+static uint64
+hash_of(uint64 hash, const void *data, int len)
+{
+	for (int i = 0; i < len; i++)
+		hash = (hash ^ ((const uint8 *) data)[i]) * UINT64CONST(0x100000001B3);
+	return hash;
+}
+
+static uint64
+hash_of_list(uint64 hash, const TexOtlpList *list)
+{
+	for (const TexOtlpValue *v = list->first; v != NULL; v = v->next)
+	{
+		hash = hash_of(hash, v->key.data, v->key.len);
+		if (v->type == TEX_OTLP_STRING)
+			hash = hash_of(hash, v->string.data, v->string.len);
+	}
+	return hash;
+}
+
+/* Notes a record that was read. */
+static void
+note_record(const TexOtlpReader *reader)
+{
+	const TexOtlpRecord *record = &reader->record;
+	uint64		hash = hash_of(1, reader->sent.data, reader->sent.len);
+
+	reading->position++;
+	/* Of those that were refused, the one before is still there. */
+	if (reader->resource_reason == NULL)
+		hash = hash * 31 + reading->resource;
+	if (reader->scope_reason == NULL)
+		hash = hash * 31 + reading->scope;
+	if (reader->reason != NULL)
+		hash = hash_of(hash, reader->reason, strlen(reader->reason));
+	else
+	{
+		hash = hash_of(hash, record->trace_id, TEX_TRACE_ID_LEN);
+		hash = hash_of(hash, record->span_id, TEX_SPAN_ID_LEN);
+		hash = hash_of_list(hash, &record->attributes);
+	}
+	if (reading->count == reading->room)
+	{
+		reading->room = Max(64, 2 * reading->room);
+		reading->hashes = realloc(reading->hashes, sizeof(uint64) * reading->room);
+	}
+	reading->hashes[reading->count++] = hash;
+}
+
+/* Are the next records all those of other steps?  As tex_batch_pass_over() has it. */
+static bool
+pass_over(TexOtlpReader *reader, int64 count)
+{
+	if (reading->position + count > reading->begin && reading->position < reading->end)
+		return false;
+	reading->position += count;
+	return true;
+}
 
 static void
 look_at_string(TexOtlpString string)
@@ -519,6 +770,13 @@ look_at_list(const TexOtlpList *list)
 static void
 take_resource(TexOtlpReader *reader)
 {
+	if (reading != NULL)
+		reading->resource = hash_of_list(1, &reader->resource.attributes);
+	if (redaction != NULL)
+	{
+		tex_redaction_begin(redaction, "bank", strlen("bank"));
+		tex_redact_resource(redaction, &reader->resource);
+	}
 	look_at_list(&reader->resource.attributes);
 	look(reader->resource.schema_url.data, reader->resource.schema_url.len);
 }
@@ -526,6 +784,13 @@ take_resource(TexOtlpReader *reader)
 static void
 take_scope(TexOtlpReader *reader)
 {
+	if (reading != NULL)
+		reading->scope = hash_of(hash_of_list(1, &reader->scope.attributes), reader->scope.name.data, reader->scope.name.len);
+	if (redaction != NULL)
+	{
+		tex_redaction_begin(redaction, "bank", strlen("bank"));
+		tex_redact_scope(redaction, &reader->scope);
+	}
 	look(reader->scope.name.data, reader->scope.name.len);
 	look(reader->scope.version.data, reader->scope.version.len);
 	look_at_list(&reader->scope.attributes);
@@ -538,11 +803,24 @@ take_record(TexOtlpReader *reader)
 
 	records++;
 	look(reader->sent.data, reader->sent.len);
+	if (reading != NULL)
+		note_record(reader);
 	if (reader->reason != NULL)
 	{
 		refused++;
 		look(reader->reason, strlen(reader->reason));
+		if (redaction != NULL)
+		{
+			char	   *reason = tex_redact_loose(redaction, reader->reason);
+
+			look(reason, strlen(reason));
+		}
 		return;
+	}
+	if (redaction != NULL)
+	{
+		tex_redaction_begin(redaction, "bank", strlen("bank"));
+		tex_redact_record(redaction, record);
 	}
 	look_at_string(record->name.data == NULL ? (TexOtlpString) {"", 0} : record->name);
 	look_at_list(&record->attributes);
@@ -559,21 +837,32 @@ take_record(TexOtlpReader *reader)
  *		Inputs
  * ----------------------------------------------------------------
  */
-typedef struct File
+typedef struct Sample
 {
 	char	   *data;
 	int			len;
 	bool		is_events;
-} File;
+} Sample;
 
-static File *files;
+static Sample *files;
 static int	file_count;
 static uint64 state;
 static char input[LONGEST + 4096];
 static int	input_len;
 static uint64 seed;
 static uint64 number;
-static const char *target;
+
+/* What an input is read as. */
+typedef enum Target
+{
+	GUNZIP, EVENTS, JSON, WIRE, TARGETS
+} Target;
+
+static const char *const target_names[TARGETS] = {"gzip", "event JSON", "JSON", "protobuf"};
+static Target target;
+static uint64 inputs[TARGETS];
+static uint64 in_steps;
+static uint64 redacted;
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
 static uint64
@@ -624,7 +913,7 @@ mutate(void)
 	int			at = below(input_len + 1);
 	int			len = below(1 + below(64));
 	char		bytes[64];
-	const File *other;
+	const Sample *other;
 	const char *word;
 
 	switch (below(9))
@@ -694,13 +983,14 @@ pack(void)
 }
 
 /* Makes an input by its number; returns the file that it is made of, NULL where it is all random. */
-static const File *
+static const Sample *
 make_input(void)
 {
-	const File *file = &files[below(file_count)];
+	bool		events = below(8) == 0;
+	const Sample *file = &files[below(file_count)];
 
-	/* Long ones take long, and are not worth more. */
-	while (file->len > 8192 && below(10) != 0)
+	/* Long ones take long, and are not worth more; of event JSON there are few. */
+	while (events ? !file->is_events : file->len > 8192 && below(10) != 0)
 		file = &files[below(file_count)];
 	if (below(50) == 0)
 	{
@@ -746,20 +1036,135 @@ read_events(const char *data, int len)
 	}
 }
 
+typedef void (*ReadRequest) (TexOtlpReader *reader, const char *body, int len);
+
 static void
-read_request(const char *data, int len, void (*read) (TexOtlpReader *reader, const char *body, int len))
+read_request(const char *data, int len, ReadRequest read)
 {
 	TexOtlpReader *reader = tex_otlp_reader();
 
 	reader->take_resource = take_resource;
 	reader->take_scope = take_scope;
 	reader->take_record = take_record;
+	if (reading != NULL && reading->end > 0)
+		reader->pass_over = pass_over;
 	read(reader, data, len);
+}
+
+/* Reads a body to compare it with another reading; false where that is an error. */
+static pg_noinline bool
+reads(const char *data, int len, ReadRequest read, Reading *into)
+{
+	jmp_buf		outer;
+	volatile bool was_read = false;
+
+	memcpy(outer, thrown, sizeof(jmp_buf));
+	reading = into;
+	into->position = 0;
+	if (setjmp(thrown) == 0)
+	{
+		read_request(data, len, read);
+		was_read = true;
+	}
+	reading = NULL;
+	CurrentMemoryContext = (MemoryContext) &base;
+	memcpy(thrown, outer, sizeof(jmp_buf));
+	return was_read;
+}
+
+/* Reads a body in steps, which must have what it has at once. */
+static void
+read_in_steps(const char *data, int len, ReadRequest read)
+{
+	static Reading at_once;
+	static Reading steps;
+	volatile int64 total;
+	bool		sound;
+
+	at_once.count = steps.count = 0;
+	at_once.end = 0;
+	sound = reads(data, len, read, &at_once);
+	total = at_once.position;
+	steps.begin = 0;
+	do
+	{
+		steps.end = steps.begin + 1 + below(total);
+		if (reads(data, len, read, &steps) != sound)
+			abort();
+		steps.begin = steps.end;
+	} while (sound && steps.end < total);
+	in_steps++;
+	if (!sound)
+		longjmp(thrown, 1);
+	if (steps.position != total || steps.count != total || memcmp(steps.hashes, at_once.hashes, sizeof(uint64) * total) != 0)
+		abort();
+}
+
+/* Some of the rules, for one input. */
+static TexRedaction *
+draw_rules(void)
+{
+	static const char *const rules[][3] = {
+		{"**", "mask", "4"}, {"**", "drop", "4"}, {"**", "hash", "4"}, {"**", "truncate", "4"},
+		{"attributes.http.url|http.target", "drop", NULL}, {"attributes.**.a*", "hash", NULL}, {"events.attributes.exception.*", "mask", NULL},
+		{"events", "drop", NULL}, {"links.*", "truncate", NULL}, {"resource.attributes.**", "drop", NULL}, {"body.**", "mask", NULL},
+		{"**.*e*r*", "drop", NULL}, {"name", "truncate", NULL}, {"**.trace_ext.**", "hash", NULL}
+	};
+	static Context forever;
+	static TexRule *read[lengthof(rules)];
+	TexRedaction *drawn;
+
+	if (read[0] == NULL)
+	{
+		forever.chunks.next = forever.chunks.before = &forever.chunks;
+		CurrentMemoryContext = (MemoryContext) &forever;
+		for (Size i = 0; i < lengthof(rules); i++)
+		{
+			read[i] = palloc0(sizeof(TexRule));
+			if (read_rule(read[i], rules[i][0], rules[i][1], rules[i][2]) != NULL)
+				abort();
+			read[i]->luhn = i == 0;
+			read[i]->required = '\0';
+			read[i]->keep = i % 5;
+			read[i]->service = i % 3 == 0 ? "bank" : NULL;
+		}
+		CurrentMemoryContext = (MemoryContext) &base;
+	}
+	drawn = palloc0(sizeof(TexRedaction));
+	drawn->rules = palloc(sizeof(TexRule *) * lengthof(rules));
+	for (Size i = 0; i < lengthof(rules); i++)
+	{
+		if (below(4) == 0)
+			drawn->rules[drawn->rule_count++] = read[i];
+	}
+	drawn->room = 2;
+	drawn->places = palloc(sizeof(uint64) * drawn->room * Max(drawn->rule_count, 1));
+	return drawn;
+}
+
+/* Reads a body of OpenTelemetry, in one of the ways. */
+static void
+read_otlp(const char *data, int len, ReadRequest read)
+{
+	switch (below(4))
+	{
+		case 0:
+			read_in_steps(data, len, read);
+			break;
+		case 1:
+			redaction = draw_rules();
+			redacted++;
+			read_request(data, len, read);
+			break;
+		default:
+			read_request(data, len, read);
+			break;
+	}
 }
 
 /* Gives the input to who would read it, in memory of just its length. Text comes from the server, valid. */
 static void
-run(const File *file)
+run(const Sample *file)
 {
 	char	   *data = palloc(input_len);
 	int			len = input_len;
@@ -767,24 +1172,28 @@ run(const File *file)
 	memcpy(data, input, len);
 	if (tex_is_gzip(data, len))
 	{
-		target = "gunzip";
+		target = GUNZIP;
+		inputs[target]++;
 		data = tex_gunzip(data, len, 1024 * 1024, &len);
 	}
 	if ((file == NULL ? below(3) == 0 : file->is_events))
 	{
-		target = "event JSON";
+		target = EVENTS;
+		inputs[target]++;
 		len = pg_encoding_verifymbstr(PG_UTF8, data, len);
 		read_events(data, len);
 	}
 	else if (file == NULL ? below(2) == 0 : len > 0 && strchr("{[ \t\r", *data) != NULL)
 	{
-		target = "JSON";
-		read_request(data, len, tex_otlp_read_json);
+		target = JSON;
+		inputs[target]++;
+		read_otlp(data, len, tex_otlp_read_json);
 	}
 	else
 	{
-		target = "protobuf";
-		read_request(data, len, tex_otlp_read_wire);
+		target = WIRE;
+		inputs[target]++;
+		read_otlp(data, len, tex_otlp_read_wire);
 	}
 }
 
@@ -793,14 +1202,14 @@ static void
 on_death(void)
 {
 	fprintf(stderr, "died of input %llu of seed %llu, read as %s: fuzz %llu %llu 1 ...\n", (unsigned long long) number,
-			(unsigned long long) seed, target, (unsigned long long) seed, (unsigned long long) number);
+			(unsigned long long) seed, target_names[target], (unsigned long long) seed, (unsigned long long) number);
 }
 
 static void
-load(const char *path)
+load_sample(const char *path)
 {
 	FILE	   *stream = fopen(path, "rb");
-	File	   *file;
+	Sample	   *file;
 	struct stat info;
 
 	if (stream == NULL || fstat(fileno(stream), &info) != 0)
@@ -808,7 +1217,7 @@ load(const char *path)
 		perror(path);
 		exit(2);
 	}
-	files = realloc(files, sizeof(File) * (file_count + 1));
+	files = realloc(files, sizeof(Sample) * (file_count + 1));
 	file = &files[file_count++];
 	file->len = info.st_size;
 	file->data = malloc(file->len);
@@ -822,7 +1231,7 @@ load(const char *path)
 		int			len;
 		char	   *data = tex_gunzip(file->data, file->len, LONGEST, &len);
 
-		files = realloc(files, sizeof(File) * (file_count + 1));
+		files = realloc(files, sizeof(Sample) * (file_count + 1));
 		files[file_count] = files[file_count - 1];
 		files[file_count].data = memcpy(malloc(len), data, len);
 		files[file_count++].len = len;
@@ -848,15 +1257,16 @@ main(int argc, char **argv)
 	first = strtoull(argv[2], NULL, 10);
 	count = strtoull(argv[3], NULL, 10);
 	for (int i = 4; i < argc; i++)
-		load(argv[i]);
+		load_sample(argv[i]);
 	__sanitizer_set_death_callback(on_death);
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	for (number = first; number < first + count; number++)
 	{
-		const File *file;
+		const Sample *file;
 
 		state = seed * UINT64CONST(0x9E3779B97F4A7C15) ^ number * UINT64CONST(0xD1B54A32D192ED03);
 		file = make_input();
+		redaction = NULL;
 		if (setjmp(thrown) == 0)
 			run(file);
 		else
@@ -877,5 +1287,8 @@ main(int argc, char **argv)
 		   (unsigned long long) count, (unsigned long long) seed,
 		   count / ((ended.tv_sec - began.tv_sec) + (ended.tv_nsec - began.tv_nsec) / 1e9 + 1e-9),
 		   (unsigned long long) errors, (unsigned long long) records, (unsigned long long) refused);
+	printf("of these inputs %llu were read as protobuf, %llu as JSON, %llu as event JSON, and %llu were gzip; %llu were read in steps as well, %llu with redaction rules\n",
+		   (unsigned long long) inputs[WIRE], (unsigned long long) inputs[JSON], (unsigned long long) inputs[EVENTS],
+		   (unsigned long long) inputs[GUNZIP], (unsigned long long) in_steps, (unsigned long long) redacted);
 	return 0;
 }
