@@ -374,7 +374,7 @@ suite_house()
 	psql -d house -c 'CREATE EXTENSION trace_ext'
 	psql -d postgres -c 'CREATE DATABASE house_router'
 	psql -d house_router -c 'CREATE EXTENSION trace_ext_router CASCADE'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order readme_faults; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order readme_faults readers_that_fail; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -398,6 +398,13 @@ foreign_symbols()
 	done
 	# What everybody preloads needs nothing that the server does not.
 	ldd "$SRC/trace_ext.so" | grep microhttpd || true
+}
+
+# Some damaged bodies, so that "make fuzz", which gives them a million, is known to work.
+readers_that_fail()
+{
+	local output
+	output=$(COUNT=20000 PG_CONFIG=$BINDIR/pg_config "$ROOT/test/fuzz.sh" 2>&1) || say "$output"
 }
 
 objects_without_comment()
