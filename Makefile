@@ -85,7 +85,7 @@ endif
 endif
 
 # Commands. Each works on a copy of the source and installs what it needs.
-.PHONY: demo demo-stop demo-router test sanitize assert fuzz bench
+.PHONY: demo demo-stop demo-router test sanitize assert fuzz fuzz-receiver bench
 demo:
 	@test/demo.sh start
 
@@ -110,6 +110,10 @@ assert:
 # A million damaged and random bodies for the readers, with the sanitizers; COUNT and SEED are told.
 fuzz:
 	@test/fuzz.sh
+
+# Some of them through a receiver, with steps and redaction rules.
+fuzz-receiver:
+	@test/fuzz_receiver.sh
 
 # Ours against the usual ways, with the ratio and the goal of each.
 bench:

@@ -6,6 +6,7 @@
 #	COUNT=1000000		how many inputs
 #	SEED=...			the seed, else a random one; both are printed
 #	JOBS=...			how many processes share them; as many as there are processors
+#	KEEP=...			where the program is left, for fuzz_receiver.sh
 #	PG_CONFIG=...		whose headers and library of encodings to take
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,6 +27,8 @@ done
 "${CC:-gcc}" -g -O2 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -fwrapv -DTEX_HAVE_ZLIB \
 	-ffunction-sections -Wl,--gc-sections -Wall -I"$ROOT/src" -I"$("$CONFIG" --includedir-server)" -o "$dir/fuzz" "$ROOT/test/fuzz/fuzz.c" "${sources[@]}" \
 	"$("$CONFIG" --pkglibdir)/libpgcommon.a" "$("$CONFIG" --pkglibdir)/libpgport.a" -lz -lm
+
+[ -z "${KEEP:-}" ] || cp "$dir/fuzz" "$KEEP"
 
 files=("$ROOT"/test/data/otlp/*.bin "$ROOT"/test/data/otlp/*.json "$ROOT"/test/data/otlp/*.gz "$ROOT"/test/data/*.json)
 say "seed $SEED, $COUNT inputs, ${#files[@]} bodies to begin with, $JOBS processes"

@@ -398,6 +398,9 @@ follow_settings(void)
 		tex_http_set_token(token);
 		asks_for_token = true;
 	}
+	/* Who wants a token from now on is not served without. */
+	else if (!asks_for_token)
+		return false;
 	else
 		ereport(LOG,
 				(errmsg("the receiver of trace_ext goes on with its old token: that in \"%s\" cannot be used: %s",

@@ -7,8 +7,10 @@
  * steps must have the records that are read at once, each once and in their order, and what is an
  * error at once must be one at the first step.  One in four is read with redaction rules.
  *
- * fuzz SEED FIRST COUNT FILE...: inputs FIRST to FIRST + COUNT - 1 of a seed, each made of one or two
- * of the files; the same arguments give the same inputs.  It is built with AddressSanitizer and
+ * fuzz [-w] SEED FIRST COUNT FILE...: inputs FIRST to FIRST + COUNT - 1 of a seed, each made of one or two
+ * of the files; the same arguments give the same inputs.  With -w they are not read but
+ * written, for who sends them to a server (post.py): for each its length in four bytes, the lowest first,
+ * "p" for protobuf, "j" for JSON or "e" for event JSON, and the bytes.  It is built with AddressSanitizer and
  * UndefinedBehaviorSanitizer, without a server: what the readers need of one is below.  Each palloc()
  * is a malloc() of its own here, so that a byte beside it is seen, and so is one that is used after its
  * context was reset.
@@ -842,6 +844,7 @@ typedef struct Sample
 	char	   *data;
 	int			len;
 	bool		is_events;
+	bool		is_json;
 } Sample;
 
 static Sample *files;
@@ -1197,6 +1200,20 @@ run(const Sample *file)
 	}
 }
 
+/* Writes the input, as the head of this file says. */
+static void
+write_input(const Sample *file)
+{
+	const char	kinds[] = {'p', 'j', 'e'};
+	char		head[5];
+
+	for (int i = 0; i < 4; i++)
+		head[i] = (char) (input_len >> (8 * i));
+	head[4] = file == NULL ? kinds[below(3)] : file->is_events ? 'e' : file->is_json ? 'j' : 'p';
+	if (fwrite(head, 1, sizeof(head), stdout) != sizeof(head) || fwrite(input, 1, input_len, stdout) != (size_t) input_len)
+		exit(2);
+}
+
 /* Says which input it was, which the same arguments make again. */
 static void
 on_death(void)
@@ -1222,6 +1239,7 @@ load_sample(const char *path)
 	file->len = info.st_size;
 	file->data = malloc(file->len);
 	file->is_events = strstr(path, "/otlp/") == NULL;
+	file->is_json = strstr(path, ".json") != NULL;
 	if (fread(file->data, 1, file->len, stream) != (size_t) file->len)
 		exit(2);
 	fclose(stream);
@@ -1247,9 +1265,13 @@ main(int argc, char **argv)
 	struct timespec began;
 	struct timespec ended;
 
+	bool		writes = argc > 1 && strcmp(argv[1], "-w") == 0;
+
+	argc -= writes;
+	argv += writes;
 	if (argc < 5)
 	{
-		fprintf(stderr, "usage: fuzz SEED FIRST COUNT FILE...\n");
+		fprintf(stderr, "usage: fuzz [-w] SEED FIRST COUNT FILE...\n");
 		return 2;
 	}
 	base.chunks.next = base.chunks.before = &base.chunks;
@@ -1258,6 +1280,7 @@ main(int argc, char **argv)
 	count = strtoull(argv[3], NULL, 10);
 	for (int i = 4; i < argc; i++)
 		load_sample(argv[i]);
+	reset(&base);
 	__sanitizer_set_death_callback(on_death);
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	for (number = first; number < first + count; number++)
@@ -1266,6 +1289,11 @@ main(int argc, char **argv)
 
 		state = seed * UINT64CONST(0x9E3779B97F4A7C15) ^ number * UINT64CONST(0xD1B54A32D192ED03);
 		file = make_input();
+		if (writes)
+		{
+			write_input(file);
+			continue;
+		}
 		redaction = NULL;
 		if (setjmp(thrown) == 0)
 			run(file);
@@ -1282,6 +1310,8 @@ main(int argc, char **argv)
 			free(context);
 		}
 	}
+	if (writes)
+		return fflush(stdout) == 0 ? 0 : 2;
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	printf("%llu inputs of seed %llu, %.0f a second: %llu were errors; of %llu records in the others %llu were refused\n",
 		   (unsigned long long) count, (unsigned long long) seed,

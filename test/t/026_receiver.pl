@@ -558,6 +558,11 @@ $tries = 0;
 sleep(0.1) while (post('/v1/traces', $json, '{}'))[0] != 200 && ++$tries < 100;
 is((post('/v1/traces', $json, '{}'))[0], 200, 'without a token');
 
+set(token_file => "$dir/token");
+becomes(q{SELECT receiver_state = 'failed' AND receiver_error LIKE '%cannot be used: No such file or directory' FROM trace_ext.status}, 'a token that is not there is no reason to go on without one');
+is(dial(), undef, 'nobody listens');
+set(token_file => undef);
+listens_ok('without a token again');
 set(role => 'nobody');
 becomes(q{SELECT receiver_state = 'failed' AND receiver_error LIKE '%"nobody"%' FROM trace_ext.status}, 'a role that is not there');
 sql('CREATE ROLE boss SUPERUSER LOGIN; CREATE ROLE stranger LOGIN');
