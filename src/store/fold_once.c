@@ -1,6 +1,6 @@
 /*
  * fold_once.c
- *		A background worker that folds once, adds up calls, vacuums the delta tables and ends.
+ *		A background worker that folds what there is, adds up calls, vacuums the delta tables and ends.
  *
  * A writer who appended many deltas starts it at his commit, so that the fold is
  * neither part of his time nor of his transaction.  The library need not be
@@ -14,7 +14,8 @@
  * this one is for times when there is none.
  *
  * It lives for milliseconds, for two seconds at most where many calls are to be added up, so nothing that waits for the last connection to a
- * database has to wait for it for long.  Where no worker slot is free nobody folds: a
+ * database has to wait for it for long.  Where deltas were left in great number, as by a load that was broken off or a time without
+ * a worker, it lives until they are folded, in steps that commit: who waits for one of its locks, and who waits behind him, waits for a step.  Where no worker slot is free nobody folds: a
  * later writer asks again.
  */
 #include "postgres.h"
@@ -50,6 +51,9 @@
 
 /* Of half a second each: what is left of calls then is for the next folder. */
 #define MOST_STEPS 4
+
+/* After so many steps of folding the dead rows of these are taken away, which the next would read again. */
+#define STEPS_A_VACUUM 8
 
 /* Well below deadlock_timeout. */
 #define LOCK_TIMEOUT_MS "200"
@@ -90,7 +94,7 @@ tex_folder_start(void)
 }
 
 /*
- * Calls a function of the extension that returns a boolean, in a transaction of its own; returns
+ * Calls a function or procedure of the extension that returns a boolean, in a transaction of its own; returns
  * whether it returned true.
  */
 static bool
@@ -105,7 +109,7 @@ call(const char *sql)
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		SPI_connect();
-		if (SPI_execute(sql, false, 0) == SPI_OK_SELECT && SPI_processed == 1)
+		if (SPI_execute(sql, false, 0) >= 0 && SPI_tuptable != NULL && SPI_processed == 1)
 		{
 			bool		isnull;
 
@@ -168,6 +172,31 @@ tex_vacuum_if_large(const char *table)
 	CommitTransactionCommand();
 }
 
+static void
+vacuum_deltas(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
+	tex_vacuum_if_large("summary_deltas");
+	tex_vacuum_if_large("count_deltas");
+	tex_vacuum_if_large("version_deltas");
+}
+
+/* Folds all that is outstanding, step by step, unless somebody else does. */
+static void
+fold_in_steps(void)
+{
+	int			step = 0;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (step > 0 && step % STEPS_A_VACUUM == 0)
+			vacuum_deltas();
+		pgstat_report_activity(STATE_RUNNING, "folding");
+		step++;
+	} while (call("CALL trace_ext.job_fold(NULL)"));
+}
+
 /*
  * Entry point of the worker, whose order (database, transaction) is in bgw_extra.
  * Where the database is gone, or any step fails, it ends with a
@@ -194,15 +223,11 @@ tex_folder_main(Datum argument)
 	}
 	/* Where it is in the way of DDL, it gives way before a deadlock is looked for. */
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT_MS, PGC_USERSET, PGC_S_OVERRIDE);
-	pgstat_report_activity(STATE_RUNNING, "folding");
-	(void) call("SELECT trace_ext_internal.fold_if_free() > 0");
+	fold_in_steps();
 	pgstat_report_activity(STATE_RUNNING, "adding up calls");
 	for (int step = 0; step < MOST_STEPS && call("SELECT trace_ext_internal.take_calls_if_free()"); step++)
 		CHECK_FOR_INTERRUPTS();
-	pgstat_report_activity(STATE_RUNNING, "vacuuming deltas");
-	tex_vacuum_if_large("summary_deltas");
-	tex_vacuum_if_large("count_deltas");
-	tex_vacuum_if_large("version_deltas");
+	vacuum_deltas();
 	tex_vacuum_if_large("calls_queue");
 	proc_exit(0);
 }
