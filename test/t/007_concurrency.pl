@@ -422,6 +422,19 @@ END;
 	exact_ok($node, 'exact after all');
 }
 
+#
+# What was left for long is folded in steps that commit, so that DDL, and the writers behind it, wait for one of them
+#
+{
+	my $insert = q{INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) SELECT gen_random_uuid(), gen_random_uuid(), '2027-01-01', 'Custom' FROM generate_series(1, %d)};
+	$node->safe_psql('postgres', 'TRUNCATE trace_ext.events; SELECT trace_ext.fold(); SET trace_ext.fold_threshold = 0; ' . sprintf($insert, 45_000));
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM trace_ext.summary_base'), 0, 'nothing is folded');
+	$node->safe_psql('postgres', sprintf($insert, 1000));
+	ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM trace_ext.summary_deltas'), 'a writer has all of it folded');
+	cmp_ok($node->safe_psql('postgres', 'SELECT count(DISTINCT xmin::text) FROM trace_ext.summary_base'), '>', 2, 'by more than two transactions');
+	exact_ok($node, 'exact after that');
+}
+
 my $log = slurp_file($node->logfile);
 unlike($log, qr/deadlock detected/, 'no deadlock, not even of a worker');
 unlike($log, qr/terminated by signal|PANIC|TRAP:/, 'no process fell');
