@@ -87,7 +87,7 @@ KEEP="$WORK/fuzz" COUNT=1 PG_CONFIG=$PG_CONFIG "$ROOT/test/fuzz.sh" >/dev/null
 FILES=("$ROOT"/test/data/otlp/*.bin "$ROOT"/test/data/otlp/*.json "$ROOT"/test/data/otlp/*.gz "$ROOT"/test/data/*.json)
 LISTEN=$(free_port)
 cluster_make "$CLUSTER"
-cluster_start "$CLUSTER" shared_preload_libraries=trace_ext trace_ext.workers=off "trace_ext.otlp_listen=127.0.0.1:$LISTEN"
+cluster_start "$CLUSTER" fsync=off shared_preload_libraries=trace_ext trace_ext.workers=off "trace_ext.otlp_listen=127.0.0.1:$LISTEN"
 psql -c 'CREATE EXTENSION trace_ext' \
 	-c "INSERT INTO trace_ext.redaction_rules (name, path, action, pattern, keep, enabled) VALUES ('a', '**.http.*', 'hash', NULL, 0, false), ('b', 'events.**', 'truncate', NULL, 3, false), ('c', '**', 'mask', '[0-9]{3}', 0, false)"
 await_receiver

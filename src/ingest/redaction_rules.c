@@ -617,7 +617,7 @@ load_rule(HeapTuple row, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 	if (problem != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),	/* not the fault of what comes */
 				 errmsg("redaction rule \"%s\" cannot be followed", name),
 				 errdetail_internal("%s.", problem),
 				 errhint("Nothing is stored until it is mended or disabled in trace_ext.redaction_rules.")));

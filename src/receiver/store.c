@@ -125,7 +125,7 @@ report(const ErrorData *error)
 /*
  * Decides a request by the error that its body met.  Errors of the data are final.  All that may
  * pass, or that an operator can mend, is not, so that nobody loses data by it: a lock, a full
- * disk, a missing right, an extension that is just being updated.
+ * disk, a missing right, an extension that is just being updated, a damaged index.
  */
 static void
 refuse_by(TexRequest *request, const ErrorData *error)
@@ -159,7 +159,8 @@ refuse_by(TexRequest *request, const ErrorData *error)
 		return;
 	}
 	report(error);
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR))
+	/* Of the same class, that of data and indexes that are damaged is mended. */
+	if (error->sqlerrcode == ERRCODE_INTERNAL_ERROR)
 		tex_answer_refuse(request, 500, TEX_REFUSED_FAILED, "the body could not be stored; the server log says why");
 	else
 		tex_answer_refuse(request, 503, TEX_REFUSED_DATABASE, "the database cannot take it now");

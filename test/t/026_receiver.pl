@@ -401,7 +401,7 @@ is(is_stored(101), 0, 'nothing of it is there');
 	is(is_stored(80), 1, 'it is there');
 }
 for my $case (
-	[ '53100', 503 ], [ '53200', 503 ], [ '53400', 429 ], [ '40P01', 503 ], [ '57P01', 503 ], [ '08006', 503 ], [ '25006', 503 ], [ '42501', 503 ],
+	[ '53100', 503 ], [ '53200', 503 ], [ '53400', 429 ], [ '40P01', 503 ], [ '57P01', 503 ], [ '08006', 503 ], [ '25006', 503 ], [ '42501', 503 ], [ 'XX002', 503 ],
 	[ '22003', 400 ], [ '23514', 400 ], [ 'P0001', 400 ], [ '54000', 413 ], [ 'XX000', 500 ])
 {
 	my ($state, $expected) = @$case;
@@ -417,6 +417,11 @@ sql('REVOKE trace_ext_writer FROM trace_ext_receiver');
 is((post('/v1/traces', $json, json_span(82)))[0], 503, 'without the right to send');
 sql('GRANT trace_ext_writer TO trace_ext_receiver');
 is((post('/v1/traces', $json, json_span(82)))[0], 200, 'with it again');
+# A redaction rule that cannot be followed, which only who gets around the trigger can make, is no fault of a body.
+sql(q{ALTER TABLE trace_ext.redaction_rules DISABLE TRIGGER trace_ext_judge; INSERT INTO trace_ext.redaction_rules (name, pattern) VALUES ('broken', '('); ALTER TABLE trace_ext.redaction_rules ENABLE ALWAYS TRIGGER trace_ext_judge});
+is((post('/v1/traces', $json, json_span(87)))[0], 503, 'a rule that cannot be followed');
+sql(q{DELETE FROM trace_ext.redaction_rules WHERE name = 'broken'});
+is((post('/v1/traces', $json, json_span(87)))[0], 200, 'and without it');
 # Somebody cancels it.
 {
 	my $locker = $node->background_psql('postgres');
