@@ -989,7 +989,7 @@ pack(void)
 static const Sample *
 make_input(void)
 {
-	bool		events = below(8) == 0;
+	bool		events = below(25) == 0;
 	const Sample *file = &files[below(file_count)];
 
 	/* Long ones take long, and are not worth more; of event JSON there are few. */
