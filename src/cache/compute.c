@@ -142,28 +142,13 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* There is nothing to prepare. */
-static void
-begin(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-/* Nor to clean up. */
-static void
-end(DestReceiver *self)
-{
-}
-
 /* Prepares to receive rows, and to collect those that fit into "limit" bytes. */
 static void
 begin_rows(Rows *rows, const TexCall *call, Size limit)
 {
 	memset(rows, 0, sizeof(Rows));
+	rows->dest = *None_Receiver;
 	rows->dest.receiveSlot = receive;
-	rows->dest.rStartup = begin;
-	rows->dest.rShutdown = end;
-	rows->dest.rDestroy = end;
-	rows->dest.mydest = DestNone;
 	rows->desc = call->desc;
 	rows->store = call->store;
 	rows->limit = limit;
