@@ -460,18 +460,6 @@ tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 }
 
 /*
- * An argument may point to where its row keeps it, and the row be gone when the result
- * is computed anew: from here on the arguments hold what they mean.
- */
-static void
-detoast_arguments(TexCall *call)
-{
-	for (int i = 0; i < call->n_args; i++)
-		if (!call->nulls[i] && get_typlen(call->types[i]) == -1)
-			call->values[i] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(call->values[i]));
-}
-
-/*
  * cached(query text, ttl interval) returns setof record
  * cached(query text, ttl interval, VARIADIC arguments "any") returns setof record
  */
@@ -491,7 +479,6 @@ tex_cached(PG_FUNCTION_ARGS)
 		call.n_args = extract_variadic_args(fcinfo, 2, true, &call.values, &call.types, &call.nulls);
 		/* VARIADIC NULL */
 		call.n_args = Max(call.n_args, 0);
-		detoast_arguments(&call);
 	}
 	if (!tex_cache_is_there())
 		say_not_preloaded();

@@ -288,33 +288,6 @@ tex_temporary_schema(void)
 /* Bytes to be hashed. */
 static StringInfoData buffer;
 
-/* An argument, by what it means and not by how it is stored. */
-static void
-add_argument(Oid type, Datum value, bool isnull)
-{
-	int16		length;
-	bool		by_value;
-
-	appendBinaryStringInfo(&buffer, (char *) &type, sizeof(Oid));
-	appendStringInfoChar(&buffer, isnull);
-	if (isnull)
-		return;
-	get_typlenbyval(type, &length, &by_value);
-	if (by_value)
-		appendBinaryStringInfo(&buffer, (char *) &value, sizeof(Datum));
-	else if (length == -1)
-	{
-		struct varlena *plain = PG_DETOAST_DATUM_PACKED(value);
-		uint32		size = VARSIZE_ANY_EXHDR(plain);
-
-		appendBinaryStringInfo(&buffer, (char *) &size, sizeof(uint32));
-		appendBinaryStringInfo(&buffer, VARDATA_ANY(plain), size);
-	}
-	else
-		appendBinaryStringInfo(&buffer, DatumGetPointer(value),
-							   (int) datumGetSize(value, by_value, length));
-}
-
 /*
  * Is the result for this session alone, because it asks for what only that knows, or
  * because of what is not known, which may find its temporary tables?
@@ -340,6 +313,60 @@ add_session(const TexCall *call)
 	}
 }
 
+/*
+ * Writes down the arguments, by what they mean and not by how they were stored, to be
+ * hashed and to be read again by tex_call_read_arguments().
+ */
+void
+tex_call_write_arguments(const TexCall *call, StringInfo to)
+{
+	appendBinaryStringInfo(to, (const char *) &call->n_args, sizeof(int));
+	for (int i = 0; i < call->n_args; i++)
+	{
+		int16		length;
+		bool		by_value;
+		char	   *place;
+
+		get_typlenbyval(call->types[i], &length, &by_value);
+		appendBinaryStringInfo(to, (const char *) &call->types[i], sizeof(Oid));
+		enlargeStringInfo(to, (int) datumEstimateSpace(call->values[i], call->nulls[i], by_value, length));
+		place = to->data + to->len;
+		datumSerialize(call->values[i], call->nulls[i], by_value, length, &place);
+		to->len = place - to->data;
+	}
+}
+
+/* Sets the arguments to those that were written down. */
+void
+tex_call_read_arguments(TexCall *call, const char *from)
+{
+	char	   *place = unconstify(char *, from);
+
+	memcpy(&call->n_args, place, sizeof(int));
+	place += sizeof(int);
+	call->types = palloc(sizeof(Oid) * call->n_args);
+	call->values = palloc(sizeof(Datum) * call->n_args);
+	call->nulls = palloc(sizeof(bool) * call->n_args);
+	for (int i = 0; i < call->n_args; i++)
+	{
+		memcpy(&call->types[i], place, sizeof(Oid));
+		place += sizeof(Oid);
+		call->values[i] = datumRestore(&place, &call->nulls[i]);
+	}
+}
+
+/*
+ * An argument may point to where its row keeps it, and the row be gone when the result
+ * is computed anew: from here on the arguments hold what they mean.
+ */
+static void
+detoast_arguments(TexCall *call)
+{
+	for (int i = 0; i < call->n_args; i++)
+		if (!call->nulls[i] && get_typlen(call->types[i]) == -1)
+			call->values[i] = PointerGetDatum(PG_DETOAST_DATUM(call->values[i]));
+}
+
 /* Sets the key of the result, from what is known of the query. */
 static void
 set_key(TexCall *call)
@@ -359,8 +386,7 @@ set_key(TexCall *call)
 	if (call->query.scope == TEX_SETTINGS_ALL)
 		add_session(call);
 	appendBinaryStringInfo(&buffer, (const char *) call->query.hash, sizeof(call->query.hash));
-	for (int i = 0; i < call->n_args; i++)
-		add_argument(call->types[i], call->values[i], call->nulls[i]);
+	tex_call_write_arguments(call, &buffer);
 	call->key.database = MyDatabaseId;
 	call->key.role = GetUserId();
 	tex_hash(buffer.data, buffer.len, call->key.hash);
@@ -432,6 +458,7 @@ tex_call_identify(TexCall *call)
 {
 	const Memo *memo;
 
+	detoast_arguments(call);
 	call->settings = *tex_settings_now();
 	set_memo_key(call);
 	memo = recall(&call->memo_key);

@@ -22,9 +22,7 @@
 #include "portability/instr_time.h"
 #include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
-#include "utils/datum.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -325,28 +323,6 @@ knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 
 	return tex_definitions_seen() == call->definitions.seen;
 }
 
-/* What it takes to compute the result again: settings and arguments. */
-static void
-write_recipe(TexCall *call, StringInfo recipe)
-{
-	tex_settings_write(recipe);
-	appendBinaryStringInfo(recipe, (char *) &call->n_args, sizeof(int));
-	for (int i = 0; i < call->n_args; i++)
-	{
-		int16		length;
-		bool		by_value;
-		char	   *place;
-
-		get_typlenbyval(call->types[i], &length, &by_value);
-		appendBinaryStringInfo(recipe, (char *) &call->types[i], sizeof(Oid));
-		enlargeStringInfo(recipe, (int) datumEstimateSpace(call->values[i], call->nulls[i],
-														   by_value, length));
-		place = recipe->data + recipe->len;
-		datumSerialize(call->values[i], call->nulls[i], by_value, length, &place);
-		recipe->len = place - recipe->data;
-	}
-}
-
 /* Adds a part to the bytes of an entry, which are zero there. */
 static void
 put_part(char *bytes, Size at, const void *part, Size size)
@@ -364,7 +340,8 @@ store(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies,
 	char	   *bytes;
 
 	initStringInfo(&recipe);
-	write_recipe(call, &recipe);
+	tex_settings_write(&recipe);
+	tex_call_write_arguments(call, &recipe);
 	info->key = call->key;
 	info->n_rows = rows->n;
 	info->query_size = strlen(call->text) + 1;
