@@ -58,7 +58,7 @@ typedef struct Memo
 	bool		valid;
 	MemoryContext context;		/* has what "query" points to; NULL without */
 	TexDefinitions definitions;
-	TexQuery	query;			/* without its literals */
+	TexQuery	query;
 } Memo;
 
 static HTAB *memos;
@@ -239,7 +239,6 @@ static void
 remember(const TexMemoKey *key, const TexQuery *query, const TexDefinitions *definitions)
 {
 	MemoryContext old;
-	ListCell   *cell;
 	Memo	   *memo;
 	bool		found;
 
@@ -254,12 +253,9 @@ remember(const TexMemoKey *key, const TexQuery *query, const TexDefinitions *def
 
 	old = MemoryContextSwitchTo(memo->context);
 	memo->query = *query;
-	memo->query.literals = NIL;
 	memo->query.relations = list_copy(query->relations);
 	memo->query.names = list_copy(query->names);
-	memo->query.settings = NIL;
-	foreach(cell, query->settings)
-		memo->query.settings = lappend(memo->query.settings, pstrdup(lfirst(cell)));
+	memo->query.settings = copyObject(query->settings);
 	memo->query.desc = CreateTupleDescCopy(query->desc);
 	memo->query.ttl_reason = query->ttl_reason ? pstrdup(query->ttl_reason) : NULL;
 	MemoryContextSwitchTo(old);
@@ -378,7 +374,7 @@ set_key(TexCall *call)
 						   sizeof(call->settings.hash[0]));
 	foreach(cell, call->query.settings)
 	{
-		const char *value = GetConfigOptionByName(lfirst(cell), NULL, true);
+		const char *value = GetConfigOptionByName(strVal(lfirst(cell)), NULL, true);
 
 		appendStringInfoChar(&buffer, value != NULL);
 		appendBinaryStringInfo(&buffer, value ? value : "", value ? strlen(value) + 1 : 0);
