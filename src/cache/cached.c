@@ -439,24 +439,16 @@ void
 tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
 
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize) ||
-		info->expectedDesc == NULL)
+	if (info == NULL || !IsA(info, ReturnSetInfo) || info->expectedDesc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a function that returns rows was called where there is no place for them"),
 				 errhint("Call it in FROM; cached() with a column definition list: "
 						 "SELECT * FROM trace_ext.cached('SELECT 1') AS t (n int)")));
-	/* The executor compares it with nothing then: check_columns() has. */
-	call->desc = info->expectedDesc;
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	call->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
-										false, work_mem);
-	MemoryContextSwitchTo(old);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = call->store;
-	info->setDesc = NULL;
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	call->desc = info->setDesc;
+	call->store = info->setResult;
 }
 
 /*

@@ -405,7 +405,7 @@ tex_entries_new_epoch(void)
  * TexEntryInfo in the current memory context.
  */
 List *
-tex_entries_list(TexEntryFilter filter, void *arg)
+tex_entries_list(TexEntryFilter filter)
 {
 	List	   *list = NIL;
 	TexEntryInfo *found = palloc(sizeof(TexEntryInfo));
@@ -423,7 +423,7 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 		LWLockAcquire(lock, LW_SHARED);
 		*found = entry->info;
 		passed = entry->in_table && LOCK_OF(&entry->info.key) == lock &&
-			(filter == NULL || filter(found, arg));
+			(filter == NULL || filter(found));
 		LWLockRelease(lock);
 		CHECK_FOR_INTERRUPTS();
 		if (passed)

@@ -210,7 +210,7 @@ do_work(Work *work)
  */
 /* Was a newer result asked for, by this role? */
 static bool
-is_wanted_of_mine(const TexEntryInfo *info, void *arg)
+is_wanted_of_mine(const TexEntryInfo *info)
 {
 	return info->wanted && info->key.database == MyDatabaseId && info->key.role == role;
 }
@@ -224,7 +224,7 @@ renew_wanted(void)
 {
 	ListCell   *cell;
 
-	foreach(cell, tex_entries_list(is_wanted_of_mine, NULL))
+	foreach(cell, tex_entries_list(is_wanted_of_mine))
 	{
 		TexEntryInfo info;
 		char	   *bytes;
