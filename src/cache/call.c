@@ -31,7 +31,6 @@
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -175,20 +174,16 @@ static void
 read_definitions(TexDefinitions *definitions)
 {
 	static const Oid marked[] = {TEX_DEFINITIONS, TEX_ROLES};
-	TimestampTz now = GetCurrentTimestamp();
+	bool		recently;
 
 	memset(definitions, 0, sizeof(TexDefinitions));
 	definitions->settled = tex_cache_is_there() && !tex_i_changed_definitions();
 	for (size_t i = 0; definitions->settled && !RecoveryInProgress() && i < lengthof(marked); i++)
 	{
-		TransactionId wiper;
-
 		tex_relation_track(marked[i], &definitions->marks[i]);
 		definitions->settled =
-			tex_relation_all_seen(&definitions->marks[i], GetActiveSnapshot());
-		wiper = tex_relation_recent_wiper(&definitions->marks[i], now);
-		if (TransactionIdIsValid(wiper) && !tex_is_over(wiper))
-			definitions->settled = false;
+			tex_relation_all_seen(&definitions->marks[i], GetActiveSnapshot()) &&
+			tex_relation_is_told(&definitions->marks[i], &recently);
 	}
 	AcceptInvalidationMessages();
 	definitions->seen = definitions_seen;

@@ -20,7 +20,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -304,20 +303,14 @@ is_current(TexDependency *dependencies, uint32 n)
 static bool
 knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 n)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	bool		recent = false;
+	bool		recently = false;
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		TransactionId wiper = tex_relation_recent_wiper(&dependencies[i], now);
-
-		if (!TransactionIdIsValid(wiper))
-			continue;
-		if (!tex_is_over(wiper))
+		if (!tex_relation_is_told(&dependencies[i], &recently))
 			return false;
-		recent = true;
 	}
-	if (!recent)
+	if (!recently)
 		return true;
 	AcceptInvalidationMessages();
 	return tex_definitions_seen() == call->definitions.seen;
