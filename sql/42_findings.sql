@@ -422,7 +422,7 @@ DECLARE
     low timestamptz;
     high timestamptz;
 BEGIN
-    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(ids) r;
+    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext_internal.trace_range(ids) r;
     IF low <= high THEN
         RETURN QUERY EXECUTE $q$
             SELECT trace_id FROM trace_ext.events
