@@ -442,6 +442,7 @@ readme_faults()
 	give "$WORK/readme.sql"
 	psql -d readme -f "$WORK/readme.sql" >"$OUTPUT" 2>&1 || true
 	grep -E 'ERROR|FATAL|invalid command' "$OUTPUT" || true
+	grep -q '^1|0|1$' "$OUTPUT" || say "its two events were not one stored and one refused"
 	grep -q '^kind|lost update$' "$OUTPUT" || say "no lost update was found"
 	psql -d readme -c 'ALTER SYSTEM RESET ALL' -c 'SELECT pg_reload_conf()' >/dev/null
 }
