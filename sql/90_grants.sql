@@ -80,7 +80,7 @@ DECLARE
         'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept', 'forget_hours', 'forget_baselines', 'hours_of_rows', 'baseline_step', 'baselines_needed', 'baseline_hours', 'released_beside', 'anomalies_of', 'refresh_anomalies', 'examine_anomalies', 'sweep_anomaly_parts', 'append_stamp', 'note_version', 'take_anomaly_queue', 'anomaly_step', 'anomalies_needed', 'nothing_found_yet', 'keep_anomaly', 'keep_anomaly_part', 'add_up_anomalies', 'watch_row', 'watch_forget', 'judge_watch', 'watch_columns', 'unwatch_table', 'watch_trigger', 'store_watched', 'watch_waiting', 'watch_needed', 'watch_known', 'watch_left', 'traces_apart', 'watched_as', 'log_watch',
         'ask_each', 'nodes_down', 'nodes_to_ask', 'ask_nodes', 'attach_epoch', 'detach_epoch', 'begin_epoch', 'connection_options', 'connect_node', 'make_node_tables', 'judge_node', 'require_node', 'refuse_removed', 'refuse_update', 'refuse_truncate',
         'ask_about', 'calls_over_nodes',
-        'load_summaries', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
+        'load_summaries', 'known_to_miss_a_parent', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
         'send_link', 'send_source',
         'command_nodes'];
 BEGIN

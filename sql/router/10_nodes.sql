@@ -30,6 +30,7 @@ SELECT pg_catalog.pg_extension_config_dump('trace_ext_internal.shard_nodes', '')
 SELECT pg_catalog.pg_extension_config_dump('trace_ext_internal.shard_epochs', '');
 
 -- One query with all nodes in it, so that they work at a time. Who is asked has to answer.
+-- An answer is text. Where more than one value comes of it, it is read in a subquery with OFFSET 0: else each value would read it anew.
 CREATE FUNCTION trace_ext_internal.ask_each(nodes text[], queries text[]) RETURNS TABLE (node text, answer text)
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on SET trace_ext.node_down = 'error'
     AS $$

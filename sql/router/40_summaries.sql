@@ -41,7 +41,7 @@ BEGIN
     SELECT r.a[1]::uuid, r.a[2]::timestamptz, r.a[3]::timestamptz, r.a[4]::timestamptz, r.a[5]::timestamptz
       FROM (SELECT string_to_array(q.answer, ',') AS a
               FROM trace_ext_internal.ask_about('SELECT concat_ws('','', s.trace_id, s.first_timestamp, s.last_timestamp, s.started_at, s.ended_at) '
-                                                'FROM trace_ext.trace_summaries s WHERE s.trace_id = ANY ($1)', ids) q) AS r;
+                                                'FROM trace_ext.trace_summaries s WHERE s.trace_id = ANY ($1)', ids) q OFFSET 0) AS r;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.times_of_traces(uuid[]) IS 'when traces ran, a row a node that has events of one; all nodes are asked at a time';
@@ -104,7 +104,7 @@ BEGIN
                   FROM (SELECT DISTINCT d.nodes FROM trace_ext_internal.shard_epochs d) AS e) || ')'
           FROM unnest(up) WITH ORDINALITY AS u (name, n) ORDER BY u.n);
     SELECT array_agg(r.node), array_agg(r.a[1]::uuid), array_agg(r.a[2]::uuid), array_agg(r.a[3]::uuid) INTO consumer_nodes, consumers, producers, events
-      FROM (SELECT q.node, string_to_array(q.answer, ',') AS a FROM trace_ext_internal.ask_each(up, queries) q) AS r
+      FROM (SELECT q.node, string_to_array(q.answer, ',') AS a FROM trace_ext_internal.ask_each(up, queries) q OFFSET 0) AS r
      WHERE r.a[1]::uuid <> ALL (without);
     IF consumers IS NULL THEN
         RETURN;
@@ -117,7 +117,8 @@ BEGIN
               FROM (SELECT DISTINCT e.nodes[1 + trace_ext_internal.hash_bucket(u.id, cardinality(e.nodes))] AS node, u.id, u.start
                       FROM unnest(producers, events) AS u (id, start), trace_ext_internal.shard_epochs e) AS d
              WHERE d.node = ANY (up) GROUP BY d.node) AS p;
-    SELECT array_agg((q.answer::jsonb ->> 0)::uuid), array_agg(q.answer::jsonb ->> 1) INTO known, services FROM trace_ext_internal.ask_each(nodes, queries) q;
+    SELECT array_agg((r.row ->> 0)::uuid), array_agg(r.row ->> 1) INTO known, services
+      FROM (SELECT q.answer::jsonb AS row FROM trace_ext_internal.ask_each(nodes, queries) q OFFSET 0) AS r;
     IF known IS NULL THEN
         RETURN;
     END IF;
@@ -133,7 +134,7 @@ BEGIN
     RETURN QUERY
     SELECT (r.row ->> 'hour')::timestamptz, r.row ->> 'from_service', r.row ->> 'to_service', (r.row ->> 'link_type')::trace_ext.link_type,
            (r.row ->> 'calls')::bigint, (r.row ->> 'errors')::bigint, (r.row ->> 'traces')::bigint, (r.row ->> 'latency')::trace_ext.histogram
-      FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_each(nodes, queries) a) AS r;
+      FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_each(nodes, queries) a OFFSET 0) AS r;
 END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.calls_over_nodes(uuid[]) IS
@@ -153,7 +154,7 @@ BEGIN
            (r.row ->> 'calls')::bigint, (r.row ->> 'errors')::bigint, (r.row ->> 'traces')::bigint, (r.row ->> 'latency')::trace_ext.histogram
       FROM (SELECT a.answer::jsonb AS row FROM trace_ext_internal.ask_nodes(
             'SELECT jsonb_build_object(''hour'', c.hour, ''from_service'', c.from_service, ''to_service'', c.to_service, ''link_type'', c.link_type, ''calls'', c.calls, '
-            '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.outstanding_calls() c') a) AS r;
+            '''errors'', c.errors, ''traces'', c.traces, ''latency'', c.latency::text)::text FROM trace_ext_internal.outstanding_calls() c') a OFFSET 0) AS r;
     RETURN QUERY SELECT * FROM trace_ext_internal.calls_over_nodes(several);
     IF cardinality(several) > 0 THEN
         RETURN QUERY
@@ -183,8 +184,9 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT p.name, sum(p.traces)::bigint
-      FROM (SELECT a.answer::jsonb ->> 0 AS name, (a.answer::jsonb ->> 1)::bigint AS traces
-              FROM trace_ext_internal.ask_nodes('SELECT jsonb_build_array(t.service_name, t.trace_count)::text FROM trace_ext_internal.traces_of_services() t') a
+      FROM (SELECT r.row ->> 0 AS name, (r.row ->> 1)::bigint AS traces
+              FROM (SELECT a.answer::jsonb AS row
+                      FROM trace_ext_internal.ask_nodes('SELECT jsonb_build_array(t.service_name, t.trace_count)::text FROM trace_ext_internal.traces_of_services() t') a OFFSET 0) AS r
             UNION ALL
             -- Those that each of its parts counted.
             SELECT u.name, 1 - count(*) FROM trace_ext_internal.all_trace_summaries s, unnest(s.services) AS u (name)
@@ -253,10 +255,10 @@ BEGIN
     pages := (needed + 9999) / 10000;
     RETURN QUERY
     WITH given AS (
-        SELECT (a.answer::trace_ext.trace_summaries).*
-          FROM trace_ext_internal.ask_nodes(format(
+        SELECT (r.row).*
+          FROM (SELECT a.answer::trace_ext.trace_summaries AS row FROM trace_ext_internal.ask_nodes(format(
                'SELECT t::text FROM generate_series(1, %s) AS p (page), LATERAL trace_ext.list_traces(%s, p.page, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L) t LIMIT %s',
-               pages, least(needed, 10000), min_events, service, search, before, before_id, since, until, min_duration_ms, errors_only, name, variable, needed)) a
+               pages, least(needed, 10000), min_events, service, search, before, before_id, since, until, min_duration_ms, errors_only, name, variable, needed)) a OFFSET 0) AS r
     )
     SELECT l.* FROM (SELECT g.* FROM given g WHERE g.trace_id <> ALL (several)
                      UNION ALL

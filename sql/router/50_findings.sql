@@ -44,7 +44,7 @@ BEGIN
            min(r.a[6]::timestamptz), max(r.a[7]::timestamptz), '{}'
       FROM (SELECT string_to_array(q.answer, ',') AS a
               FROM trace_ext_internal.ask_about('SELECT concat_ws('','', s.trace_id, s.event_count, s.access_count, s.first_timestamp, s.last_timestamp, s.started_at, s.ended_at) '
-                                                'FROM trace_ext.summary_base s WHERE s.trace_id = ANY ($1)', unknown) q) AS r
+                                                'FROM trace_ext.summary_base s WHERE s.trace_id = ANY ($1)', unknown) q OFFSET 0) AS r
      GROUP BY r.a[1];
 END
 $$;
@@ -70,9 +70,25 @@ BEGIN
      WHERE b.trace_id = ANY (ids) AND EXISTS (SELECT FROM unnest(froms, tos) AS r (f, t) WHERE b.started_at <= r.t AND b.ended_at >= r.f);
 END
 $$;
+-- The base's indexes serve lists and long traces of millions: here they would only cost.
+DROP INDEX trace_ext.summary_base_duration_idx, trace_ext.summary_base_errors_idx, trace_ext.summary_base_long_idx, trace_ext.summary_base_name_idx,
+    trace_ext.summary_base_newest_idx;
+
 -- What calls it sees what it brought.
 ALTER FUNCTION trace_ext_internal.traces_to_compare(timestamptz[], timestamptz[], uuid[], uuid[]) VOLATILE;
 ALTER FUNCTION trace_ext_internal.rivals_of(uuid[], timestamptz, timestamptz, bigint) VOLATILE;
+
+-- A parent that is nowhere is not on the node of its child either: each node names its traces, and only theirs
+-- are read here.
+ALTER FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) RENAME TO known_to_miss_a_parent;
+CREATE FUNCTION trace_ext_internal.traces_that_miss_a_parent(ids uuid[]) RETURNS uuid[]
+    LANGUAGE sql VOLATILE STRICT
+    BEGIN ATOMIC
+    SELECT trace_ext_internal.known_to_miss_a_parent(ARRAY(
+           SELECT DISTINCT a.answer::uuid
+             FROM trace_ext_internal.ask_about('SELECT unnest(trace_ext_internal.traces_that_miss_a_parent($1))::text', ids) a));
+    END;
+COMMENT ON FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) IS 'as known_to_miss_a_parent(), of those traces of which a node says so';
 
 ALTER FUNCTION trace_ext_internal.take_detect_queue(timestamptz, int) RENAME TO take_known_queue;
 CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_traces int, OUT taken int, OUT ids uuid[])
@@ -81,8 +97,13 @@ CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_tra
 BEGIN
     -- A step begins: the last one's are old.
     DELETE FROM ONLY trace_ext.summary_base;
+    -- Those that take_known_queue() chooses from.
     PERFORM trace_ext_internal.load_summaries(ARRAY(
-        SELECT q.trace_id FROM trace_ext.detect_queue q WHERE q.queued_at <= until ORDER BY q.first_timestamp LIMIT most_traces * 4));
+        SELECT p.trace_id
+          FROM (SELECT q.trace_id, row_number() OVER (ORDER BY q.first_timestamp) AS place FROM trace_ext.detect_queue q
+                 WHERE q.queued_at <= until AND (NOT q.waits OR q.queued_at <= clock_timestamp() - current_setting('trace_ext.lateness')::interval)
+                 ORDER BY q.first_timestamp LIMIT greatest(most_traces, 32) * 4) AS p
+         GROUP BY p.trace_id ORDER BY min(p.place) LIMIT greatest(most_traces, 32)));
     SELECT q.taken, q.ids INTO taken, ids FROM trace_ext_internal.take_known_queue(until, most_traces) q;
     PERFORM trace_ext_internal.load_summaries(take_detect_queue.ids);
 END
@@ -162,8 +183,9 @@ BEGIN
     DELETE FROM trace_ext_internal.shard_queue_read;
     WITH read AS (
         INSERT INTO trace_ext_internal.shard_queue_read
-        SELECT a.node, (a.answer::trace_ext.detect_queue).trace_id, (a.answer::trace_ext.detect_queue).queued_at
-          FROM trace_ext_internal.ask_nodes(format('SELECT q::text FROM trace_ext_internal.queued_traces(%s) q', most)) a
+        SELECT r.node, (r.row).trace_id, (r.row).queued_at
+          FROM (SELECT a.node, a.answer::trace_ext.detect_queue AS row
+                  FROM trace_ext_internal.ask_nodes(format('SELECT q::text FROM trace_ext_internal.queued_traces(%s) q', most)) a OFFSET 0) AS r
         RETURNING trace_id, queued_at
     )
     INSERT INTO trace_ext.detect_queue (trace_id, queued_at, first_timestamp)

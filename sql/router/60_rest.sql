@@ -32,7 +32,7 @@ BEGIN
     RETURN QUERY
     SELECT r.row ->> 0, concat_ws(': ', r.node, r.row ->> 1), r.row -> 2, r.row -> 3
       FROM (SELECT a.node, a.answer::jsonb AS row FROM trace_ext_internal.ask_nodes(
-            'SELECT jsonb_build_array(v.item, v.key, v.stored, v.recomputed)::text FROM trace_ext.verify_summaries() v') a) AS r;
+            'SELECT jsonb_build_array(v.item, v.key, v.stored, v.recomputed)::text FROM trace_ext.verify_summaries() v') a OFFSET 0) AS r;
 END
 $$;
 

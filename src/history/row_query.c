@@ -19,6 +19,13 @@
 
 #include "history/row_query.h"
 
+const char tex_load_query[] =
+	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
+	"process_id, thread_id, span_id, upstream_span_id, attributes, tags OPERATOR(pg_catalog.->>) 'task_id', "
+	"causality_vector::trace_ext.vclock, lock_set, duration_ns, stamped_at_end "
+	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
+	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
+
 /* Where the rows go; for the executor. */
 typedef struct RowReceiver
 {

@@ -14,17 +14,12 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "history/packed_rows.h"
 #include "history/row_query.h"
 #include "history/trace_load.h"
 
 #define TRACES_OF_A_QUERY 250
-
-const char tex_load_query[] =
-	"SELECT trace_id, id, parent_id, \"timestamp\", kind, name, service_name, instance_id, "
-	"process_id, thread_id, span_id, upstream_span_id, attributes, tags OPERATOR(pg_catalog.->>) 'task_id', "
-	"causality_vector::trace_ext.vclock, lock_set, duration_ns, stamped_at_end "
-	"FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
-	"AND \"timestamp\" OPERATOR(pg_catalog.>=) $2 AND \"timestamp\" OPERATOR(pg_catalog.<=) $3";
+#define TRACES_OF_A_CALL 1000	/* of a router, which waits for each */
 
 static const char links_query[] =
 	"SELECT trace_id, span_id, linked_trace_id, linked_span_id FROM trace_ext.trace_links "
@@ -82,14 +77,27 @@ take_row(TupleTableSlot *slot, void *arg)
 	tex_history_take(to->history, slot->tts_values, slot->tts_isnull, to->role);
 }
 
+/* The same for tex_query_nodes(). */
+static void
+take_packed(const Datum *values, const bool *isnull, void *arg)
+{
+	const Destination *to = arg;
+
+	tex_history_take(to->history, values, isnull, to->role);
+}
+
 /* Adds the events of some traces, and the links of those that have consumers. */
 static void
-load_rows(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
+load_rows(TexHistory *history, const pg_uuid_t *ids, int n, bool packed, TexRole role)
 {
 	bool		had_consumers = history->has_consumers;
+	Destination to = {history, role};
 
 	history->has_consumers = false;
-	tex_query_traces(tex_load_query, tex_history_ranges(history), ids, n, take_row, &(Destination) {history, role});
+	if (packed)
+		tex_query_nodes(ids, n, take_packed, &to);
+	else
+		tex_query_traces(tex_load_query, tex_history_ranges(history), ids, n, take_row, &to);
 	if (history->has_consumers)
 	{
 		int			nesting = tex_no_jit();
@@ -119,12 +127,17 @@ tex_history_complete(TexHistory *history, const pg_uuid_t *id)
 void
 tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
+	bool		packed = tex_rows_come_packed();
+	int			at_once = packed ? TRACES_OF_A_CALL : TRACES_OF_A_QUERY;
 	pg_uuid_t  *sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(n, 1));
 
 	memcpy(sorted, ids, sizeof(pg_uuid_t) * (Size) n);
-	tex_ranges_learn(tex_history_ranges(history), ids, n);
-	tex_sort_by_start(tex_history_ranges(history), sorted, n);
-	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
-		load_rows(history, &sorted[i], Min(n - i, TRACES_OF_A_QUERY), role);
+	if (!packed)				/* nodes sort them by themselves */
+	{
+		tex_ranges_learn(tex_history_ranges(history), ids, n);
+		tex_sort_by_start(tex_history_ranges(history), sorted, n);
+	}
+	for (int i = 0; i < n; i += at_once)
+		load_rows(history, &sorted[i], Min(n - i, at_once), packed, role);
 	pfree(sorted);
 }

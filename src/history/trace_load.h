@@ -153,18 +153,6 @@ typedef struct TexHistory
 #define TEX_MOST_MESSAGES	1000
 #define TEX_LONGEST_MESSAGE 1000
 
-/* The columns of rows that become events, from 0. */
-enum
-{
-	TEX_COL_TRACE_ID, TEX_COL_ID, TEX_COL_PARENT_ID, TEX_COL_AT, TEX_COL_KIND, TEX_COL_NAME,
-	TEX_COL_SERVICE, TEX_COL_INSTANCE, TEX_COL_PROCESS, TEX_COL_THREAD, TEX_COL_SPAN, TEX_COL_UPSTREAM,
-	TEX_COL_ATTRIBUTES, TEX_COL_TASK, TEX_COL_CLOCK, TEX_COL_LOCK_SET, TEX_COL_DURATION, TEX_COL_AT_END,
-	TEX_COL_COUNT
-};
-
-/* The query whose rows these are, for tex_query_traces(). */
-extern const char tex_load_query[];
-
 extern TexHistory *tex_history_create(void);
 extern const TexRanges *tex_history_ranges(TexHistory *history);
 extern void tex_history_take(TexHistory *history, const Datum *values, const bool *isnull, TexRole role);

@@ -25,6 +25,8 @@
 
 #include "common/otlp_id.h"
 #include "guc.h"
+#include "history/packed_rows.h"
+#include "history/row_query.h"
 #include "history/spelling.h"
 #include "history/trace_load.h"
 
@@ -238,6 +240,7 @@ variable_identity(TexHistory *history, const TexEvent *event)
 static JsonbValue *
 field(Jsonb *attributes, const char *key, JsonbValue *value)
 {
+	Assert(tex_attribute_is_sent(key));
 	if (attributes == NULL || !JB_ROOT_IS_OBJECT(attributes))
 		return NULL;
 	return getKeyJsonValueFromContainer(&attributes->root, key, strlen(key), value);
@@ -455,10 +458,7 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 	Jsonb	   *attributes = NULL;
 	const char *name = tex_history_text(history, event->name);
 
-	if (!ROW_IS_NULL(row, TEX_COL_ATTRIBUTES) &&
-		(event->kind == TEX_STATE_CHANGE || event->kind == TEX_FUNCTION_CALL ||
-		 event->kind == TEX_LOCK_ACQUIRE || event->kind == TEX_LOCK_RELEASE ||
-		 event->kind == TEX_HTTP_RESPONSE || event->kind == TEX_DATABASE_QUERY))
+	if (!ROW_IS_NULL(row, TEX_COL_ATTRIBUTES) && event->kind != TEX_ERROR && tex_reads_attributes(event->kind))
 		attributes = DatumGetJsonbP(ROW_VALUE(row, TEX_COL_ATTRIBUTES));
 
 	switch (event->kind)

@@ -41,7 +41,6 @@
 #define MOST_CYCLES		100
 
 PG_FUNCTION_INFO_V1(tex_pairs_of_traces);
-PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
 PG_FUNCTION_INFO_V1(tex_is_long_trace);
 
 /* Some trace ids. */
@@ -451,35 +450,6 @@ tex_pairs_of_traces(PG_FUNCTION_ARGS)
 	return_pairs(home, rivals, others, PG_GETARG_INT32(3), (ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
-}
-
-/*
- * traces_that_miss_a_parent(ids uuid[]) returns uuid[]
- */
-Datum
-tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MemoryContext old;
-	Ids			ids = ids_of(PG_GETARG_ARRAYTYPE_P(0));
-	TexHistory *history;
-	pg_uuid_t  *missing;
-	int			n = 0;
-	Datum		answer;
-
-	SPI_connect();
-	history = tex_history_create();
-	tex_history_load(history, ids.ids, ids.n, TEX_ROLE_HOME);
-	tex_history_prepare(history);
-	missing = palloc(sizeof(pg_uuid_t) * Max(history->ntraces, 1));
-	for (int i = 0; i < history->ntraces; i++)
-		if (history->traces[i].parent_missing)
-			missing[n++] = history->traces[i].id;
-	old = MemoryContextSwitchTo(context);
-	answer = tex_uuid_array(missing, n);
-	MemoryContextSwitchTo(old);
-	SPI_finish();
-	PG_RETURN_DATUM(answer);
 }
 
 /*

@@ -708,10 +708,16 @@ tex_traces_by_start(const TexRanges *ranges, ArrayType *ids, int *n)
 	deconstruct_array(ids, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR, &elements, &isnull, &all);
 	sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(all, 1));
 	for (int i = 0; i < all; i++)
+		if (!isnull[i])
+			sorted[known++] = *DatumGetUUIDP(elements[i]);
+	tex_ranges_learn(ranges, sorted, known);
+	all = known;
+	known = 0;
+	for (int i = 0; i < all; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!isnull[i] && !tex_range_is_empty(tex_range_of(ranges, DatumGetUUIDP(elements[i]), 1)))
-			sorted[known++] = *DatumGetUUIDP(elements[i]);
+		if (!tex_range_is_empty(tex_range_of(ranges, &sorted[i], 1)))
+			sorted[known++] = sorted[i];
 	}
 	tex_sort_by_start(ranges, sorted, known);
 	*n = 0;

@@ -186,6 +186,15 @@ SELECT * FROM trace_ext_internal.ask_nodes('SELECT 1::text');
 SELECT * FROM trace_ext_internal.calls_n2;
 SELECT trace_ext.add_node('n4', 'host=x');
 INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (md5('y')::uuid, md5('y')::uuid, '2026-03-01 12:00:00+00', 'Custom');
+-- Policies on events count.
+SELECT trace_id AS one_trace FROM trace_ext.list_traces(1) \gset
+SELECT count(*) > 0 AS told FROM trace_ext.trace_tree(:'one_trace');
+RESET ROLE;
+ALTER TABLE events ENABLE ROW LEVEL SECURITY;
+SET ROLE router_reader;
+SELECT count(*) FROM trace_ext.trace_tree(:'one_trace');
+RESET ROLE;
+ALTER TABLE events DISABLE ROW LEVEL SECURITY;
 SET ROLE router_writer;
 INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (md5('y')::uuid, md5('y')::uuid, '2026-03-01 12:00:00+00', 'Custom');
 SELECT count(*) FROM trace_ext.events;

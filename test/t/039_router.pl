@@ -129,7 +129,8 @@ exact_everywhere('all');
 # What nodes are asked
 #
 
-# remote DATABASE, SQL: [node, statement] of each statement on events that nodes were sent while the router answered.
+# remote DATABASE, SQL: [node, statement] of each statement on events that nodes were sent while the router answered. Events of
+# traces come packed: those calls name their traces.
 sub remote
 {
 	my ($db, $sql) = @_;
@@ -141,7 +142,7 @@ sub remote
 	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)/gm)
 	{
 		my @statement = ($1, $2);
-		push @sent, \@statement if $statement[1] =~ /FROM trace_ext_internal\.events_of_epoch_\d/;
+		push @sent, \@statement if $statement[1] =~ /FROM trace_ext_internal\.(?:events_of_epoch_\d|packed_events\()/;
 	}
 	return @sent;
 }
@@ -165,10 +166,11 @@ foreach my $question ("find_races('$trace')", "trace_events('$trace')", "waterfa
 {
 	my @sent = remote('r3', "SELECT * FROM trace_ext.$question");
 	my @statements = map { $_->[1] } @sent;
-	my @unbounded = grep { !/"timestamp" =/ && (!/"timestamp" >/ || !/"timestamp" </) } @statements;
-	@unbounded = grep { !/"timestamp" >/ } @statements if $question =~ /^find_var/;
+	my @by_time = grep { !/packed_events\(''\{[0-9a-f,-]+\}''/ } @statements;
+	my @unbounded = grep { !/"timestamp" =/ && (!/"timestamp" >/ || !/"timestamp" </) } @by_time;
+	@unbounded = grep { !/"timestamp" >/ } @by_time if $question =~ /^find_var/;
 	ok(@sent > 0, "$question asks nodes for events");
-	is(join("\n", @unbounded), '', "$question: each question that a node is asked has bounds of time");
+	is(join("\n", @unbounded), '', "$question: each question that a node is asked has bounds of time, or names traces");
 }
 
 # Of a trace, or of it and what ran beside it, not of all that there is.
@@ -232,6 +234,28 @@ $node->safe_psql($_, 'SELECT trace_ext.fold()') foreach 'store', @stores;
 cmp_ok($node->safe_psql('store', 'SELECT count(*) FROM trace_ext.events'), '<', (split /\|/, $count)[0], 'retention takes what is old');
 compare_all('after retention', { map { $_ => $fewer{$_} } qw(events event_counts trace_summaries count_events count_traces services), 'list_traces 10000' }, @routers);
 exact_everywhere('after retention');
+
+#
+# Names, clocks, locks and values of all shapes come from a node as they are there
+#
+
+make_store($node, $_) foreach qw(plain far);
+make_router($node, 'near', [ $node, 'far' ]);
+foreach my $db ('plain', 'near')
+{
+	$node->safe_psql($db, q{
+		INSERT INTO trace_ext.events (trace_id, id, parent_id, "timestamp", kind, name, service_name, instance_id, process_id, thread_id, attributes, causality_vector, lock_set, duration_ns, tags)
+		SELECT md5('t' || t)::uuid, md5(format('%s %s', t, n))::uuid, CASE WHEN n > 1 THEN md5(format('%s %s', t, n - 1))::uuid END, timestamptz '2026-03-02 10:00Z' + (n * 10 + t) * interval '1 ms',
+			(ARRAY['FunctionCall', 'LockAcquire', 'StateChange', 'StateChange', 'LockRelease', 'Error'])[n]::trace_ext.event_kind, (ARRAY['prüfe', 'schloß', 'größe', 'größe', 'schloß', 'Fehler: ü'])[n], 'Zürich', 'räum', t, 'fädchen',
+			(ARRAY['{"file": "prüfe.js", "line": 7}', '{"lock_type": "Semaphore", "location": "a.js:1"}', '{"access_type": "Read", "new_value": {"ö": [1, 2.50, null, true, "ä"]}, "location": "lies.js:1"}',
+				format('{"access_type": "Write", "old_value": {"ö": [1, 2.50, null, true, "ä"]}, "new_value": "ö%s", "location": "schreib.js:2"}', t), '{"lock_type": "Semaphore"}', '{"message": "ü"}'])[n]::jsonb,
+			format('{"Zürich-%s": %s}', t, n)::jsonb, ARRAY['schloß', 'tür'], n * 1000, '{"task_id": "täsk"}'
+		  FROM generate_series(1, 2) t, generate_series(1, 6) n});
+}
+my %shapes = map { $_ => "ordered SELECT * FROM trace_ext.$_" } map({ "$_(md5('t1')::uuid)" } qw(find_races trace_tree waterfall trace_anomalies causal_order)), "find_variable_races('größe')";
+my ($plain, $near) = map { ask($node, $_, \%shapes) } qw(plain near);
+same_answers_ok($near, $plain, 'of all shapes');
+like($plain->{"find_variable_races('größe')"}[1], qr/ö[12]/, 'there is a race to be told');
 
 #
 # What is offered

@@ -211,8 +211,8 @@ sub questions
 	my @traces = split /\n/, $node->safe_psql($db, qq{
 		WITH first AS (SELECT trace_id FROM trace_ext.trace_summaries ORDER BY error_count DESC, event_count DESC, trace_id LIMIT 1)
 		SELECT trace_id FROM first UNION ALL
-		(SELECT trace_id FROM trace_ext.trace_summaries WHERE first_timestamp <= '$edge' AND last_timestamp >= '$edge' AND trace_id NOT IN (SELECT trace_id FROM first)
-		  ORDER BY service_count DESC, event_count DESC, trace_id LIMIT 1)});
+		(SELECT trace_id FROM trace_ext.trace_summaries WHERE trace_id NOT IN (SELECT trace_id FROM first)
+		  ORDER BY first_timestamp <= '$edge' AND last_timestamp >= '$edge' DESC, service_count DESC, event_count DESC, trace_id LIMIT 1)});
 	my $some = join ', ', map { "'$_'" } @traces;
 	my $begin = substr($traces[0], 0, 2);
 	my $third = "'$t0'::timestamptz + ('$t1'::timestamptz - '$t0') / 3";
