@@ -22,7 +22,7 @@ EVENTS=${BENCH_EVENTS:-1000000}
 LARGE=${BENCH_LARGE:-1}
 ROUNDS=${BENCH_ROUNDS:-3}
 SECONDS_EACH=${BENCH_SECONDS:-20}
-ALL=(copy ingest otlp receiver counts lists calls analysis looking pages partitions writers races cache workers anomalies bystander watch router)
+ALL=(copy ingest otlp receiver counts lists calls analysis looking pages exchange partitions writers races cache workers anomalies bystander watch router)
 
 # A trace has 35 events in the mean; a few more, and LIMIT makes it exact.
 TRACES=$((EVENTS / 34 + 8))

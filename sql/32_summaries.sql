@@ -27,9 +27,9 @@ CREATE FUNCTION trace_ext_internal.recompute_summary(trace_id uuid) RETURNS SETO
 COMMENT ON FUNCTION trace_ext_internal.recompute_summary(uuid) IS
     'the summary of one trace, computed from its events; no row where it has none';
 
-CREATE FUNCTION trace_range(ids uuid[], OUT first_timestamp timestamptz, OUT last_timestamp timestamptz)
+CREATE FUNCTION trace_ext_internal.trace_range(ids uuid[], OUT first_timestamp timestamptz, OUT last_timestamp timestamptz)
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_trace_range';
-COMMENT ON FUNCTION trace_range(uuid[]) IS
+COMMENT ON FUNCTION trace_ext_internal.trace_range(uuid[]) IS
     'a range of time that has all events of some traces that the snapshot sees; infinity and -infinity where there are none. '
     'Given as constants it keeps a query of events out of all other partitions';
 
@@ -44,7 +44,7 @@ CREATE FUNCTION trace_ext_internal.neighbours(ids uuid[], most bigint, OUT few u
               FROM (SELECT i.id, (row_number() OVER (ORDER BY b.first_timestamp) - 1) / most AS part
                       FROM unnest(ids) AS i (id) LEFT JOIN trace_ext.summary_base b ON b.trace_id = i.id) AS n
              GROUP BY n.part) AS p,
-           LATERAL trace_ext.trace_range(p.few) AS r
+           LATERAL trace_ext_internal.trace_range(p.few) AS r
      WHERE r.first_timestamp <= r.last_timestamp;
     END;
 COMMENT ON FUNCTION trace_ext_internal.neighbours(uuid[], bigint) IS

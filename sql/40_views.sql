@@ -37,7 +37,7 @@ DECLARE
     low timestamptz;
     high timestamptz;
 BEGIN
-    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext.trace_range(ARRAY[$1]) r;
+    SELECT r.first_timestamp, r.last_timestamp INTO low, high FROM trace_ext_internal.trace_range(ARRAY[$1]) r;
     -- With times as constants: it is not planned for other partitions.
     RETURN QUERY EXECUTE 'SELECT e.* FROM trace_ext.events e WHERE e.trace_id = $1 AND e."timestamp" >= $2 AND e."timestamp" <= $3' USING $1, low, high;
 END

@@ -216,3 +216,23 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
 END $$;
+
+-- Tests leave partitions, and some have to begin without, or leave none.
+CREATE PROCEDURE plain.drop_partitions()
+LANGUAGE plpgsql AS $$
+DECLARE
+    p regclass;
+BEGIN
+    FOR p IN SELECT part::regclass FROM trace_ext.partitions WHERE NOT is_default LOOP
+        EXECUTE format('DROP TABLE %s', p);
+    END LOOP;
+END $$;
+
+-- How each statement of plain.tried (n, statement), which a test makes, ends for a role.
+CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text)
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SET LOCAL ROLE %I', role);
+    RETURN QUERY SELECT t.n, coalesce(o.state, '') FROM plain.tried t, LATERAL plain.outcome(t.statement) o ORDER BY t.n;
+    RESET ROLE;
+END $$;

@@ -374,7 +374,7 @@ suite_house()
 	psql -d house -c 'CREATE EXTENSION trace_ext'
 	psql -d postgres -c 'CREATE DATABASE house_router'
 	psql -d house_router -c 'CREATE EXTENSION trace_ext_router CASCADE'
-	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order readme_faults readers_that_fail; do
+	for check in foreign_symbols objects_without_comment versions_that_differ layout_faults includes_against_the_flow callbacks_out_of_order functions_on_no_page readme_faults readers_that_fail; do
 		problems=$($check)
 		if [ -z "$problems" ]; then
 			passed=$((passed + 1))
@@ -413,6 +413,18 @@ objects_without_comment()
 	psql -d house_router -f "$SRC/test/uncommented.sql"
 }
 
+# What is in the schema of users is for them, so a page names it; of jobs one says how all are called.
+functions_on_no_page()
+{
+	local name
+	psql -d house -Atc "SELECT DISTINCT proname FROM pg_proc
+		WHERE pronamespace = 'trace_ext'::regnamespace AND proname !~ '^job_' ORDER BY 1" |
+		while read -r name; do
+			cat "$SRC/README.md" "$SRC"/docs/*.md | grep -E "(^|[^a-z_])$name[(\`]" >/dev/null ||
+				say "$name() is in the schema of users, and no page names it"
+		done
+}
+
 # The control file has the version that SQL sees, as in 1.0; the others that
 # of the release, as in 1.0.0.
 versions_that_differ()
@@ -437,6 +449,7 @@ readme_faults()
 	give "$WORK/readme.sql"
 	psql -d readme -f "$WORK/readme.sql" >"$OUTPUT" 2>&1 || true
 	grep -E 'ERROR|FATAL|invalid command' "$OUTPUT" || true
+	grep -q '^1|0|1$' "$OUTPUT" || say "its two events were not one stored and one refused"
 	grep -q '^kind|lost update$' "$OUTPUT" || say "no lost update was found"
 	psql -d readme -c 'ALTER SYSTEM RESET ALL' -c 'SELECT pg_reload_conf()' >/dev/null
 }

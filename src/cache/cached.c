@@ -439,36 +439,16 @@ void
 tex_cached_begin_rows(FunctionCallInfo fcinfo, TexCall *call)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
 
-	if (info == NULL || !IsA(info, ReturnSetInfo) || !(info->allowedModes & SFRM_Materialize) ||
-		info->expectedDesc == NULL)
+	if (info == NULL || !IsA(info, ReturnSetInfo) || info->expectedDesc == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a function that returns rows was called where there is no place for them"),
 				 errhint("Call it in FROM; cached() with a column definition list: "
 						 "SELECT * FROM trace_ext.cached('SELECT 1') AS t (n int)")));
-	/* The executor compares it with nothing then: check_columns() has. */
-	call->desc = info->expectedDesc;
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	call->store = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0,
-										false, work_mem);
-	MemoryContextSwitchTo(old);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = call->store;
-	info->setDesc = NULL;
-}
-
-/*
- * An argument may point to where its row keeps it, and the row be gone when the result
- * is computed anew: from here on the arguments hold what they mean.
- */
-static void
-detoast_arguments(TexCall *call)
-{
-	for (int i = 0; i < call->n_args; i++)
-		if (!call->nulls[i] && get_typlen(call->types[i]) == -1)
-			call->values[i] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(call->values[i]));
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	call->desc = info->setDesc;
+	call->store = info->setResult;
 }
 
 /*
@@ -491,7 +471,6 @@ tex_cached(PG_FUNCTION_ARGS)
 		call.n_args = extract_variadic_args(fcinfo, 2, true, &call.values, &call.types, &call.nulls);
 		/* VARIADIC NULL */
 		call.n_args = Max(call.n_args, 0);
-		detoast_arguments(&call);
 	}
 	if (!tex_cache_is_there())
 		say_not_preloaded();

@@ -31,7 +31,6 @@
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -58,7 +57,7 @@ typedef struct Memo
 	bool		valid;
 	MemoryContext context;		/* has what "query" points to; NULL without */
 	TexDefinitions definitions;
-	TexQuery	query;			/* without its literals */
+	TexQuery	query;
 } Memo;
 
 static HTAB *memos;
@@ -175,20 +174,16 @@ static void
 read_definitions(TexDefinitions *definitions)
 {
 	static const Oid marked[] = {TEX_DEFINITIONS, TEX_ROLES};
-	TimestampTz now = GetCurrentTimestamp();
+	bool		recently;
 
 	memset(definitions, 0, sizeof(TexDefinitions));
 	definitions->settled = tex_cache_is_there() && !tex_i_changed_definitions();
 	for (size_t i = 0; definitions->settled && !RecoveryInProgress() && i < lengthof(marked); i++)
 	{
-		TransactionId wiper;
-
 		tex_relation_track(marked[i], &definitions->marks[i]);
 		definitions->settled =
-			tex_relation_all_seen(&definitions->marks[i], GetActiveSnapshot());
-		wiper = tex_relation_recent_wiper(&definitions->marks[i], now);
-		if (TransactionIdIsValid(wiper) && !tex_is_over(wiper))
-			definitions->settled = false;
+			tex_relation_all_seen(&definitions->marks[i], GetActiveSnapshot()) &&
+			tex_relation_is_told(&definitions->marks[i], &recently);
 	}
 	AcceptInvalidationMessages();
 	definitions->seen = definitions_seen;
@@ -239,7 +234,6 @@ static void
 remember(const TexMemoKey *key, const TexQuery *query, const TexDefinitions *definitions)
 {
 	MemoryContext old;
-	ListCell   *cell;
 	Memo	   *memo;
 	bool		found;
 
@@ -254,12 +248,9 @@ remember(const TexMemoKey *key, const TexQuery *query, const TexDefinitions *def
 
 	old = MemoryContextSwitchTo(memo->context);
 	memo->query = *query;
-	memo->query.literals = NIL;
 	memo->query.relations = list_copy(query->relations);
 	memo->query.names = list_copy(query->names);
-	memo->query.settings = NIL;
-	foreach(cell, query->settings)
-		memo->query.settings = lappend(memo->query.settings, pstrdup(lfirst(cell)));
+	memo->query.settings = copyObject(query->settings);
 	memo->query.desc = CreateTupleDescCopy(query->desc);
 	memo->query.ttl_reason = query->ttl_reason ? pstrdup(query->ttl_reason) : NULL;
 	MemoryContextSwitchTo(old);
@@ -288,33 +279,6 @@ tex_temporary_schema(void)
 /* Bytes to be hashed. */
 static StringInfoData buffer;
 
-/* An argument, by what it means and not by how it is stored. */
-static void
-add_argument(Oid type, Datum value, bool isnull)
-{
-	int16		length;
-	bool		by_value;
-
-	appendBinaryStringInfo(&buffer, (char *) &type, sizeof(Oid));
-	appendStringInfoChar(&buffer, isnull);
-	if (isnull)
-		return;
-	get_typlenbyval(type, &length, &by_value);
-	if (by_value)
-		appendBinaryStringInfo(&buffer, (char *) &value, sizeof(Datum));
-	else if (length == -1)
-	{
-		struct varlena *plain = PG_DETOAST_DATUM_PACKED(value);
-		uint32		size = VARSIZE_ANY_EXHDR(plain);
-
-		appendBinaryStringInfo(&buffer, (char *) &size, sizeof(uint32));
-		appendBinaryStringInfo(&buffer, VARDATA_ANY(plain), size);
-	}
-	else
-		appendBinaryStringInfo(&buffer, DatumGetPointer(value),
-							   (int) datumGetSize(value, by_value, length));
-}
-
 /*
  * Is the result for this session alone, because it asks for what only that knows, or
  * because of what is not known, which may find its temporary tables?
@@ -340,6 +304,60 @@ add_session(const TexCall *call)
 	}
 }
 
+/*
+ * Writes down the arguments, by what they mean and not by how they were stored, to be
+ * hashed and to be read again by tex_call_read_arguments().
+ */
+void
+tex_call_write_arguments(const TexCall *call, StringInfo to)
+{
+	appendBinaryStringInfo(to, (const char *) &call->n_args, sizeof(int));
+	for (int i = 0; i < call->n_args; i++)
+	{
+		int16		length;
+		bool		by_value;
+		char	   *place;
+
+		get_typlenbyval(call->types[i], &length, &by_value);
+		appendBinaryStringInfo(to, (const char *) &call->types[i], sizeof(Oid));
+		enlargeStringInfo(to, (int) datumEstimateSpace(call->values[i], call->nulls[i], by_value, length));
+		place = to->data + to->len;
+		datumSerialize(call->values[i], call->nulls[i], by_value, length, &place);
+		to->len = place - to->data;
+	}
+}
+
+/* Sets the arguments to those that were written down. */
+void
+tex_call_read_arguments(TexCall *call, const char *from)
+{
+	char	   *place = unconstify(char *, from);
+
+	memcpy(&call->n_args, place, sizeof(int));
+	place += sizeof(int);
+	call->types = palloc(sizeof(Oid) * call->n_args);
+	call->values = palloc(sizeof(Datum) * call->n_args);
+	call->nulls = palloc(sizeof(bool) * call->n_args);
+	for (int i = 0; i < call->n_args; i++)
+	{
+		memcpy(&call->types[i], place, sizeof(Oid));
+		place += sizeof(Oid);
+		call->values[i] = datumRestore(&place, &call->nulls[i]);
+	}
+}
+
+/*
+ * An argument may point to where its row keeps it, and the row be gone when the result
+ * is computed anew: from here on the arguments hold what they mean.
+ */
+static void
+detoast_arguments(TexCall *call)
+{
+	for (int i = 0; i < call->n_args; i++)
+		if (!call->nulls[i] && get_typlen(call->types[i]) == -1)
+			call->values[i] = PointerGetDatum(PG_DETOAST_DATUM(call->values[i]));
+}
+
 /* Sets the key of the result, from what is known of the query. */
 static void
 set_key(TexCall *call)
@@ -351,7 +369,7 @@ set_key(TexCall *call)
 						   sizeof(call->settings.hash[0]));
 	foreach(cell, call->query.settings)
 	{
-		const char *value = GetConfigOptionByName(lfirst(cell), NULL, true);
+		const char *value = GetConfigOptionByName(strVal(lfirst(cell)), NULL, true);
 
 		appendStringInfoChar(&buffer, value != NULL);
 		appendBinaryStringInfo(&buffer, value ? value : "", value ? strlen(value) + 1 : 0);
@@ -359,8 +377,7 @@ set_key(TexCall *call)
 	if (call->query.scope == TEX_SETTINGS_ALL)
 		add_session(call);
 	appendBinaryStringInfo(&buffer, (const char *) call->query.hash, sizeof(call->query.hash));
-	for (int i = 0; i < call->n_args; i++)
-		add_argument(call->types[i], call->values[i], call->nulls[i]);
+	tex_call_write_arguments(call, &buffer);
 	call->key.database = MyDatabaseId;
 	call->key.role = GetUserId();
 	tex_hash(buffer.data, buffer.len, call->key.hash);
@@ -432,6 +449,7 @@ tex_call_identify(TexCall *call)
 {
 	const Memo *memo;
 
+	detoast_arguments(call);
 	call->settings = *tex_settings_now();
 	set_memo_key(call);
 	memo = recall(&call->memo_key);

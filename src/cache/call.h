@@ -61,6 +61,8 @@ extern Oid	tex_temporary_schema(void);
 extern void tex_call_identify(TexCall *call);
 extern void tex_call_require_ttl(const TexCall *call);
 extern Query *tex_call_tree(TexCall *call);
+extern void tex_call_write_arguments(const TexCall *call, StringInfo to);
+extern void tex_call_read_arguments(TexCall *call, const char *from);
 extern bool tex_call_is_of_session(const TexCall *call);
 
 #endif							/* TEX_CACHE_CALL_H */

@@ -20,11 +20,8 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "storage/lmgr.h"
 #include "tcop/tcopprot.h"
-#include "utils/datum.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -142,28 +139,13 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* There is nothing to prepare. */
-static void
-begin(DestReceiver *self, int operation, TupleDesc desc)
-{
-}
-
-/* Nor to clean up. */
-static void
-end(DestReceiver *self)
-{
-}
-
 /* Prepares to receive rows, and to collect those that fit into "limit" bytes. */
 static void
 begin_rows(Rows *rows, const TexCall *call, Size limit)
 {
 	memset(rows, 0, sizeof(Rows));
+	rows->dest = *None_Receiver;
 	rows->dest.receiveSlot = receive;
-	rows->dest.rStartup = begin;
-	rows->dest.rShutdown = end;
-	rows->dest.rDestroy = end;
-	rows->dest.mydest = DestNone;
 	rows->desc = call->desc;
 	rows->store = call->store;
 	rows->limit = limit;
@@ -321,45 +303,17 @@ is_current(TexDependency *dependencies, uint32 n)
 static bool
 knew_definitions(const TexCall *call, const TexDependency *dependencies, uint32 n)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	bool		recent = false;
+	bool		recently = false;
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		TransactionId wiper = tex_relation_recent_wiper(&dependencies[i], now);
-
-		if (!TransactionIdIsValid(wiper))
-			continue;
-		if (!tex_is_over(wiper))
+		if (!tex_relation_is_told(&dependencies[i], &recently))
 			return false;
-		recent = true;
 	}
-	if (!recent)
+	if (!recently)
 		return true;
 	AcceptInvalidationMessages();
 	return tex_definitions_seen() == call->definitions.seen;
-}
-
-/* What it takes to compute the result again: settings and arguments. */
-static void
-write_recipe(TexCall *call, StringInfo recipe)
-{
-	tex_settings_write(recipe);
-	appendBinaryStringInfo(recipe, (char *) &call->n_args, sizeof(int));
-	for (int i = 0; i < call->n_args; i++)
-	{
-		int16		length;
-		bool		by_value;
-		char	   *place;
-
-		get_typlenbyval(call->types[i], &length, &by_value);
-		appendBinaryStringInfo(recipe, (char *) &call->types[i], sizeof(Oid));
-		enlargeStringInfo(recipe, (int) datumEstimateSpace(call->values[i], call->nulls[i],
-														   by_value, length));
-		place = recipe->data + recipe->len;
-		datumSerialize(call->values[i], call->nulls[i], by_value, length, &place);
-		recipe->len = place - recipe->data;
-	}
 }
 
 /* Adds a part to the bytes of an entry, which are zero there. */
@@ -379,7 +333,8 @@ store(TexCall *call, TexEntryInfo *info, const TexDependency *dependencies,
 	char	   *bytes;
 
 	initStringInfo(&recipe);
-	write_recipe(call, &recipe);
+	tex_settings_write(&recipe);
+	tex_call_write_arguments(call, &recipe);
 	info->key = call->key;
 	info->n_rows = rows->n;
 	info->query_size = strlen(call->text) + 1;

@@ -148,6 +148,15 @@ find(const TexCacheKey *key)
 	return NULL;
 }
 
+/* The same, if it still is the one with that id. */
+static Entry *
+find_same(const TexCacheKey *key, uint64 id)
+{
+	Entry	   *entry = find(key);
+
+	return entry && entry->info.id == id ? entry : NULL;
+}
+
 /*
  * Finds an entry: what is known of it, and a copy of its bytes in the current
  * memory context.  False where there is none; whether it is right is not asked.
@@ -193,8 +202,8 @@ tex_entry_hit(const TexEntryInfo *info)
 
 	/* These are for the eye and for the clock: two at once may count as one. */
 	LWLockAcquire(lock, LW_SHARED);
-	entry = find(&info->key);
-	if (entry && entry->info.id == info->id)
+	entry = find_same(&info->key, info->id);
+	if (entry)
 	{
 		uint32		uses = pg_atomic_read_u32(&entry->uses);
 
@@ -215,8 +224,8 @@ tex_entry_want(const TexEntryInfo *info)
 	bool		first = false;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = find(&info->key);
-	if (entry && entry->info.id == info->id && !entry->info.wanted)
+	entry = find_same(&info->key, info->id);
+	if (entry && !entry->info.wanted)
 		first = entry->info.wanted = true;
 	LWLockRelease(lock);
 	return first;
@@ -284,11 +293,9 @@ tex_entry_drop(const TexCacheKey *key, uint64 id)
 	Entry	   *entry;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	entry = find(key);
-	if (entry && entry->info.id == id)
+	entry = find_same(key, id);
+	if (entry)
 		unlink_entry(entry);
-	else
-		entry = NULL;
 	LWLockRelease(lock);
 	if (entry)
 		free_entry(entry);
@@ -405,7 +412,7 @@ tex_entries_new_epoch(void)
  * TexEntryInfo in the current memory context.
  */
 List *
-tex_entries_list(TexEntryFilter filter, void *arg)
+tex_entries_list(TexEntryFilter filter)
 {
 	List	   *list = NIL;
 	TexEntryInfo *found = palloc(sizeof(TexEntryInfo));
@@ -423,7 +430,7 @@ tex_entries_list(TexEntryFilter filter, void *arg)
 		LWLockAcquire(lock, LW_SHARED);
 		*found = entry->info;
 		passed = entry->in_table && LOCK_OF(&entry->info.key) == lock &&
-			(filter == NULL || filter(found, arg));
+			(filter == NULL || filter(found));
 		LWLockRelease(lock);
 		CHECK_FOR_INTERRUPTS();
 		if (passed)
@@ -444,11 +451,9 @@ tex_entry_query(const TexEntryInfo *info)
 	Entry	   *entry;
 
 	LWLockAcquire(lock, LW_SHARED);
-	entry = find(&info->key);
-	if (entry && entry->info.id == info->id)
+	entry = find_same(&info->key, info->id);
+	if (entry)
 		tex_blocks_read(entry->blocks, TEX_ENTRY_QUERY(info), query, info->query_size);
-	else
-		entry = NULL;
 	LWLockRelease(lock);
 	return entry ? query : NULL;
 }

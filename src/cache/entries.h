@@ -52,7 +52,7 @@ typedef struct TexEntryInfo
 #define TEX_ENTRY_BYTES(info) (TEX_ENTRY_ROWS(info) + (info)->rows_size)
 
 /* Asked of each entry, with its partition locked; may not fail. */
-typedef bool (*TexEntryFilter) (const TexEntryInfo *info, void *arg);
+typedef bool (*TexEntryFilter) (const TexEntryInfo *info);
 
 extern Size tex_entries_shmem_size(void);
 extern void tex_entries_shmem_attach(void);
@@ -65,7 +65,7 @@ extern bool tex_entry_store(TexEntryInfo *info, const char *bytes);
 extern bool tex_entry_drop(const TexCacheKey *key, uint64 id);
 
 extern void tex_entries_new_epoch(void);
-extern List *tex_entries_list(TexEntryFilter filter, void *arg);
+extern List *tex_entries_list(TexEntryFilter filter);
 extern char *tex_entry_query(const TexEntryInfo *info);
 
 extern bool tex_copy_find(const TexCacheKey *key, TexEntryInfo **info, char **bytes);

@@ -189,7 +189,7 @@ role_of(Oid oid)
 
 /* Was a newer result asked for, in this database? */
 static bool
-is_wanted_here(const TexEntryInfo *info, void *arg)
+is_wanted_here(const TexEntryInfo *info)
 {
 	return info->wanted && info->key.database == MyDatabaseId;
 }
@@ -231,7 +231,7 @@ find_wanted(void)
 	hash_seq_init(&all, roles);
 	while ((role = hash_seq_search(&all)) != NULL)
 		role->wants = false;
-	foreach(cell, tex_entries_list(is_wanted_here, NULL))
+	foreach(cell, tex_entries_list(is_wanted_here))
 		role_of(((TexEntryInfo *) lfirst(cell))->key.role)->wants = true;
 }
 
@@ -346,5 +346,5 @@ tex_cache_refresh(PG_FUNCTION_ARGS)
 Datum
 tex_cache_wanted(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(tex_cache_is_there() && tex_entries_list(is_wanted_here, NULL) != NIL);
+	PG_RETURN_BOOL(tex_cache_is_there() && tex_entries_list(is_wanted_here) != NIL);
 }

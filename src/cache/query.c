@@ -57,6 +57,7 @@
 typedef struct Examination
 {
 	TexQuery   *query;
+	List	   *literals;		/* String constants (A_Const) of its text */
 	List	   *schemas;		/* where names are looked for */
 	int			traits;			/* of TexTypeTrait, of all types that occur */
 	bool		prints;			/* calls output functions of types that occur */
@@ -317,11 +318,11 @@ examine_call(Oid function, void *arg)
 
 /* What was written where a constant is, or NULL. */
 static const char *
-literal_of(const TexQuery *query, const Const *constant)
+literal_of(const Examination *e, const Const *constant)
 {
 	ListCell   *cell;
 
-	foreach(cell, query->literals)
+	foreach(cell, e->literals)
 	{
 		A_Const    *literal = lfirst_node(A_Const, cell);
 
@@ -336,7 +337,7 @@ static void
 examine_constant(Examination *e, const Const *constant)
 {
 	int			traits = tex_type_traits(constant->consttype, &e->query->relations);
-	const char *literal = literal_of(e->query, constant);
+	const char *literal = literal_of(e, constant);
 
 	if (constant->constisnull || constant->location < 0)
 		return;
@@ -431,7 +432,7 @@ asks_for_setting(Examination *e, const FuncExpr *call)
 	name = linitial(call->args);
 	if (!IsA(name, Const) || name->constisnull)
 		return false;
-	e->query->settings = lappend(e->query->settings, TextDatumGetCString(name->constvalue));
+	e->query->settings = lappend(e->query->settings, makeString(TextDatumGetCString(name->constvalue)));
 	return true;
 }
 
@@ -611,7 +612,7 @@ tex_query_parse(const char *text, const Oid *types, int n_types, TexQuery *query
 
 	memset(query, 0, sizeof(TexQuery));
 	error_context_stack = &context;
-	tree = analyse(text, types, n_types, &query->literals);
+	tree = analyse(text, types, n_types, &e.literals);
 	error_context_stack = context.previous;
 	query->desc = ExecCleanTypeFromTL(tree->targetList);
 

@@ -12,14 +12,13 @@
 
 typedef struct TexQuery
 {
-	List	   *literals;		/* String constants (A_Const) of its text */
 	TupleDesc	desc;			/* of its result */
 	uint64		hash[2];		/* of what the query means, however it is written */
 	List	   *relations;		/* Oids of those it names, partitions excepted, and of row types */
 	List	   *names;			/* hashes (TYPENAMENSP) of names that mean something to it */
 	bool		has_functions;	/* executes statements inside functions */
 	TexSettingsScope scope;		/* which settings it may depend on */
-	List	   *settings;		/* names of those that it asks for (char *) */
+	List	   *settings;		/* names (String) of those that it asks for */
 	bool		of_session;		/* belongs to the session alone */
 	const char *ttl_reason;		/* why it cannot be cached for ever, or NULL */
 } TexQuery;

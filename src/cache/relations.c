@@ -2,43 +2,31 @@
  * relations.c
  *		Relations that cached results depend on, and the commits that wrote them.
  *
- * The question is whether a result that was computed with one snapshot is right
- * for another one.  It is, where both see the same writers of each relation read.
+ * The argument: a result is right for a snapshot that sees the same writers of each
+ * relation read as the snapshot that it was computed with.
  *
- * A relation that some result depends on is tracked: a slot in shared memory
- * numbers its writers.  A transaction that wrote it is marked there, with its
- * transaction id, right before it commits (writes.c), so that the mark is
- * there before any snapshot sees the transaction.  A result is stored with the
- * number of marks, "writes", only if the snapshot it was computed with sees all
- * of them.  It is right for a snapshot that sees the first "writes" marks and none
- * after them: what is not marked yet is not seen by any snapshot that exists.
+ * 1. Who wrote.  A relation that some result depends on is tracked: a slot in shared
+ *    memory numbers its writers.  Each marks itself there, with its transaction id, right
+ *    before it commits or is prepared (writes.c): no snapshot sees a writer without a
+ *    mark.  A mark that never commits costs a computation and no more.
  *
- * So a mark that never commits costs a computation and no more, and a prepared
- * transaction needs nothing special: it is marked when it is prepared, and seen
- * when it is committed, by whomever, however long after.
+ * 2. What is right.  A result is stored with the number of marks, "writes", only if its
+ *    snapshot sees all of them.  It is given to snapshots that see these and none after
+ *    them.  Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results
+ *    with fewer writes are right for nobody any more.
  *
- * "since" answers for those who wrote before tracking began, or were about to commit
- * when it did and did not find the slot: they have transaction ids below it.  A
- * snapshot to which one of these may still be running is never given a result, nor
- * is its own stored.  That includes transactions that were prepared before the server
- * started.  One that is about to commit may have changed definitions as well, and
- * tells other sessions so only a moment after snapshots see it.  Each says that it is
- * about to commit ("committing"), before it looks for slots, and lets that stand; so
- * whoever begins to track a relation finds it there, and marks it in its stead.
- * Whether it is over, its locks tell.
+ * 3. Who came too early to find the slot.  A transaction with an id below "since" may have
+ *    written without a mark: a snapshot to which one of these may still be running is not
+ *    given a result, nor is its own stored.  One that was about to commit may have changed
+ *    definitions, too, and tells other sessions only a moment after snapshots see it.  So
+ *    each says that it is about to commit ("committing") before it looks for slots, and
+ *    whoever begins to track marks it in its stead.  Its locks tell whether it is over.
  *
- * Changes that do not go by snapshots (TRUNCATE, DDL, REVOKE) wipe: results with
- * fewer writes are right for nobody any more.
- *
- * A slot that no entry depends on is released, and so is that of a dropped relation.
- * What it knew is lost, so its incarnation is no more before writers cease to find
- * it: whoever does not mark it is seen only by snapshots whose owners see that too.
- * Tracking the relation again begins with nothing, as for any other one.  Nobody
- * depends yet on what a computation in progress tracks, so each says since when it
- * runs ("computing_since"), and what was tracked or asked for later is left alone.
- *
- * The last WRITERS marks are known one by one.  Of those before, only the newest
- * transaction id is: a snapshot that may not see it is not served.
+ * 4. What is forgotten counts as not seen.  Of marks before the last WRITERS only the
+ *    newest transaction id is known.  A slot that no entry depends on, or whose relation is
+ *    dropped, is released: its incarnation ends before writers cease to find it, and with it
+ *    all that depended on it.  What a computation in progress tracks is left alone: it
+ *    says since when it runs ("computing_since"), and it touches what it tracks.
  *
  * Locks: "tracking" (LWLock) to change who is in which slot, "mutex" of a slot for its
  * marks.  The atomics in a slot are read without it, and but for "since" and
@@ -59,6 +47,7 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
@@ -603,17 +592,20 @@ tex_relation_wiped(const TexDependency *dependency)
 #define LONG_AGO (10 * USECS_PER_MINUTE)
 
 /*
- * The last transaction that wiped, if it may still be on its way to tell others what
- * it changed, which it does a moment after snapshots see it; else InvalidTransactionId.
+ * Has the last transaction that wiped told others what it changed?  It does so a moment
+ * after snapshots see it, before it gives up its locks.  "recently" is set where that was
+ * not long ago, so that this session may have yet to listen.
  */
-TransactionId
-tex_relation_recent_wiper(const TexDependency *dependency, TimestampTz now)
+bool
+tex_relation_is_told(const TexDependency *dependency, bool *recently)
 {
 	Slot		copy;
 
-	if (!copy_slot(dependency, &copy) || copy.wiped == 0 || copy.wiped_at < now - LONG_AGO)
-		return InvalidTransactionId;
-	return (TransactionId) copy.wiper;
+	if (!copy_slot(dependency, &copy) || copy.wiped == 0 ||
+		copy.wiped_at < GetCurrentTimestamp() - LONG_AGO)
+		return true;
+	*recently = true;
+	return tex_is_over((TransactionId) copy.wiper);
 }
 
 /*

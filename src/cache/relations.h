@@ -36,7 +36,7 @@ extern bool tex_relation_all_seen(TexDependency *dependency, Snapshot snapshot);
 extern bool tex_relation_same(const TexDependency *dependency, Snapshot snapshot);
 
 extern bool tex_relation_wiped(const TexDependency *dependency);
-extern TransactionId tex_relation_recent_wiper(const TexDependency *dependency, TimestampTz now);
+extern bool tex_relation_is_told(const TexDependency *dependency, bool *recently);
 
 extern uint64 tex_relations_replayed(void);
 extern void tex_relations_note_replayed(void);

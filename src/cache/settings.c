@@ -199,7 +199,7 @@ typedef struct Seen
 	Size		name_size;		/* of its name after that, or 0 */
 } Seen;
 
-static Seen *seen = NULL;
+static StringInfoData seen_settings;	/* of Seen */
 static int	n_seen = 0;
 static StringInfoData seen_values;
 
@@ -213,6 +213,7 @@ name_size(const struct config_generic *setting)
 static bool
 is_as_seen(void)
 {
+	const Seen *seen = (const Seen *) seen_settings.data;
 	const char *value_seen = seen_values.data;
 	int			i = 0;
 	TexSettingsScan scan;
@@ -246,35 +247,26 @@ see(void)
 {
 	TexSettingsScan scan;
 	struct config_generic *setting;
-	int			n = 0;
 
 	/* Who runs out of memory here has seen none. */
 	n_seen = 0;
+	tex_buffer_begin(&seen_settings);
 	tex_buffer_begin(&seen_values);
-	tex_settings_begin(&scan);
-	while (tex_settings_next(&scan) != NULL)
-		n++;
-	if (seen)
-		pfree(seen);
-	seen = NULL;
-	seen = MemoryContextAlloc(TopMemoryContext, n * sizeof(Seen));
-	n = 0;
 	tex_settings_begin(&scan);
 	while ((setting = tex_settings_next(&scan)) != NULL)
 	{
+		Seen		seen = {.setting = setting,.name_size = name_size(setting)};
 		const void *value;
 
 		if (setting->source == PGC_S_DEFAULT)
 			continue;
-		seen[n].setting = setting;
-		value = value_of(setting, false, &seen[n].size);
+		value = value_of(setting, false, &seen.size);
 		if (value)
-			appendBinaryStringInfo(&seen_values, value, (int) seen[n].size);
-		seen[n].name_size = name_size(setting);
-		appendBinaryStringInfo(&seen_values, setting->name, (int) seen[n].name_size);
-		n++;
+			appendBinaryStringInfo(&seen_values, value, (int) seen.size);
+		appendBinaryStringInfo(&seen_values, setting->name, (int) seen.name_size);
+		appendBinaryStringInfo(&seen_settings, (const char *) &seen, sizeof(Seen));
 	}
-	n_seen = n;
+	n_seen = seen_settings.len / (int) sizeof(Seen);
 }
 
 /*

@@ -33,7 +33,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -91,25 +90,6 @@ is_over(void)
  *		As the role
  * ----------------------------------------------------------------
  */
-/* Reads the arguments of a recipe, from where its settings end. */
-static void
-read_arguments(TexCall *call, const char *from)
-{
-	char	   *place = unconstify(char *, from);
-
-	memcpy(&call->n_args, place, sizeof(int));
-	place += sizeof(int);
-	call->types = palloc(sizeof(Oid) * call->n_args);
-	call->values = palloc(sizeof(Datum) * call->n_args);
-	call->nulls = palloc(sizeof(bool) * call->n_args);
-	for (int i = 0; i < call->n_args; i++)
-	{
-		memcpy(&call->types[i], place, sizeof(Oid));
-		place += sizeof(Oid);
-		call->values[i] = datumRestore(&place, &call->nulls[i]);
-	}
-}
-
 /*
  * Computes an entry anew.  If the query means something else by now, nobody will ask
  * for the entry again.
@@ -121,7 +101,7 @@ renew(Work *work, const char *arguments)
 	TexCall		call = {.ttl = info->ttl};
 
 	call.text = work->bytes + TEX_ENTRY_QUERY(info);
-	read_arguments(&call, arguments);
+	tex_call_read_arguments(&call, arguments);
 	tex_call_identify(&call);
 	if (memcmp(&call.key, &info->key, sizeof(TexCacheKey)) != 0)
 		return;
@@ -230,7 +210,7 @@ do_work(Work *work)
  */
 /* Was a newer result asked for, by this role? */
 static bool
-is_wanted_of_mine(const TexEntryInfo *info, void *arg)
+is_wanted_of_mine(const TexEntryInfo *info)
 {
 	return info->wanted && info->key.database == MyDatabaseId && info->key.role == role;
 }
@@ -244,7 +224,7 @@ renew_wanted(void)
 {
 	ListCell   *cell;
 
-	foreach(cell, tex_entries_list(is_wanted_of_mine, NULL))
+	foreach(cell, tex_entries_list(is_wanted_of_mine))
 	{
 		TexEntryInfo info;
 		char	   *bytes;

@@ -65,7 +65,7 @@ tex_cache_counters(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	for (i = 0; i < TEX_CACHE_COUNTERS; i++)
 		values[i] = Int64GetDatum((int64) tex_cache_counted(i));
-	values[i++] = Int64GetDatum(list_length(tex_entries_list(NULL, NULL)));
+	values[i++] = Int64GetDatum(list_length(tex_entries_list(NULL)));
 	values[i++] = Int64GetDatum((int64) (tex_blocks_total() - tex_blocks_free()) * TEX_BLOCK_SIZE);
 	values[i++] = Int64GetDatum((int64) tex_blocks_total() * TEX_BLOCK_SIZE);
 	values[i++] = Int64GetDatum(tex_relations_in_use());
@@ -117,7 +117,7 @@ tex_cache_list(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!tex_cache_is_there())
 		return (Datum) 0;
-	foreach(cell, tex_entries_list(NULL, NULL))
+	foreach(cell, tex_entries_list(NULL))
 		put_entry(result, lfirst(cell));
 	return (Datum) 0;
 }
@@ -152,7 +152,7 @@ tex_cache_failure_list(PG_FUNCTION_ARGS)
 
 /* Of those of others nobody here drops anything. */
 static bool
-is_of_this_database(const TexEntryInfo *info, void *arg)
+is_of_this_database(const TexEntryInfo *info)
 {
 	return info->key.database == MyDatabaseId;
 }
@@ -182,7 +182,7 @@ drop_entries(text *pattern)
 	int64		dropped = 0;
 	ListCell   *cell;
 
-	foreach(cell, tex_entries_list(is_of_this_database, NULL))
+	foreach(cell, tex_entries_list(is_of_this_database))
 	{
 		TexEntryInfo *info = lfirst(cell);
 

@@ -76,6 +76,26 @@ holds(Oid relation, LOCKMODE mode)
 	return tex_lock_held_by_me(&tag, mode);
 }
 
+/*
+ * Visits each lock that this process has in the lock table, whose lists change by itself,
+ * or by others who hold the partition.
+ */
+static void
+visit_lock_table(void (*visit) (const PROCLOCK *held, void *arg), void *arg)
+{
+	for (int partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
+	{
+		PROCLOCK   *held = tex_next_lock(partition, NULL);
+
+		if (held == NULL)
+			continue;
+		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
+		for (held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
+			visit(held, arg);
+		LWLockRelease(LockHashPartitionLockByIndex(partition));
+	}
+}
+
 /* Has this transaction written the relation, so that it sees what no other does? */
 bool
 tex_i_wrote(Oid relation)
@@ -217,6 +237,16 @@ is_changed_in_place(Oid relation, const SharedInvalidationMessage *messages, int
 	return false;
 }
 
+static void
+note_strong_lock(const PROCLOCK *held, void *strong)
+{
+	LOCKMASK	weak = LOCKBIT_ON(AccessShareLock) | LOCKBIT_ON(RowShareLock) |
+		LOCKBIT_ON(RowExclusiveLock) | LOCKBIT_ON(ShareUpdateExclusiveLock);
+
+	*(bool *) strong |= held->tag.myLock->tag.locktag_type == LOCKTAG_RELATION &&
+		(held->holdMask & ~weak) != 0;
+}
+
 /*
  * Does this transaction hold a lock on any relation that is stronger than ANALYZE takes?
  * Such locks are not in the fast path.
@@ -224,20 +254,9 @@ is_changed_in_place(Oid relation, const SharedInvalidationMessage *messages, int
 static bool
 holds_strong_lock(void)
 {
-	LOCKMASK	weak = LOCKBIT_ON(AccessShareLock) | LOCKBIT_ON(RowShareLock) |
-		LOCKBIT_ON(RowExclusiveLock) | LOCKBIT_ON(ShareUpdateExclusiveLock);
 	bool		strong = false;
 
-	for (int partition = 0; !strong && partition < NUM_LOCK_PARTITIONS; partition++)
-	{
-		if (tex_next_lock(partition, NULL) == NULL)
-			continue;
-		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
-		for (PROCLOCK *held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
-			strong |= held->tag.myLock->tag.locktag_type == LOCKTAG_RELATION &&
-				(held->holdMask & ~weak) != 0;
-		LWLockRelease(LockHashPartitionLockByIndex(partition));
-	}
+	visit_lock_table(note_strong_lock, &strong);
 	return strong;
 }
 
@@ -315,31 +334,15 @@ mark_locked_fast(Changes *changes)
 
 /* Marks what a lock in the table says was written. */
 static void
-mark_locked(Changes *changes, const PROCLOCK *held)
+mark_locked(const PROCLOCK *held, void *arg)
 {
+	Changes    *changes = arg;
 	const LOCKTAG *tag = &held->tag.myLock->tag;
 	bool		wipe = (held->holdMask & LOCKBIT_ON(AccessExclusiveLock)) != 0;
 
 	if (tag->locktag_type == LOCKTAG_RELATION && tag->locktag_field1 == MyDatabaseId &&
 		(wipe || (held->holdMask & LOCKBIT_ON(RowExclusiveLock)) != 0))
 		changes->marked |= tex_relation_mark(tag->locktag_field2, wipe, changes->at);
-}
-
-/* The lists of this process change by itself, or by others who hold the partition. */
-static void
-mark_locked_in_table(Changes *changes)
-{
-	for (int partition = 0; partition < NUM_LOCK_PARTITIONS; partition++)
-	{
-		PROCLOCK   *held = tex_next_lock(partition, NULL);
-
-		if (held == NULL)
-			continue;
-		LWLockAcquire(LockHashPartitionLockByIndex(partition), LW_SHARED);
-		for (held = tex_next_lock(partition, NULL); held; held = tex_next_lock(partition, held))
-			mark_locked(changes, held);
-		LWLockRelease(LockHashPartitionLockByIndex(partition));
-	}
 }
 
 /* Marks what this transaction wrote, and notes when it did. */
@@ -350,7 +353,7 @@ mark_all(bool prepared)
 
 	mark_changed(&changes);
 	mark_locked_fast(&changes);
-	mark_locked_in_table(&changes);
+	visit_lock_table(mark_locked, &changes);
 	if (changes.marked)
 		last_write = GetCurrentTimestamp();
 }

@@ -156,6 +156,7 @@ typedef struct TexHistory
 extern TexHistory *tex_history_create(void);
 extern const TexRanges *tex_history_ranges(TexHistory *history);
 extern void tex_history_take(TexHistory *history, const Datum *values, const bool *isnull, TexRole role);
+extern void tex_history_take_link(TexHistory *history, const Datum *values, const bool *isnull);
 extern void tex_history_complete(TexHistory *history, const pg_uuid_t *id);
 extern bool tex_is_global_lock(const char *name);
 extern void tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role);

@@ -2,7 +2,7 @@
  * detect.c
  *		The part of detect() that looks: the pairs of some traces, for findings.
  *
- * detect() (sql/42_findings.sql) decides which traces to look at again and keeps
+ * detect() (sql/43_detection.sql) decides which traces to look at again and keeps
  * what comes out; see there for why any order and split of batches ends the same.
  */
 #include "postgres.h"

@@ -227,7 +227,7 @@ tex_recompute_summary(PG_FUNCTION_ARGS)
 }
 
 /*
- * trace_range(ids uuid[], OUT first_timestamp, OUT last_timestamp)
+ * trace_ext_internal.trace_range(ids uuid[], OUT first_timestamp, OUT last_timestamp)
  *
  * Where the events of these traces are, in the snapshot of the query; 'infinity'
  * to '-infinity' where there are none.  For whoever may read trace_summaries.

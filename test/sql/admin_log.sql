@@ -114,12 +114,6 @@ INSERT INTO plain.tried (statement) VALUES ('SELECT * FROM trace_ext.admin_log')
     ('CREATE TRIGGER forged AFTER INSERT ON trace_ext.alert_rules FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.log_change($$job$$, $$name$$, $$name$$)');
 GRANT USAGE ON SCHEMA plain TO regress_log_reader;
 GRANT SELECT ON plain.tried TO PUBLIC;
-CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text) LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', role);
-    RETURN QUERY SELECT t.n, coalesce(o.state, '') FROM plain.tried t, LATERAL plain.outcome(t.statement) o ORDER BY t.n;
-    RESET ROLE;
-END $$;
 SELECT statement, reader.state AS reader, admin.state AS admin FROM plain.tried JOIN plain.try('regress_log_reader') reader USING (n) JOIN plain.try('regress_log_admin') admin USING (n) ORDER BY n;
 
 -- By age it leaves, with the job retention.

@@ -505,12 +505,6 @@ INSERT INTO plain.tried (statement) VALUES
     ('INSERT INTO trace_ext.sent_announcements VALUES (1, $$x$$, now(), $${}$$)'), ('SET trace_ext.alert_history = 1');
 GRANT USAGE ON SCHEMA plain TO regress_alert_writer, regress_alert_reader, regress_alert_admin;
 GRANT SELECT ON plain.tried TO PUBLIC;
-CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text) LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', role);
-    RETURN QUERY SELECT t.n, coalesce(o.state, '') FROM plain.tried t, LATERAL plain.outcome(t.statement) o ORDER BY t.n;
-    RESET ROLE;
-END $$;
 SELECT statement, writer.state AS writer, reader.state AS reader, admin.state AS admin
   FROM plain.tried JOIN plain.try('regress_alert_writer') writer USING (n) JOIN plain.try('regress_alert_reader') reader USING (n) JOIN plain.try('regress_alert_admin') admin USING (n) ORDER BY n;
 

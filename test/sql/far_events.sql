@@ -9,7 +9,7 @@
 \i :no_workers
 -- What the tests before left may have had partitions made.
 TRUNCATE events;
-SELECT format('DROP TABLE %s', part::regclass) FROM partitions WHERE NOT is_default \gexec
+CALL plain.drop_partitions();
 \getenv not_at_the_hour PG_ABS_SRCDIR
 \set not_at_the_hour :not_at_the_hour '/not_at_the_hour.sql'
 \i :not_at_the_hour
@@ -81,7 +81,7 @@ SELECT * FROM verify_summaries();
 SET client_min_messages = error;
 TRUNCATE events;
 \set ECHO none
-SELECT format('DROP TABLE %s', part::regclass) FROM partitions WHERE NOT is_default \gexec
+CALL plain.drop_partitions();
 \set ECHO all
 DROP VIEW far;
 DROP FUNCTION partitions;

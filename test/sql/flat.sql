@@ -14,14 +14,7 @@ SET datestyle = 'ISO';
 SET trace_ext.cache_mode = off;
 
 -- Those that other tests left would be opened as well.
-DO $$
-DECLARE
-    p regclass;
-BEGIN
-    FOR p IN SELECT part::regclass FROM trace_ext.partitions WHERE NOT is_default LOOP
-        EXECUTE format('DROP TABLE %s', p);
-    END LOOP;
-END $$;
+CALL plain.drop_partitions();
 DO $$ BEGIN
     FOR n IN 0 .. 49 LOOP
         EXECUTE format('CREATE TABLE flat_%s PARTITION OF trace_ext.events FOR VALUES FROM (%L) TO (%L)', n,
@@ -261,6 +254,7 @@ DROP FUNCTION days, look, partitions_locked;
 DROP PROCEDURE ask_all, ask;
 TRUNCATE trace_ext.events;
 SELECT * FROM verify_summaries();
+SET client_min_messages = warning;
 DROP SCHEMA plain CASCADE;
 \set ECHO none
 \getenv workers_back PG_ABS_SRCDIR

@@ -109,14 +109,7 @@ SET client_min_messages = warning;
 DELETE FROM findings;
 TRUNCATE events, ingest_errors;
 TRUNCATE job_runs;
-DO $$
-DECLARE
-    p regclass;
-BEGIN
-    FOR p IN SELECT part::regclass FROM trace_ext.partitions WHERE NOT is_default LOOP
-        EXECUTE format('DROP TABLE %s', p);
-    END LOOP;
-END $$;
+CALL plain.drop_partitions();
 DROP SCHEMA plain CASCADE;
 \set ECHO none
 \getenv workers_back PG_ABS_SRCDIR

@@ -122,12 +122,6 @@ INSERT INTO plain.tried (what, statement) VALUES
     ('ATTACH', $$ALTER TABLE trace_ext.events DETACH PARTITION public.events_p2001$$),
     ('own trigger', $$CREATE TRIGGER mine BEFORE INSERT ON trace_ext.events FOR EACH ROW EXECUTE FUNCTION trace_ext_internal.note_event()$$);
 GRANT SELECT ON plain.tried TO PUBLIC;
-CREATE FUNCTION plain.try(role name) RETURNS TABLE (n int, state text) LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format('SET LOCAL ROLE %I', role);
-    RETURN QUERY SELECT t.n, coalesce(o.state, '') FROM plain.tried t, LATERAL plain.outcome(t.statement) o ORDER BY t.n;
-    RESET ROLE;
-END $$;
 SELECT what, nobody.state AS nobody, writer.state AS writer, reader.state AS reader, admin.state AS admin
   FROM plain.tried JOIN plain.try('regress_nobody') nobody USING (n) JOIN plain.try('regress_writer') writer USING (n)
   JOIN plain.try('regress_reader') reader USING (n) JOIN plain.try('regress_admin') admin USING (n)

@@ -81,7 +81,7 @@ DELETE FROM trace_ext.events WHERE id OPERATOR(pg_catalog.=) '00000004-0000-4000
 
 -- Out: before a fold and after it.
 \o /dev/null
-SELECT trace_ext.trace_range(ARRAY[:trace]::uuid[]);
+SELECT trace_ext_internal.trace_range(ARRAY[:trace]::uuid[]);
 SELECT trace_ext.list_traces(10, 1, 0, NULL, NULL, NULL, NULL);
 SELECT trace_ext.list_traces(page_size => 10, since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account');
 SELECT trace_ext.list_traces_total(since => '2020-01-01+00', until => '2027-01-01+00', min_duration_ms => 0.001, errors_only => true, name => 'a%', variable => 'account'), trace_ext.list_traces_total();

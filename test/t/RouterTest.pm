@@ -199,7 +199,6 @@ our %not_asked = (
 	changes_since => 'numbers of announcements are per database',
 	(map { $_ => 'of its arguments alone' } qw(bar sparkline)),
 	data_version => 'another text in each database',
-	trace_range => 'an estimate that may be wider',
 	prometheus_metrics => 'has figures of the server');
 
 # questions NODE, DATABASE, TIME: name => query, of each function and view that reads events; traces and variables to ask
