@@ -219,7 +219,7 @@ BEGIN
         EXECUTE format('DROP SERVER %I CASCADE', server);
     END IF;
     EXECUTE format('CREATE SERVER %I FOREIGN DATA WRAPPER postgres_fdw OPTIONS (extensions ''trace_ext_router'', async_capable ''true'', '
-                   'fetch_size ''10000'', batch_size ''500''%s%s)', server,
+                   'fetch_size ''10000'', batch_size ''100''%s%s)', server,
                    CASE WHEN for_server LIKE '%connect_timeout %' THEN '' ELSE ', connect_timeout ''10''' END ||
                    -- Two clients that wait for each other, each on another node, no node can see.
                    CASE WHEN EXISTS (SELECT FROM trace_ext_internal.connection_options(connection_string) o WHERE o.name = 'options') THEN '' ELSE ', options ''-c lock_timeout=30s''' END,
