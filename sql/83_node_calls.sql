@@ -105,6 +105,11 @@ CREATE FUNCTION trace_ext_internal.hash_bucket(trace_id uuid, buckets int) RETUR
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'tex_hash_bucket';
 COMMENT ON FUNCTION trace_ext_internal.hash_bucket(uuid, int) IS 'the remainder that a partition by HASH of a trace id has';
 
+CREATE FUNCTION trace_ext_internal.times_told(ids uuid[]) RETURNS text[]
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_times_told';
+COMMENT ON FUNCTION trace_ext_internal.times_told(uuid[]) IS
+    'of some traces "trace,first,last,started,ended", as wide as their events can be; without a trace: when events may be stamped that are not counted yet';
+
 CREATE FUNCTION trace_ext_internal.producers_of(ids uuid[], starts uuid[]) RETURNS text[]
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'tex_producers_of';
 COMMENT ON FUNCTION trace_ext_internal.producers_of(uuid[], uuid[]) IS

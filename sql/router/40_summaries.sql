@@ -46,6 +46,21 @@ END
 $$;
 COMMENT ON FUNCTION trace_ext_internal.times_of_traces(uuid[]) IS 'when traces ran, a row a node that has events of one; all nodes are asked at a time';
 
+-- The same, as wide as it may be, without having summaries put together: what bounds a query needs no more.
+CREATE FUNCTION trace_ext_internal.ranges_of_traces(ids uuid[])
+    RETURNS TABLE (trace_id uuid, first_timestamp timestamptz, last_timestamp timestamptz, started_at timestamptz, ended_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT nullif(r.a[1], '')::uuid, r.a[2]::timestamptz, r.a[3]::timestamptz, r.a[4]::timestamptz, r.a[5]::timestamptz
+      FROM (SELECT string_to_array(q.answer, ',') AS a
+              FROM trace_ext_internal.ask_about('SELECT pg_catalog.unnest(trace_ext_internal.times_told($1))', ids) q OFFSET 0) AS r;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.ranges_of_traces(uuid[]) IS
+    'when events of traces can be stamped, a row a node that knows of one; without a trace_id: of events that a node has not counted yet';
+
 -- Traces with events on two nodes. Only one that ran within trace_ext.horizon of the edge of an epoch is looked for.
 CREATE FUNCTION trace_ext_internal.straddlers() RETURNS uuid[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO, MDY'

@@ -104,7 +104,7 @@ struct TexRanges
 {
 	HTAB	   *outstanding;	/* by trace, of the deltas; of a router all that nodes said */
 	HTAB	   *stored;			/* by trace, what the base said: who reads many traces asks for each several times */
-	TexRange	uncounted;		/* of partitions that may have rows no delta tells of */
+	TexRange   *uncounted;		/* of partitions that may have rows no delta tells of; of those that nodes named */
 	bool		of_nodes;		/* the summaries are on nodes, see tex_ranges_learn() */
 };
 
@@ -460,28 +460,36 @@ tex_ranges_create(void)
 									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ranges->stored = hash_create("ranges of the base", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ranges->of_nodes = tex_is_router();
-	if (ranges->of_nodes)
-		ranges->uncounted = (TexRange) TEX_NO_RANGE;	/* what a node says of a trace it sees as it sees the rows */
-	else
+	ranges->uncounted = palloc(sizeof(TexRange));
+	*ranges->uncounted = TEX_NO_RANGE;
+	if (!ranges->of_nodes)
 	{
 		tex_scan_own("summary_deltas", add_delta, ranges);
-		ranges->uncounted = uncounted_range();
+		*ranges->uncounted = uncounted_range();
 	}
 	return ranges;
 }
 
-/* Keeps the times of a trace that the nodes said: a row of times_query. */
+/* Keeps the times of a trace that the nodes said: a row of times_query. Without a trace: of what none of a node's deltas tells. */
 static void
 add_answer(const TexRanges *ranges, HeapTuple row, TupleDesc desc)
 {
 	TimesEntry *entry;
 	TimestampTz at[4];
+	Datum		id;
+	bool		of_all;
 	bool		isnull;
 	bool		found;
 
-	entry = hash_search(ranges->outstanding, DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull)), HASH_ENTER, &found);
+	id = SPI_getbinval(row, desc, 1, &of_all);
 	for (int i = 0; i < 4; i++)
 		at[i] = DatumGetTimestampTz(SPI_getbinval(row, desc, i + 2, &isnull));
+	if (of_all)
+	{
+		*ranges->uncounted = tex_range_union(*ranges->uncounted, (TexRange) {at[0], at[1]});
+		return;
+	}
+	entry = hash_search(ranges->outstanding, DatumGetUUIDP(id), HASH_ENTER, &found);
 	entry->times = times_union(found ? entry->times : no_times, (Times) {
 		{at[0], at[1]}, {at[2], at[3]}
 	});
@@ -494,7 +502,7 @@ add_answer(const TexRanges *ranges, HeapTuple row, TupleDesc desc)
 void
 tex_ranges_learn(const TexRanges *ranges, const pg_uuid_t *ids, int n)
 {
-	static const char times_query[] = "SELECT * FROM trace_ext_internal.times_of_traces($1)";
+	static const char times_query[] = "SELECT * FROM trace_ext_internal.ranges_of_traces($1)";
 	Oid			types[1] = {UUIDARRAYOID};
 	Datum	   *unknown;
 	Datum		arg;
@@ -626,7 +634,24 @@ tex_has_errors(const TexRanges *ranges, const pg_uuid_t *id)
 TexRange
 tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n)
 {
-	return tex_range_union(ranges->uncounted, times_of(ranges, ids, n).range);
+	return tex_range_union(*ranges->uncounted, times_of(ranges, ids, n).range);
+}
+
+/* What tex_range_of() adds whatever the traces are. */
+TexRange
+tex_range_uncounted(const TexRanges *ranges)
+{
+	return *ranges->uncounted;
+}
+
+/* What summaries tell of a trace, without what they do not count: its range, and from when to when it lasted. */
+TexRange
+tex_counted_range(const TexRanges *ranges, const pg_uuid_t *id, TexExtent *extent)
+{
+	Times		times = times_of(ranges, id, 1);
+
+	*extent = (TexExtent) {times.extent.first, times.extent.last};
+	return times.range;
 }
 
 /*

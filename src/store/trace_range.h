@@ -31,6 +31,9 @@ extern TexRanges *tex_ranges_create(void);
 extern void tex_ranges_learn(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 extern TexRange tex_range_of(const TexRanges *ranges, const pg_uuid_t *ids, int n);
 
+extern TexRange tex_range_uncounted(const TexRanges *ranges);
+extern TexRange tex_counted_range(const TexRanges *ranges, const pg_uuid_t *id, TexExtent *extent);
+
 extern TexExtent tex_extent_of(const TexRanges *ranges, const pg_uuid_t *id);
 extern bool tex_has_errors(const TexRanges *ranges, const pg_uuid_t *id);
 extern void tex_sort_by_start(const TexRanges *ranges, pg_uuid_t *ids, int n);
