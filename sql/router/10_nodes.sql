@@ -32,21 +32,8 @@ SELECT pg_catalog.pg_extension_config_dump('trace_ext_internal.shard_epochs', ''
 -- One query with all nodes in it, so that they work at a time. Who is asked has to answer.
 -- An answer is text. Where more than one value comes of it, it is read in a subquery with OFFSET 0: else each value would read it anew.
 CREATE FUNCTION trace_ext_internal.ask_each(nodes text[], queries text[]) RETURNS TABLE (node text, answer text)
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on SET trace_ext.node_down = 'error'
-    AS $$
-DECLARE
-    parts text := '';
-BEGIN
-    FOR i IN 1 .. coalesce(cardinality(nodes), 0) LOOP
-        parts := parts || CASE WHEN i > 1 THEN ' UNION ALL ' ELSE '' END ||
-            format('SELECT %L::text, c.answer FROM trace_ext_internal.%I c WHERE trace_ext_internal.asked(c.call, $1[%s])',
-                   nodes[i], 'calls_' || nodes[i], i);
-    END LOOP;
-    IF parts <> '' THEN
-        RETURN QUERY EXECUTE parts USING queries;
-    END IF;
-END
-$$;
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off SET enable_partition_pruning = on SET trace_ext.node_down = 'error'
+    AS 'MODULE_PATHNAME', 'tex_ask_each';
 COMMENT ON FUNCTION trace_ext_internal.ask_each(text[], text[]) IS 'asks each of some nodes its own query, which returns one column of text; all at a time';
 
 -- An answer without a node that is down is offered to those only who ask for it.
