@@ -85,6 +85,15 @@ SELECT trace_ext.detect();
 \set ECHO none
 \i :router_answers
 \set ECHO all
+-- When traces ran, told by keys, is what the view says; of what is not there, nothing; and what the transaction wrote may be of any.
+SELECT count(*) > 10 AS some, count(*) FILTER (WHERE t.line IS DISTINCT FROM concat_ws(',', s.trace_id, s.first_timestamp, s.last_timestamp, s.started_at, s.ended_at)) AS others
+  FROM trace_ext.trace_summaries s LEFT JOIN LATERAL unnest(trace_ext_internal.times_told(ARRAY[NULL, s.trace_id, md5('none')::uuid])) AS t (line) ON true;
+SELECT trace_ext_internal.times_told('{}') AS of_none, trace_ext_internal.times_told(NULL) IS NULL AS of_null;
+BEGIN;
+INSERT INTO trace_ext.events (trace_id, id, "timestamp", kind) VALUES (md5('x')::uuid, md5('x')::uuid, '2026-03-01 12:00:00+00', 'Custom');
+SELECT count(*) FILTER (WHERE l LIKE ',%,infinity,-infinity') AS of_any, count(*) FILTER (WHERE l LIKE md5('x')::uuid || ',%') AS of_one
+  FROM unnest(trace_ext_internal.times_told(ARRAY[md5('x')::uuid])) l;
+ROLLBACK;
 SELECT s.key AS differs FROM json_each_text(:'answers') s JOIN json_each_text(:'router') r USING (key) WHERE s.value <> r.value;
 SELECT count(*) AS questions, count(DISTINCT value) > 30 AS with_answers FROM json_each_text(:'answers');
 
@@ -100,6 +109,12 @@ CREATE FUNCTION public.batch(n int) RETURNS jsonb LANGUAGE sql AS $$
 SELECT * FROM ingest_events(public.batch(50));
 SELECT * FROM ingest_events(public.batch(60) || '[{"id": "none"}]');
 SELECT "position", reason FROM ingest_errors;
+-- Nodes are asked what is given for each, a query that is NULL not at all; more statements than plans are kept of.
+SELECT * FROM trace_ext_internal.ask_each(NULL, NULL);
+SELECT * FROM trace_ext_internal.ask_each('{}', '{}');
+SELECT * FROM trace_ext_internal.ask_each('{NULL}', '{SELECT NULL}');
+SELECT * FROM trace_ext_internal.ask_each('{n2,n3,n2}', ARRAY['SELECT ''a''::text', NULL]);
+SELECT count(*), count(DISTINCT a.answer) FROM generate_series(1, 40) i, LATERAL trace_ext_internal.ask_each(array_fill('n2'::text, ARRAY[i]), array_fill('SELECT ' || quote_literal(i) || '::text', ARRAY[i])) a;
 -- What a transaction wrote it sees, and takes back.
 BEGIN;
 DELETE FROM events WHERE "timestamp" >= '2026-03-01 11:00:00+00';
