@@ -139,9 +139,12 @@ sub remote
 	my $log = slurp_file($node->logfile, $offset);
 	my $nodes = join '|', @stores;
 	my @sent;
-	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)/gm)
+	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)(?:\n\1 \d+ DETAIL:  parameters: (.*(?:\n\t.*)*))?/gm)
 	{
 		my @statement = ($1, $2);
+		# What is asked is a parameter, which the log quotes as a literal.
+		my %parameters = defined $3 ? $3 =~ /\$(\d+) = ('(?:[^']|'')*')/g : ();
+		$statement[1] =~ s/\$(\d+)/$parameters{$1} \/\/ "\$$1"/ge;
 		push @sent, \@statement if $statement[1] =~ /FROM trace_ext_internal\.(?:events_of_epoch_\d|packed_events\()/;
 	}
 	return @sent;
