@@ -536,6 +536,18 @@ $$;
 COMMENT ON FUNCTION trace_ext_internal.fold_if_free() IS
     'folds as fold() does, but leaves calls queued, and does nothing and returns 0 where another transaction folds: waits for nobody';
 
+CREATE FUNCTION trace_ext_internal.fold_step() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    step constant int := 20000;
+BEGIN
+    RETURN trace_ext_internal.fold_deltas(step) >= step OR (SELECT count(*) FROM (SELECT FROM trace_ext.count_deltas LIMIT step) AS rest) = step;
+END
+$$;
+COMMENT ON FUNCTION trace_ext_internal.fold_step() IS
+    'folds what can be folded in about half a second; the caller holds the fold lock; returns whether there is as much again';
+
 CREATE FUNCTION verify_summaries()
     RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)
     LANGUAGE sql STABLE SET jit = off

@@ -551,13 +551,10 @@ COMMENT ON FUNCTION trace_ext_internal.fold_lag(timestamptz) IS 'how long outsta
 CREATE PROCEDURE job_fold(INOUT again boolean DEFAULT NULL)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
-DECLARE
-    step constant int := 20000;
 BEGIN
     again := false;
     IF trace_ext_internal.fold_lock(false) THEN
-        again := trace_ext_internal.fold_deltas(step) >= step
-              OR (SELECT count(*) FROM (SELECT FROM trace_ext.count_deltas LIMIT step) AS rest) = step;
+        again := trace_ext_internal.fold_step();
     END IF;
 END
 $$;

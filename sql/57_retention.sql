@@ -161,6 +161,11 @@ BEGIN
     END IF;
     -- Ages are those of the last fold. Not fold(), which would add up calls as well, however many.
     PERFORM trace_ext_internal.fold_lock(true);
+    -- A backlog is folded first, a step at a time. That is faster than writers are, so retention has its turn.
+    again := trace_ext_internal.fold_step();
+    IF again THEN
+        RETURN;
+    END IF;
     PERFORM trace_ext_internal.fold_all();
     excess := trace_ext_internal.retention_excess();
     part := trace_ext_internal.expired_partition(excess);

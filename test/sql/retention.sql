@@ -100,6 +100,28 @@ SELECT count_traces(), (SELECT count(*) FROM findings WHERE id = plain.id('f1'))
 RESET trace_ext.retention_age;
 RESET trace_ext.retention_traces;
 
+-- A backlog is folded in steps of their own before anything leaves.
+TRUNCATE events;
+SET trace_ext.fold_threshold = 0;
+INSERT INTO events (trace_id, id, "timestamp", kind) SELECT md5('backlog ' || i)::uuid, md5('backlog ' || i)::uuid, now() - interval '1 hour', 'Custom' FROM generate_series(1, 45000) i;
+SET trace_ext.retention_traces = 44990;
+CREATE TABLE plain.steps (n serial, again boolean, deltas bigint, traces bigint);
+DO $$
+DECLARE
+    again boolean;
+BEGIN
+    LOOP
+        CALL trace_ext.job_retention(again);
+        INSERT INTO plain.steps (again, deltas, traces) SELECT again, count(*), trace_ext.count_traces() FROM trace_ext.summary_deltas;
+        COMMIT;
+        EXIT WHEN NOT again;
+    END LOOP;
+END $$;
+SELECT n, again, deltas, traces FROM plain.steps ORDER BY n;
+SELECT * FROM verify_summaries();
+RESET trace_ext.retention_traces;
+RESET trace_ext.fold_threshold;
+
 -- Retention needs to see what was committed.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 CALL job_retention();
