@@ -90,8 +90,14 @@ BEGIN
                            'ORDER BY trace_id, id, "timestamp" ON CONFLICT DO NOTHING', names) USING rows;
             GET DIAGNOSTICS inserted = ROW_COUNT;
             RETURN inserted;
-        EXCEPTION WHEN serialization_failure THEN
-            NULL;
+        EXCEPTION
+            WHEN serialization_failure THEN
+                NULL;
+            WHEN lock_not_available THEN
+                -- As tex_waited_too_long() has it.
+                RAISE EXCEPTION 'another transaction holds what this one stores' USING ERRCODE = 'serialization_failure',
+                      DETAIL = 'It was waited for as long as the connection has it. The other one may wait for this one on another node.',
+                      HINT = 'Roll back, and send all batches of the transaction again.';
         END;
     END LOOP;
     RAISE EXCEPTION 'others go on storing the same events' USING ERRCODE = 'serialization_failure', HINT = 'Send the batch again.';

@@ -389,8 +389,9 @@ execute_insert(const TexBatch *batch)
 
 /*
  * The same for rows of a node.  Where others stored some of them since this transaction first
- * looked there, they are sent in another way (over_nodes.c).  An error of a node comes with the whole of
- * what was sent to it, which says nothing to anybody: of that the beginning is kept.
+ * looked there, they are sent in another way (over_nodes.c).  A wait that the node gave up may be half
+ * of a circle over two nodes: it is said as what is to be tried again.  An error of a node comes with the
+ * whole of what was sent to it, which says nothing to anybody: of that the beginning is kept.
  */
 static uint64
 insert_on_node(TexBatch *batch, const TexNodeRows *rows)
@@ -418,6 +419,8 @@ insert_on_node(TexBatch *batch, const TexNodeRows *rows)
 		conflict = error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
 		if (!conflict)
 		{
+			if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+				tex_waited_too_long(rows);
 			if (error->context != NULL)
 				error->context = clip(error->context, strlen(error->context), 200);
 			ReThrowError(error);

@@ -177,6 +177,21 @@ tex_insert_again(const TexNodeRows *rows, TupleDesc desc, const char *name)
 }
 
 /*
+ * Fails, as a node gave up to wait (lock_timeout of its connection).  No node can see a circle of which it has
+ * half, so it may have been one or not: either way the transaction is to be tried again, by the code
+ * that clients know that from.
+ */
+void
+tex_waited_too_long(const TexNodeRows *rows)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("another transaction holds what this one stores on node \"%s\"", rows->node),
+			 errdetail("It was waited for as long as the node's connection has it. The other one may wait for this one on another node."),
+			 errhint("Roll back, and send all batches of the transaction again.")));
+}
+
+/*
  * not_stored(rows jsonb) returns jsonb
  *
  * On a node: those of some rows of events that are not there, as of now, whatever the snapshot of

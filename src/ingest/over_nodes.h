@@ -19,5 +19,6 @@ typedef struct TexNodeRows
 
 extern TexNodeRows *tex_rows_of_nodes(TupleDesc desc, Tuplestorestate *all, int trace_id, int timestamp, int *n);
 extern uint64 tex_insert_again(const TexNodeRows *rows, TupleDesc desc, const char *name);
+extern void tex_waited_too_long(const TexNodeRows *rows);
 
 #endif							/* TEX_OVER_NODES_H */
