@@ -48,7 +48,7 @@ ALTER TABLE operation_totals RENAME TO operation_totals_of_nodes;
 UPDATE trace_ext_internal.shard_tables SET parent = 'trace_ext.operation_totals_of_nodes' WHERE parent = 'trace_ext.operation_totals';
 CREATE VIEW operation_totals AS
 SELECT service_name, kind, operation, sum(event_count)::bigint AS event_count, sum(error_count)::bigint AS error_count,
-       trace_ext.merge(latency) AS latency, sum(write_count)::bigint AS write_count
+       sum(write_count)::bigint AS write_count, trace_ext.merge(latency) AS latency
   FROM trace_ext.operation_totals_of_nodes GROUP BY service_name, kind, operation;
 COMMENT ON VIEW operation_totals IS 'operation_totals of all nodes, added up';
 COMMENT ON TABLE operation_totals_of_nodes IS 'operation_totals of all nodes, as they are there';

@@ -20,9 +20,14 @@ BEGIN
     RETURN (SELECT bool_or(a.answer::boolean) FROM trace_ext_internal.ask_nodes(format('SELECT trace_ext.set_anomaly_status(%L::uuid, %L::text)::text', id, status)) a);
 END
 $$;
+-- As a store has it: NULL is no status of an anomaly that there is, and nothing to one that there is not.
 CREATE OR REPLACE FUNCTION set_anomaly_status(id uuid, status anomaly_status) RETURNS boolean
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT trace_ext.set_anomaly_status($1, $2::text) $$;
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET trace_ext.node_down = 'error'
+    AS $$
+BEGIN
+    RETURN (SELECT bool_or(a.answer::boolean) FROM trace_ext_internal.ask_nodes(format('SELECT trace_ext.set_anomaly_status(%L::uuid, %L::trace_ext.anomaly_status)::text', id, status)) a);
+END
+$$;
 
 CREATE OR REPLACE FUNCTION verify_summaries()
     RETURNS TABLE (item text, key text, stored jsonb, recomputed jsonb)

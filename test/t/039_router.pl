@@ -265,7 +265,7 @@ like($plain->{"find_variable_races('größe')"}[1], qr/ö[12]/, 'there is a race
 #
 
 my $signatures = q{SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'trace_ext'::regnamespace ORDER BY 1};
-my $views = q{SELECT c.oid::regclass, string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attname) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+my $views = q{SELECT c.oid::regclass, string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 	WHERE relnamespace = 'trace_ext'::regnamespace AND relkind IN ('r', 'v', 'p') AND NOT relispartition GROUP BY 1 ORDER BY 1};
 foreach (['function', $signatures], ['table and view', $views])
 {
@@ -273,5 +273,9 @@ foreach (['function', $signatures], ['table and view', $views])
 	my %has = map { $_ => 1 } split /\n/, $node->safe_psql('r1', $sql);
 	is(join("\n", grep { !$has{$_} } split /\n/, $node->safe_psql('store', $sql)), '', "a router has each $what of a store, under the same name");
 }
+# Where it does something else than to ask, it takes the same.
+my $decide = q{SELECT trace_ext.set_anomaly_status(gen_random_uuid(), NULL::trace_ext.anomaly_status), trace_ext.set_anomaly_status(NULL, 'open'::trace_ext.anomaly_status),
+	trace_ext.set_anomaly_status(gen_random_uuid(), 'open')};
+is($node->safe_psql('r3', $decide), $node->safe_psql('store', $decide), 'who decides about an anomaly that is not there is told so');
 
 done_testing();
