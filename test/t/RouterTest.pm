@@ -270,11 +270,12 @@ sub questions
 	$q{'system_hotspots'} = 'ordered SELECT * FROM trace_ext.system_hotspots()';
 	$q{$_} = "ordered SELECT to_jsonb(x) - '{counted_from,compared_from}'::text[] FROM trace_ext.$_('30 days') x" foreach qw(operations lock_contention);
 	# When a service was last seen is written down now and then only.
-	$q{'service_health'} = q{SELECT to_jsonb(h) - '{last_seen,per_second,counted_from}'::text[] FROM trace_ext.service_health('30 days') h};
+	# Nor for how long there is nothing of it, which goes on.
+	$q{'service_health'} = q{SELECT regexp_replace((to_jsonb(h) - '{last_seen,per_second,counted_from}'::text[])::text, 'nothing for [0-9.]+ \w+', '', 'g') FROM trace_ext.service_health('30 days') h};
 	# A rate is one until now: what is asked a minute later may have another last digit.
-	$q{'report'} = q{SELECT regexp_replace(r, '\s+[0-9.]+(/s|/min|/h| requests an? (second|minute|hour))\y', '', 'g') FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago'};
+	$q{'report'} = q{SELECT regexp_replace(r, 'nothing for [0-9.]+ \w+|\s+[0-9.]+(/s|/min|/h| requests an? (second|minute|hour))\y', '', 'g') FROM trace_ext.report('30 days') r WHERE r !~ '^report of .* until | ago'};
 	# The latency of a call ends at the greatest there was, or at the end of its bucket where a trace was read again.
-	$q{'report_html'} = q{SELECT regexp_replace(split_part(trace_ext.report_html('30 days'), 'anomalies_open', 1), '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
+	$q{'report_html'} = q{SELECT regexp_replace(split_part(trace_ext.report_html('30 days'), 'anomalies_open', 1), 'nothing for [0-9.]+ \w+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?|\d+\.\d+|\d+ m?s\y', '', 'g')};
 	$q{'service_dot'} = q{SELECT regexp_replace(trace_ext.service_dot('30 days'), '\d+(\.\d+)? m?s\y', '', 'g')};
 	$q{'service_map'} = "ordered SELECT from_service, to_service, link_type, calls, errors FROM trace_ext.service_map('$t0', '$t1')";
 	$q{'grafana_edges'} = "ordered SELECT to_jsonb(e) - '{secondarystat,detail__p50_ms,detail__p95_ms}'::text[] FROM trace_ext.grafana_edges('$t0', '$t1') e";
