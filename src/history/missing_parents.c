@@ -17,7 +17,7 @@
 
 PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
 
-#define TRACES_OF_A_QUERY 1000
+#define TRACES_OF_A_QUERY 100
 
 static const char parents_query[] =
 	"SELECT trace_id, id, parent_id FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "

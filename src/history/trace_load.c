@@ -18,7 +18,7 @@
 #include "history/row_query.h"
 #include "history/trace_load.h"
 
-#define TRACES_OF_A_QUERY 250
+#define TRACES_OF_A_QUERY 100
 #define TRACES_OF_A_CALL 1000	/* of a router, which waits for each */
 
 static const char links_query[] =
