@@ -45,6 +45,7 @@
 
 #include "cache/call.h"
 #include "cache/shared.h"
+#include "common/event.h"
 #include "compat.h"
 #include "guc.h"
 
@@ -126,11 +127,14 @@ on_relation_change(Datum argument, Oid relation)
 
 /*
  * A name was given or taken away; "hash" is 0 where any may have been.  Of functions,
- * schemas and members of roles it does not matter which.
+ * schemas and members of roles it does not matter which.  Kinds of events are known by
+ * the names of their type and schema.
  */
 static void
 on_catalog_change(Datum argument, int cache, uint32 hash)
 {
+	if (cache == TYPENAMENSP || cache == NAMESPACEOID)
+		tex_kinds_may_have_changed();
 	definitions_changed(InvalidOid, cache == TYPENAMENSP ? hash : 0);
 }
 

@@ -16,7 +16,6 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/syscache.h"
@@ -86,9 +85,12 @@ tex_extension_oid(void)
 	return OidIsValid(store) ? store : get_extension_oid("trace_ext_router", true);
 }
 
-/* A type or a schema has changed, or many things. */
-static void
-on_type_change(Datum arg, int cacheid, uint32 hashvalue)
+/*
+ * A type or a schema has changed, or many things.  Who hears of that is cache/call.c, for the whole
+ * library, from when it is loaded: a session has few places for those who want to hear.
+ */
+void
+tex_kinds_may_have_changed(void)
 {
 	kinds_are_current = false;
 }
@@ -101,18 +103,11 @@ on_type_change(Datum arg, int cacheid, uint32 hashvalue)
 static void
 load_kind_oids(void)
 {
-	static bool registered = false;
 	Oid			known = cached_type;
 	Oid			type;
 
 	if (kinds_are_current && OidIsValid(known))
 		return;
-	if (!registered)
-	{
-		CacheRegisterSyscacheCallback(TYPENAMENSP, on_type_change, (Datum) 0);
-		CacheRegisterSyscacheCallback(NAMESPACEOID, on_type_change, (Datum) 0);
-		registered = true;
-	}
 	/* Set first, so that a change that is heard of during the look-ups counts. */
 	kinds_are_current = true;
 	cached_type = InvalidOid;

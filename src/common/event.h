@@ -37,6 +37,7 @@ extern const char *tex_kind_name(TexKind kind);
 extern TexKind tex_kind_by_name(const char *name, int len);
 extern TexKind tex_kind_by_oid(Oid label);
 extern Oid	tex_kind_oid(TexKind kind);
+extern void tex_kinds_may_have_changed(void);
 
 extern bool tex_event_is_error(TexKind kind, Jsonb *attributes);
 /* All types of access, for messages. */
