@@ -139,7 +139,7 @@ sub remote
 	my $log = slurp_file($node->logfile, $offset);
 	my $nodes = join '|', @stores;
 	my @sent;
-	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)(?:\n\1 \d+ DETAIL:  parameters: (.*(?:\n\t.*)*))?/gm)
+	while ($log =~ /^($nodes) \d+ LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)(?:\n\1 \d+ DETAIL:  [Pp]arameters: (.*(?:\n\t.*)*))?/gm)
 	{
 		my @statement = ($1, $2);
 		# What is asked is a parameter, which the log quotes as a literal.
