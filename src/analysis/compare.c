@@ -188,7 +188,7 @@ put_steps(Comparison *c, TexSink *sink)
 		const Step *step = sorted[i];
 
 		tex_sink_text(sink, path_of(c, c->steps, step));
-		tex_sink_datum(sink, ObjectIdGetDatum(c->one->history->kinds[step->key.kind]));
+		tex_sink_datum(sink, ObjectIdGetDatum(tex_kind_oid(step->key.kind)));
 		tex_sink_text(sink, tex_text_of(c->one, step->key.name));
 		tex_sink_text(sink, tex_text_of(c->one, step->key.service));
 		put_sides(step, sink);

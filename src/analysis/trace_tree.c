@@ -165,7 +165,7 @@ tex_sink_event(TexSink *sink, const TexOneTrace *one, int32 event)
 {
 	const TexEvent *e = &one->events[event];
 
-	tex_sink_datum(sink, ObjectIdGetDatum(one->history->kinds[e->kind]));
+	tex_sink_datum(sink, ObjectIdGetDatum(tex_kind_oid(e->kind)));
 	tex_sink_text(sink, tex_text_of(one, e->name));
 	tex_sink_text(sink, tex_text_of(one, e->service));
 }

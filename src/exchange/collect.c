@@ -57,7 +57,6 @@ typedef struct Rows
 	TexOutRow  *rows;
 	int			n;
 	int			room;
-	Oid			kinds[TEX_KIND_COUNT];
 } Rows;
 
 /* Which span has the id. */
@@ -89,18 +88,6 @@ copy_jsonb(Datum value, bool isnull)
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
-/* The kind of a label; the catalog is asked once a trace. */
-static TexKind
-kind_of(const Rows *rows, Oid label)
-{
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-	{
-		if (rows->kinds[kind] == label)
-			return kind;
-	}
-	return tex_kind_by_oid(label);
-}
-
 /* Takes a row over. */
 static void
 add_row(Rows *rows, HeapTuple tuple, TupleDesc desc)
@@ -123,7 +110,7 @@ add_row(Rows *rows, HeapTuple tuple, TupleDesc desc)
 	if (row->has_parent)
 		row->parent_id = *DatumGetUUIDP(values[COL_PARENT_ID]);
 	row->at = DatumGetTimestampTz(values[COL_AT]);
-	row->kind = kind_of(rows, DatumGetObjectId(values[COL_KIND]));
+	row->kind = tex_kind_by_oid(DatumGetObjectId(values[COL_KIND]));
 	row->has_name = !isnull[COL_NAME];
 	row->name = copy_text(values[COL_NAME], isnull[COL_NAME]);
 	row->service = copy_text(values[COL_SERVICE], isnull[COL_SERVICE]);
@@ -152,8 +139,6 @@ read_rows(Rows *rows, const pg_uuid_t *id)
 	Portal		portal = SPI_cursor_open_with_args(NULL, rows_query, 3, types, args, NULL, true, CURSOR_OPT_NO_SCROLL);
 
 	AtEOXact_GUC(false, nesting);
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		rows->kinds[kind] = tex_kind_oid(kind);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);

@@ -89,7 +89,6 @@ typedef struct Packer
 	TexStrings *strings;		/* NULL: none has begun */
 	StringInfoData out;
 	int64		last_at;
-	Oid			kinds[TEX_KIND_COUNT];	/* their labels: the catalog is not asked for each row */
 } Packer;
 
 static void
@@ -313,14 +312,11 @@ static void
 pack_row(TupleTableSlot *slot, void *arg)
 {
 	Packer	   *packer = arg;
-	int			kind = 0;
+	TexKind		kind = tex_kind_by_oid(DatumGetObjectId(slot->tts_values[TEX_COL_KIND]));
 	int64		at = DatumGetTimestampTz(slot->tts_values[TEX_COL_AT]);
 
 	if (packer->strings == NULL)
 		begin_chunk(packer);
-	while (packer->kinds[kind] != DatumGetObjectId(slot->tts_values[TEX_COL_KIND]))
-		if (++kind == TEX_KIND_COUNT)
-			elog(ERROR, "unknown event kind %u", DatumGetObjectId(slot->tts_values[TEX_COL_KIND]));
 	put_uuid(packer, slot, TEX_COL_TRACE_ID);
 	put_uuid(packer, slot, TEX_COL_ID);
 	put_uuid(packer, slot, TEX_COL_PARENT_ID);
@@ -361,8 +357,6 @@ tex_packed_events(PG_FUNCTION_ARGS)
 	packer.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPI_connect();
 	packer.chunk = AllocSetContextCreate(CurrentMemoryContext, "trace_ext packed events", ALLOCSET_DEFAULT_SIZES);
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		packer.kinds[kind] = tex_kind_oid(kind);
 	ranges = tex_ranges_create();
 	ids = tex_traces_by_start(ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
 	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
@@ -392,7 +386,6 @@ typedef struct Unpacker
 	Size		nknown;
 	Size		room;
 	int64		last_at;
-	const Oid  *kinds;
 	Datum		values[TEX_COL_COUNT];
 	bool		isnull[TEX_COL_COUNT];
 } Unpacker;
@@ -657,7 +650,7 @@ unpack_row(Unpacker *in)
 	kind = get_number(in);
 	if (in->isnull[TEX_COL_TRACE_ID] || in->isnull[TEX_COL_ID] || kind >= TEX_KIND_COUNT)
 		report_broken();
-	set_value(in, TEX_COL_KIND, ObjectIdGetDatum(in->kinds[kind]));
+	set_value(in, TEX_COL_KIND, ObjectIdGetDatum(tex_kind_oid((TexKind) kind)));
 	get_text(in, TEX_COL_NAME);
 	get_text(in, TEX_COL_SERVICE);
 	get_text(in, TEX_COL_INSTANCE);
@@ -678,14 +671,14 @@ unpack_row(Unpacker *in)
 
 /* Calls "each" for the rows of a chunk. */
 static void
-unpack_chunk(const char *base64, int len, const Oid *kinds, TexPackedCallback each, void *arg)
+unpack_chunk(const char *base64, int len, TexPackedCallback each, void *arg)
 {
 	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext, "trace_ext chunk of events", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext row = AllocSetContextCreate(CurrentMemoryContext, "trace_ext packed row", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	int			room = pg_b64_dec_len(len);
 	char	   *bytes = MemoryContextAlloc(chunk, room + 1);
-	Unpacker	in = {.chunk = chunk,.kinds = kinds};
+	Unpacker	in = {.chunk = chunk};
 
 	len = pg_b64_decode(base64, len, (void *) bytes, room);
 	if (len < 0)
@@ -733,10 +726,7 @@ tex_query_nodes(const pg_uuid_t *ids, int n, TexPackedCallback each, void *arg)
 	Oid			types[1] = {UUIDARRAYOID};
 	Datum		arg1 = tex_uuid_array(ids, n);
 	SPITupleTable *table;
-	Oid			kinds[TEX_KIND_COUNT];
 
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		kinds[kind] = tex_kind_oid(kind);
 	tex_become_owner(&caller);
 	SPI_execute_with_args(query, 1, types, &arg1, NULL, true, 0);
 	tex_become_caller(&caller);
@@ -748,7 +738,7 @@ tex_query_nodes(const pg_uuid_t *ids, int n, TexPackedCallback each, void *arg)
 
 		if (isnull)
 			report_broken();
-		unpack_chunk(VARDATA_ANY(chunk), VARSIZE_ANY_EXHDR(chunk), kinds, each, arg);
+		unpack_chunk(VARDATA_ANY(chunk), VARSIZE_ANY_EXHDR(chunk), each, arg);
 	}
 	SPI_freetuptable(table);
 }

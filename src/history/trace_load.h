@@ -141,7 +141,6 @@ typedef struct TexHistory
 	TexRanges  *ranges;			/* where in time traces may lie; read at need */
 	struct HTAB *trace_index;
 	struct HTAB *thread_index;
-	Oid			kinds[TEX_KIND_COUNT];	/* labels of the enum, while this is loaded */
 	bool		has_locks;
 	bool		has_consumers;	/* of OpenTelemetry, so that links count */
 	bool		without_values; /* only what order depends on is kept: no values, no place in the code */

@@ -70,8 +70,6 @@ tex_history_create(void)
 
 	history->context = CurrentMemoryContext;
 	history->names = tex_strings_create();
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		history->kinds[kind] = tex_kind_oid(kind);
 	history->trace_index = hash_create("traces of a history", 64, &ctl,
 									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ctl.keysize = sizeof(ThreadKey);
@@ -494,16 +492,6 @@ read_kind(TexHistory *history, TexEvent *event, Row *row)
 		event->flags |= TEX_EVENT_FAILED | TEX_EVENT_IS_ERROR;
 }
 
-/* The kind that a row's label means; the catalog is asked once a history, not once a row. */
-static TexKind
-kind_of(TexHistory *history, Oid label)
-{
-	for (int kind = 0; kind < TEX_KIND_COUNT; kind++)
-		if (history->kinds[kind] == label)
-			return kind;
-	return tex_kind_by_oid(label);
-}
-
 /*
  * An event of OpenTelemetry: its time to the nanosecond, which tells what is in sequence from what
  * overlaps. Its end was rounded to microseconds in the extent.
@@ -555,7 +543,7 @@ read_row(TexHistory *history, Row *row, TexRole role)
 	event->at = DatumGetTimestampTz(ROW_VALUE(row, TEX_COL_AT));
 	event->extent = tex_extent_of_columns(event->at, ROW_VALUE(row, TEX_COL_DURATION), ROW_IS_NULL(row, TEX_COL_DURATION),
 										  ROW_VALUE(row, TEX_COL_AT_END), ROW_IS_NULL(row, TEX_COL_AT_END));
-	event->kind = kind_of(history, DatumGetObjectId(ROW_VALUE(row, TEX_COL_KIND)));
+	event->kind = tex_kind_by_oid(DatumGetObjectId(ROW_VALUE(row, TEX_COL_KIND)));
 	event->name = name_of_datum(history, row, TEX_COL_NAME);
 	event->span = name_of_datum(history, row, TEX_COL_SPAN);
 	event->upstream = name_of_datum(history, row, TEX_COL_UPSTREAM);
