@@ -131,7 +131,7 @@ COMMENT ON FUNCTION trace_ext_internal.linked_calls(uuid[], uuid[], text[]) IS
 CREATE FUNCTION trace_ext_internal.packed_events(ids uuid[]) RETURNS SETOF text
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'tex_packed_events';
 COMMENT ON FUNCTION trace_ext_internal.packed_events(uuid[]) IS
-    'the events of some traces, as far as the detector and what analyses a trace need them, in chunks of a form of our own (src/history/packed_rows.c)';
+    'the events of some traces, as far as the detector and what analyses a trace need them, in chunks of a form of our own (src/history/packed_rows.h)';
 
 CREATE FUNCTION trace_ext_internal.keep_sources(resources jsonb, scopes jsonb, links jsonb) RETURNS void
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

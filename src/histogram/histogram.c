@@ -47,6 +47,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/float.h"
 
+#include "common/varint.h"
 #include "compat.h"
 #include "histogram/histogram.h"
 
@@ -338,18 +339,11 @@ read_byte(Reader *r)
 static inline uint64
 read_varint(Reader *r)
 {
-	uint64		value = 0;
+	uint64		value;
 
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte = read_byte(r);
-
-		value |= (uint64) (byte & 0x7F) << shift;
-		if (byte < 0x80)
-			return value;
-	}
-	report_corrupt();
-	return 0;
+	if (!tex_get_varint(&r->next, r->end, &value))
+		report_corrupt();
+	return value;
 }
 
 /* A varint of 128 bits that holds a signed number: the sum. */
@@ -368,16 +362,6 @@ read_sum(Reader *r)
 	}
 	report_corrupt();
 	return 0;
-}
-
-/* Writes a varint; returns where the next byte goes. */
-static inline uint8 *
-write_varint(uint8 *to, uint64 value)
-{
-	for (; value >= 0x80; value >>= 7)
-		*to++ = (uint8) (value | 0x80);
-	*to++ = (uint8) value;
-	return to;
 }
 
 /* Writes the sum as read_sum() reads it. */
@@ -436,7 +420,7 @@ read_bucket(Reader *r, int64 *count)
 	if (step >= (uint64) (TEX_HISTOGRAM_SLOTS - r->slot))
 		report_corrupt();
 	r->slot += (int) step;
-	*count = (int64) (zigzag >> 1) ^ -(int64) (zigzag & 1);
+	*count = tex_unzigzag(zigzag);
 	return true;
 }
 
@@ -487,8 +471,8 @@ tex_histogram_datum(const TexHistogram *h)
 	if (!h->subtracted && h->n > 0)
 	{
 		*flags |= FLAG_MIN_MAX;
-		to = write_varint(to, (uint64) h->min);
-		to = write_varint(to, (uint64) (h->max - h->min));
+		to = tex_put_varint(to, (uint64) h->min);
+		to = tex_put_varint(to, (uint64) (h->max - h->min));
 	}
 	to = write_sum(to, h->sum);
 	for (int i = 0; i < h->n; i++)
@@ -497,8 +481,8 @@ tex_histogram_datum(const TexHistogram *h)
 
 		if (count == 0)
 			continue;
-		to = write_varint(to, h->buckets[i].slot - slot);
-		to = write_varint(to, ((uint64) count << 1) ^ (count < 0 ? ~UINT64CONST(0) : 0));
+		to = tex_put_varint(to, h->buckets[i].slot - slot);
+		to = tex_put_varint(to, tex_zigzag(count));
 		slot = h->buckets[i].slot;
 	}
 	SET_VARSIZE(stored, to - (uint8 *) stored);

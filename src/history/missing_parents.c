@@ -17,7 +17,6 @@
 
 PG_FUNCTION_INFO_V1(tex_traces_that_miss_a_parent);
 
-#define TRACES_OF_A_QUERY 100
 
 static const char parents_query[] =
 	"SELECT trace_id, id, parent_id FROM trace_ext.events WHERE trace_id OPERATOR(pg_catalog.=) ANY ($1) "
@@ -125,8 +124,8 @@ tex_traces_that_miss_a_parent(PG_FUNCTION_ARGS)
 	ranges = tex_ranges_create();
 	ids = tex_traces_by_start(ranges, PG_GETARG_ARRAYTYPE_P(0), &n);
 	/* Those that a query takes are neighbours in time, so that it looks into as few partitions as may be. */
-	for (int i = 0; i < n; i += TRACES_OF_A_QUERY)
-		tex_query_traces(parents_query, ranges, &ids[i], Min(n - i, TRACES_OF_A_QUERY), take_row, &parents);
+	for (int i = 0; i < n; i += TEX_TRACES_OF_A_QUERY)
+		tex_query_traces(parents_query, ranges, &ids[i], Min(n - i, TEX_TRACES_OF_A_QUERY), take_row, &parents);
 	sort_names(&parents.there);
 	sort_names(&parents.wanted);
 	missing = palloc(sizeof(pg_uuid_t) * Max(n, 1));

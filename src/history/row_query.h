@@ -31,6 +31,12 @@ tex_reads_attributes(TexKind kind)
 		kind == TEX_HTTP_RESPONSE || kind == TEX_DATABASE_QUERY || kind == TEX_ERROR;
 }
 
+/*
+ * So many traces a query: it is planned for all of them, and looks for each in each partition that it reads, so more
+ * of them, further apart, cost more each.
+ */
+#define TEX_TRACES_OF_A_QUERY 100
+
 /* Takes a row, all of whose columns are there. What it allocates in the memory context that is current is gone after it. */
 typedef void (*TexRowCallback) (TupleTableSlot *slot, void *arg);
 

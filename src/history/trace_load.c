@@ -18,7 +18,6 @@
 #include "history/row_query.h"
 #include "history/trace_load.h"
 
-#define TRACES_OF_A_QUERY 100
 #define TRACES_OF_A_CALL 1000	/* of a router, which waits for each */
 
 static const char links_query[] =
@@ -128,7 +127,7 @@ void
 tex_history_load(TexHistory *history, const pg_uuid_t *ids, int n, TexRole role)
 {
 	bool		packed = tex_rows_come_packed();
-	int			at_once = packed ? TRACES_OF_A_CALL : TRACES_OF_A_QUERY;
+	int			at_once = packed ? TRACES_OF_A_CALL : TEX_TRACES_OF_A_QUERY;
 	pg_uuid_t  *sorted = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(pg_uuid_t) * (Size) Max(n, 1));
 
 	memcpy(sorted, ids, sizeof(pg_uuid_t) * (Size) n);

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "common/varint.h"
 #include "receiver/answers.h"
 
 /* What is written, and where. */
@@ -81,19 +82,7 @@ put_escaped(Writer *out, const char *text)
 static void
 put_varint(Writer *out, uint64 n)
 {
-	for (; n >= 0x80; n >>= 7)
-		*out->at++ = (char) (n | 0x80);
-	*out->at++ = (char) n;
-}
-
-static int
-varint_length(uint64 n)
-{
-	int			len = 1;
-
-	for (; n >= 0x80; n >>= 7)
-		len++;
-	return len;
+	out->at = (char *) tex_put_varint((uint8 *) out->at, n);
 }
 
 /* Field 1 a number, field 2 a string: both Status and ExportTracePartialSuccess are that. */
@@ -130,7 +119,7 @@ put_partial(Writer *out, const TexRequest *request)
 	if (!request->json)
 	{
 		*out->at++ = 0x0A;
-		put_varint(out, 2 + varint_length(request->rejected) + varint_length(strlen(request->text)) + strlen(request->text));
+		put_varint(out, 2 + tex_varint_length(request->rejected) + tex_varint_length(strlen(request->text)) + strlen(request->text));
 		put_number_and_text(out, request->rejected, request->text);
 		return;
 	}

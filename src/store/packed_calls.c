@@ -4,8 +4,8 @@
  *
  * What a trace has added to the rollups is kept, so that it can be taken back. Most
  * traces have a few calls between a few services; a row for each would take 100 bytes
- * and an entry in an index. So a trace has one value, in varints (seven bits a byte, the
- * low ones first; signed numbers zigzag):
+ * and an entry in an index. So a trace has one value, in varints (common/varint.h; signed
+ * numbers zigzag):
  *
  *		number of services; for each, ascending by its bytes: size, bytes
  *		for each group, ascending by what comes first:
@@ -22,12 +22,12 @@
 #include "fmgr.h"
 #include "utils/memutils.h"
 
+#include "common/varint.h"
 #include "compat.h"
 #include "store/packed_calls.h"
 
-/* A varint has up to 10 bytes, of which a group has 6 before its durations. */
-#define VARINT_SIZE 10
-#define GROUP_SIZE (6 * VARINT_SIZE)
+/* A group has 6 varints before its durations. */
+#define GROUP_SIZE (6 * TEX_VARINT_SIZE)
 
 /* Services by their bytes; for qsort(). */
 static int
@@ -67,16 +67,6 @@ same_group(const TexCall *x, const TexCall *y)
 	return x->from == y->from && x->to == y->to && x->link == y->link && x->hour == y->hour;
 }
 
-/* Writes a varint; returns where the next byte goes. */
-static uint8 *
-write_varint(uint8 *to, uint64 value)
-{
-	for (; value >= 0x80; value >>= 7)
-		*to++ = (uint8) (value | 0x80);
-	*to++ = (uint8) value;
-	return to;
-}
-
 /*
  * The services that calls have, sorted, and the numbers that they have then; returns how
  * many.
@@ -108,14 +98,14 @@ write_group(uint8 *to, const TexCall *calls, int count)
 
 	while (errors < count && calls[errors].is_error)
 		errors++;
-	to = write_varint(to, calls->from);
-	to = write_varint(to, calls->to);
-	to = write_varint(to, calls->link);
-	to = write_varint(to, ((uint64) calls->hour << 1) ^ (calls->hour < 0 ? ~UINT64CONST(0) : 0));
-	to = write_varint(to, errors);
-	to = write_varint(to, count - errors);
+	to = tex_put_varint(to, calls->from);
+	to = tex_put_varint(to, calls->to);
+	to = tex_put_varint(to, calls->link);
+	to = tex_put_varint(to, tex_zigzag(calls->hour));
+	to = tex_put_varint(to, errors);
+	to = tex_put_varint(to, count - errors);
 	for (int i = 0; i < count; i++)
-		to = write_varint(to, calls[i].duration);
+		to = tex_put_varint(to, calls[i].duration);
 	return to;
 }
 
@@ -146,19 +136,19 @@ tex_pack_calls(const TexCalls *calls)
 	int32	   *renumbered = palloc(sizeof(int32) * calls->service_count);
 	int			service_count = sort_services(calls, services, renumbered);
 	const TexCall *sorted = sort_calls(calls, renumbered);
-	Size		size = VARHDRSZ + VARINT_SIZE;
+	Size		size = VARHDRSZ + TEX_VARINT_SIZE;
 	struct varlena *packed;
 	uint8	   *to;
 
 	for (int i = 0; i < service_count; i++)
-		size += VARINT_SIZE + VARSIZE_ANY_EXHDR(services[i]);
+		size += TEX_VARINT_SIZE + VARSIZE_ANY_EXHDR(services[i]);
 	for (int i = 0; i < calls->count; i++)
-		size += VARINT_SIZE + (i == 0 || !same_group(&sorted[i - 1], &sorted[i]) ? GROUP_SIZE : 0);
+		size += TEX_VARINT_SIZE + (i == 0 || !same_group(&sorted[i - 1], &sorted[i]) ? GROUP_SIZE : 0);
 	packed = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	to = write_varint((uint8 *) VARDATA(packed), service_count);
+	to = tex_put_varint((uint8 *) VARDATA(packed), service_count);
 	for (int i = 0; i < service_count; i++)
 	{
-		to = write_varint(to, VARSIZE_ANY_EXHDR(services[i]));
+		to = tex_put_varint(to, VARSIZE_ANY_EXHDR(services[i]));
 		memcpy(to, VARDATA_ANY(services[i]), VARSIZE_ANY_EXHDR(services[i]));
 		to += VARSIZE_ANY_EXHDR(services[i]);
 	}
@@ -194,21 +184,11 @@ report_corrupt(void)
 static uint64
 read_varint(TexCallReader *reader)
 {
-	uint64		value = 0;
+	uint64		value;
 
-	for (int shift = 0; shift < 64; shift += 7)
-	{
-		uint8		byte;
-
-		if (reader->next == reader->end)
-			break;
-		byte = *reader->next++;
-		value |= (uint64) (byte & 0x7F) << shift;
-		if (byte < 0x80)
-			return value;
-	}
-	report_corrupt();
-	return 0;
+	if (!tex_get_varint(&reader->next, reader->end, &value))
+		report_corrupt();
+	return value;
 }
 
 /* A varint that is less than "bound", which is positive. */
@@ -266,7 +246,7 @@ tex_next_call_group(TexCallReader *reader, TexCallGroup *group)
 	hour = read_varint(reader);
 	if (hour / 2 > PG_INT64_MAX / USECS_PER_HOUR)
 		report_corrupt();
-	group->hour = (int64) (hour >> 1) ^ -(int64) (hour & 1);
+	group->hour = tex_unzigzag(hour);
 	group->errors = read_below(reader, PG_INT32_MAX);
 	group->calls = group->errors + read_below(reader, PG_INT32_MAX);
 	group->from = reader->services[from];

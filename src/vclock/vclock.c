@@ -32,6 +32,7 @@
 
 #include "mb/pg_wchar.h"
 
+#include "common/varint.h"
 #include "vclock/vclock.h"
 
 /* Bytes of a name or of input that a message shows. */
@@ -265,17 +266,6 @@ compare_components(const void *a, const void *b)
 	return compare_names(left->name, left->len, right->name, right->len);
 }
 
-/* The bytes that write_component() will use for a count. */
-static Size
-varint_size(uint64 value)
-{
-	Size		size = 1;
-
-	while ((value >>= 7) != 0)
-		size++;
-	return size;
-}
-
 /* Writes one component as it is stored; returns where the next one goes. */
 static uint8 *
 write_component(uint8 *to, const char *name, int len, uint64 count)
@@ -283,10 +273,7 @@ write_component(uint8 *to, const char *name, int len, uint64 count)
 	*to++ = (uint8) len;
 	memcpy(to, name, len);
 	to += len;
-	for (; count >= 0x80; count >>= 7)
-		*to++ = (uint8) (count | 0x80);
-	*to++ = (uint8) count;
-	return to;
+	return tex_put_varint(to, count);
 }
 
 /* The clock of components that are sorted, distinct and checked. */
@@ -299,7 +286,7 @@ assemble(const TexVclockComponent *components, int n)
 
 	for (int i = 0; i < n; i++)
 		if (components[i].count > 0)
-			size += 1 + components[i].len + varint_size(components[i].count);
+			size += 1 + components[i].len + tex_varint_length(components[i].count);
 
 	clock = palloc(size);
 	SET_VARSIZE(clock, size);
