@@ -89,6 +89,18 @@ read_interval(char *text, int64 *months, int64 *days, double *seconds)
 	return true;
 }
 
+/* The same for a check: says why it is refused, or, should the caller refuse it, what would be right. */
+static bool
+judge_interval(char *text, const char *hint, int64 *months, int64 *days, double *seconds)
+{
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errhint("%s", hint);
+	if (read_interval(text, months, days, seconds))
+		return true;
+	GUC_check_errdetail("It is no interval in which each number has a unit.");
+	return false;
+}
+
 /*
  * An age or nothing.  Judged when it is set, so that no job of retention fails by
  * it later.
@@ -105,13 +117,9 @@ tex_check_retention_age(char **value, void **extra, GucSource source)
 		(*value)[0] = '\0';
 		return true;
 	}
-	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-	GUC_check_errhint("Write a number and a unit, as '30 days' or '12 hours'; '' keeps traces for ever.");
-	if (!read_interval(*value, &months, &days, &seconds))
-	{
-		GUC_check_errdetail("It is no interval in which each number has a unit.");
+	if (!judge_interval(*value, "Write a number and a unit, as '30 days' or '12 hours'; '' keeps traces for ever.",
+						&months, &days, &seconds))
 		return false;
-	}
 	if (months < 0 || days < 0 || seconds < 0 ||
 		months * 30 + days + seconds / 86400 < 1.0 / 86400)
 	{
@@ -134,13 +142,9 @@ tex_check_partition_interval(char **value, void **extra, GucSource source)
 	int64		days;
 	double		seconds;
 
-	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-	GUC_check_errhint("Write a number and a unit, as '1 day', '6 hours' or '1 week'.");
-	if (!read_interval(*value, &months, &days, &seconds))
-	{
-		GUC_check_errdetail("It is no interval in which each number has a unit.");
+	if (!judge_interval(*value, "Write a number and a unit, as '1 day', '6 hours' or '1 week'.",
+						&months, &days, &seconds))
 		return false;
-	}
 	if (months != 0 || days < 0 || seconds < 0 || days > 3660 || seconds > 366.0 * 86400 ||
 		days + seconds == 0 || fmod(seconds, 3600) != 0)
 	{
@@ -174,13 +178,9 @@ tex_check_baseline_window(char **value, void **extra, GucSource source)
 	int64		days;
 	double		seconds;
 
-	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
-	GUC_check_errhint("Write a number and a unit, as '7 days' or '12 hours'.");
-	if (!read_interval(*value, &months, &days, &seconds))
-	{
-		GUC_check_errdetail("It is no interval in which each number has a unit.");
+	if (!judge_interval(*value, "Write a number and a unit, as '7 days' or '12 hours'.",
+						&months, &days, &seconds))
 		return false;
-	}
 	if (months < 0 || days < 0 || seconds < 0 ||
 		months * 30 + days + seconds / 86400 < 1.0 / 24 ||
 		months * 30.5 + days + seconds / 86400 > 366)
