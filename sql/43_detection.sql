@@ -349,6 +349,20 @@ COMMENT ON FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) IS 'tho
 
 -- The earliest, by the times of their events: what is looked at together should have
 -- happened together.
+CREATE FUNCTION trace_ext_internal.first_queued(until timestamptz, most int) RETURNS uuid[]
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+    SELECT ARRAY(
+           SELECT q.trace_id
+             FROM (SELECT d.trace_id, row_number() OVER (ORDER BY d.first_timestamp) AS place
+                     FROM trace_ext.detect_queue d WHERE NOT d.waits AND d.queued_at <= first_queued.until
+                    -- A trace has a row for each fold that touched it.
+                    ORDER BY d.first_timestamp LIMIT first_queued.most * 4) AS q
+            GROUP BY q.trace_id ORDER BY min(q.place) LIMIT first_queued.most);
+    END;
+COMMENT ON FUNCTION trace_ext_internal.first_queued(timestamptz, int) IS
+    'up to so many traces that were queued until a time and do not wait, the earliest first';
+
 CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_traces int, OUT taken int, OUT ids uuid[])
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -367,17 +381,11 @@ BEGIN
     -- Rows that somebody else deletes are not waited for: he may wait for others of them.
     UPDATE trace_ext.detect_queue SET waits = false
      WHERE ctid = ANY (ARRAY(SELECT ctid FROM trace_ext.detect_queue WHERE waits AND queued_at <= fresh FOR UPDATE SKIP LOCKED));
+    ids := trace_ext_internal.first_queued(until, greatest(most_traces, few_traces));
     ids := ARRAY(
         SELECT c.trace_id
-          FROM (SELECT d.trace_id, coalesce(sum(b.event_count) OVER (ORDER BY d.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before,
-                       row_number() OVER (ORDER BY d.place) AS number
-                  FROM (SELECT q.trace_id, min(q.place) AS place
-                          FROM (SELECT trace_id, row_number() OVER (ORDER BY first_timestamp) AS place
-                                  FROM trace_ext.detect_queue WHERE NOT waits AND queued_at <= until
-                                 -- A trace has a row for each fold that touched it.
-                                 ORDER BY first_timestamp LIMIT greatest(most_traces, few_traces) * 4) AS q
-                         GROUP BY q.trace_id ORDER BY place LIMIT greatest(most_traces, few_traces)) AS d
-                  LEFT JOIN trace_ext.summary_base b ON b.trace_id = d.trace_id) AS c
+          FROM (SELECT f.trace_id, f.number, coalesce(sum(b.event_count) OVER (ORDER BY f.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+                  FROM unnest(ids) WITH ORDINALITY AS f (trace_id, number) LEFT JOIN trace_ext.summary_base b ON b.trace_id = f.trace_id) AS c
          WHERE c.before < most_events OR (c.number <= few_traces AND c.before < most_of_few));
     WITH gone AS (
         DELETE FROM trace_ext.detect_queue

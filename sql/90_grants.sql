@@ -72,7 +72,7 @@ DECLARE
         'default_partition', 'partition_step_rows', 'most_partitions',
         'comment_default', 'lock_derived', 'event_columns', 'dissolve_partition', 'make_room', 'give_up_name', 'restoring', 'restore_default', 'restores_default', 'partitions_needed', 'keep_finding', 'keep_race_pair', 'keep_ingest_error', 'keep_otlp', 'note_links', 'check_redaction_rule', 'judge_redaction_rule', 'redaction_changed', 'keep_redaction_rule', 'note_truncate', 'forget_all', 'partitions_changed', 'restore_partition',
         'note_event', 'append_deltas', 'pairs_of_traces', 'traces_between', 'traces_that_order', 'rivals_of', 'refresh_findings', 'examine_traces',
-        'examine_batch', 'examine_halves', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'traces_that_nest_locks', 'traces_to_compare', 'merge_times', 'sweep_race_pairs', 'fold_all', 'fold_step', 'next_calls', 'take_some_calls', 'take_calls', 'take_calls_if_free', 'forget_calls', 'rebuild_calls', 'calls_needed', 'announce', 'keep_job', 'try_job_lock', 'call_job',
+        'examine_batch', 'examine_halves', 'first_queued', 'take_detect_queue', 'traces_that_miss_a_parent', 'traces_within', 'traces_that_nest_locks', 'traces_to_compare', 'merge_times', 'sweep_race_pairs', 'fold_all', 'fold_step', 'next_calls', 'take_some_calls', 'take_calls', 'take_calls_if_free', 'forget_calls', 'rebuild_calls', 'calls_needed', 'announce', 'keep_job', 'try_job_lock', 'call_job',
         'judge_job', 'judge_backoff', 'job_due_at', 'follow_owners', 'job_owner', 'no_owner', 'claim_job', 'job_pause', 'finish_job', 'trim_job_runs', 'close_lost_runs', 'caller', 'require_job', 'wake_worker',
         'fold_needed', 'detect_needed', 'retention_excess', 'expired_partition', 'expired_traces', 'traces_of_partition', 'announce_findings', 'notify_due_at',
         'notify_needed', 'notify_payload', 'next_announcement_id', 'keep_announcement',
@@ -80,7 +80,7 @@ DECLARE
         'trim_alert_history', 'end_lost_alerts', 'evaluate_alert', 'evaluate_alerts', 'alert_due_at', 'alerts_needed', 'wake_for_alerts', 'keep_admin_log', 'caller_restores', 'log_change', 'trim_admin_log', 'cache_wanted', 'cache_refresh_needed', 'know_kept_role', 'roles_with_kept', 'note_kept', 'forget_hours', 'forget_baselines', 'hours_of_rows', 'baseline_step', 'baselines_needed', 'baseline_hours', 'released_beside', 'anomalies_of', 'refresh_anomalies', 'examine_anomalies', 'sweep_anomaly_parts', 'append_stamp', 'note_version', 'take_anomaly_queue', 'anomaly_step', 'anomalies_needed', 'nothing_found_yet', 'keep_anomaly', 'keep_anomaly_part', 'add_up_anomalies', 'watch_row', 'watch_forget', 'judge_watch', 'watch_columns', 'unwatch_table', 'watch_trigger', 'store_watched', 'watch_waiting', 'watch_needed', 'watch_known', 'watch_left', 'traces_apart', 'watched_as', 'log_watch',
         'ask_each', 'nodes_down', 'nodes_to_ask', 'ask_nodes', 'attach_epoch', 'detach_epoch', 'begin_epoch', 'connection_options', 'connect_node', 'make_node_tables', 'judge_node', 'require_node', 'refuse_removed', 'refuse_update', 'refuse_truncate',
         'ask_about', 'calls_over_nodes',
-        'load_summaries', 'known_to_miss_a_parent', 'take_known_queue', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
+        'load_summaries', 'known_to_miss_a_parent', 'first_known_queued', 'examine_known_traces', 'refresh_known_findings', 'sweep_known_pairs',
         'send_link', 'send_source',
         'command_nodes'];
 BEGIN

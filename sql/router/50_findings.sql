@@ -90,25 +90,20 @@ CREATE FUNCTION trace_ext_internal.traces_that_miss_a_parent(ids uuid[]) RETURNS
     END;
 COMMENT ON FUNCTION trace_ext_internal.traces_that_miss_a_parent(uuid[]) IS 'as known_to_miss_a_parent(), of those traces of which a node says so';
 
-ALTER FUNCTION trace_ext_internal.take_detect_queue(timestamptz, int) RENAME TO take_known_queue;
-CREATE FUNCTION trace_ext_internal.take_detect_queue(until timestamptz, most_traces int, OUT taken int, OUT ids uuid[])
+ALTER FUNCTION trace_ext_internal.first_queued(timestamptz, int) RENAME TO first_known_queued;
+CREATE FUNCTION trace_ext_internal.first_queued(until timestamptz, most int) RETURNS uuid[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
+DECLARE
+    ids constant uuid[] := trace_ext_internal.first_known_queued(until, most);
 BEGIN
     -- A step begins: the last one's are old.
     DELETE FROM ONLY trace_ext.summary_base;
-    -- Those that take_known_queue() chooses from.
-    PERFORM trace_ext_internal.load_summaries(ARRAY(
-        SELECT p.trace_id
-          FROM (SELECT q.trace_id, row_number() OVER (ORDER BY q.first_timestamp) AS place FROM trace_ext.detect_queue q
-                 WHERE q.queued_at <= until AND (NOT q.waits OR q.queued_at <= clock_timestamp() - current_setting('trace_ext.lateness')::interval)
-                 ORDER BY q.first_timestamp LIMIT greatest(most_traces, 32) * 4) AS p
-         GROUP BY p.trace_id ORDER BY min(p.place) LIMIT greatest(most_traces, 32)));
-    SELECT q.taken, q.ids INTO taken, ids FROM trace_ext_internal.take_known_queue(until, most_traces) q;
-    PERFORM trace_ext_internal.load_summaries(take_detect_queue.ids);
+    PERFORM trace_ext_internal.load_summaries(ids);
+    RETURN ids;
 END
 $$;
-COMMENT ON FUNCTION trace_ext_internal.take_detect_queue(timestamptz, int) IS 'as take_known_queue(), once the nodes have said what they know of the first traces';
+COMMENT ON FUNCTION trace_ext_internal.first_queued(timestamptz, int) IS 'as first_known_queued(), and the nodes say what they know of these traces';
 
 ALTER FUNCTION trace_ext_internal.examine_traces(uuid[], uuid[], uuid[], boolean) RENAME TO examine_known_traces;
 CREATE FUNCTION trace_ext_internal.examine_traces(home uuid[], rivals uuid[], others uuid[] = '{}', all_rivals boolean = true) RETURNS uuid[]
